@@ -1,0 +1,39 @@
+# Last Seat. Two commands are enough: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test quick lint lock clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## prepare .venv; afterwards .venv/bin/lastseat is the command
+
+$(READY): requirements.txt pyproject.toml scripts/setup
+	@scripts/setup $(VENV)
+
+demo: $(READY) ## the proof: the lock off and on, under each worker class
+	@$(BIN)/lastseat demo $(ARGS)
+
+test: $(READY) ## everything that is checked: style, types, behaviour, the page in a browser
+	@scripts/browser
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: $(READY) ## the fast part of the tests, under a minute
+	$(BIN)/python -m pytest -m "not servers and not browser" $(ARGS)
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: ## compile requirements.txt anew from pyproject.toml (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --extra dev --no-header --upgrade pyproject.toml -o requirements.txt
+
+clean: ## remove .venv, caches and results
+	rm -rf $(VENV) build results data *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find service workers loadtests tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,71 @@
+"""The command ``lastseat``: a group of verbs, each loaded only when it is used.
+
+A verb is one line in ``VERBS``: its name, the import string of a Click command, and the line that ``--help``
+shows. Loading lazily keeps ``lastseat --help`` instant, and keeps one verb's imports (locust patches the
+standard library with gevent as soon as it is imported) out of every other.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+# name: (import string of the Click command, the line that --help shows)
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("loadtests.lab.demo:demo", "The proof: guard off and on, under each worker class."),
+    "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
+    "lock": ("loadtests.lab.lock:lock", "Switch the guard of a running office on or off."),
+    "check": ("loadtests.lab.check:check", "Judge a recorded history again."),
+}
+
+EXIT_USAGE = 64
+EXIT_LAB_FAILED = 70
+
+
+class LazyGroup(click.Group):
+    """A Click group whose commands are import strings until somebody asks for one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module_name, _, attribute = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module_name), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lastseat", message="lastseat %(version)s")
+def lastseat() -> None:
+    """Sells the last seat once, and shows what happens to those who don't.
+
+    \b
+    Examples:
+      lastseat demo                     the proof, with a report
+      lastseat serve --worker gevent    the office on http://127.0.0.1:8000
+      lastseat lock off                 take the lock away while it runs
+    """
+
+
+def main() -> None:
+    """Entry point: maps Click's usage errors to 64 and an interrupt to 130; verbs set their own exit status."""
+    try:
+        status = lastseat.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_LAB_FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted; everything that was started has been stopped", err=True)
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
