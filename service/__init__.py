@@ -1,0 +1,33 @@
+"""The ticket office: ``gunicorn service:app``.
+
+``app`` is built when it is first asked for, in the worker, after gevent's patch. Importing this package imports
+nothing that patches, locks or reads settings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    app: Flask
+
+
+def __getattr__(name: str) -> Flask:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import os
+    import sys
+
+    from service.app import create_app
+    from service.errors import RefusedToStart
+    from service.settings import from_environment
+
+    try:
+        built = create_app(from_environment(os.environ))
+    except RefusedToStart as refusal:
+        print(f"lastseat: refused to start: {refusal}", file=sys.stderr, flush=True)
+        raise
+    globals()["app"] = built
+    return built

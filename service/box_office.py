@@ -1,0 +1,282 @@
+"""The use cases of the ticket office, top to bottom: buy, cancel, look, audit, and what the admin does.
+
+Buying passes through here like this: stand in the event's line (``batch``), take part in the current epoch
+(``control``), let the epoch's guard make *read → decide → write* atomic (``guards``), give the guard back, wait until
+what was read or written is durable (``stores``), answer. No answer of any kind leaves before its version is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from service.batch import Line, Take
+from service.control import Control, Mode
+from service.errors import Problem
+from service.guards import GUARDS, Guard, Transaction, fitting, guard_class
+from service.inventory import (
+    Cancel,
+    Command,
+    Event,
+    Order,
+    Outcome,
+    Record,
+    Refusal,
+    Replay,
+    Sell,
+    View,
+    decide_all,
+)
+from service.settings import Settings, Think
+from service.stores import Store
+
+# How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
+ANSWER_PATIENCE_S = 10.0
+
+# The mode of a request that holds the guard from its beginning to its end; None in every other request.
+_request_mode: ContextVar[Mode | None] = ContextVar("request_mode", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Where the milliseconds of one answer went, and the epoch it was decided under."""
+
+    wait_ms: float = 0.0
+    hold_ms: float = 0.0
+    store_ms: float = 0.0
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A committed mutation, now or (``replayed``) earlier under the same key."""
+
+    record: Record
+    replayed: bool
+    times: Times
+
+
+class BoxOffice:
+    """One per process; any number of threads or greenlets use it at once."""
+
+    def __init__(self, settings: Settings, store: Store, control: Control, processes: int) -> None:
+        self.store = store
+        self.control = control
+        self.guards = fitting(store)
+        self._settings = settings
+        self._processes = processes
+        self._built: dict[str, Guard] = {}
+        self._lines: defaultdict[str, Line] = defaultdict(
+            lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
+        )
+        self._events: dict[str, Event] = {}
+        self._generation = -1
+        # A guard that cannot be right here has to say so now, not to the first buyer.
+        self._guard(store.safe_guard)
+
+    # -- buyers ---------------------------------------------------------------------------------------------------
+
+    def buy(self, event: str, *, key: str, request: str, quantity: int, buyer: str | None) -> Done:
+        """Sell ``quantity`` tickets, all or none.
+
+        Errors, definite: ``unknown_event``, ``over_limit``, ``sold_out``, ``doors_closed``, ``buyer_limit``,
+        ``key_reused``, ``lock_timeout``, ``switching``, ``storage_full``, ``storage_refused``, ``store_closed``;
+        indefinite: ``not_durable``, ``outcome_unknown``.
+        """
+        order = f"o{secrets.token_hex(8)}"
+        return self._mutate(event, Sell(key, request, order, quantity, buyer))
+
+    def cancel(self, event: str, order: str, *, key: str, request: str) -> Done:
+        """Give the tickets of an order back. Errors: as for ``buy``, and ``unknown_order``, ``not_open``."""
+        return self._mutate(event, Cancel(key, request, order))
+
+    def look(self, event: str) -> tuple[View, Times]:
+        """The counters of an event, durable."""
+        return self._read(event)
+
+    def order(self, event: str, order: str) -> tuple[Order, View, Times]:
+        """One order as it stands, durable. Errors: ``unknown_order``."""
+        view, times = self._read(event, order)
+        found = view.orders.get(order)
+        if found is None:
+            raise Problem("unknown_order", version=view.version)
+        return found, view, times
+
+    def audit(self, event: str) -> tuple[Event, list[Record]]:
+        """The event and all its records in the order in which they were written, durable."""
+        about, records, position = self.store.audit(event)
+        self._make_durable(event, position)
+        return about, list(records)
+
+    def events(self) -> list[View]:
+        """The counters of all events, by id."""
+        views = []
+        for name in self.store.names():
+            with contextlib.suppress(Problem):  # deleted just now, or damaged: it says so when it is asked for
+                views.append(self.look(name)[0])
+        return views
+
+    @contextlib.contextmanager
+    def request_scope(self, event: str) -> Iterator[None]:
+        """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
+        if not self._settings.request_scope:
+            yield
+            return
+        deadline = time.monotonic() + self._settings.lock_timeout_s
+        with self.control.transaction(deadline) as mode:
+            guard = self._guard_for(event, mode)
+            token = _request_mode.set(mode)
+            try:
+                with guard.around_request(event, deadline):
+                    yield
+            finally:
+                _request_mode.reset(token)
+
+    # -- the admin ------------------------------------------------------------------------------------------------
+
+    def create(self, event: Event) -> View:
+        """Make an event, durably. Errors: ``event_exists``."""
+        self.store.create(event)
+        return View(event)
+
+    def delete(self, event: str) -> None:
+        """Remove an event when no purchase is under way anywhere. Errors: ``unknown_event``, ``switch_timeout``."""
+        with self.control.alone(self._settings.lock_timeout_s):
+            self.store.delete(event)
+            self.control.forget_events()
+
+    def switch(self, wanted: str) -> Mode:
+        """Make ``wanted`` (a guard's name, ``on`` or ``off``) the guard of all processes, drained.
+
+        Errors: ``unknown_guard``, ``guard_unfit``, ``switch_timeout``; all definite, the guard is unchanged.
+        """
+        name = self.resolve(wanted)
+        self._guard(name)
+        return self.control.switch(name, self._settings.lock_timeout_s)
+
+    def resolve(self, wanted: str) -> str:
+        """The name of a guard that fits the store. Errors: ``unknown_guard``, ``guard_unfit``."""
+        name = {"on": self.store.safe_guard, "off": "none"}.get(wanted, wanted)
+        if name not in GUARDS:
+            raise Problem("unknown_guard", f"The guards are: on, off, {', '.join(self.guards)}.", guards=self.guards)
+        if name not in self.guards:
+            raise Problem(
+                "guard_unfit",
+                f"Guard {name!r} does not fit store {self.store.name!r}. These do: {', '.join(self.guards)}.",
+                guards=self.guards,
+            )
+        return name
+
+    def check_ready(self) -> None:
+        """Raise the ``Problem`` for which nothing can be sold now."""
+        with self.control.transaction(time.monotonic() + self._settings.lock_timeout_s):
+            self.store.names()
+
+    def acting_guard(self, event: Event, mode: Mode) -> str:
+        """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
+        if event.lab or guard_class(mode.guard).safe(self.store.scope, self._processes):
+            return mode.guard
+        return self.store.safe_guard
+
+    # -- within ---------------------------------------------------------------------------------------------------
+
+    def _mutate(self, event: str, command: Command) -> Done:
+        deadline = time.monotonic() + self._settings.lock_timeout_s
+        mode = _request_mode.get()
+
+        def lead(take: Take) -> Transaction:
+            if mode is not None:
+                return self._transact(event, mode, take, deadline)
+            with self.control.transaction(deadline) as current:
+                return self._transact(event, current, take, deadline)
+
+        # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
+        self._about(event, self.control.mode())
+        waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead)
+        transaction = waiting.transaction
+        if transaction is None or waiting.outcome is None:
+            raise RuntimeError("a purchase was answered without an outcome")
+        times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
+        return _done(waiting.outcome, times)
+
+    def _transact(self, event: str, mode: Mode, take: Callable[[], Sequence[Command]], deadline: float) -> Transaction:
+        guard = self._guard_for(event, mode)
+        transaction = Transaction(self.store, event, take, self._deliberate, deadline, epoch=mode.epoch)
+        guard.run(transaction)
+        began = time.perf_counter()
+        self._make_durable(event, transaction.position)
+        transaction.store_ms += (time.perf_counter() - began) * 1e3
+        return transaction
+
+    def _deliberate(self, view: View, commands: Sequence[Command]) -> list[Outcome]:
+        think(self._settings.think)
+        return decide_all(view, commands, datetime.now(UTC))
+
+    def _read(self, event: str, order: str | None = None) -> tuple[View, Times]:
+        epoch = self.control.epoch
+        began = time.perf_counter()
+        view = self.store.view(event, order=order)
+        self._make_durable(event, view.source)
+        return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
+
+    def _make_durable(self, event: str, position: object) -> None:
+        try:
+            self.store.make_durable(event, position)
+        except OSError as error:
+            # A second sync would succeed without having written anything, so nobody may try.
+            self.control.close_store()
+            raise Problem("not_durable", f"The disk answered: {error.strerror}.") from error
+
+    def _guard(self, name: str) -> Guard:
+        guard = self._built.get(name)
+        if guard is None:
+            # setdefault: of two threads that build one at once, both use the same.
+            guard = self._built.setdefault(name, guard_class(name)(self._settings, self.store))
+        return guard
+
+    def _guard_for(self, event: str, mode: Mode) -> Guard:
+        return self._guard(self.acting_guard(self._about(event, mode), mode))
+
+    def _about(self, event: str, mode: Mode) -> Event:
+        if mode.generation != self._generation:
+            self._events.clear()
+            self._lines.clear()
+            self._generation = mode.generation
+        about = self._events.get(event)
+        if about is None:
+            about = self._events[event] = self.store.view(event).event
+        return about
+
+
+def _done(outcome: Outcome, times: Times) -> Done:
+    if isinstance(outcome, Refusal):
+        raise Problem(
+            outcome.code,
+            retry_after_s=outcome.retry_after_s,
+            version=outcome.version,
+            remaining=outcome.remaining,
+            times=times,
+        )
+    if isinstance(outcome, Replay):
+        return Done(outcome.record, replayed=True, times=times)
+    return Done(outcome, replayed=False, times=times)
+
+
+def think(delay: Think) -> None:
+    """Let time pass as the settings say: sleeping as if for a network, or computing."""
+    if not delay.high_ms:
+        return
+    lasts_s = random.uniform(delay.low_ms, delay.high_ms) / 1e3
+    if not delay.compute:
+        time.sleep(lasts_s)
+        return
+    until = time.perf_counter() + lasts_s
+    while time.perf_counter() < until:
+        sum(range(200))

@@ -1,0 +1,79 @@
+"""One table of everything that can go wrong: its code, whether it is definite, its HTTP status, its words.
+
+*Definite* means: surely nothing was written for this request, now or later, so it can be repeated at will.
+*Indefinite* means: it may have been written; repeat it with the same ``Idempotency-Key``, which commits at most once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    status: int
+    definite: bool
+    title: str
+
+
+TABLE: dict[str, Kind] = {
+    # what the rules refuse
+    "sold_out": Kind(409, True, "Not enough tickets are left"),
+    "doors_closed": Kind(409, True, "The sale has not opened yet"),
+    "buyer_limit": Kind(409, True, "This buyer has as many tickets as one buyer may have"),
+    "over_limit": Kind(422, True, "More tickets than one order may have"),
+    "not_open": Kind(409, True, "The order is not open any more"),
+    "unknown_order": Kind(404, True, "There is no such order"),
+    "key_reused": Kind(422, True, "This Idempotency-Key was used for another request"),
+    # what is wrong with the request
+    "not_json": Kind(400, True, "The body is not JSON"),
+    "invalid_value": Kind(422, True, "A value can never be accepted"),
+    "wrong_content_type": Kind(415, True, "The body must be application/json"),
+    "too_large": Kind(413, True, "The body is over 64 KiB"),
+    "bad_request": Kind(400, True, "The request cannot be understood"),
+    "unauthorized": Kind(401, True, "This call needs the admin token"),
+    "forbidden": Kind(403, True, "The admin token is wrong"),
+    "unknown_event": Kind(404, True, "There is no such event"),
+    "event_exists": Kind(409, True, "There is an event of this name already"),
+    "not_found": Kind(404, True, "There is nothing at this address"),
+    "method_not_allowed": Kind(405, True, "This address does not answer to that method"),
+    "unknown_guard": Kind(422, True, "There is no such guard"),
+    "guard_unfit": Kind(422, True, "This guard does not fit the store or the processes"),
+    # what the machine could not do
+    "lock_timeout": Kind(503, True, "The guard was not free in time; nothing was written"),
+    "switching": Kind(503, True, "The guard is being switched; nothing was written"),
+    "switch_timeout": Kind(503, True, "Running purchases did not end in time; the guard is unchanged"),
+    "storage_full": Kind(507, True, "No space is left for the data; nothing was written"),
+    "storage_refused": Kind(503, True, "The data could not be written; nothing was changed"),
+    "corrupt_document": Kind(500, True, "The event's document is damaged; nothing was written"),
+    "store_closed": Kind(503, True, "The store is closed after a failed write to the disk"),
+    "not_durable": Kind(500, False, "It was written but may not survive a power cut; the store is closed now"),
+    "outcome_unknown": Kind(504, False, "The outcome did not come in time; it may have been written"),
+    "internal": Kind(500, False, "The service failed; it may have been written"),
+}
+
+
+class Problem(Exception):
+    """Something of ``TABLE`` happened. ``detail`` says it in words for this case; ``extra`` goes into the answer."""
+
+    def __init__(self, code: str, detail: str = "", *, retry_after_s: int | None = None, **extra: object) -> None:
+        self.code = code
+        self.kind = TABLE[code]
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.extra = extra
+        super().__init__(f"{code}: {detail or self.kind.title}")
+
+
+class RefusedToStart(SystemExit):
+    """The settings or the surroundings would make the service wrong; the message names the remedy.
+
+    A SystemExit with gunicorn's own status for "this application cannot be loaded" (4), so that the master stops
+    at once instead of starting workers for ever, and nobody sees a traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(4)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message

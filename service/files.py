@@ -1,0 +1,86 @@
+"""Files that are there after a power cut, as far as the device honours a flush."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+from pathlib import Path
+
+from service.errors import RefusedToStart
+
+_serial = itertools.count()
+
+
+def write_durably(path: Path, content: bytes) -> os.stat_result:
+    """Create ``path`` with ``content`` and sync it; nothing is left of it where that fails."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same directory that no other process or thread uses."""
+    return path.with_name(f"{path.name}.{os.getpid()}.{next(_serial)}.tmp")
+
+
+def replace_durably(path: Path, content: bytes) -> os.stat_result:
+    """Let ``path`` hold ``content``: readers see the old or the new, whole; a power cut leaves one of them.
+
+    The new content is on the disk before it gets the name; the name is only after ``sync_directory``.
+    """
+    temporary = temporary_beside(path)
+    stat = write_durably(temporary, content)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    return stat
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def check_locks_exclude(directory: Path) -> None:
+    """Refuse a directory whose file system grants one flock to two opens of one file."""
+    path = directory / f"lock-check.{os.getpid()}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    first, second = os.open(path, flags, 0o600), os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+    except OSError as error:
+        raise RefusedToStart(
+            f"Files in {directory} cannot be locked ({error.strerror}). Let LASTSEAT_DATA name a local directory."
+        ) from None
+    finally:
+        os.close(first)
+        os.close(second)
+        path.unlink(missing_ok=True)
+    raise RefusedToStart(
+        f"A lock on a file in {directory} does not exclude: two opens of one file got it at once. That happens on "
+        "some network file systems. Let LASTSEAT_DATA name a local directory."
+    )

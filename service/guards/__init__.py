@@ -1,0 +1,120 @@
+"""Guards: how *read → decide → write* is made atomic. A guard is one file and one line in ``GUARDS``.
+
+A guard runs a ``Transaction``: it makes sure of whatever it promises, takes the commands that wait, and lets the
+transaction read, decide and write. Whether it excludes by a lock, notices that somebody else wrote, or leaves it
+all to an engine is its own business; the box office and the stores do not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from service.inventory import Command, Outcome, View, records_of
+from service.settings import Settings
+from service.stores import Store
+
+GUARDS: dict[str, str] = {
+    "none": "service.guards.none:NoGuard",
+    "thread": "service.guards.thread:ThreadGuard",
+    "file": "service.guards.file:FileGuard",
+}
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One run of read → decide → write for the commands that wait for one event in one process."""
+
+    store: Store
+    event: str
+    take: Callable[[], Sequence[Command]]
+    """Gives the commands to decide; a guard calls it once, when nothing more has to be waited for."""
+    deliberate: Callable[[View, Sequence[Command]], Sequence[Outcome]]
+    """Thinks as long as the settings say, then decides; the place between reading and writing."""
+    deadline: float
+    """Monotonic seconds after which no guard may be waited for any longer."""
+    outcomes: Sequence[Outcome] = ()
+    position: object = None
+    """What has to be durable before any outcome may be told."""
+    epoch: int = 0
+    held_ms: float = 0.0
+    store_ms: float = 0.0
+    commands: Sequence[Command] = field(default_factory=list)
+
+    def read_decide_write(self) -> None:
+        """The critical section. Without a guard around it, two of them may read the same version, and one's write
+        replaces the other's: both buyers have their answer, the store knows of one."""
+        began = time.perf_counter()
+        view = self.store.view(self.event, self.commands)
+        read = time.perf_counter()
+        self.position = view.source
+        outcomes = self.deliberate(view, self.commands)
+        decided = time.perf_counter()
+        records = records_of(outcomes)
+        if records:
+            self.position = self.store.append(view, records)
+        self.outcomes = outcomes
+        self.store_ms += (read - began + time.perf_counter() - decided) * 1e3
+
+
+class Guard(ABC):
+    """What every guard offers. ``run`` may be called by many threads or greenlets at once."""
+
+    name: ClassVar[str]
+    stores: ClassVar[frozenset[str] | None] = None
+    """The stores it fits; None: all."""
+    excludes: ClassVar[str]
+    """Who cannot be inside with whom, in a few words."""
+
+    @abstractmethod
+    def __init__(self, settings: Settings, store: Store) -> None: ...
+
+    @abstractmethod
+    def run(self, transaction: Transaction) -> None:
+        """Run the transaction once. Errors: ``Problem("lock_timeout")`` (definite) past its deadline."""
+
+    def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
+        """Hold the guard around a whole request; one that holds nothing does nothing."""
+        return contextlib.nullcontext()
+
+    @classmethod
+    def safe(cls, store_scope: str, processes: int) -> bool:
+        """Whether nobody is let in with somebody else among so many processes."""
+        return True
+
+
+class Mutex(Guard):
+    """A guard that excludes by a lock an event: ``exclusive`` says how it is had."""
+
+    @abstractmethod
+    def exclusive(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
+        """Nobody else whom this lock excludes is in this block; the holder may enter it again."""
+
+    def run(self, transaction: Transaction) -> None:
+        with self.exclusive(transaction.event, transaction.deadline):
+            began = time.perf_counter()
+            transaction.commands = transaction.take()
+            if transaction.commands:
+                transaction.read_decide_write()
+            transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
+        return self.exclusive(event, deadline)
+
+
+def guard_class(name: str) -> type[Guard]:
+    """The class of a guard of the registry; ``KeyError`` where there is none."""
+    module_name, _, class_name = GUARDS[name].partition(":")
+    found: type[Guard] = getattr(importlib.import_module(module_name), class_name)
+    return found
+
+
+def fitting(store: Store) -> list[str]:
+    """The names of the guards that fit a store, in the order of the registry."""
+    classes = {name: guard_class(name) for name in GUARDS}
+    return [name for name, each in classes.items() if each.stores is None or store.name in each.stores]

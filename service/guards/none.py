@@ -1,0 +1,31 @@
+"""Guard ``none``: excludes nobody. The negative control: it oversells and loses orders."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from service.guards import Guard, Transaction
+from service.settings import Settings
+from service.stores import Store
+
+
+class NoGuard(Guard):
+    """Runs the very same read, decision and write as every other guard, at once and with nothing around them."""
+
+    name: ClassVar[str] = "none"
+    excludes: ClassVar[str] = "nobody"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        pass
+
+    def run(self, transaction: Transaction) -> None:
+        began = time.perf_counter()
+        transaction.commands = transaction.take()
+        if transaction.commands:
+            transaction.read_decide_write()
+        transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    @classmethod
+    def safe(cls, store_scope: str, processes: int) -> bool:
+        return False

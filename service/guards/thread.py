@@ -1,0 +1,43 @@
+"""Guard ``thread``: a lock in memory. Excludes the threads or greenlets of one process, and no other process."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from service.errors import Problem
+from service.guards import Mutex
+from service.settings import Settings
+from service.stores import Store
+
+
+class ThreadGuard(Mutex):
+    """A ``threading.RLock`` an event; under gevent's patch it is a lock between greenlets.
+
+    Does not guarantee: anything between two processes (each has a lock of its own, so two oversell), nor an order
+    among those who wait.
+    """
+
+    name: ClassVar[str] = "thread"
+    excludes: ClassVar[str] = "threads and greenlets of one process"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._locks: dict[str, threading.RLock] = {}
+
+    @contextlib.contextmanager
+    def exclusive(self, event: str, deadline: float) -> Iterator[None]:
+        # setdefault: two threads that ask for the first time at once must get the same lock.
+        lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
+        if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise Problem("lock_timeout", retry_after_s=1)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @classmethod
+    def safe(cls, store_scope: str, processes: int) -> bool:
+        return processes == 1

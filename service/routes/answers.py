@@ -1,0 +1,138 @@
+"""What routes have in common: reading a body, a key, a token; writing a record, a problem."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import TypeVar
+
+import msgspec
+from flask import Response, current_app, g, request
+
+from service.box_office import BoxOffice, Done, Times
+from service.errors import Problem
+from service.inventory import View
+from service.settings import EVENT_ID
+
+T = TypeVar("T")
+MAX_KEY_LENGTH = 200
+
+
+def office() -> BoxOffice:
+    """The box office of this application."""
+    found: BoxOffice = current_app.extensions["office"]
+    return found
+
+
+def json_answer(content: object, status: int = 200, *, media_type: str = "application/json") -> Response:
+    return Response(msgspec.json.encode(content) + b"\n", status, content_type=media_type)
+
+
+def problem_answer(problem: Problem) -> Response:
+    """The problem as RFC 9457 has it, with the contract's ``code`` and ``definite``."""
+    extra = dict(problem.extra)
+    times = extra.pop("times", None)
+    if isinstance(times, Times):
+        g.times = times
+    content = {
+        "type": f"about:blank#{problem.code}",
+        "title": problem.kind.title,
+        "status": problem.kind.status,
+        "code": problem.code,
+        "definite": problem.kind.definite,
+        **({"detail": problem.detail} if problem.detail else {}),
+        **extra,
+    }
+    answer = json_answer(content, problem.kind.status, media_type="application/problem+json")
+    if problem.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.code == "unauthorized":
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="lastseat admin"'
+    return answer
+
+
+def body(wanted: type[T]) -> T:
+    """The validated body. Errors: ``wrong_content_type``, ``too_large``, ``not_json``, ``invalid_value``."""
+    if request.mimetype != "application/json":
+        raise Problem("wrong_content_type", "Send the header Content-Type: application/json.")
+    try:
+        return msgspec.json.decode(request.get_data(cache=False), type=wanted)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid_value", f"{error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem("not_json", f"{error}.") from None
+    except RecursionError:
+        raise Problem("not_json", "It is nested too deeply.") from None
+
+
+def event_id(name: str) -> str:
+    """An id out of an address; one that no event can have is an event that does not exist."""
+    if not EVENT_ID.fullmatch(name):
+        raise Problem("unknown_event", "An event's id has lower-case letters, digits, - and _, 64 at most.")
+    return name
+
+
+def operation_key() -> str:
+    """The client's ``Idempotency-Key``, or one of our own where it sent none."""
+    key = request.headers.get("Idempotency-Key", "").strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not key:
+        return f"s{secrets.token_hex(12)}"
+    if len(key) > MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
+        raise Problem("invalid_value", f"Idempotency-Key takes 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
+    return key
+
+
+def fingerprint(content: object = None) -> str:
+    """What makes two requests the same: method, path and validated body."""
+    whole = msgspec.json.encode([request.method, request.path, content])
+    return hashlib.blake2b(whole, digest_size=12).hexdigest()
+
+
+def require_admin() -> None:
+    """Errors: ``unauthorized`` without a token, ``forbidden`` with a wrong one. Compared in constant time."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise Problem(
+            "unauthorized",
+            "Send the header Authorization: Bearer <token>. The token is LASTSEAT_ADMIN_TOKEN, or the content of the file "
+            "admin-token in the service's data directory.",
+        )
+    if not is_admin_token(token):
+        raise Problem("forbidden", "The token is LASTSEAT_ADMIN_TOKEN, or in admin-token in the data directory.")
+
+
+def is_admin_token(token: str) -> bool:
+    return hmac.compare_digest(token.strip().encode(), current_app.extensions["admin_token"].encode())
+
+
+def event_content(view: View) -> dict[str, object]:
+    """An event with its counters, as the contract shows it."""
+    mode = office().control.mode()
+    event = view.event
+    return {
+        "event": event.event,
+        "name": event.name,
+        "capacity": event.capacity,
+        "sold": view.sold,
+        "held": view.held,
+        "remaining": view.remaining,
+        "version": view.version,
+        "guard": office().acting_guard(event, mode),
+        "epoch": mode.epoch,
+        "lab": event.lab,
+        "opens_at": event.opens_at,
+        "max_per_order": event.max_per_order,
+        "max_per_buyer": event.max_per_buyer,
+    }
+
+
+def done_answer(done: Done, content: dict[str, object], status: int) -> Response:
+    """The answer to a mutation, a replayed one marked."""
+    g.times = done.times
+    answer = json_answer({**content, "remaining": done.record.remaining, "version": done.record.version}, status)
+    if done.replayed:
+        answer.headers["Idempotency-Replayed"] = "true"
+    return answer

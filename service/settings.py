@@ -1,0 +1,107 @@
+"""Settings of the service, read once from ``LASTSEAT_*``, checked, frozen.
+
+A value that cannot be meant is refused here with the name of the variable, the value and what would be accepted;
+what depends on the surroundings (how many processes, which server) is refused in ``surroundings``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import RefusedToStart
+
+EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+MAX_CAPACITY = 10_000_000
+MAX_THINK_MS = 60_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """The delay put between reading and writing: between ``low_ms`` and ``high_ms``, sleeping or computing."""
+
+    low_ms: float = 0.0
+    high_ms: float = 0.0
+    compute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    data: Path = Path("data")
+    store: str = "json"
+    guard: str = "on"
+    batch: int | None = None
+    """Most purchases of one process decided together; None leaves it to the store."""
+    lock_timeout_s: float = 5.0
+    think: Think = Think()
+    request_scope: bool = False
+    """Hold the guard around the whole request, as one should not."""
+    first_event: tuple[str, int] | None = ("show", 100)
+    admin_token: str | None = None
+    allow_unsafe: bool = False
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
+    known = {
+        "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
+        "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+    }  # fmt: skip
+    for name in environ:
+        if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
+            names = ", ".join(sorted(f"LASTSEAT_{each}" for each in known))
+            raise RefusedToStart(f"{name} is not a setting. The settings are: {names}.")
+    batch = environ.get("LASTSEAT_BATCH", "")
+    return Settings(
+        data=Path(environ.get("LASTSEAT_DATA") or "data"),
+        store=environ.get("LASTSEAT_STORE") or "json",
+        guard=environ.get("LASTSEAT_GUARD") or "on",
+        batch=int(_number("LASTSEAT_BATCH", batch, 1, 10_000, whole=True)) if batch else None,
+        lock_timeout_s=_number("LASTSEAT_LOCK_TIMEOUT_S", environ.get("LASTSEAT_LOCK_TIMEOUT_S") or "5", 0.01, 3600),
+        think=_think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io"),
+        request_scope=_choice("LASTSEAT_GUARD_SCOPE", environ, ("decision", "request")) == "request",
+        first_event=_event(environ.get("LASTSEAT_EVENT", "show:100")),
+        admin_token=environ.get("LASTSEAT_ADMIN_TOKEN") or None,
+        allow_unsafe=environ.get("LASTSEAT_ALLOW_UNSAFE", "") == "1",
+    )
+
+
+def _refuse(name: str, value: str, wanted: str) -> RefusedToStart:
+    return RefusedToStart(f"{name}={value!r} cannot be used: {wanted}.")
+
+
+def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
+    wanted = f"it must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+    try:
+        number = float(int(value)) if whole else float(value)
+    except ValueError:
+        raise _refuse(name, value, wanted) from None
+    if not low <= number <= high:
+        raise _refuse(name, value, wanted)
+    return number
+
+
+def _choice(name: str, environ: Mapping[str, str], choices: tuple[str, ...]) -> str:
+    value = environ.get(name) or choices[0]
+    if value not in choices:
+        raise _refuse(name, value, f"it must be one of {', '.join(choices)}")
+    return value
+
+
+def _think(delay: str, how: str) -> Think:
+    how = _choice("LASTSEAT_THINK", {"LASTSEAT_THINK": how}, ("io", "cpu"))
+    low, dash, high = delay.partition("-")
+    low_ms = _number("LASTSEAT_THINK_MS", low, 0, MAX_THINK_MS)
+    high_ms = _number("LASTSEAT_THINK_MS", high, low_ms, MAX_THINK_MS) if dash else low_ms
+    return Think(low_ms, high_ms, compute=how == "cpu")
+
+
+def _event(value: str) -> tuple[str, int] | None:
+    if not value:
+        return None
+    name, colon, capacity = value.partition(":")
+    if not colon or not EVENT_ID.fullmatch(name):
+        raise _refuse("LASTSEAT_EVENT", value, "it must be like show:100, the id of lower-case letters and digits")
+    return name, int(_number("LASTSEAT_EVENT", capacity, 1, MAX_CAPACITY, whole=True))

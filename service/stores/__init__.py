@@ -1,0 +1,88 @@
+"""Where events and their records are kept. A store is one file and one line in ``STORES``.
+
+A store reads and writes; it never decides and never excludes anybody: that is what guards are for. Between
+``view`` and ``append`` anything may have happened, and a store that is asked to append on a view that is no longer
+true does so: whoever takes the guard away sees the lost update that this makes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from service.errors import RefusedToStart
+from service.inventory import Command, Event, Record, View
+from service.settings import Settings
+
+STORES: dict[str, str] = {
+    "json": "service.stores.json_document:JsonDocuments",
+    "memory": "service.stores.memory:Memory",
+}
+
+
+class Store(ABC):
+    """What every store offers. All methods may be called by many threads or greenlets at once.
+
+    Errors, of each method that names an event: ``Problem("unknown_event")`` where there is none;
+    ``Problem("corrupt_document")`` where what is kept cannot be read.
+    """
+
+    name: ClassVar[str]
+    scope: ClassVar[str]
+    """Who sees the same data: ``process`` or ``host``."""
+    durable: ClassVar[bool]
+    """Whether ``make_durable`` promises that the data survives a power cut."""
+    safe_guard: ClassVar[str]
+    """The guard that ``on`` stands for."""
+    default_batch: ClassVar[int] = 1
+
+    @abstractmethod
+    def __init__(self, settings: Settings) -> None: ...
+
+    @abstractmethod
+    def create(self, event: Event) -> None:
+        """Make an event without records, durably; ``Problem("event_exists")`` where there is one."""
+
+    @abstractmethod
+    def delete(self, event: str) -> None:
+        """Remove an event; to be called while no transaction runs."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The ids of all events, sorted."""
+
+    @abstractmethod
+    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+        """The counters, the keys, orders and buyers that the commands name, and the order that is asked for."""
+
+    @abstractmethod
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        """Let the event hold what ``view`` read, and after it ``records``; returns the position to make durable.
+
+        Visible to every later ``view`` when it returns. Errors: ``storage_full``, ``storage_refused`` (definite).
+        """
+
+    @abstractmethod
+    def make_durable(self, event: str, position: object) -> None:
+        """Return when everything up to ``position`` (from ``append``, or a view's ``source``) survives a power cut.
+
+        Errors: ``OSError`` where the disk failed; whoever calls this closes the store for all processes then.
+        """
+
+    @abstractmethod
+    def audit(self, event: str) -> tuple[Event, Iterable[Record], object]:
+        """The event, all its records in the order in which they were written, and the position they reach to."""
+
+    def tidy(self) -> None:  # noqa: B027
+        """Remove what killed processes left behind; called by the first process of a new master, alone."""
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name, opened; raises ``RefusedToStart`` where there is no such store."""
+    if settings.store not in STORES:
+        raise RefusedToStart(f"LASTSEAT_STORE={settings.store!r} is not a store. The stores are: {', '.join(STORES)}.")
+    module_name, _, class_name = STORES[settings.store].partition(":")
+    store: Store = getattr(importlib.import_module(module_name), class_name)(settings)
+    return store

@@ -1,0 +1,156 @@
+"""Store ``json``: one JSON document an event, read whole, written whole, replaced atomically and durably.
+
+The simplest thing that can be right. Every purchase reads and rewrites the document, so it costs more with every
+order. A document always looks right by itself, even after a lost update: it was one writer's whole truth.
+
+Guarantees: readers see one writer's whole document, never half of one; what ``make_durable`` returned for survives a
+power cut as far as the device honours a flush. Does not guarantee: that a document which was replaced is the one
+that was read before; that takes a guard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from service.errors import Problem
+from service.files import replace_durably, sync_directory, temporary_beside, write_durably
+from service.inventory import Command, Event, Record, View, replay
+from service.settings import Settings
+from service.stores import Store
+
+
+class _Document(msgspec.Struct):
+    """What a file holds: the event and the records of everything that was committed."""
+
+    about: Event
+    sold: int
+    records: list[Record]
+
+
+_decoder = msgspec.json.Decoder(_Document)
+_encoder = msgspec.json.Encoder()
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """Where a view came from: the document, to be written on, and which file it was."""
+
+    document: _Document
+    file: tuple[int, int]
+
+
+class JsonDocuments(Store):
+    name: ClassVar[str] = "json"
+    scope: ClassVar[str] = "host"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "file"
+
+    def __init__(self, settings: Settings) -> None:
+        self._directory = settings.data / "events"
+        self._directory.mkdir(exist_ok=True)
+        self._durable: dict[str, tuple[int, int]] = {}
+
+    def create(self, event: Event) -> None:
+        path = self._path(event.event)
+        content = _encode(_Document(event, 0, []))
+        temporary = temporary_beside(path)
+        with _storage_problems():
+            write_durably(temporary, content)
+            try:
+                # A link fails where the name is taken; a rename would replace an event with its sales.
+                os.link(temporary, path)
+            except FileExistsError:
+                raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
+            finally:
+                temporary.unlink()
+            sync_directory(self._directory)
+
+    def delete(self, event: str) -> None:
+        try:
+            self._path(event).unlink()
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        sync_directory(self._directory)
+        self._durable.pop(event, None)
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self._directory.glob("*.json"))
+
+    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+        document, file = self._read(event)
+        view = replay(document.about, document.records)
+        view.source = _Source(document, file)
+        return view
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        source = view.source
+        if not isinstance(source, _Source):
+            raise TypeError("append takes a view that this store made")
+        document = source.document
+        document.records.extend(records)
+        document.sold = view.sold
+        with _storage_problems():
+            stat = replace_durably(self._path(view.event.event), _encode(document))
+        return stat.st_ino, stat.st_mtime_ns
+
+    def make_durable(self, event: str, position: object) -> None:
+        file = position.file if isinstance(position, _Source) else position
+        if not isinstance(file, tuple):
+            raise TypeError("make_durable takes what append returned or a view's source")
+        # The content was synced before it got its name; what is left is the name. A file known to be durable under
+        # its name needs nothing: a later one that replaces it was synced too.
+        if self._durable.get(event) != file:
+            sync_directory(self._directory)
+            self._durable[event] = file
+
+    def audit(self, event: str) -> tuple[Event, Iterator[Record], object]:
+        document, file = self._read(event)
+        return document.about, iter(document.records), file
+
+    def tidy(self) -> None:
+        for leftover in self._directory.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def _path(self, event: str) -> Path:
+        return self._directory / f"{event}.json"
+
+    def _read(self, event: str) -> tuple[_Document, tuple[int, int]]:
+        path = self._path(event)
+        try:
+            with path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                return _decoder.decode(file.read()), (stat.st_ino, stat.st_mtime_ns)
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem(
+                "corrupt_document",
+                f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
+                "the service, keep a copy, and put a good copy back.",
+            ) from None
+
+
+def _encode(document: _Document) -> bytes:
+    """JSON with a line a record, so that a person can read the document and compare two."""
+    about = _encoder.encode(document.about)
+    records = b",\n".join(map(_encoder.encode, document.records))
+    return b'{"about":%b,\n"sold":%d,\n"records":[\n%b\n]}\n' % (about, document.sold, records)
+
+
+@contextlib.contextmanager
+def _storage_problems() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            raise Problem("storage_full", "Make room in the data directory and try again.") from error
+        raise Problem(
+            "storage_refused",
+            f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again.",
+        ) from error

@@ -1,0 +1,64 @@
+"""Store ``memory``: a dictionary, for tests and for lessons. One process; gone with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from service.errors import Problem
+from service.inventory import Command, Event, Record, View, replay
+from service.settings import Settings
+from service.stores import Store
+
+
+class Memory(Store):
+    """Each event is an immutable pair (event, records); ``append`` puts a new pair in the place of the old.
+
+    So it loses updates without a guard just as a document does. Guarantees nothing after the process has ended.
+    """
+
+    name: ClassVar[str] = "memory"
+    scope: ClassVar[str] = "process"
+    durable: ClassVar[bool] = False
+    safe_guard: ClassVar[str] = "thread"
+
+    def __init__(self, settings: Settings) -> None:
+        self._events: dict[str, tuple[Event, tuple[Record, ...]]] = {}
+
+    def create(self, event: Event) -> None:
+        mine = (event, ())
+        if self._events.setdefault(event.event, mine) is not mine:
+            raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
+
+    def delete(self, event: str) -> None:
+        if self._events.pop(event, None) is None:
+            raise Problem("unknown_event")
+
+    def names(self) -> list[str]:
+        return sorted(self._events)
+
+    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+        about, records = self._read(event)
+        view = replay(about, records)
+        view.source = records
+        return view
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        before = view.source
+        if not isinstance(before, tuple):
+            raise TypeError("append takes a view that this store made")
+        self._events[view.event.event] = (view.event, (*before, *records))
+        return None
+
+    def make_durable(self, event: str, position: object) -> None:
+        """Nothing to do: this store promises no durability."""
+
+    def audit(self, event: str) -> tuple[Event, Iterator[Record], object]:
+        about, records = self._read(event)
+        return about, iter(records), None
+
+    def _read(self, event: str) -> tuple[Event, tuple[Record, ...]]:
+        try:
+            return self._events[event]
+        except KeyError:
+            raise Problem("unknown_event") from None

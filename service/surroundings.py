@@ -1,0 +1,92 @@
+"""Which server runs this process, and whether the settings can be right there.
+
+A guard that excludes threads is no use to four processes, a lock built before the fork is dead after it, and one
+built before gevent's patch lets every greenlet in. All of this can be seen at start, and is refused there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from service.errors import RefusedToStart
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where this process runs. Outside gunicorn: one process, which is its own master."""
+
+    master: str
+    """Identifies the master process across restarts: its id and, where Linux tells it, its start time."""
+    processes: int = 1
+    worker_timeout_s: int = 0
+    """After so many seconds gunicorn kills a sync worker that does not come back; 0: never."""
+    sync: bool = False
+    preload: bool = False
+
+
+def look_around() -> Surroundings:
+    """What can be seen from inside: gunicorn's settings lie in the frames that import the application."""
+    cfg = _gunicorn_settings(sys._getframe())
+    if cfg is None:
+        return Surroundings(_identity(os.getpid()))
+    return Surroundings(
+        master=_identity(os.getpid() if cfg.preload_app else os.getppid()),
+        processes=cfg.workers,
+        worker_timeout_s=cfg.timeout,
+        sync=cfg.worker_class_str == "sync",
+        preload=cfg.preload_app,
+    )
+
+
+def _gunicorn_settings(frame: FrameType | None) -> Any | None:
+    """gunicorn's Config, from the application object that is loading us; None outside gunicorn."""
+    if "gunicorn" not in sys.modules:
+        return None
+    while frame is not None:
+        candidate = getattr(frame.f_locals.get("self"), "cfg", None)
+        if type(candidate).__module__ == "gunicorn.config":
+            return candidate
+        frame = frame.f_back
+    return None
+
+
+def _identity(pid: int) -> str:
+    try:
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        started = "?"
+    return f"{pid}@{started}"
+
+
+def refuse_unsafe(settings: Settings, guard: str, store_scope: str, around: Surroundings) -> None:
+    """Raise ``RefusedToStart`` for pairings that would be silently wrong; ``allow_unsafe`` lets them be."""
+    if settings.allow_unsafe:
+        return
+    if around.preload:
+        raise RefusedToStart(
+            "--preload builds the locks in the master; after the fork they are dead in the workers, and filelock "
+            "loaded before gevent's patch excludes no greenlet. Start without --preload."
+        )
+    if around.processes > 1 and store_scope == "process":
+        raise RefusedToStart(
+            f"LASTSEAT_STORE={settings.store} lives in one process, and there are {around.processes}: each would sell "
+            "all tickets anew. Take LASTSEAT_STORE=json, or --workers 1."
+        )
+    if around.processes > 1 and guard == "thread":
+        raise RefusedToStart(
+            f"LASTSEAT_GUARD=thread excludes the threads of one process, and there are {around.processes} processes: "
+            "it would oversell. Take LASTSEAT_GUARD=file, or --workers 1, or allow it with LASTSEAT_ALLOW_UNSAFE=1 "
+            "to see it happen on a lab event."
+        )
+    if around.sync and 0 < around.worker_timeout_s <= settings.lock_timeout_s:
+        raise RefusedToStart(
+            f"LASTSEAT_LOCK_TIMEOUT_S={settings.lock_timeout_s:g} is not shorter than gunicorn's --timeout "
+            f"{around.worker_timeout_s}: a worker that waits for the guard would be killed in a purchase. "
+            "Shorten the one or lengthen the other."
+        )
