@@ -97,7 +97,7 @@ def require_admin() -> None:
     if kind.lower() != "bearer" or not token:
         raise Problem(
             "unauthorized",
-            "Send the header Authorization: Bearer <token>. The token is LASTSEAT_ADMIN_TOKEN, or the content of the file "
+            "Send the header Authorization: Bearer <token>. The token is LASTSEAT_ADMIN_TOKEN, or in the file "
             "admin-token in the service's data directory.",
         )
     if not is_admin_token(token):
