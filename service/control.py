@@ -36,7 +36,7 @@ from typing import NamedTuple
 import msgspec
 
 from service.errors import Problem, RefusedToStart
-from service.files import replace_durably
+from service.files import replace_durably, storage_problems
 
 _POLL_S = 0.001
 _LONGEST_WISH_NS = 3_600 * 10**9
@@ -120,11 +120,12 @@ class Control:
     def switch(self, guard: str, timeout_s: float) -> Mode:
         """Make ``guard`` the one of all processes; returns when no transaction of an older epoch is left.
 
-        Errors: ``switch_timeout`` (definite): the guard is unchanged.
+        Errors: ``switch_timeout``, ``storage_full``, ``storage_refused`` (definite): the guard is unchanged.
         """
         with self.alone(timeout_s):
-            saved = self._read_saved()
-            self._begin_epoch(guard, self._word(_EPOCH) + 1, saved.master if saved else "")
+            with storage_problems():
+                saved = self._read_saved()
+                self._begin_epoch(guard, self._word(_EPOCH) + 1, saved.master if saved else "")
             return self.mode()
 
     @contextlib.contextmanager

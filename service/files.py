@@ -6,9 +6,11 @@ import contextlib
 import fcntl
 import itertools
 import os
+from collections.abc import Iterator
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-from service.errors import RefusedToStart
+from service.errors import Problem, RefusedToStart
 
 _serial = itertools.count()
 
@@ -84,3 +86,18 @@ def check_locks_exclude(directory: Path) -> None:
         f"A lock on a file in {directory} does not exclude: two opens of one file got it at once. That happens on "
         "some network file systems. Let LASTSEAT_DATA name a local directory."
     )
+
+
+@contextlib.contextmanager
+def storage_problems() -> Iterator[None]:
+    """Failed writes inside this block changed nothing: say so, and what to do. For blocks of which that is true."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            raise Problem("storage_full", "Make room in the data directory and try again.", retry_after_s=5) from error
+        raise Problem(
+            "storage_refused",
+            f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again.",
+            retry_after_s=5,
+        ) from error

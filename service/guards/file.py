@@ -16,6 +16,7 @@ from typing import ClassVar
 from filelock import FileLock, Timeout
 
 from service.errors import Problem, RefusedToStart
+from service.files import storage_problems
 from service.guards import Mutex
 from service.settings import Settings
 from service.stores import Store
@@ -43,10 +44,11 @@ class FileGuard(Mutex):
     @contextlib.contextmanager
     def exclusive(self, event: str, deadline: float) -> Iterator[None]:
         lock = self._lock(event)
-        try:
-            lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_S)
-        except Timeout:
-            raise Problem("lock_timeout", retry_after_s=1) from None
+        with storage_problems():
+            try:
+                lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_S)
+            except Timeout:
+                raise Problem("lock_timeout", retry_after_s=1) from None
         try:
             yield
         finally:

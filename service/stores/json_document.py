@@ -10,17 +10,15 @@ that was read before; that takes a guard.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 
 from service.errors import Problem
-from service.files import replace_durably, sync_directory, temporary_beside, write_durably
+from service.files import replace_durably, storage_problems, sync_directory, temporary_beside, write_durably
 from service.inventory import Command, Event, Record, View, replay
 from service.settings import Settings
 from service.stores import Store
@@ -60,7 +58,7 @@ class JsonDocuments(Store):
         path = self._path(event.event)
         content = _encode(_Document(event, 0, []))
         temporary = temporary_beside(path)
-        with _storage_problems():
+        with storage_problems():
             write_durably(temporary, content)
             try:
                 # A link fails where the name is taken; a rename would replace an event with its sales.
@@ -95,7 +93,7 @@ class JsonDocuments(Store):
         document = source.document
         document.records.extend(records)
         document.sold = view.sold
-        with _storage_problems():
+        with storage_problems():
             stat = replace_durably(self._path(view.event.event), _encode(document))
         return stat.st_ino, stat.st_mtime_ns
 
@@ -141,16 +139,3 @@ def _encode(document: _Document) -> bytes:
     about = _encoder.encode(document.about)
     records = b",\n".join(map(_encoder.encode, document.records))
     return b'{"about":%b,\n"sold":%d,\n"records":[\n%b\n]}\n' % (about, document.sold, records)
-
-
-@contextlib.contextmanager
-def _storage_problems() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
-            raise Problem("storage_full", "Make room in the data directory and try again.") from error
-        raise Problem(
-            "storage_refused",
-            f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again.",
-        ) from error

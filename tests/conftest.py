@@ -1,0 +1,58 @@
+"""What all tests share: an office in this process, and a real one under gunicorn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
+
+from loadtests.lab.launcher import RunningOffice, Service
+from service.app import create_app
+from service.settings import Settings
+
+# How long an example takes says something about the machine and nothing about the code.
+hypothesis_settings.register_profile("lastseat", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("lastseat")
+
+TOKEN = "test-token"
+
+
+@pytest.fixture
+def make_client(tmp_path: Path) -> Callable[..., FlaskClient]:
+    """An office in this process with the given settings, as a client of its HTTP interface."""
+
+    def make(**settings: Any) -> FlaskClient:
+        given: dict[str, Any] = {"data": tmp_path / "data", "admin_token": TOKEN, "first_event": ("show", 10)}
+        return create_app(Settings(**(given | settings))).test_client()
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    """An office on the JSON store with the lab event ``show`` of ten tickets."""
+    return make_client()
+
+
+@pytest.fixture
+def admin() -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., RunningOffice]]:
+    """Start real gunicorns, each with its own data directory and free port; all are stopped at the end."""
+    with ExitStack() as running:
+        count = 0
+
+        def start(**service: Any) -> RunningOffice:
+            nonlocal count
+            count += 1
+            return running.enter_context(RunningOffice(Service(**service), tmp_path / f"office-{count}"))
+
+        yield start
