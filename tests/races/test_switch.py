@@ -1,0 +1,148 @@
+"""The guard switched while the sale goes on: in every worker, and drained, so that no straggler spoils the epoch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loadtests.lab.launcher import RunningOffice
+from service import box_office
+from service.box_office import BoxOffice
+from service.control import Control
+from service.inventory import Event
+from service.settings import Settings, Think
+from service.stores import open_store
+
+FAR = 30.0
+
+
+class Pause:
+    """Holds the first purchase between its reading and its writing until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+        monkeypatch.setattr(box_office, "think", self._think)
+
+    def _think(self, _delay: Think) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            assert self.go.wait(FAR)
+
+
+def open_office(data: Path) -> BoxOffice:
+    settings = Settings(data=data)
+    control = Control(data)
+    control.start("none", "test", FAR)
+    office = BoxOffice(settings, open_store(settings), control, 1)
+    office.create(Event("show", "Show", 10, lab=True))
+    return office
+
+
+def buy(office: BoxOffice, key: str) -> str:
+    return office.buy("show", key=key, request="", quantity=1, buyer=None).record.key
+
+
+def test_without_the_drain_a_straggler_erases_a_sale_of_the_new_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: the epoch is changed as the switch does it, but nobody waits for the older one to end."""
+    office, pause = open_office(tmp_path), Pause(monkeypatch)
+    with ThreadPoolExecutor(1) as pool:
+        straggler = pool.submit(buy, office, "straggler")
+        assert pause.reached.wait(FAR)
+        office.control._begin_epoch("file", 2, "test")
+        assert buy(office, "guarded") == "guarded"
+        pause.go.set()
+        straggler.result(FAR)
+    assert [record.key for record in office.audit("show")[1]] == ["straggler"]
+
+
+def test_the_switch_answers_only_when_the_straggler_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    office, pause = open_office(tmp_path), Pause(monkeypatch)
+    with ThreadPoolExecutor(3) as pool:
+        straggler = pool.submit(buy, office, "straggler")
+        assert pause.reached.wait(FAR)
+        switching = pool.submit(office.switch, "on")
+        while not office.control._somebody_wishes():
+            time.sleep(0.001)
+        guarded = pool.submit(buy, office, "guarded")
+        assert not switching.done()
+        assert not guarded.done()
+        pause.go.set()
+        assert switching.result(FAR).guard == "file"
+        guarded.result(FAR)
+        straggler.result(FAR)
+    assert [record.key for record in office.audit("show")[1]] == ["straggler", "guarded"]
+
+
+class Crowd:
+    """Buyers who buy one ticket after the other and keep what they were told, until the block ends.
+
+    Each purchase has a connection of its own: kept ones would stay with the worker that first took them.
+    """
+
+    def __init__(self, running: RunningOffice, event: str, size: int) -> None:
+        self.told: list[tuple[float, int, int, str]] = []
+        """When it was asked, under which epoch and by which worker it was decided, the order."""
+        self._address = running.url.removeprefix("http://")
+        self._event = event
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._buy) for _ in range(size)]
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(FAR)
+
+    def wait_until(self, condition: Callable[[list[tuple[float, int, int, str]]], bool]) -> None:
+        deadline = time.monotonic() + FAR
+        while not condition(self.told):
+            assert time.monotonic() < deadline, f"it never happened; {len(self.told)} purchases were answered"
+            time.sleep(0.005)
+
+    def _buy(self) -> None:
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        while not self._stop.is_set():
+            asked = time.monotonic()
+            connection = HTTPConnection(self._address, timeout=FAR)
+            connection.request("POST", f"/events/{self._event}/orders", b'{"quantity":1}', headers)
+            answer = connection.getresponse()
+            order = msgspec.json.decode(answer.read()).get("order", "")
+            connection.close()
+            epoch, worker = int(answer.headers["Last-Seat-Epoch"]), int(answer.headers["Last-Seat-Worker"])
+            self.told.append((asked, epoch, worker, order))
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+def test_the_switch_reaches_every_worker_at_once_under_load(serve: Callable[..., RunningOffice], worker: str) -> None:
+    running = serve(worker=worker, guard="file", think_ms=2)
+    running.office.create_event("show", 100_000)
+    switched: list[tuple[float, int]] = []
+    with Crowd(running, "show", 6) as crowd:
+        for guard in ("off", "on", "off", "on"):
+            seen = len(crowd.told)
+            crowd.wait_until(lambda told, seen=seen: len(told) > seen + 30)  # type: ignore[misc]
+            state = running.office.switch(guard)
+            switched.append((time.monotonic(), state.epoch))
+        crowd.wait_until(lambda told: len({worker for _, epoch, worker, _ in told if epoch == 5}) > 1)
+    told = crowd.told
+    assert [epoch for _, epoch in switched] == [2, 3, 4, 5]
+    for at, epoch in switched:
+        assert all(decided >= epoch for asked, decided, _, _ in told if asked > at), "an older guard decided later"
+    recorded = running.office.audit("show").decode()
+    last_epoch = [order for _, epoch, _, order in told if epoch == 5 and order]
+    assert last_epoch
+    assert [order for order in last_epoch if f'"{order}"' not in recorded] == [], "a straggler erased a guarded sale"
