@@ -53,11 +53,17 @@ class Line:
         self._waiting: deque[Waiting] = deque()
 
     def run(
-        self, command: Command, deadline: float, answer_deadline: float, lead: Callable[[Take], Transaction]
+        self,
+        command: Command,
+        deadline: float,
+        answer_deadline: float,
+        lead: Callable[[Take], Transaction],
+        has_to_wait: Callable[[], None] = lambda: None,
     ) -> Waiting:
         """Have ``command`` decided, by this thread or by another one's transaction, and return what became of it.
 
         ``lead`` runs one transaction under the guard, durably; it is handed the function that takes from the line.
+        ``has_to_wait`` is called once by who finds somebody in line before him.
         Errors: ``lock_timeout`` (definite) past ``deadline``, ``outcome_unknown`` (indefinite) past
         ``answer_deadline``, and whatever the transaction that took this command raised.
         """
@@ -65,6 +71,8 @@ class Line:
         with self._mutex:
             self._waiting.append(mine)
             leads = self._waiting[0] is mine
+        if not leads:
+            has_to_wait()
         if leads or self._wait(mine, deadline, answer_deadline):
             self._lead(mine, lead)
         if mine.error is not None:

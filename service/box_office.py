@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from service.batch import Line, Take
 from service.control import Control, Mode
 from service.errors import Problem
+from service.gates import Gates
 from service.guards import GUARDS, Guard, Transaction, fitting, guard_class
 from service.inventory import (
     Cancel,
@@ -72,6 +73,7 @@ class BoxOffice:
         self.guards = fitting(store)
         self._settings = settings
         self._processes = processes
+        self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self._built: dict[str, Guard] = {}
         self._lines: defaultdict[str, Line] = defaultdict(
             lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
@@ -193,23 +195,38 @@ class BoxOffice:
 
         def lead(take: Take) -> Transaction:
             if mode is not None:
-                return self._transact(event, mode, take, deadline)
+                return self._transact(event, mode, take, deadline, command.key)
             with self.control.transaction(deadline) as current:
-                return self._transact(event, current, take, deadline)
+                return self._transact(event, current, take, deadline, command.key)
+
+        def has_to_wait() -> None:
+            if self._gates is not None:
+                self._gates.note("blocked", event, [command.key])
 
         # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
         self._about(event, self.control.mode())
-        waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead)
+        self._reach("acquire", event, command.key)
+        waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
+        self._reach("answer", event, command.key)
         transaction = waiting.transaction
         if transaction is None or waiting.outcome is None:
             raise RuntimeError("a purchase was answered without an outcome")
         times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
         return _done(waiting.outcome, times)
 
-    def _transact(self, event: str, mode: Mode, take: Callable[[], Sequence[Command]], deadline: float) -> Transaction:
+    def _reach(self, gate: str, event: str, key: str) -> None:
+        if self._gates is not None:
+            self._gates.reach(gate, event, [key])
+
+    def _transact(
+        self, event: str, mode: Mode, take: Callable[[], Sequence[Command]], deadline: float, key: str
+    ) -> Transaction:
         guard = self._guard_for(event, mode)
-        transaction = Transaction(self.store, event, take, self._deliberate, deadline, epoch=mode.epoch)
+        transaction = Transaction(
+            self.store, event, take, self._deliberate, deadline, epoch=mode.epoch, gates=self._gates, key=key
+        )
         guard.run(transaction)
+        transaction.reach("durable")
         began = time.perf_counter()
         self._make_durable(event, transaction.position)
         transaction.store_ms += (time.perf_counter() - began) * 1e3

@@ -41,13 +41,16 @@ class Settings:
     first_event: tuple[str, int] | None = ("show", 100)
     admin_token: str | None = None
     allow_unsafe: bool = False
+    gates: str = ""
+    """The socket of a scheduler that decides who passes which gate; empty outside of experiments."""
+    gates_patience_s: float = 30.0
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
-        "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+        "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
@@ -63,8 +66,12 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         think=_think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io"),
         request_scope=_choice("LASTSEAT_GUARD_SCOPE", environ, ("decision", "request")) == "request",
         first_event=_event(environ.get("LASTSEAT_EVENT", "show:100")),
-        admin_token=environ.get("LASTSEAT_ADMIN_TOKEN") or None,
-        allow_unsafe=environ.get("LASTSEAT_ALLOW_UNSAFE", "") == "1",
+        admin_token=_token(environ.get("LASTSEAT_ADMIN_TOKEN") or None),
+        gates=environ.get("LASTSEAT_GATES", ""),
+        gates_patience_s=_number(
+            "LASTSEAT_GATES_PATIENCE_S", environ.get("LASTSEAT_GATES_PATIENCE_S") or "30", 0.01, 86_400
+        ),
+        allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
 
 
@@ -93,9 +100,26 @@ def _choice(name: str, environ: Mapping[str, str], choices: tuple[str, ...]) -> 
 def _think(delay: str, how: str) -> Think:
     how = _choice("LASTSEAT_THINK", {"LASTSEAT_THINK": how}, ("io", "cpu"))
     low, dash, high = delay.partition("-")
-    low_ms = _number("LASTSEAT_THINK_MS", low, 0, MAX_THINK_MS)
-    high_ms = _number("LASTSEAT_THINK_MS", high, low_ms, MAX_THINK_MS) if dash else low_ms
+    try:
+        low_ms = float(low)
+        high_ms = float(high) if dash else low_ms
+    except ValueError:
+        low_ms = high_ms = -1.0
+    if not 0 <= low_ms <= high_ms <= MAX_THINK_MS:
+        raise _refuse("LASTSEAT_THINK_MS", delay, f"it must be like 20 or 10-50, from 0 to {MAX_THINK_MS:g}")
     return Think(low_ms, high_ms, compute=how == "cpu")
+
+
+def _token(value: str | None) -> str | None:
+    # Not shown: it is a secret.
+    if value is not None and not is_token(value):
+        raise RefusedToStart("LASTSEAT_ADMIN_TOKEN cannot be used: it must be printable ASCII characters, no blanks.")
+    return value
+
+
+def is_token(value: str) -> bool:
+    """Whether it can come back in an ``Authorization`` header as it is."""
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
 def _event(value: str) -> tuple[str, int] | None:

@@ -13,8 +13,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from service.gates import Gates
 from service.inventory import Command, Outcome, View, records_of
 from service.settings import Settings
 from service.stores import Store
@@ -42,6 +43,9 @@ class Transaction:
     position: object = None
     """What has to be durable before any outcome may be told."""
     epoch: int = 0
+    gates: Gates | None = None
+    key: str = ""
+    """The key of the leader, who waits for the guard."""
     held_ms: float = 0.0
     store_ms: float = 0.0
     commands: Sequence[Command] = field(default_factory=list)
@@ -49,6 +53,7 @@ class Transaction:
     def read_decide_write(self) -> None:
         """The critical section. Without a guard around it, two of them may read the same version, and one's write
         replaces the other's: both buyers have their answer, the store knows of one."""
+        self.reach("view")
         began = time.perf_counter()
         view = self.store.view(self.event, self.commands)
         read = time.perf_counter()
@@ -57,9 +62,22 @@ class Transaction:
         decided = time.perf_counter()
         records = records_of(outcomes)
         if records:
+            self.reach("append", saw=records[0].version - 1, left=records[0].remaining + records[0].quantity)
+            decided = time.perf_counter()
             self.position = self.store.append(view, records)
         self.outcomes = outcomes
         self.store_ms += (read - began + time.perf_counter() - decided) * 1e3
+        self.reach("release", version=view.version)
+
+    def reach(self, gate: str, **seen: Any) -> None:
+        """Wait at a gate, where an experiment keeps one."""
+        if self.gates is not None:
+            self.gates.reach(gate, self.event, [command.key for command in self.commands], **seen)
+
+    def blocked(self) -> None:
+        """Somebody else has what this transaction waits for: an experiment wants to know."""
+        if self.gates is not None:
+            self.gates.note("blocked", self.event, [self.key])
 
 
 class Guard(ABC):
@@ -92,11 +110,16 @@ class Mutex(Guard):
     """A guard that excludes by a lock an event: ``exclusive`` says how it is had."""
 
     @abstractmethod
-    def exclusive(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
-        """Nobody else whom this lock excludes is in this block; the holder may enter it again."""
+    def exclusive(
+        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Nobody else whom this lock excludes is in this block; the holder may enter it again.
+
+        ``blocked`` is called once by who does not get in at once.
+        """
 
     def run(self, transaction: Transaction) -> None:
-        with self.exclusive(transaction.event, transaction.deadline):
+        with self.exclusive(transaction.event, transaction.deadline, transaction.blocked):
             began = time.perf_counter()
             transaction.commands = transaction.take()
             if transaction.commands:

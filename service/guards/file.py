@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from filelock import FileLock, Timeout
@@ -42,17 +42,25 @@ class FileGuard(Mutex):
         self._refuse_a_lock_that_lets_two_in()
 
     @contextlib.contextmanager
-    def exclusive(self, event: str, deadline: float) -> Iterator[None]:
+    def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
         lock = self._lock(event)
         with storage_problems():
             try:
-                lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_S)
+                lock.acquire(blocking=False)
             except Timeout:
-                raise Problem("lock_timeout", retry_after_s=1) from None
+                blocked()
+                self._wait(lock, deadline)
         try:
             yield
         finally:
             lock.release()
+
+    @staticmethod
+    def _wait(lock: FileLock, deadline: float) -> None:
+        try:
+            lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_S)
+        except Timeout:
+            raise Problem("lock_timeout", retry_after_s=1) from None
 
     def _lock(self, event: str) -> FileLock:
         # One object for all threads: its hold is counted by thread, so a holder may enter again and others wait.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from service.errors import Problem
@@ -28,11 +28,13 @@ class ThreadGuard(Mutex):
         self._locks: dict[str, threading.RLock] = {}
 
     @contextlib.contextmanager
-    def exclusive(self, event: str, deadline: float) -> Iterator[None]:
+    def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
         # setdefault: two threads that ask for the first time at once must get the same lock.
         lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
-        if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise Problem("lock_timeout", retry_after_s=1)
+        if not lock.acquire(blocking=False):
+            blocked()
+            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise Problem("lock_timeout", retry_after_s=1)
         try:
             yield
         finally:
