@@ -1,0 +1,206 @@
+"""Judges a history: what each check does, and how they compose.
+
+Every event is judged by itself, with its own audit and its own capacity: a history is linearizable exactly if the
+part of each event is. Each event is *prepared* (``case``: attempts become mutations), its operations are *placed*
+in the order of mutations by the strongest means that it allows (``tiers``), and then every check of ``CHECKS`` looks
+at it. A new check is one file with a function ``check(case, placement) -> Findings``, and one line here.
+
+The worst verdict wins: invalid over unknown over valid. A check that crashes is unknown, and says so. *Valid*
+means that no violation was found in this history, never that the service was proved correct.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from loadtests.lab.checks import (
+    answers,
+    attempts,
+    audit_laws,
+    bounds,
+    counters,
+    observers,
+    overlap,
+    real_time,
+    replay,
+    tiers,
+)
+from loadtests.lab.checks.case import Case, prepare
+from loadtests.lab.checks.findings import VIOLATIONS, Findings
+from loadtests.lab.checks.placement import Placement
+from loadtests.lab.checks.verdict import (
+    EXIT_STATUS,
+    CheckResult,
+    EventCounts,
+    Outcome,
+    Verdict,
+    Witness,
+    WitnessOperation,
+    worst,
+)
+from loadtests.lab.history import Audit, History, HistoryError, read_audit, read_history
+
+__all__ = [
+    "CHECKS",
+    "EXIT_STATUS",
+    "VIOLATIONS",
+    "CheckResult",
+    "EventCounts",
+    "Verdict",
+    "Witness",
+    "WitnessOperation",
+    "judge",
+    "judge_files",
+    "judge_folder",
+]
+
+Check = Callable[[Case, Placement], Findings]
+
+CHECKS: dict[str, Check] = {
+    "answers": answers.check,
+    "attempts": attempts.check,
+    "audit": audit_laws.check,
+    "placement": tiers.check,
+    "replay": replay.check,
+    "observers": observers.check,
+    "real time": real_time.check,
+    "counters": counters.check,
+    "bounds": bounds.check,
+    "overlap": overlap.check,
+}
+
+TIERS = ("A", "B", "C", "bounds")
+
+_SHOWN = 6
+"""Witnesses that a result shows of each check; the counts are of all."""
+
+
+def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = None) -> Verdict:
+    """Judge every event of a history.
+
+    ``audits`` are by event. ``capacity`` is that of the events as they were created; without it, the audits'.
+    """
+    return _judge(history, audits, capacity, [], time.perf_counter())
+
+
+def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
+    """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``.
+
+    Raises FileNotFoundError where there is no history. What cannot be read makes the verdict unknown.
+    """
+    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).exists()]
+    if not found:
+        raise FileNotFoundError(f"there is no history.jsonl in {folder}")
+    audits = [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
+    return judge_files(found[0], audits, capacity=capacity)
+
+
+def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
+    """Judge a history and its audits. What cannot be read makes the verdict unknown, and is named with its line."""
+    began = time.perf_counter()
+    problems: list[str] = []
+    by_event: dict[str, Audit] = {}
+    for path in audits:
+        try:
+            audit = read_audit(path)
+        except HistoryError as error:
+            problems.append(str(error))
+            continue
+        named = path.name.removesuffix(".gz").removesuffix(".jsonl").partition("audit-")[2]
+        if named and named != audit.event:
+            problems.append(f"{path.name} is by its header the audit of the event {audit.event}")
+        elif audit.event in by_event:
+            problems.append(f"{path.name} is a second audit of the event {audit.event}")
+        else:
+            by_event[audit.event] = audit
+    try:
+        operations = read_history(history)
+    except HistoryError as error:
+        results = [_input([str(error), *problems])]
+        return Verdict("unknown", "none", 0, time.perf_counter() - began, results, _why(results, set()))
+    return _judge(operations, by_event, capacity, problems, began)
+
+
+def _judge(
+    history: History, audits: dict[str, Audit], capacity: int | None, problems: list[str], began: float
+) -> Verdict:
+    problems = problems + _unusable(history, audits)
+    found: dict[str, dict[str, Findings]] = {name: {} for name in CHECKS}
+    events: dict[str, EventCounts] = {}
+    tiers_met: dict[str, str] = {}
+    for number, event in enumerate(history.events):
+        audit = audits.get(event)
+        try:
+            case = prepare(history, number, audit if audit and audit.event == event else None, capacity)
+            placement = tiers.place(case)
+            events[event] = answers.counts(case, placement.tier)
+        except Exception as error:
+            problems.append(f"event {event}: preparing it crashed: {error!r}")
+            continue
+        tiers_met[placement.tier] = placement.weaker_because
+        for name, check in CHECKS.items():
+            found[name][event] = _guarded(check, case, placement)
+    results = [_input(problems)] if problems else []
+    results += [
+        _result(name, findings) for name, findings in found.items() if any(f.applies for f in findings.values())
+    ]
+    notes = {note for findings in found.values() for finding in findings.values() for note in finding.notes}
+    tier = max(tiers_met, key=TIERS.index, default="none")
+    if tiers_met.get(tier):
+        notes.add(f"tier {tier}: {tiers_met[tier]}")
+    seconds = time.perf_counter() - began
+    return Verdict(_worst(results), tier, len(history), seconds, results, _why(results, notes), events)
+
+
+def _unusable(history: History, audits: dict[str, Audit]) -> list[str]:
+    """What is wrong with the input as a whole."""
+    problems = []
+    if not len(history):
+        problems.append("the history is empty: nothing was tested")
+    for event, audit in audits.items():
+        if audit.event != event:
+            problems.append(f"the audit given for the event {event} is by its header of the event {audit.event}")
+        elif event not in history.events and len(audit):
+            problems.append(f"there is an audit of the event {event}, and no operation of it in the history")
+    return problems
+
+
+def _guarded(check: Check, case: Case, placement: Placement) -> Findings:
+    try:
+        return check(case, placement)
+    except Exception as error:
+        return Findings(undecided=[f"the check crashed: {error!r}"])
+
+
+def _result(name: str, found: dict[str, Findings]) -> CheckResult:
+    """One check over all events. That nothing overlapped counts only if it is so in every event."""
+    violations: dict[str, int] = {}
+    witnesses: list[Witness] = []
+    reasons: list[str] = []
+    for event, findings in found.items():
+        where = f"event {event}: " if len(found) > 1 else ""
+        for violation, count in findings.counts.items():
+            violations[violation] = violations.get(violation, 0) + count
+        witnesses += findings.witnesses
+        reasons += [where + reason for reason in findings.undecided]
+    if name == "overlap" and len(reasons) < len(found):
+        reasons = []
+    verdict: Outcome = "invalid" if violations else "unknown" if reasons else "valid"
+    why = [f"{violation}: {count}" for violation, count in violations.items()] + reasons
+    return CheckResult(name, verdict, sum(violations.values()), witnesses[:_SHOWN], "; ".join(why), violations)
+
+
+def _input(problems: list[str]) -> CheckResult:
+    return CheckResult("input", "unknown", why="; ".join(problems))
+
+
+def _worst(results: list[CheckResult]) -> Outcome:
+    return worst(result.verdict for result in results)
+
+
+def _why(results: list[CheckResult], notes: set[str]) -> str:
+    verdict = _worst(results)
+    why = [result.why for result in results if result.verdict == verdict and result.why]
+    return "; ".join((["no violation was found"] if verdict == "valid" else why) + sorted(notes))

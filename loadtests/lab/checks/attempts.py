@@ -1,0 +1,103 @@
+"""The attempts of one key: they may be many, but they tell one story.
+
+A key takes effect once, so at most one answer is not a replay, every answer repeats the first one's words, and
+what is replayed was committed by an attempt that can have done so, before anybody was told.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.placement import Placement
+from loadtests.lab.columns import ABSENT, pick, same_rows
+from loadtests.lab.history import BUY, CONFIRM, HOLD, OK
+
+
+def check(case: Case, placement: Placement) -> Findings:
+    """Compare the answers of each key with each other, and with what its attempts can have caused."""
+    findings = Findings()
+    _answers_agree(case, findings)
+    _quantities_are_as_asked(case, findings)
+    h, m = case.history, case.mutations
+    findings.add(
+        "double apply",
+        np.flatnonzero(m.fresh > 1),
+        lambda g: (
+            f"its key was acknowledged {m.fresh[g]} times by answers that are not replays",
+            [case.operation(row) for row in _fresh_rows(case, g)[:2]],
+            [],
+        ),
+    )
+    findings.add(
+        "replay without a commit",
+        np.flatnonzero(m.acknowledged & ~m.can_commit),
+        lambda g: (
+            "its answer says that it repeats an earlier one, but no earlier attempt can have been committed",
+            [case.operation(int(m.answer[g]))],
+            [],
+        ),
+    )
+    start = m.start[case.group[m.ends]]
+    same_clock = (start >= 0) & (pick(h.host, start, -2) == h.host[m.ends])
+    findings.add(
+        "inversion",
+        m.ends[same_clock & (pick(h.invoke_ns, start, -1) > h.return_ns[m.ends])],
+        lambda row: (
+            "its key was acknowledged before the first attempt that can have been committed was asked",
+            [case.operation(row), case.operation(int(m.start[case.group[row]]))],
+            [],
+        ),
+    )
+    return findings
+
+
+def _answers_agree(case: Case, findings: Findings) -> None:
+    h, m = case.history, case.mutations
+    rows = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
+    first = m.answer[case.group[rows]]
+    rows, first = rows[rows != first], first[rows != first]
+    differs = np.zeros(len(rows), np.bool_)
+    for values, absent in (
+        (h.order, -1),
+        (h.hold, -1),
+        (h.quantity, ABSENT),
+        (h.version, ABSENT),
+        (h.remaining, ABSENT),
+    ):
+        a, b = values[first], values[rows]
+        differs |= (a != b) & (a != absent) & (b != absent)
+    a, b = h.tickets.take(first), h.tickets.take(rows)
+    differs |= ~same_rows(a, b) & (a.lengths > 0) & (b.lengths > 0)
+    findings.add(
+        "answer differs",
+        np.flatnonzero(differs),
+        lambda i: (
+            "one key was answered twice, with different content",
+            [case.operation(int(first[i])), case.operation(int(rows[i]))],
+            [],
+        ),
+    )
+
+
+def _quantities_are_as_asked(case: Case, findings: Findings) -> None:
+    h = case.history
+    rows = np.flatnonzero((h.outcome == OK) & np.isin(h.op, (BUY, HOLD, CONFIRM)))
+    given = h.tickets.lengths[rows]
+    wrong = (given > 0) & (h.quantity[rows] != ABSENT) & (given != h.quantity[rows])
+    findings.add(
+        "answer differs",
+        rows[wrong],
+        lambda row: (
+            f"it asked for {h.quantity[row]} and was given the numbers {h.tickets.row(row)}",
+            [case.operation(row)],
+            [],
+        ),
+    )
+
+
+def _fresh_rows(case: Case, mutation: int) -> list[int]:
+    h = case.history
+    rows = np.flatnonzero((case.group == mutation) & (h.outcome == OK) & (h.replayed != 1))
+    return [int(row) for row in rows]

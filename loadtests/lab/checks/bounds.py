@@ -1,0 +1,82 @@
+"""What has no place in the order is at least bounded: by what had surely happened, and what can have happened.
+
+Each answer is bounded by itself, which is sound and far from complete: it refutes, and never finds valid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.placement import Placement
+from loadtests.lab.columns import ABSENT, NEVER, Ints, pick
+from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, RELEASE, SOLD_OUT
+
+
+def check(case: Case, placement: Placement) -> Findings:
+    """Bound the places that were taken while an unplaced read or refusal was under way."""
+    findings = Findings()
+    h, capacity = case.history, case.capacity
+    rows = case.observers[placement.seen == ABSENT]
+    shows = (h.remaining[rows] != ABSENT) | ((h.outcome[rows] == SOLD_OUT) & np.isin(h.op[rows], (BUY, HOLD)))
+    rows = rows[shows]
+    if capacity is None or not len(rows) or len(np.unique(h.host)) > 1:
+        return Findings(applies=False)
+    least, most = _taken(case, capacity, h.invoke_ns[rows], h.return_ns[rows])
+    taken = capacity - h.remaining[rows]
+    counted = h.remaining[rows] != ABSENT
+    findings.add(
+        "wrong read",
+        np.flatnonzero(counted & ((taken < least) | (taken > most))),
+        lambda i: (
+            f"it shows {h.remaining[rows[i]]} remaining; while it was under way there were between "
+            f"{capacity - most[i]} and {capacity - least[i]}",
+            [case.operation(int(rows[i]))],
+            [],
+        ),
+    )
+    most_known = np.where(counted, np.minimum(taken, most), most)
+    findings.add(
+        "false sold-out",
+        np.flatnonzero(
+            (h.outcome[rows] == SOLD_OUT) & (h.quantity[rows] > 0) & (most_known + h.quantity[rows] <= capacity)
+        ),
+        lambda i: (
+            f"{h.quantity[rows[i]]} were refused; while it was under way at least {capacity - most[i]} were there",
+            [case.operation(int(rows[i]))],
+            [],
+        ),
+    )
+    return findings
+
+
+def _taken(case: Case, capacity: int, invoke: Ints, returned: Ints) -> tuple[Ints, Ints]:
+    """The fewest and the most places that can have been taken at some instant of each interval.
+
+    A hold may expire at any time, so only its confirmation surely takes its places; it takes them at most once.
+    """
+    h, m = case.history, case.mutations
+    quantity = np.maximum(m.quantity, 0)
+    at_most = np.where(m.quantity < 0, capacity, m.quantity)
+    acknowledged = m.acknowledged
+    begin = pick(h.invoke_ns, m.start, -1)
+    end = pick(h.return_ns, m.answer, NEVER)
+    takes = np.isin(m.op, (BUY, HOLD)) | ((m.op == CONFIRM) & ~np.isin(m.hold, m.hold[m.op == HOLD]))
+    keeps = np.isin(m.op, (BUY, CONFIRM))
+    gives = np.isin(m.op, (CANCEL, RELEASE))
+    surely_kept = _sum_before(end[keeps & acknowledged], quantity[keeps & acknowledged], invoke)
+    maybe_cancelled = _sum_before(
+        begin[(m.op == CANCEL) & m.possible], quantity[(m.op == CANCEL) & m.possible], returned + 1
+    )
+    maybe_taken = _sum_before(begin[takes & m.possible], at_most[takes & m.possible], returned + 1)
+    surely_given = _sum_before(end[gives & acknowledged], quantity[gives & acknowledged], invoke)
+    least = np.maximum(surely_kept - maybe_cancelled, 0)
+    return least, np.minimum(maybe_taken - surely_given, capacity)
+
+
+def _sum_before(time: Ints, quantity: Ints, moment: Ints) -> Ints:
+    """The sum of the quantities whose time is before each moment."""
+    order = np.argsort(time, kind="stable")
+    sums = np.concatenate(([0], np.cumsum(quantity[order])))
+    return sums[np.searchsorted(time[order], moment)]

@@ -1,0 +1,68 @@
+"""A case: one event's part of a history, prepared once for every check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadtests.lab.checks.ledger import Ledger
+from loadtests.lab.checks.mutations import Mutations, group_by_key, mutations_of
+from loadtests.lab.checks.verdict import WitnessOperation
+from loadtests.lab.columns import ABSENT, NEVER, Ints
+from loadtests.lab.history import FAIL, OK, OPS, OUTCOMES, READ, UNKNOWN, Audit, History
+
+
+@dataclass(frozen=True)
+class Case:
+    """One event: the operations that say anything, its mutations, its capacity, its audit.
+
+    Left out are operations that surely had no effect, and reads without an answer. ``group`` is each row's
+    mutation, -1 for a read. ``observers`` are the rows that changed nothing but say what they saw: reads and
+    refusals. ``capacity`` is what the caller says, else what the audit says, else None.
+    """
+
+    event: str
+    history: History
+    group: Ints
+    mutations: Mutations
+    observers: Ints
+    capacity: int | None
+    audit: Ledger | None
+
+    def operation(self, row: int) -> WitnessOperation:
+        """A row of the history as a witness names it."""
+        h = self.history
+        returned, version = int(h.return_ns[row]), int(h.version[row])
+        return WitnessOperation(
+            op=OPS[h.op[row]],
+            line=int(h.line[row]),
+            event=self.event,
+            process=int(h.process[row]),
+            invoke_ns=int(h.invoke_ns[row]),
+            return_ns=None if returned == NEVER else returned,
+            key=h.keys.string(int(h.key[row])),
+            attempt=int(h.attempt[row]),
+            outcome=OUTCOMES[h.outcome[row]],
+            version=None if version == ABSENT else version,
+        )
+
+
+def prepare(history: History, event: int, audit: Audit | None, capacity: int | None) -> Case:
+    """The case of one event of a history; ``capacity`` as its creator named it, if he did."""
+    says_something = (history.outcome != FAIL) & ((history.op != READ) | (history.outcome == OK))
+    rows = np.flatnonzero((history.event == event) & says_something)
+    h = history if len(rows) == len(history) else history.take(rows)
+    group, count = group_by_key(h)
+    mutations = mutations_of(h, group, count)
+    if capacity is None and audit is not None:
+        capacity = audit.capacity
+    return Case(
+        event=history.events[event],
+        history=h,
+        group=group,
+        mutations=mutations,
+        observers=np.flatnonzero((h.outcome != UNKNOWN) & ((h.op == READ) | (h.outcome != OK))),
+        capacity=capacity,
+        audit=None if audit is None else Ledger.of_audit(audit, h, group, mutations),
+    )

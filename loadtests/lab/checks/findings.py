@@ -1,0 +1,84 @@
+"""What a check hands back: violations by name, each with its count and its witnesses, and what stays undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from loadtests.lab.checks.verdict import Witness, WitnessOperation
+from loadtests.lab.columns import Ints
+
+VIOLATIONS: dict[str, str] = {
+    "oversold": "more tickets were acknowledged than the event has",
+    "double-booked": "one ticket number was acknowledged to two buyers",
+    "double apply": "one key took effect twice",
+    "answer differs": "two statements about one mutation contradict each other",
+    "replay without a commit": "an answer claims to repeat one that no attempt can have caused",
+    "torn audit": "the audit is not the versions 1, 2, … n of this event, as many as its header says",
+    "phantom": "the audit, or a version, has a mutation that no buyer can have made",
+    "lost sale": "an acknowledged mutation is missing from the audit",
+    "misplaced": "a mutation was answered with one version and stands at another",
+    "refused after commit": "a key was refused although its mutation had been committed",
+    "beyond the audit": "an answer shows a version that the audit does not reach",
+    "over-recorded": "a record takes more places than there were",
+    "double cancel": "something was cancelled, confirmed, released or expired that was not open",
+    "duplicate": "a ticket number, an order or a hold was given twice",
+    "gap": "ticket numbers were not given in order",
+    "false late sale": "a confirmation was recorded as a new sale though its hold had not expired or was used up",
+    "false expiry": "a hold expired before another one that was due earlier",
+    "wrong read": "an answer shows another number of remaining tickets than there were",
+    "torn read": "an answer shows a number of remaining tickets that there never was",
+    "false sold-out": "tickets were refused that were there",
+    "false refusal": "something was refused that was open",
+    "inversion": "an operation had answered before one that is ordered ahead of it was even asked",
+    "uncounted sale": "no order of the sales explains the counts that were read",
+}
+
+
+Evidence = tuple[str, list[WitnessOperation], list[int]]
+"""A sentence, the operations that take part, and the places in the audit (1 is its first record)."""
+
+
+@dataclass
+class Findings:
+    """What one check found in one event.
+
+    ``undecided`` are reasons for which the check cannot say *valid*; ``notes`` are remarks that change nothing.
+    ``applies`` is false where the check has nothing to look at.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    witnesses: list[Witness] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    applies: bool = True
+
+    def add(
+        self,
+        violation: str,
+        found: Ints,
+        explain: Callable[[int], Evidence],
+        badness: Ints | None = None,
+        count: int | None = None,
+    ) -> None:
+        """Count the violations ``found`` (indices of any kind), and explain the first and the worst of them.
+
+        ``explain(index)`` gives the evidence. ``badness`` ranks ``found``; without it the first is as bad as any.
+        ``count`` says how many there are where one finding stands for several.
+        """
+        if violation not in VIOLATIONS:
+            raise ValueError(f"not a violation that has a name: {violation}")
+        if not len(found):
+            return
+        self.counts[violation] = self.counts.get(violation, 0) + (len(found) if count is None else count)
+        shown = [0] if badness is None else sorted({0, int(np.argmax(badness))})
+        for at in shown:
+            text, operations, records = explain(int(found[at]))
+            self.witnesses.append(Witness(violation, text, operations, records))
+
+    @property
+    def count(self) -> int:
+        """All violations together."""
+        return sum(self.counts.values())

@@ -1,0 +1,104 @@
+"""What an answer shows must have been so at the version that it was decided on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.ledger import LATE, Ledger
+from loadtests.lab.checks.lifetimes import FOREVER
+from loadtests.lab.checks.mutations import lookup
+from loadtests.lab.checks.placement import Placement
+from loadtests.lab.columns import ABSENT, Ints, pick
+from loadtests.lab.history import BUY, CANCEL, CONFIRM, EXPIRED, HOLD, OK, READ, REFUSED, RELEASE, SOLD_OUT
+
+
+def check(case: Case, placement: Placement) -> Findings:
+    """Compare every answer that shows something with the state at its version, where the ledger is known."""
+    findings = Findings()
+    ledger = placement.ledger
+    if ledger is None:
+        return Findings(applies=False)
+    at = ledger.position(_versions(case, placement))
+    if case.capacity is not None:
+        _remaining_is_true(case, ledger, case.capacity, at, findings)
+        _sold_out_is_true(case, ledger, case.capacity, at, findings)
+    _refused_was_not_open(case, ledger, at, findings)
+    return findings
+
+
+def _versions(case: Case, placement: Placement) -> Ints:
+    """The version that each row's answer is of, ABSENT for those that have none."""
+    h = case.history
+    acknowledged = np.flatnonzero((h.outcome == OK) & (h.op != READ))
+    version = np.full(len(h), ABSENT)
+    version[acknowledged] = placement.version[case.group[acknowledged]]
+    if placement.tier == "A":
+        version = np.where((version != ABSENT) & (h.version != ABSENT), h.version, version)
+    version[case.observers] = placement.seen
+    return version
+
+
+def _remaining_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findings: Findings) -> None:
+    h = case.history
+    there = capacity - (ledger.sold + ledger.held)[at]
+    rows = np.flatnonzero((at >= 0) & (h.remaining != ABSENT) & (h.remaining != there))
+    findings.add(
+        "wrong read",
+        rows,
+        lambda row: (
+            f"it shows {h.remaining[row]} remaining after {at[row]} mutations; there were {there[row]}",
+            [case.operation(row)],
+            [],
+        ),
+        np.abs(h.remaining[rows] - there[rows]),
+    )
+
+
+def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findings: Findings) -> None:
+    """Tickets are refused only if so many were not there; a confirmation of an expired hold is a new sale."""
+    h = case.history
+    there = capacity - (ledger.sold + ledger.held)[at]
+    wanted = np.where((h.outcome == SOLD_OUT) & np.isin(h.op, (BUY, HOLD)), h.quantity, ABSENT)
+    refused = np.flatnonzero((h.op == CONFIRM) & np.isin(h.outcome, (SOLD_OUT, REFUSED)) & (at >= 0))
+    hold = h.hold[refused]
+    closed = lookup(ledger.holds.ids, ledger.holds.closed, hold, FOREVER)
+    late = np.flatnonzero(ledger.kind == LATE)
+    used_up = lookup(ledger.hold[late], late, hold, FOREVER) < at[refused]
+    expired = (closed < at[refused]) & (pick(ledger.kind, closed, -1) == EXPIRED)
+    again = np.flatnonzero(expired & ~used_up)
+    wanted[refused[again]] = ledger.quantity[ledger.holds.opening_of(hold[again])]
+    rows = np.flatnonzero((at >= 0) & (wanted != ABSENT) & (wanted <= there))
+    findings.add(
+        "false sold-out",
+        rows,
+        lambda row: (
+            f"{wanted[row]} were refused after {at[row]} mutations; there were {there[row]} "
+            f"({ledger.sold[at[row]]} sold and {ledger.held[at[row]]} held of {capacity})",
+            [case.operation(row)],
+            [],
+        ),
+        there[rows] - wanted[rows],
+    )
+
+
+def _refused_was_not_open(case: Case, ledger: Ledger, at: Ints, findings: Findings) -> None:
+    h = case.history
+    refused = np.flatnonzero(
+        np.isin(h.outcome, (REFUSED, SOLD_OUT)) & np.isin(h.op, (CANCEL, CONFIRM, RELEASE)) & (at >= 0)
+    )
+    was_open = np.where(
+        h.op[refused] == CANCEL,
+        ledger.orders.open_after(h.order[refused], at[refused]),
+        ledger.holds.open_after(h.hold[refused], at[refused]),
+    )
+    findings.add(
+        "false refusal",
+        refused[was_open],
+        lambda row: (
+            f"it was refused after {at[row]} mutations, and what it names was open",
+            [case.operation(row)],
+            [],
+        ),
+    )

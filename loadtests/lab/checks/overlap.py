@@ -1,0 +1,43 @@
+"""Whether anything was tested: a history in which no two operations were under way at once shows no race."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.placement import Placement
+from loadtests.lab.columns import Ints
+from loadtests.lab.history import UNKNOWN
+
+NOTHING_OVERLAPPED = "no two mutations or refusals of different keys overlapped: nothing was tested"
+
+
+def check(case: Case, placement: Placement) -> Findings:
+    """Undecided unless two mutations or refusals, completed or unknown, of different keys overlapped."""
+    findings = Findings()
+    h = case.history
+    if not (h.outcome != UNKNOWN).any():
+        findings.undecided.append("nothing was answered: nothing was tested")
+        return findings
+    rows = np.flatnonzero(case.group >= 0)
+    for host in np.unique(h.host[rows]):
+        here = rows[h.host[rows] == host]
+        invoke, returned, key = h.invoke_ns[here], h.return_ns[here], case.group[here]
+        if overlapping_pairs(invoke, returned) > _pairs_within(key, invoke, returned):
+            return findings
+    findings.undecided.append(NOTHING_OVERLAPPED)
+    return findings
+
+
+def overlapping_pairs(invoke: Ints, returned: Ints) -> int:
+    """How many pairs of intervals share an instant: of those invoked before, all that had not yet returned."""
+    ended = np.searchsorted(np.sort(returned), np.sort(invoke))
+    return int((np.arange(len(invoke)) - ended).sum())
+
+
+def _pairs_within(key: Ints, invoke: Ints, returned: Ints) -> int:
+    """Overlapping pairs of one key: the same count with every key's times moved to a stretch of its own."""
+    times = np.unique(np.concatenate((invoke, returned)), return_inverse=True)[1]
+    stretch = key * (len(times) + 1)
+    return overlapping_pairs(times[: len(key)] + stretch, times[len(key) :] + stretch)

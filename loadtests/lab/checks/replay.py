@@ -1,0 +1,178 @@
+"""Replays the ledger: what it records must be what one honest clerk could have written, line by line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.findings import Evidence, Findings
+from loadtests.lab.checks.ledger import LATE, Ledger
+from loadtests.lab.checks.lifetimes import FOREVER, range_maximum
+from loadtests.lab.checks.mutations import lookup
+from loadtests.lab.checks.placement import Placement
+from loadtests.lab.columns import ABSENT, pick, same_rows
+from loadtests.lab.history import EXPIRED, KINDS
+
+
+def check(case: Case, placement: Placement) -> Findings:
+    """Replay the ledger, if the order of the mutations is known."""
+    findings = Findings()
+    ledger = placement.ledger
+    if ledger is None:
+        return Findings(applies=False)
+    _places_suffice(case, ledger, findings)
+    _numbers_follow(case, ledger, findings)
+    _lifetimes_are_honest(case, ledger, findings, "order")
+    _lifetimes_are_honest(case, ledger, findings, "hold")
+    _late_sales_replace_expired_holds(case, ledger, findings)
+    _holds_expire_in_turn(case, ledger, findings)
+    return findings
+
+
+def _places_suffice(case: Case, ledger: Ledger, findings: Findings) -> None:
+    """No record takes places that are not there, also where a later cancellation hides it."""
+    if case.capacity is None:
+        return
+    taken = (ledger.sold + ledger.held)[1:]
+    findings.add(
+        "over-recorded",
+        found := np.flatnonzero((taken > case.capacity) & ledger.gives),
+        lambda i: _evidence(case, ledger, f"with it {taken[i]} places are sold or held, of {case.capacity}", i),
+        taken[found],
+    )
+
+
+def _numbers_follow(case: Case, ledger: Ledger, findings: Findings) -> None:
+    """Ticket numbers are 1, 2, 3 … along the records that give new ones."""
+    giving = np.flatnonzero(ledger.gives)
+    given = ledger.tickets.take(giving)
+    number, record = given.flat, giving[given.rows()]
+    if not len(number):
+        return
+    findings.add(
+        "answer differs",
+        giving[given.lengths != ledger.quantity[giving]],
+        lambda i: _evidence(
+            case, ledger, f"it is of {ledger.quantity[i]} tickets and has the numbers {ledger.tickets.row(i)}", i
+        ),
+    )
+    if (number == np.arange(1, len(number) + 1)).all():
+        return
+    _, first = np.unique(number, return_index=True)
+    is_first = np.zeros(len(number), np.bool_)
+    is_first[first] = True
+    findings.add(
+        "duplicate",
+        np.flatnonzero(~is_first),
+        lambda at: _evidence(
+            case,
+            ledger,
+            f"ticket number {number[at]} is given twice",
+            int(record[np.flatnonzero(number == number[at])[0]]),
+            int(record[at]),
+        ),
+    )
+    highest = np.maximum.accumulate(np.concatenate(([0], number[:-1])))
+    findings.add(
+        "gap",
+        np.flatnonzero(is_first & (number != highest + 1)),
+        lambda at: _evidence(
+            case, ledger, f"ticket number {number[at]} is given where {highest[at] + 1} was next", int(record[at])
+        ),
+    )
+
+
+def _lifetimes_are_honest(case: Case, ledger: Ledger, findings: Findings, thing: Literal["order", "hold"]) -> None:
+    """Each order and each hold is opened once, closed only while open, and given back as it was taken."""
+    ids, lifetimes = (ledger.order, ledger.orders) if thing == "order" else (ledger.hold, ledger.holds)
+    opening = lifetimes.opening_of(ids)
+    findings.add(
+        "duplicate",
+        lifetimes.again,
+        lambda i: _evidence(case, ledger, f"the {thing} had been made before", int(opening[i]), i),
+    )
+    findings.add(
+        "double cancel",
+        lifetimes.wrongly,
+        lambda i: _evidence(case, ledger, f"it is {_kind(ledger, i)} while its {thing} is not open", i),
+    )
+    closed = np.flatnonzero(lifetimes.closed != FOREVER)
+    close, opened = lifetimes.closed[closed], lifetimes.opened[closed]
+    a, b = ledger.tickets.take(close), ledger.tickets.take(opened)
+    differs = (~same_rows(a, b) & (a.lengths > 0) & (b.lengths > 0)) | (
+        ledger.quantity[close] != ledger.quantity[opened]
+    )
+    findings.add(
+        "answer differs",
+        np.flatnonzero(differs),
+        lambda at: _evidence(
+            case,
+            ledger,
+            f"it is {_kind(ledger, int(close[at]))} with other tickets than the {thing} has",
+            int(opened[at]),
+            int(close[at]),
+        ),
+    )
+
+
+def _late_sales_replace_expired_holds(case: Case, ledger: Ledger, findings: Findings) -> None:
+    """A confirmation stands as a sale only if its hold had expired, once, and for the hold's quantity."""
+    late = np.flatnonzero(ledger.kind == LATE)
+    hold = ledger.hold[late]
+    opened = ledger.holds.opening_of(hold)
+    closed = lookup(ledger.holds.ids, ledger.holds.closed, hold, FOREVER)
+    expired = (closed < late) & (pick(ledger.kind, closed, -1) == EXPIRED)
+    _, first = np.unique(hold, return_index=True)
+    used_up = np.ones(len(late), np.bool_)
+    used_up[first] = False
+    other_quantity = (opened >= 0) & (ledger.quantity[late] != ledger.quantity[opened])
+    findings.add(
+        "false late sale",
+        late[~expired | used_up | other_quantity],
+        lambda i: _evidence(
+            case,
+            ledger,
+            "it sells anew for a hold that had not expired, was sold late before, or was of another size",
+            i,
+        ),
+    )
+
+
+def _holds_expire_in_turn(case: Case, ledger: Ledger, findings: Findings) -> None:
+    """No hold is open, due earlier, when another one expires; ties go by the holds' versions.
+
+    For each hold, the latest of those that expired while it was open must have been due before it.
+    """
+    holds = ledger.holds
+    due = np.flatnonzero(ledger.expires_at[holds.opened] != ABSENT)
+    opened, closed = holds.opened[due], np.minimum(holds.closed[due], len(ledger))
+    turn = np.empty(len(due), np.int64)
+    turn[np.lexsort((opened, ledger.expires_at[opened]))] = np.arange(len(due))
+    expires = np.flatnonzero((closed < len(ledger)) & (pick(ledger.kind, closed, -1) == EXPIRED))
+    expired_turn = np.full(len(ledger), -1)
+    expired_turn[closed[expires]] = turn[expires]
+    overtaken = np.flatnonzero(range_maximum(expired_turn, opened + 1, closed) > turn)
+
+    def explain(at: int) -> Evidence:
+        between = expired_turn[opened[at] : closed[at]]
+        overtaker = int(opened[at] + np.flatnonzero(between > turn[at])[0])
+        return _evidence(
+            case, ledger, "the second expires while the first is open and due earlier", int(opened[at]), overtaker
+        )
+
+    findings.add("false expiry", overtaken, explain)
+
+
+def _kind(ledger: Ledger, record: int) -> str:
+    return "sold" if ledger.kind[record] == LATE else KINDS[ledger.kind[record]]
+
+
+def _evidence(case: Case, ledger: Ledger, text: str, *records: int) -> Evidence:
+    """Records are witnessed by their places in the audit, and by an attempt of each one's key."""
+    m = case.mutations
+    groups = [int(ledger.group[record]) for record in records if ledger.group[record] >= 0]
+    rows = [int(m.answer[group] if m.answer[group] >= 0 else m.row[group]) for group in groups]
+    places = [record + 1 for record in records if ledger.audit is not None]
+    return text, [case.operation(row) for row in rows], places
