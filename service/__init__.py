@@ -23,10 +23,12 @@ def __getattr__(name: str) -> Flask:
     from service.app import create_app
     from service.errors import RefusedToStart
     from service.settings import from_environment
+    from service.surroundings import stand_back
 
     try:
         built = create_app(from_environment(os.environ))
     except RefusedToStart as refusal:
+        stand_back()
         print(f"lastseat: refused to start: {refusal}", file=sys.stderr, flush=True)
         raise
     globals()["app"] = built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -16,7 +17,7 @@ from service.errors import Problem, RefusedToStart
 from service.files import check_locks_exclude
 from service.inventory import Event
 from service.routes import register
-from service.settings import Settings
+from service.settings import Settings, is_token
 from service.stores import open_store
 
 MAX_BODY_BYTES = 64 * 1024
@@ -28,12 +29,23 @@ log = logging.getLogger("lastseat")
 def create_app(settings: Settings) -> Flask:
     """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
     around = surroundings.look_around()
-    _prepare(settings.data)
-    check_locks_exclude(settings.data)
     try:
-        store = open_store(settings)
+        office = _open_office(settings, around)
+        admin_token = _admin_token(settings)
     except OSError as error:
         raise _unusable(settings.data, error) from None
+    app = Flask("service")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
+    register(app, office, admin_token)
+    return app
+
+
+def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOffice:
+    _prepare(settings.data)
+    check_locks_exclude(settings.data)
+    store = open_store(settings)
     control = Control(settings.data)
     guard = _guard_at_start(settings, store.name, store.safe_guard)
     surroundings.refuse_unsafe(settings, guard, store.scope, around)
@@ -42,18 +54,18 @@ def create_app(settings: Settings) -> Flask:
         name = office.resolve(guard)
     except Problem as problem:
         raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.kind.title}. {problem.detail}") from None
-    if control.start(name, around.master, START_PATIENCE_S):
-        store.tidy()
-        if name != store.safe_guard:
-            log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
+    try:
+        first = control.start(name, around.master, START_PATIENCE_S, store.tidy)
+    except Problem as problem:
+        raise RefusedToStart(
+            f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
+            "LASTSEAT_DATA name another directory."
+        ) from None
+    if first and name != store.safe_guard:
+        log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event)
-
-    app = Flask("service")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    register(app, office, _admin_token(settings))
-    return app
+    return office
 
 
 def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
@@ -61,19 +73,18 @@ def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
 
 
 def _prepare(data: Path) -> None:
+    data.mkdir(parents=True, exist_ok=True)
+    probe = data / f"write-check.{os.getpid()}"
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        probe = data / f"write-check.{os.getpid()}"
         probe.write_bytes(b"x")
-        probe.unlink()
-    except OSError as error:
-        raise _unusable(data, error) from None
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _unusable(data: Path, error: OSError) -> RefusedToStart:
     return RefusedToStart(
-        f"the data directory {data} cannot be written ({error.strerror}). Make it writable for this user, make room on "
-        "its file system, or let LASTSEAT_DATA name another. Nothing was changed."
+        f"the data directory {data} cannot be written ({error.strerror or error}). Make it writable for this user, make "
+        "room on its file system, or let LASTSEAT_DATA name another. No event was changed."
     )
 
 
@@ -83,7 +94,8 @@ def _make_first_event(office: BoxOffice, name: str, capacity: int) -> None:
             office.create(Event(name, name.replace("-", " ").replace("_", " ").title(), capacity, lab=True))
     except Problem as problem:
         if problem.code != "event_exists":  # another worker was faster
-            raise RefusedToStart(f"the first event could not be made: {problem}") from None
+            what = f"{problem.kind.title}. {problem.detail}".strip()
+            raise RefusedToStart(f"the first event could not be made: {what}") from None
 
 
 def _admin_token(settings: Settings) -> str:
@@ -93,13 +105,15 @@ def _admin_token(settings: Settings) -> str:
     path = settings.data / "admin-token"
     mine = path.with_name(f"admin-token.{os.getpid()}")
     fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(secrets.token_urlsafe(24) + "\n")
     try:
+        with os.fdopen(fd, "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
         # A link fails where another worker was faster; then its token is the one.
-        os.link(mine, path)
-    except FileExistsError:
-        pass
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, path)
     finally:
         mine.unlink()
-    return path.read_text().strip()
+    token = path.read_text(errors="replace").strip()
+    if not is_token(token):
+        raise RefusedToStart(f"{path} is empty or damaged. Remove it, and the next start makes a new one.")
+    return token

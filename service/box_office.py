@@ -113,6 +113,7 @@ class BoxOffice:
 
     def audit(self, event: str) -> tuple[Event, list[Record]]:
         """The event and all its records in the order in which they were written, durable."""
+        self.control.refuse_if_closed()
         about, records, position = self.store.audit(event)
         self._make_durable(event, position)
         return about, list(records)
@@ -121,8 +122,12 @@ class BoxOffice:
         """The counters of all events, by id."""
         views = []
         for name in self.store.names():
-            with contextlib.suppress(Problem):  # deleted just now, or damaged: it says so when it is asked for
+            try:
                 views.append(self.look(name)[0])
+            except Problem as problem:
+                # Deleted just now, or damaged: it says so when it is asked for.
+                if problem.code not in {"unknown_event", "corrupt_document"}:
+                    raise
         return views
 
     @contextlib.contextmanager
@@ -144,15 +149,27 @@ class BoxOffice:
     # -- the admin ------------------------------------------------------------------------------------------------
 
     def create(self, event: Event) -> View:
-        """Make an event, durably. Errors: ``event_exists``."""
-        self.store.create(event)
+        """Make an event, durably.
+
+        Errors, definite: ``event_exists``, ``switching``, ``storage_full``, ``storage_refused``, ``store_closed``;
+        indefinite: ``not_durable``.
+        """
+        deadline = time.monotonic() + self._settings.lock_timeout_s
+        with self.control.transaction(deadline), self._closing_if_not_durable():
+            self.store.create(event)
         return View(event)
 
     def delete(self, event: str) -> None:
-        """Remove an event when no purchase is under way anywhere. Errors: ``unknown_event``, ``switch_timeout``."""
-        with self.control.alone(self._settings.lock_timeout_s):
-            self.store.delete(event)
+        """Remove an event when no purchase is under way anywhere.
+
+        Errors, definite: ``unknown_event``, ``switch_timeout``, ``storage_refused``, ``store_closed``;
+        indefinite: ``not_durable``.
+        """
+        with self.control.alone(self._settings.lock_timeout_s), self._closing_if_not_durable():
+            self.control.refuse_if_closed()
+            # Before: what another process remembers of an event that may be gone is forgotten in any case.
             self.control.forget_events()
+            self.store.delete(event)
 
     def switch(self, wanted: str) -> Mode:
         """Make ``wanted`` (a guard's name, ``on`` or ``off``) the guard of all processes, drained.
@@ -237,6 +254,7 @@ class BoxOffice:
         return decide_all(view, commands, datetime.now(UTC))
 
     def _read(self, event: str, order: str | None = None) -> tuple[View, Times]:
+        self.control.refuse_if_closed()
         epoch = self.control.epoch
         began = time.perf_counter()
         view = self.store.view(event, order=order)
@@ -244,8 +262,17 @@ class BoxOffice:
         return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 
     def _make_durable(self, event: str, position: object) -> None:
-        try:
+        with self._closing_if_not_durable():
             self.store.make_durable(event, position)
+        if self.control.closed:
+            # Another process met the failure meanwhile, and it may be about what was written here too.
+            raise Problem("not_durable", "Another write to the disk failed at the same time.")
+
+    @contextlib.contextmanager
+    def _closing_if_not_durable(self) -> Iterator[None]:
+        """Errors: ``not_durable`` (indefinite)."""
+        try:
+            yield
         except OSError as error:
             # A second sync would succeed without having written anything, so nobody may try.
             self.control.close_store()

@@ -29,9 +29,9 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,7 @@ from service.files import replace_durably, storage_problems
 
 _POLL_S = 0.001
 _LONGEST_WISH_NS = 3_600 * 10**9
+_LAST = 2**62  # a counter beyond this was not counted
 _EPOCH, _GENERATION, _WISH, _CLOSED = 0, 8, 16, 24
 _NAMES, _NAME_SIZE = 32, 32
 _SIZE = _NAMES + 2 * _NAME_SIZE
@@ -56,7 +57,7 @@ class Mode(NamedTuple):
 
 class _Saved(msgspec.Struct):
     guard: str
-    epoch: int
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=_LAST)]
     master: str
 
 
@@ -69,23 +70,30 @@ class Control:
         words_fd = os.open(directory / "control", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if os.fstat(words_fd).st_size < _SIZE:
-                os.ftruncate(words_fd, _SIZE)
+                _reserve(words_fd, _SIZE)
             self._words = mmap.mmap(words_fd, _SIZE)
         finally:
             os.close(words_fd)
         self._mutex = threading.Lock()
         self._inside = 0
         self._mode = Mode("", -1, -1)
+        self._master = ""
 
-    def start(self, guard: str, master: str, timeout_s: float) -> bool:
+    def start(self, guard: str, master: str, timeout_s: float, tidy: Callable[[], None] = lambda: None) -> bool:
         """Begin an epoch of ``guard`` if ``master`` is new here; a respawned worker follows the others.
 
-        Returns whether this process was the first of its master.
+        Returns whether this process was the first of its master; then ``tidy`` was called while nobody wrote.
+        Errors: ``switch_timeout`` (definite); ``RefusedToStart`` where the control files are damaged.
         """
+        self._master = master
         with self.alone(timeout_s):
             saved = self._read_saved()
+            self._refuse_impossible_words()
             if saved is not None and saved.master == master and self._word(_EPOCH):
                 return False
+            for leftover in self._saved_path.parent.glob(f"{self._saved_path.name}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+            tidy()
             self._set_word(_CLOSED, 0)
             self._begin_epoch(guard, max(self._word(_EPOCH), saved.epoch if saved else 0) + 1, master)
             return True
@@ -111,8 +119,7 @@ class Control:
         """
         self._enter(deadline)
         try:
-            if self._word(_CLOSED):
-                raise Problem("store_closed", "A write to the disk failed; restart the service when it is mended.")
+            self.refuse_if_closed()
             yield self.mode()
         finally:
             self._leave()
@@ -124,8 +131,7 @@ class Control:
         """
         with self.alone(timeout_s):
             with storage_problems():
-                saved = self._read_saved()
-                self._begin_epoch(guard, self._word(_EPOCH) + 1, saved.master if saved else "")
+                self._begin_epoch(guard, self._word(_EPOCH) + 1, self._saved_master())
             return self.mode()
 
     @contextlib.contextmanager
@@ -153,6 +159,15 @@ class Control:
     def close_store(self) -> None:
         """After a failed sync nothing may be acknowledged any more, by no process, until a new master starts."""
         self._set_word(_CLOSED, 1)
+
+    def refuse_if_closed(self) -> None:
+        """Errors: ``store_closed`` (definite)."""
+        if self.closed:
+            raise Problem("store_closed", "A write to the disk failed; restart the service when it is mended.")
+
+    @property
+    def closed(self) -> bool:
+        return self._word(_CLOSED) != 0
 
     def close(self) -> None:
         self._words.close()
@@ -189,11 +204,21 @@ class Control:
             return msgspec.json.decode(self._saved_path.read_bytes(), type=_Saved)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
-            raise RefusedToStart(
-                f"{self._saved_path} is damaged ({error}). It holds only the state of the guard's switch: "
-                "stop the service, remove that file and start again."
-            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _damaged(self._saved_path, str(error)) from None
+
+    def _saved_master(self) -> str:
+        """Whose workers follow the switch. Where the file is damaged, ours: it is about to be written anew."""
+        try:
+            saved = self._read_saved()
+        except RefusedToStart:
+            return self._master
+        return saved.master if saved else self._master
+
+    def _refuse_impossible_words(self) -> None:
+        for word in (_EPOCH, _GENERATION):
+            if not 0 <= self._word(word) <= _LAST:
+                raise _damaged(self._saved_path.with_name("control"), f"a counter is {self._word(word)}")
 
     def _lock_fd_path(self) -> Path:
         return self._saved_path.with_name("control.lock")
@@ -204,6 +229,24 @@ class Control:
 
     def _set_word(self, offset: int, value: int) -> None:
         struct.pack_into("=q", self._words, offset, value)
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Let the file have ``size`` bytes on the disk; what is in it stays.
+
+    A hole would do for the size, but whoever touches a mapped hole that the disk has no room for is killed (SIGBUS).
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.ftruncate(fd, size)
+
+
+def _damaged(path: Path, reason: str) -> RefusedToStart:
+    return RefusedToStart(
+        f"{path} is damaged ({reason}). It holds only the state of the guard's switch: "
+        "stop the service, remove that file and start again."
+    )
 
 
 def _try_lock(fd: int, kind: int) -> bool:

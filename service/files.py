@@ -54,13 +54,13 @@ def replace_durably(path: Path, content: bytes) -> os.stat_result:
     return stat
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def open_directory(path: Path) -> int:
+    """A descriptor by which the names in a directory are made durable: ``os.fsync``.
+
+    Kept open, it cannot be missing when files are scarce, and it is told of a failed write-back that another process
+    met: a descriptor opened after the failure would not be.
+    """
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def check_locks_exclude(directory: Path) -> None:

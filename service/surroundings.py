@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,6 +17,9 @@ from typing import Any
 
 from service.errors import RefusedToStart
 from service.settings import Settings
+
+# Longer than it takes a worker that started at the same time to come to the same refusal.
+STAND_BACK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Surroundings:
 
 def look_around() -> Surroundings:
     """What can be seen from inside: gunicorn's settings lie in the frames that import the application."""
-    cfg = _gunicorn_settings(sys._getframe())
+    cfg = next((found.cfg for found in _selves(sys._getframe()) if _is_gunicorns(found)), None)
     if cfg is None:
         return Surroundings(_identity(os.getpid()))
     return Surroundings(
@@ -44,16 +49,35 @@ def look_around() -> Surroundings:
     )
 
 
-def _gunicorn_settings(frame: FrameType | None) -> Any | None:
-    """gunicorn's Config, from the application object that is loading us; None outside gunicorn."""
-    if "gunicorn" not in sys.modules:
-        return None
+def stand_back() -> None:
+    """To be called before a refusal: one worker of a round returns at once, the others are stopped in here.
+
+    Two workers that both end as "cannot be loaded" end gunicorn's master in a traceback: while it stops because of the
+    first one, the second one makes it stop again. So one of them says it, and the others wait for the SIGTERM that
+    follows. If none comes, the refusal was theirs alone, and they go on to say it.
+    """
+    worker = next((each for each in _selves(sys._getframe()) if _is_gunicorns(each) and hasattr(each, "age")), None)
+    if worker is None:
+        return
+    speaks = (worker.age - 1) % max(1, worker.cfg.workers) == 0
+    deadline = time.monotonic() + (0 if speaks else STAND_BACK_S)
+    while worker.alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not worker.alive:
+        raise SystemExit(0)
+
+
+def _selves(frame: FrameType | None) -> Iterator[Any]:
+    """The objects whose methods are running, innermost first."""
     while frame is not None:
-        candidate = getattr(frame.f_locals.get("self"), "cfg", None)
-        if type(candidate).__module__ == "gunicorn.config":
-            return candidate
+        if "self" in frame.f_locals:
+            yield frame.f_locals["self"]
         frame = frame.f_back
-    return None
+
+
+def _is_gunicorns(candidate: Any) -> bool:
+    """Whether it is gunicorn's application or worker: both have its Config."""
+    return "gunicorn" in sys.modules and type(getattr(candidate, "cfg", None)).__module__ == "gunicorn.config"
 
 
 def _identity(pid: int) -> str:

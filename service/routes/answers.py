@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 from flask import Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
 
 from service.box_office import BoxOffice, Done, Times
 from service.errors import Problem
@@ -53,17 +54,33 @@ def problem_answer(problem: Problem) -> Response:
 
 
 def body(wanted: type[T]) -> T:
-    """The validated body. Errors: ``wrong_content_type``, ``too_large``, ``not_json``, ``invalid_value``."""
+    """The validated body.
+
+    Errors: ``wrong_content_type``, ``too_large``, ``bad_request``, ``not_json``, ``invalid_value``.
+    """
     if request.mimetype != "application/json":
         raise Problem("wrong_content_type", "Send the header Content-Type: application/json.")
     try:
-        return msgspec.json.decode(request.get_data(cache=False), type=wanted)
+        return msgspec.json.decode(_whole_body(), type=wanted)
     except msgspec.ValidationError as error:
         raise Problem("invalid_value", f"{error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("not_json", f"{error}.") from None
     except RecursionError:
         raise Problem("not_json", "It is nested too deeply.") from None
+
+
+def _whole_body() -> bytes:
+    """All of the body: what breaks off may be whole JSON by chance, and is not what the client wanted to send."""
+    try:
+        content = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:  # each server has errors of its own for chunks that are none
+        raise Problem("bad_request", f"The body cannot be read ({error}).") from None
+    if request.content_length is not None and len(content) != request.content_length:
+        raise Problem("bad_request", "The body broke off before its Content-Length.")
+    return content
 
 
 def event_id(name: str) -> str:
@@ -75,12 +92,14 @@ def event_id(name: str) -> str:
 
 def operation_key() -> str:
     """The client's ``Idempotency-Key``, or one of our own where it sent none."""
-    key = request.headers.get("Idempotency-Key", "").strip()
+    sent = request.headers.get("Idempotency-Key")
+    if sent is None:
+        return f"s{secrets.token_hex(12)}"
+    key = sent.strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
-    if not key:
-        return f"s{secrets.token_hex(12)}"
-    if len(key) > MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
+    # An empty one is refused too: who sends it believes that a repetition is safe.
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
         raise Problem("invalid_value", f"Idempotency-Key takes 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
     return key
 

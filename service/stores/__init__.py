@@ -43,11 +43,14 @@ class Store(ABC):
 
     @abstractmethod
     def create(self, event: Event) -> None:
-        """Make an event without records, durably; ``Problem("event_exists")`` where there is one."""
+        """Make an event without records, durably; ``Problem("event_exists")`` where there is one.
+
+        Errors: ``storage_full``, ``storage_refused`` (definite); ``OSError`` as of ``make_durable``.
+        """
 
     @abstractmethod
     def delete(self, event: str) -> None:
-        """Remove an event; to be called while no transaction runs."""
+        """Remove an event, durably; to be called while no transaction runs. Errors: as of ``create``."""
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
 from service.errors import Problem
-from service.files import replace_durably, storage_problems, sync_directory, temporary_beside, write_durably
+from service.files import open_directory, replace_durably, storage_problems, temporary_beside, write_durably
 from service.inventory import Command, Event, Record, View, replay
 from service.settings import Settings
 from service.stores import Store
@@ -36,11 +36,20 @@ _decoder = msgspec.json.Decoder(_Document)
 _encoder = msgspec.json.Encoder()
 
 
+class _File(NamedTuple):
+    """Which of all the files that had an event's name. The size belongs to it: the number of a file that is gone is
+    used again at once, and the clock of a file system may stand still for milliseconds."""
+
+    number: int
+    changed_ns: int
+    size: int
+
+
 class _Source(msgspec.Struct, frozen=True):
     """Where a view came from: the document, to be written on, and which file it was."""
 
     document: _Document
-    file: tuple[int, int]
+    file: _File
 
 
 class JsonDocuments(Store):
@@ -52,7 +61,8 @@ class JsonDocuments(Store):
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "events"
         self._directory.mkdir(exist_ok=True)
-        self._durable: dict[str, tuple[int, int]] = {}
+        self._directory_fd = open_directory(self._directory)
+        self._durable: dict[str, _File] = {}
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
@@ -67,15 +77,16 @@ class JsonDocuments(Store):
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
             finally:
                 temporary.unlink()
-            sync_directory(self._directory)
+        os.fsync(self._directory_fd)
 
     def delete(self, event: str) -> None:
-        try:
-            self._path(event).unlink()
-        except FileNotFoundError:
-            raise Problem("unknown_event") from None
-        sync_directory(self._directory)
+        with storage_problems():
+            try:
+                self._path(event).unlink()
+            except FileNotFoundError:
+                raise Problem("unknown_event") from None
         self._durable.pop(event, None)
+        os.fsync(self._directory_fd)
 
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._directory.glob("*.json"))
@@ -95,16 +106,16 @@ class JsonDocuments(Store):
         document.sold = view.sold
         with storage_problems():
             stat = replace_durably(self._path(view.event.event), _encode(document))
-        return stat.st_ino, stat.st_mtime_ns
+        return _file(stat)
 
     def make_durable(self, event: str, position: object) -> None:
         file = position.file if isinstance(position, _Source) else position
-        if not isinstance(file, tuple):
+        if not isinstance(file, _File):
             raise TypeError("make_durable takes what append returned or a view's source")
         # The content was synced before it got its name; what is left is the name. A file known to be durable under
         # its name needs nothing: a later one that replaces it was synced too.
         if self._durable.get(event) != file:
-            sync_directory(self._directory)
+            os.fsync(self._directory_fd)
             self._durable[event] = file
 
     def audit(self, event: str) -> tuple[Event, Iterator[Record], object]:
@@ -118,12 +129,12 @@ class JsonDocuments(Store):
     def _path(self, event: str) -> Path:
         return self._directory / f"{event}.json"
 
-    def _read(self, event: str) -> tuple[_Document, tuple[int, int]]:
+    def _read(self, event: str) -> tuple[_Document, _File]:
         path = self._path(event)
         try:
             with path.open("rb") as file:
                 stat = os.fstat(file.fileno())
-                return _decoder.decode(file.read()), (stat.st_ino, stat.st_mtime_ns)
+                return _decoder.decode(file.read()), _file(stat)
         except FileNotFoundError:
             raise Problem("unknown_event") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -132,6 +143,10 @@ class JsonDocuments(Store):
                 f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
                 "the service, keep a copy, and put a good copy back.",
             ) from None
+
+
+def _file(stat: os.stat_result) -> _File:
+    return _File(stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
 def _encode(document: _Document) -> bytes:
