@@ -1,0 +1,63 @@
+"""Buyers who want the last seat: ``locust -f loadtests/buy.py`` beside a running office.
+
+    gunicorn -k gevent service:app &
+    locust -f loadtests/buy.py                          the web page, http://127.0.0.1:8089
+    locust -f loadtests/buy.py --headless               32 buyers, until it is sold out
+    locust -f loadtests/buy.py --headless --processes 2 -u 100 --capacity 500
+
+Each test makes a fresh event, records every operation, and ends by itself when it is sold out and every buyer has
+left. Then the audit is fetched and the verdict printed; the exit status is 0 valid, 1 invalid, 2 undecided.
+"""
+
+from __future__ import annotations
+
+import gevent
+from locust import events, task
+
+from loadtests.lab import load
+
+GIVE_UP_AFTER = 10
+"""So many errors in a row, and a buyer leaves: a service that is gone must not keep the run alive."""
+
+load.take_part(events)
+
+
+class Buyer(load.OfficeUser):
+    """Looks, buys a few tickets, now and then gives them back, and leaves when nothing remains.
+
+    Why the tickets end exactly at the last one: who cancels goes on buying, and leaves only after finding nothing left.
+    So after the last cancellation of all somebody still looked, and found none.
+    """
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.most_wanted = self.largest = max(1, int(self.options.max_quantity))
+        self.disappointments = 0
+        self.failures = 0
+
+    @task
+    def visit(self) -> None:
+        if self.disappointments >= self.options.patience or self.failures >= GIVE_UP_AFTER:
+            self.leave()
+            return
+        dice = self.customer.dice
+        if dice.random() < self.options.read_share:
+            self.customer.read()
+        purchase = self.customer.buy(dice.randint(1, self.most_wanted))
+        match purchase.outcome:
+            case "ok":
+                self.most_wanted, self.disappointments, self.failures = self.largest, 0, 0
+                if purchase.order and dice.random() < self.options.cancel_share:
+                    self.customer.cancel(purchase.order)
+            case "sold_out":
+                self.failures = 0
+                self.be_disappointed(purchase.quantity or 1, purchase.remaining)
+            case _:
+                self.failures += 1
+                gevent.sleep(min(0.05 * 2**self.failures, 1.0))
+
+    def be_disappointed(self, wanted: int, remaining: int | None) -> None:
+        """Want less the next time; when not even one ticket remains, lose patience."""
+        self.most_wanted = max(1, min(self.largest, wanted - 1 if remaining is None else remaining))
+        if remaining == 0 or (remaining is None and wanted == 1):
+            self.disappointments += 1

@@ -1,0 +1,81 @@
+"""The customers of one locust process, and the part of the history that they write.
+
+Each locust process with users has a crew: it opens a file of its own in the run's folder, knows how many customers
+have left, and when the run ends closes the file and leaves a note beside it. The note is the sign that the part is
+whole; whoever puts the parts together waits for it.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtests.lab.busy import Busy, BusyMeter
+from loadtests.lab.customer import Sale
+from loadtests.lab.paths import new_results_folder
+from loadtests.lab.recorder import Recorder
+
+PROCESSES_PER_CREW = 1_000_000
+CREWS_PER_ROUND = 64
+
+
+class Notice(msgspec.Struct):
+    """What every locust process must know of a run: which event is on sale, and where its folder is."""
+
+    event: str
+    folder: str
+    round: int = 0
+    """How many runs the folder holds already: process numbers go on where theirs ended."""
+
+    @property
+    def parts(self) -> Path:
+        """Where the crews of this machine put their parts. The event's name is fresh, so this cannot be another's."""
+        return Path(self.folder) / f"parts-{self.event}"
+
+
+class PartNote(msgspec.Struct):
+    """Left beside a part when it is whole."""
+
+    operations: int
+    busy: Busy
+
+
+class Crew:
+    """The users of this locust process during one run."""
+
+    def __init__(self, notice: Notice, index: int, options: Any) -> None:
+        self.elsewhere: Path | None = None
+        parts, host = notice.parts, None
+        if not parts.is_dir():
+            # The master's folder is not on this machine: the part stays here, its times are of another clock.
+            self.elsewhere = new_results_folder(options.results, "buy-part")
+            parts, host = self.elsewhere, platform.node()
+        self._part = parts / f"{index}.jsonl"
+        self._recorder = Recorder(self._part, host)
+        self._meter = BusyMeter()
+        self._closed = False
+        self.sale = Sale(
+            notice.event,
+            self._recorder,
+            first_process=(notice.round * CREWS_PER_ROUND + index) * PROCESSES_PER_CREW,
+            seed=int(options.seed),
+            retries=int(options.retries),
+        )
+
+    def locust_warned(self) -> None:
+        """Locust found this process computing more than 90 % of ten seconds."""
+        self._meter.locust_warned = True
+
+    def close(self) -> None:
+        """To be called when the users have stopped: the part is whole now. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._recorder.close()
+        note = PartNote(self._recorder.operations, self._meter.read())
+        half = self._part.with_suffix(".half")
+        half.write_bytes(msgspec.json.encode(note))
+        half.replace(self._part.with_suffix(".note"))

@@ -1,0 +1,202 @@
+"""A run as data: how the service is run, what the buyers do, with which seed; and how it becomes a verdict.
+
+``run`` starts a fresh gunicorn on an empty data directory, holds some sales one after another, each a fresh event
+and a locust of its own, then kills everything with ``kill -9``, starts it again on what the disk kept and reads the
+audits once more. Nothing is repeated: every round that was begun is in the history and in the verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from loadtests.lab import processes
+from loadtests.lab.checks import CheckResult, Verdict
+from loadtests.lab.checks.verdict import worst
+from loadtests.lab.conclusion import HISTORY, VERDICT, Conclusion, load_conclusion
+from loadtests.lab.launcher import NotReady, RunningOffice, Service
+from loadtests.lab.machine import Machine, describe
+from loadtests.lab.measure import Measures, measure
+from loadtests.lab.office import OfficeError
+from loadtests.lab.paths import BUY_LOCUSTFILE
+from loadtests.lab.promise import Kept, Promise, kept, promise
+
+_POLL_S = 0.05
+_SPARE_S = 60.0
+_LOG_TAIL = 15
+_VERDICT_STATUS = frozenset({0, 1, 2})
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """What the buyers of every round do; see the options of ``loadtests/buy.py``."""
+
+    capacity: int = 200
+    buyers: int = 32
+    rounds: int = 3
+    max_quantity: int = 4
+    read_share: float = 0.2
+    cancel_share: float = 0.05
+    patience: int = 3
+    retries: int = 1
+    seed: int = 1
+    limit_s: float = 60.0
+    """A round that has not sold out by then is ended and judged as it stands."""
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell: a service under a workload."""
+
+    service: Service = Service()
+    workload: Workload = Workload()
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """The folder of its results: worker, store, guard, and what tells two such apart."""
+        service = self.service
+        parts = (service.worker, service.store.partition(":")[0], service.guard, self.variant)
+        return "-".join(part for part in parts if part)
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """``experiment.json``: enough to run it again, and on what it ran."""
+
+    service: Service
+    workload: Workload
+    promise: str
+    machine: Machine
+    began: str
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What came of an experiment."""
+
+    experiment: Experiment
+    folder: Path
+    conclusion: Conclusion
+    measures: Measures
+    promise: Promise
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.conclusion.verdict
+
+    @property
+    def capacity(self) -> int:
+        """The tickets there were, over all rounds."""
+        return self.rounds * self.experiment.workload.capacity
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were held."""
+        return len(self.verdict.events)
+
+    @property
+    def rounds_wrong(self) -> int:
+        """In how many a ticket was sold that is not there, twice, or whose order is lost."""
+        return sum(
+            bool(counts.oversold or counts.lost or counts.double_booked) for counts in self.verdict.events.values()
+        )
+
+    @property
+    def kept(self) -> Kept:
+        return kept(self.promise, self.verdict.verdict, self.rounds_wrong)
+
+
+class LabFailed(Exception):
+    """The lab could not do its work; says nothing about the service. The message says where to look."""
+
+
+Step = Callable[[str, Path], None]
+"""Told what is being done, and the folder in which a running round writes."""
+
+
+def run(experiment: Experiment, folder: Path, on_step: Step = lambda _doing, _folder: None) -> Result:
+    """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running."""
+    folder.mkdir(parents=True)
+    record = Record(
+        service=experiment.service,
+        workload=experiment.workload,
+        promise=promise(experiment.service).value,
+        machine=describe(folder),
+        began=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    )
+    (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    try:
+        on_step("starting", folder)
+        with RunningOffice(experiment.service, folder) as office:
+            for number in range(1, experiment.workload.rounds + 1):
+                on_step(f"round {number} of {experiment.workload.rounds}", folder)
+                hold_sale(experiment.workload, office, folder)
+            on_step("kill -9 and restart", folder)
+            office.restart()
+            conclusion = _with_restart(load_conclusion(folder), office)
+    except (NotReady, OfficeError) as error:
+        raise LabFailed(f"{experiment.name}: {error}") from error
+    return Result(
+        experiment=experiment,
+        folder=folder,
+        conclusion=conclusion,
+        measures=measure(folder / HISTORY),
+        promise=promise(experiment.service),
+    )
+
+
+def hold_sale(workload: Workload, office: RunningOffice, folder: Path) -> None:
+    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
+    log = folder / "locust.log"
+    process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
+    try:
+        status = process.wait(workload.limit_s + _SPARE_S)
+    except subprocess.TimeoutExpired:
+        raise LabFailed(f"locust did not end within {workload.limit_s + _SPARE_S:g} s; its log is {log}") from None
+    finally:
+        # After Ctrl-C: locust ends its users, and draws the verdict of what there was.
+        with processes.undisturbed():
+            processes.end(process, grace_s=10.0)
+    if status not in _VERDICT_STATUS or not (folder / VERDICT).exists():
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
+        raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
+
+
+def _locust(workload: Workload, office: RunningOffice, folder: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "locust", "--locustfile", str(BUY_LOCUSTFILE), "--headless", "--only-summary"),
+        *("--host", office.url, "--data", str(office.data), "--into", str(folder)),
+        *("--users", str(workload.buyers), "--spawn-rate", str(min(workload.buyers, 100))),
+        *("--run-time", f"{workload.limit_s:g}s"),
+        *("--capacity", str(workload.capacity), "--max-quantity", str(workload.max_quantity)),
+        *("--read-share", str(workload.read_share), "--cancel-share", str(workload.cancel_share)),
+        *("--patience", str(workload.patience), "--retries", str(workload.retries), "--seed", str(workload.seed)),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """Without what would be taken for locust's options or the service's settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LASTSEAT_"))}
+
+
+def _with_restart(conclusion: Conclusion, office: RunningOffice) -> Conclusion:
+    """The conclusion with one more check: after the crash the audits say the same, byte for byte."""
+    differing = []
+    for event in conclusion.verdict.events:
+        before = (conclusion.folder / f"audit-{event}.jsonl").read_bytes()
+        if office.office.audit(event) != before:
+            differing.append(event)
+    check = CheckResult(
+        name="restart",
+        verdict="invalid" if differing else "valid",
+        count=len(differing),
+        why=f"after kill -9 and a restart the audit differs: {', '.join(differing)}" if differing else "",
+    )
+    verdict = conclusion.verdict
+    verdict.checks.append(check)
+    verdict.verdict = worst([verdict.verdict, check.verdict])
+    conclusion.save()
+    return conclusion

@@ -1,0 +1,213 @@
+"""A ticket office under gunicorn, for as long as a ``with`` block lasts.
+
+The port cannot be taken by somebody else in between: a socket is bound here to a free one and handed to gunicorn.
+That the answering server is ours is checked all the same, by the process id it names. What was started is ended when
+the block is left, by an exception and by Ctrl-C too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from loadtests.lab import processes
+from loadtests.lab.office import Office, find_token
+from loadtests.lab.paths import GUNICORN_CONF
+from workers import WORKER_MODELS
+
+READY_WITHIN_S = 30.0
+GRACE_S = 15.0
+_POLL_S = 0.01
+_LOG_TAIL = 15
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """How an office is run: everything that decides how it behaves."""
+
+    worker: str = "sync"
+    processes: int | None = None
+    threads: int | None = None
+    store: str = "json"
+    guard: str = "file"
+    think_ms: float = 0.0
+    batch: int | None = None
+    lock_timeout_s: float | None = None
+    allow_unsafe: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many processes, and threads in each."""
+        model = WORKER_MODELS[self.worker]
+        return self.processes or model.processes, self.threads or model.threads
+
+    @property
+    def spelled(self) -> str:
+        """The worker model as people write it: ``sync × 4``, ``gthread 2 × 16``."""
+        count, threads = self.shape
+        return f"{self.worker} {count} × {threads}" if self.worker == "gthread" else f"{self.worker} × {count}"
+
+    def environment(self, data: Path) -> dict[str, str]:
+        """The service's settings, and nothing else of that name from the environment the lab runs in."""
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("LASTSEAT_") and name != "GUNICORN_CMD_ARGS"
+        }
+        variables |= {
+            "LASTSEAT_DATA": str(data),
+            "LASTSEAT_STORE": self.store,
+            "LASTSEAT_GUARD": self.guard,
+            "LASTSEAT_THINK_MS": f"{self.think_ms:g}",
+            "LASTSEAT_EVENT": "",
+        }
+        if self.batch is not None:
+            variables["LASTSEAT_BATCH"] = str(self.batch)
+        if self.lock_timeout_s is not None:
+            variables["LASTSEAT_LOCK_TIMEOUT_S"] = f"{self.lock_timeout_s:g}"
+        if self.allow_unsafe:
+            variables["LASTSEAT_ALLOW_UNSAFE"] = "1"
+        return variables
+
+    def arguments(self) -> list[str]:
+        """gunicorn's options for the worker model."""
+        return WORKER_MODELS[self.worker].arguments(processes=self.processes, threads=self.threads)
+
+
+class NotReady(Exception):
+    """The server did not come up; the message ends with the last lines of its log."""
+
+
+class RunningOffice:
+    """A gunicorn with its own data directory and log. ``data`` and ``log`` are kept when it ends."""
+
+    def __init__(self, service: Service, folder: Path, *, port: int | None = None) -> None:
+        self.service = service
+        self.data = folder / "data"
+        self.log = folder / "server.log"
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """gunicorn's master, and the group of all its processes."""
+        if self._process is None:
+            raise NotReady("this office was not started")
+        return self._process.pid
+
+    @property
+    def office(self) -> Office:
+        """The admin's calls to it."""
+        return Office(self.url, find_token(None, self.data))
+
+    def __enter__(self) -> RunningOffice:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with processes.undisturbed():
+            self.stop(grace_s=GRACE_S if kind is None else 2.0)
+
+    def start(self) -> None:
+        """Start, and return when it says that it is ready. Raises ``NotReady``; then nothing is left running."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        try:
+            self._launch()
+            self._wait_until_ready()
+        except BaseException:
+            with processes.undisturbed():
+                self.stop(grace_s=1.0)
+            raise
+
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
+        """SIGTERM: requests under way are answered first (SIGINT would drop them). Idempotent."""
+        if self._process is not None:
+            processes.end(self._process, grace_s=grace_s)
+
+    def kill(self) -> None:
+        """``kill -9`` of every process at once: the crash."""
+        if self._process is not None:
+            processes.kill(self._process)
+
+    def restart(self) -> None:
+        """Start again on the same data, and on the same port."""
+        self.kill()
+        self.start()
+
+    def last_lines(self, count: int = _LOG_TAIL) -> str:
+        """The end of the log, for messages."""
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+        return "(no log)"
+
+    def _launch(self) -> None:
+        # Bound but not listening: nobody can connect before gunicorn listens, nobody else can take the port.
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                bound.bind(("127.0.0.1", self._port or 0))
+            except OSError as error:
+                raise NotReady(f"port {self._port} of this machine cannot be used: {error.strerror}") from None
+            self._port = bound.getsockname()[1]
+            self._process = processes.start(
+                self._command(bound.fileno()),
+                log=self.log,
+                environment=self.service.environment(self.data),
+                directory=self.data,
+                pass_fds=(bound.fileno(),),
+            )
+
+    def _command(self, fd: int) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            str(GUNICORN_CONF),
+            "--bind",
+            f"fd://{fd}",
+            *self.service.arguments(),
+            "service:app",
+        ]
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                status = self._process.returncode if self._process else None
+                raise NotReady(f"the server ended with status {status}. Its log {self.log} ends:\n{self.last_lines()}")
+            headers = self.office.ready()
+            if headers is not None and self._is_ours(headers):
+                return
+            if time.monotonic() > deadline:
+                raise NotReady(
+                    f"the server was not ready within {READY_WITHIN_S:g} s."
+                    f" Its log {self.log} ends:\n{self.last_lines()}"
+                )
+            time.sleep(_POLL_S)
+
+    def _is_ours(self, headers: Mapping[str, str]) -> bool:
+        """Whether the process that answered belongs to the group we started."""
+        worker = headers.get("Last-Seat-Worker") or ""
+        if not worker.isdecimal():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            return os.getpgid(int(worker)) == self.pid
+        return False

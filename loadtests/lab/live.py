@@ -1,0 +1,46 @@
+"""Follows a round while it runs: how many tickets its buyers hold an answer for, read from the growing history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class _Line(msgspec.Struct):
+    op: str
+    outcome: str
+    quantity: int = 1
+
+
+class LiveCount:
+    """The tickets acknowledged so far in the round that writes into ``folder``. Reads only what is new."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._decoder = msgspec.json.Decoder(_Line)
+        self._part: Path | None = None
+        self._offset = 0
+        self._tickets = 0
+
+    def read(self) -> int:
+        """The count now; cancellations are left out of account. 0 between two rounds."""
+        part = next(iter(self._folder.glob("parts-*/*.jsonl")), None)
+        if part != self._part:
+            self._part, self._offset, self._tickets = part, 0, 0
+        if part is not None:
+            self._read_on(part)
+        return self._tickets
+
+    def _read_on(self, part: Path) -> None:
+        try:
+            with part.open("rb") as lines:
+                lines.seek(self._offset)
+                fresh = lines.read()
+        except FileNotFoundError:  # the round has just ended
+            return
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        self._tickets += sum(
+            line.quantity for line in self._decoder.decode_lines(whole) if line.op == "buy" and line.outcome == "ok"
+        )

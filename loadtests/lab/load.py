@@ -1,0 +1,282 @@
+"""How a locust file takes part: ``load.take_part(events)`` and users that are ``OfficeUser``.
+
+Locust runs in three roles. A single process both conducts the test and has users; with ``--processes`` or
+``--master`` the master conducts and the workers have users. The life of a test:
+
+1. ``test_start`` at the conductor makes a fresh event and tells everybody through the parsed options, which locust
+   itself sends to every worker together with the order to spawn users, also to one that joins late.
+2. ``test_start`` at each crew opens its part of the history. The customers buy until it is sold out, and leave.
+3. When all have left, the conductor ends the test. So do Ctrl-C, ``--run-time`` and the page's stop button.
+4. ``test_stopping`` at the master tells the crews to finish and waits for their parts: locust's own order to quit
+   would come after the verdict.
+5. ``test_stop`` at each crew, when no user runs any more, closes its part; at the conductor it draws the verdict.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from typing import Any
+
+import gevent
+import msgspec
+from locust.contrib.fasthttp import FastHttpUser
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtests.lab.cli import EXIT_LAB_FAILED
+from loadtests.lab.conductor import Conductor
+from loadtests.lab.crew import Crew, Notice
+from loadtests.lab.customer import Customer
+from loadtests.lab.office import OfficeError
+from loadtests.lab.options import add_options
+from loadtests.lab.report.words import conclusion_text
+from loadtests.lab.verdict_tab import add_verdict_tab
+
+_log = logging.getLogger("lastseat")
+_LEFT, _FINISH, _ELSEWHERE = "last_seat_left", "last_seat_finish", "last_seat_elsewhere"
+_EXIT_NOTHING = 2
+_SPARE_S = 10.0
+_LINGER_S = 0.25
+
+
+class OfficeUser(FastHttpUser):
+    """A locust user who is a customer of the office: ``self.customer`` asks and records."""
+
+    abstract = True
+    host = "http://127.0.0.1:8000"
+    # Longer than the service's own limits (a lock wait of 5 s), so that a time-out here means something is wrong.
+    network_timeout = 20.0
+    connection_timeout = 5.0
+
+    def on_start(self) -> None:
+        self._test: LoadTest = test_of(self.environment)
+        self.customer = Customer(self.client, self._test.sale)
+        self.has_left = False
+
+    @property
+    def options(self) -> Any:
+        """The options of the command line, or of the web page's form."""
+        return self._test.options
+
+    def on_stop(self) -> None:
+        if self.has_left:
+            self._test.sale.gone -= 1
+
+    def leave(self) -> None:
+        """Nothing is left to buy. The user stays, idle, until the run ends: locust would replace one that goes."""
+        if not self.has_left:
+            self.has_left = True
+            self._test.sale.gone += 1
+            self._test.look_who_left()
+        self._test.sale.over.wait(_LINGER_S)
+
+
+class LoadTest:
+    """This locust process's share in the tests that it runs, one after another."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.runner: Any = environment.runner
+        self.options: Any = environment.parsed_options
+        self.conducts = not isinstance(self.runner, WorkerRunner)
+        self.has_users = not isinstance(self.runner, MasterRunner)
+        self.conductor: Conductor | None = None
+        self.crew: Crew | None = None
+        self.trouble = ""
+        self._ending = False
+
+    @property
+    def sale(self) -> Any:
+        """What the customers of this process share."""
+        if self.crew is None:
+            raise RuntimeError("there is no sale before the test has started")
+        return self.crew.sale
+
+    @property
+    def judging(self) -> bool:
+        """Whether a test was started whose verdict is not there yet."""
+        return self.conductor is not None and self.conductor.conclusion is None
+
+    def start(self) -> None:
+        """``test_start``: the event, then the crew."""
+        self._ending = False
+        if self.conducts:
+            try:
+                self._open_event()
+            except OfficeError as error:
+                self._give_up(str(error))
+        if self.has_users:
+            notice = msgspec.convert(self.options.last_seat_notice, type=Notice)
+            self.crew = Crew(notice, max(self.runner.worker_index, 0), self.options)
+            if self.crew.elsewhere and not self.conducts:
+                where = f"locust process {self.runner.worker_index} keeps its part in {self.crew.elsewhere}"
+                self.runner.send_message(_ELSEWHERE, {"where": where})
+
+    def look_who_left(self) -> None:
+        """A customer of this process left, or all have been spawned: perhaps it is over."""
+        if self.crew is None or self.crew.sale.gone < self.runner.user_count:
+            return
+        if self.conducts:
+            self._customers_left("local", self.crew.sale.gone)
+        else:
+            self.runner.send_message(_LEFT, {"count": self.crew.sale.gone})
+
+    def stopping(self) -> None:
+        """``test_stopping``: the customers are to finish; a master has their parts closed before it goes on."""
+        if self.crew is not None:
+            self.crew.sale.over.set()
+        if self.conductor is not None and not self.has_users:
+            self.runner.send_message(_FINISH)
+            self.conductor.wait_for_parts(self._crews(), self.environment.stop_timeout + _SPARE_S)
+
+    def stopped(self) -> None:
+        """``test_stop``: no user runs any more."""
+        if self.crew is not None:
+            self.crew.close()
+            # Locust's worker sleeps this long before it reports that it is ready again; its users have stopped already.
+            if not self.conducts:
+                self.environment.stop_timeout = 0
+        if self.conductor is not None:
+            self._conclude(self.conductor)
+
+    def locust_warned(self) -> None:
+        """``cpu_warning``: locust found this process busy."""
+        if self.crew is not None:
+            self.crew.locust_warned()
+
+    def quitting(self) -> None:
+        """``quitting``: whatever ended locust, a test that runs is ended in order first."""
+        if self.judging:
+            self.runner.stop()
+        if self.judging and self.conductor is not None:
+            # The last worker has gone, and with it locust's own idea that a test was running.
+            self._conclude(self.conductor)
+        if self.conducts and self.environment.process_exit_code is None and self.environment.web_ui is None:
+            self.environment.process_exit_code = _EXIT_NOTHING
+            _log.error("nothing was recorded: no test ran to its end, so there is no verdict")
+
+    def say_verdict(self) -> None:
+        """Print the last verdict; the last thing on the screen."""
+        if self.conductor is not None and self.conductor.conclusion is not None:
+            # With locust's --json, standard output is JSON alone.
+            stream = sys.stderr if self.options.json else sys.stdout
+            print(conclusion_text(self.conductor.conclusion), file=stream, flush=True)
+
+    def listen(self) -> None:
+        """Hear what the other locust processes say."""
+        if isinstance(self.runner, MasterRunner):
+            self.runner.register_message(
+                _LEFT, lambda environment, msg: self._customers_left(msg.node_id, msg.data["count"])
+            )
+            self.runner.register_message(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(msg.data["where"]))
+        elif isinstance(self.runner, WorkerRunner):
+            # In a greenlet of its own: stopping waits for users, and messages must go on meanwhile.
+            self.runner.register_message(_FINISH, lambda environment, msg: self._finish(), concurrent=True)
+
+    def _open_event(self) -> None:
+        url = (self.environment.host or self.environment.user_classes[0].host or "").rstrip("/")
+        self.environment.host = url
+        self.trouble = ""
+        self.conductor = None
+        self.conductor = Conductor(url, self.options)
+        self.options.last_seat_notice = msgspec.to_builtins(self.conductor.notice)
+        _log.info("event %s with %s tickets is on sale", self.conductor.notice.event, self.options.capacity)
+
+    def _give_up(self, message: str) -> None:
+        """No event, no load. Ends locust, or the test in its web page, and the greenlet that wanted to start it."""
+        self.trouble = message
+        self.environment.process_exit_code = _EXIT_NOTHING
+        _log.error("the test was not started, nothing was recorded: %s", message)
+        if self.environment.web_ui is None:
+            gevent.spawn(self.runner.quit)
+        else:
+            self.runner.update_state("stopped")
+        raise gevent.GreenletExit
+
+    def _customers_left(self, crew: str, count: int) -> None:
+        if self.conductor is None or self._ending or self.runner.state != "running":
+            return
+        if self.conductor.customers_left(crew, count) >= self.runner.target_user_count:
+            self._ending = True
+            _log.info("sold out, and every buyer has left")
+            gevent.spawn(self.runner.quit if self.environment.web_ui is None else self.runner.stop)
+
+    def _finish(self) -> None:
+        """The master ends the test. Not where this worker is stopping already, after Ctrl-C: not twice."""
+        if self.runner.state in {"spawning", "running"}:
+            self.runner.stop()
+
+    def _part_elsewhere(self, where: str) -> None:
+        if self.conductor is not None:
+            self.conductor.elsewhere.append(where)
+
+    def _crews(self) -> list[int]:
+        if self.has_users:
+            return [0]
+        known = {self.runner.get_worker_index(client) for client in self.runner.clients}
+        known |= {int(part.stem) for part in self.conductor.notice.parts.glob("*.jsonl")} if self.conductor else set()
+        return sorted(known)
+
+    def _conclude(self, conductor: Conductor) -> None:
+        try:
+            conclusion = conductor.conclude(self._crews())
+        except Exception:
+            traceback.print_exc()
+            _log.error("the lab failed while judging; the history is kept in %s", conductor.folder)
+            self.environment.process_exit_code = EXIT_LAB_FAILED
+            self.trouble, self.conductor = "the lab failed while judging; its log says how", None
+            return
+        if conclusion is not None:
+            self.environment.process_exit_code = conclusion.exit_status
+            if self.environment.web_ui is not None:
+                self.say_verdict()
+
+
+_tests: dict[Environment, LoadTest] = {}
+
+
+def test_of(environment: Environment) -> LoadTest:
+    """The part that this locust process has."""
+    return _tests[environment]
+
+
+def interrupt_only_main() -> None:
+    """Let Ctrl-C end locust's main greenlet, which stops the users in order.
+
+    By default the exception strikes whichever greenlet is running, a buyer in the middle of a purchase for example.
+    """
+    hub: Any = gevent.get_hub()
+    gevent.signal_handler(signal.SIGINT, lambda: hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt))
+
+
+def take_part(events: Any) -> None:
+    """Register everything with locust's events; to be called once, at the top of a locust file."""
+
+    def init(environment: Environment, **_: Any) -> None:
+        interrupt_only_main()
+        test = _tests[environment] = LoadTest(environment)
+        test.listen()
+        if environment.web_ui is not None:
+            add_verdict_tab(environment.web_ui, test)
+
+    def spawned(**_: Any) -> None:
+        for test in _tests.values():
+            test.look_who_left()
+
+    def quit_(**_: Any) -> None:
+        for test in _tests.values():
+            if test.environment.web_ui is None:
+                test.say_verdict()
+
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+    events.init.add_listener(init)
+    events.test_start.add_listener(lambda environment, **_: _tests[environment].start())
+    events.spawning_complete.add_listener(spawned)
+    events.cpu_warning.add_listener(lambda environment, **_: _tests[environment].locust_warned())
+    events.test_stopping.add_listener(lambda environment, **_: _tests[environment].stopping())
+    events.test_stop.add_listener(lambda environment, **_: _tests[environment].stopped())
+    events.quitting.add_listener(lambda environment, **_: _tests[environment].quitting())
+    events.quit.add_listener(quit_)

@@ -1,0 +1,93 @@
+"""What a result was measured on: processor, memory, versions, and what a promise to the disk costs there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+_SYNCS = 20
+_PACKAGES = ("gunicorn", "gevent", "locust", "filelock", "flask")
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """The surroundings of a run. ``fdatasync_us`` is the median of twenty, where the data was kept."""
+
+    system: str
+    processor: str
+    cores: int
+    memory_gb: float
+    python: str
+    packages: dict[str, str]
+    file_system: str
+    fdatasync_us: float
+
+
+def describe(folder: Path) -> Machine:
+    """This machine, with the file system of ``folder``."""
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        python=platform.python_version(),
+        packages={name: _version(name) for name in _PACKAGES},
+        file_system=_file_system(folder),
+        fdatasync_us=_fdatasync_us(folder),
+    )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the mount that ``folder`` is on: the longest mount point above it."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return sys.platform
+    best, kind = "", "unknown"
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        point = before.split()[4]
+        if len(point) >= len(best) and folder.resolve().is_relative_to(point):
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def _fdatasync_us(folder: Path) -> float:
+    """How long one small append and its fdatasync take; macOS has only fsync, which promises less there."""
+    sync = getattr(os, "fdatasync", os.fsync)
+    probe = folder / ".fdatasync-probe"
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        taken = []
+        for _ in range(_SYNCS):
+            began = time.perf_counter()
+            os.write(descriptor, b"x" * 150)
+            sync(descriptor)
+            taken.append(time.perf_counter() - began)
+    finally:
+        os.close(descriptor)
+        probe.unlink()
+    return round(statistics.median(taken) * 1e6, 1)

@@ -1,0 +1,137 @@
+"""The lab's own calls to a ticket office: make an event, read its audit, switch the guard.
+
+Plain HTTP by the contract; nothing of the service is imported. These calls stand in no history.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
+TOKEN_FILE = "admin-token"
+DEFAULT_TIMEOUT_S = 10.0
+
+# A proxy named in the environment must not come between the lab and a service on this machine.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class OfficeError(Exception):
+    """A call that did not do what it should. The message says what happened and what to do next."""
+
+
+class Unreachable(OfficeError):
+    """Nobody answered. For a call that changes something this is indefinite."""
+
+
+class Refused(OfficeError):
+    """The service answered with an error; ``code`` is the problem's."""
+
+    def __init__(self, message: str, status: int, code: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class GuardState(msgspec.Struct):
+    """``GET /guard``: which guard is on, since which epoch, and which there are."""
+
+    guard: str
+    epoch: int
+    guards: list[str]
+
+
+class _Problem(msgspec.Struct):
+    code: str | None = None
+    title: str | None = None
+    detail: str | None = None
+
+
+def find_token(given: str | None, data: Path | str | None) -> str | None:
+    """The admin token: as given, else from the environment, else from the file that the service made."""
+    if given or os.environ.get(TOKEN_VARIABLE):
+        return given or os.environ[TOKEN_VARIABLE]
+    try:
+        return (Path(data or os.environ.get("LASTSEAT_DATA") or "data") / TOKEN_FILE).read_text().strip() or None
+    except OSError:
+        return None
+
+
+class Office:
+    """A service at one address."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+
+    def create_event(self, event: str, capacity: int) -> None:
+        """Make a fresh lab event, one that unsafe guards may touch."""
+        self._call("POST", "/events", {"event": event, "name": event, "capacity": capacity, "lab": True})
+
+    def audit(self, event: str, *, timeout_s: float = 60.0) -> bytes:
+        """The committed mutations of ``event`` as JSON lines, byte for byte as sent."""
+        return self._call("GET", f"/events/{event}/audit", timeout_s=timeout_s)[0]
+
+    def guard(self) -> GuardState:
+        return msgspec.json.decode(self._call("GET", "/guard")[0], type=GuardState)
+
+    def switch(self, guard: str) -> GuardState:
+        """Change the guard for all processes. Returns when no transaction of the old one is left."""
+        body, _ = self._call("PUT", "/guard", {"guard": guard}, timeout_s=60.0)
+        return msgspec.json.decode(body, type=GuardState)
+
+    def ready(self) -> Mapping[str, str] | None:
+        """The headers of ``/readyz`` if the service says it is ready, else None."""
+        try:
+            return self._call("GET", "/readyz", timeout_s=2.0)[1]
+        except OfficeError:
+            return None
+
+    def _call(
+        self, method: str, path: str, body: Any = None, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> tuple[bytes, Mapping[str, str]]:
+        request = urllib.request.Request(self.url + path, method=method)
+        if body is not None:
+            request.data = msgspec.json.encode(body)
+            request.add_header("Content-Type", "application/json")
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
+        try:
+            with _opener.open(request, timeout=timeout_s) as response:
+                return response.read(), response.headers
+        except urllib.error.HTTPError as error:
+            raise self._refused(method, path, error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(self._nobody_there(method, path, error)) from None
+
+    def _refused(self, method: str, path: str, error: urllib.error.HTTPError) -> Refused:
+        try:
+            problem = msgspec.json.decode(error.read(), type=_Problem)
+        except (OSError, msgspec.MsgspecError, http.client.HTTPException):
+            problem = _Problem()
+        what = (problem.detail or problem.title or error.reason).rstrip(".")
+        message = f"{method} {path} at {self.url} was refused: {what} ({error.code}, {problem.code or 'no code'})."
+        if error.code in {401, 403}:
+            message += (
+                " Nothing was changed. The service keeps its admin token in the file admin-token of its data directory:"
+                f" name that directory with --data, or pass the token with --admin-token or {TOKEN_VARIABLE}."
+            )
+        return Refused(message, error.code, problem.code)
+
+    def _nobody_there(self, method: str, path: str, error: Exception) -> str:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if method == "GET" or isinstance(reason, ConnectionRefusedError):
+            written = "nothing was written"
+        else:
+            written = "it is not known whether anything was written"
+        return (
+            f"{method} {path}: nobody answers at {self.url} ({reason}); {written}. Is the office open there? "
+            "`lastseat serve` or `gunicorn service:app` opens one on http://127.0.0.1:8000."
+        )

@@ -1,0 +1,61 @@
+"""The options of the locust files, in locust's own way: on the command line and in the web page's form."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+OF_THE_SALE = ("capacity", "max_quantity", "read_share", "cancel_share", "patience", "retries", "seed")
+OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
+STOP_TIMEOUT_S = 10.0
+BUYERS = 32
+SPAWN_RATE = 100
+
+
+def add_options(parser: Any) -> None:
+    """Add the lab's options, and defaults of locust's own with which a bare ``locust -f`` does something useful."""
+    group = parser.add_argument_group("Last Seat", "The sale, its buyers, and where the results go.")
+    for flag, kind, default, meaning in (
+        ("--capacity", _whole(1), 100, "Tickets of the fresh event"),
+        ("--max-quantity", _whole(1), 4, "A purchase asks for 1 to this many tickets"),
+        ("--read-share", _share, 0.2, "How often a buyer looks what remains before buying, 0 to 1"),
+        ("--cancel-share", _share, 0.05, "How often a buyer gives an order back, 0 to 1"),
+        ("--patience", _whole(1), 3, "A buyer leaves when it is sold out so often in a row; the last one ends the run"),
+        ("--retries", _whole(0), 1, "How often to ask again, under the same key, when an outcome is unknown"),
+        ("--seed", int, 1, "Decides what each buyer wishes for"),
+    ):  # fmt: skip
+        action = group.add_argument(
+            flag, type=kind, default=default, metavar="<number>", help=f"{meaning} (default {default})"
+        )
+        # What locust's own parser sets where no group is used: show it in the form of the web page.
+        action.include_in_web_ui = True
+    for flag, place, what, meaning in (
+        ("--results", "results", "folder", "Where result folders are made (default ./results)"),
+        ("--into", "", "folder", "Add this run to exactly this folder, as one more round, instead of making a new one"),
+        ("--data", os.environ.get("LASTSEAT_DATA", "data"), "folder",
+         "The service's data directory, where its admin token is (default $LASTSEAT_DATA or ./data)"),
+        ("--admin-token", "", "token",
+         "The service's admin token (default $LASTSEAT_ADMIN_TOKEN, then the file admin-token in --data)"),
+    ):  # fmt: skip
+        group.add_argument(flag, default=place, metavar=f"<{what}>", help=meaning)
+    # A user who is to stop finishes the request under way. Locust's page can start load, and would be open to every
+    # machine around: here it is open to this one unless --web-host says otherwise.
+    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE, web_host="127.0.0.1")
+
+
+def _whole(least: int) -> Any:
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return whole_number
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 1")
+    return value

@@ -1,0 +1,51 @@
+"""Where things are: the checkout, gunicorn's settings file, and the folders of the results.
+
+Results go to ``<root>/<experiment>/<time>/`` and the link ``<root>/<experiment>/latest`` names the newest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import datetime
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GUNICORN_CONF = CHECKOUT / "gunicorn.conf.py"
+BUY_LOCUSTFILE = CHECKOUT / "loadtests" / "buy.py"
+
+
+def new_results_folder(root: Path | str, experiment: str) -> Path:
+    """Make an empty folder for one run of ``experiment`` and point ``latest`` at it.
+
+    Two runs within one second get folders of their own: mkdir decides who comes first.
+    """
+    parent = Path(root).resolve() / experiment
+    parent.mkdir(parents=True, exist_ok=True)
+    moment = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    number = 1
+    while True:
+        folder = parent / (moment if number == 1 else f"{moment}_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            _point_latest_at(folder)
+            return folder
+
+
+def _point_latest_at(folder: Path) -> None:
+    """Replace the link in one step, so that nobody ever finds it missing; without links there is none."""
+    fresh = folder.parent / f".latest-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.name, target_is_directory=True)
+        fresh.replace(folder.parent / "latest")
+
+
+def shown(path: Path) -> str:
+    """A path as a person types it: relative to the current directory where it lies below it."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

@@ -1,0 +1,62 @@
+"""What a guard promises under a worker model, before anything is run: the demo is right if every promise is kept.
+
+A guard excludes nobody, the threads and greenlets of one process, or every process of the host. What it promises
+depends on who is there to be excluded.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from loadtests.lab.launcher import Service
+
+_EXCLUDES_THREADS_ONLY = frozenset({"thread"})
+_EXCLUDES_NOBODY = frozenset({"none"})
+
+
+class Promise(Enum):
+    """How a cell has to come out."""
+
+    EXACT = "exact"
+    """Sold to the last seat, no ticket more, nothing lost."""
+    WRONG = "goes wrong"
+    """Nothing keeps purchases apart that do overlap: some round has to oversell or lose."""
+    EITHER = "may go wrong"
+    """Nothing keeps them apart, and whether they overlap is luck."""
+
+
+class Kept(Enum):
+    """Whether a cell did what was promised."""
+
+    YES = "yes"
+    NO = "no"
+    UNDECIDED = "undecided"
+
+
+def promise(service: Service) -> Promise:
+    """What may be expected of a service under enough buyers."""
+    processes, threads = service.shape
+    inside = threads > 1 or service.worker == "gevent"
+    if service.guard in _EXCLUDES_NOBODY:
+        exposed = inside or processes > 1
+    elif service.guard in _EXCLUDES_THREADS_ONLY:
+        exposed = processes > 1
+    else:
+        exposed = False
+    if not exposed:
+        return Promise.EXACT
+    if service.worker == "gevent" and processes == 1 and service.think_ms == 0:
+        # Greenlets change places only where one waits: without a delay, or a slow disk, nothing does in between.
+        return Promise.EITHER
+    return Promise.WRONG
+
+
+def kept(expected: Promise, verdict: str, rounds_wrong: int) -> Kept:
+    """Whether a verdict over some rounds is what was promised."""
+    if expected is Promise.WRONG and rounds_wrong:
+        return Kept.YES
+    if verdict == "unknown":
+        return Kept.UNDECIDED
+    if expected is Promise.EITHER:
+        return Kept.YES
+    return Kept.YES if (verdict == "valid") is (expected is Promise.EXACT) and not rounds_wrong else Kept.NO

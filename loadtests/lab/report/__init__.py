@@ -1,0 +1,1 @@
+"""Says a verdict in words, and draws what happened."""

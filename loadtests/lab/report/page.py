@@ -1,0 +1,135 @@
+"""``report.html``: one page that opens offline, in light and dark, with every number as text beside the plots.
+
+The page holds Plotly's JavaScript once; the plots are drawn from a JSON block in the page, so that what is plotted
+can be read by programs too. Without JavaScript the static picture stands in their place.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from loadtests.lab.busy import bottleneck_message
+from loadtests.lab.experiment import Result
+from loadtests.lab.machine import Machine
+from loadtests.lab.report.picture import picture
+from loadtests.lab.report.sentences import kept_word, sentence
+from loadtests.lab.report.tables import guard_and_think
+from loadtests.lab.report.words import found
+
+_jinja = Environment(
+    loader=PackageLoader("loadtests.lab", "report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_jinja.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
+
+
+def write_page(path: Path, results: list[Result], machine: Machine, *, when: str, command: str) -> None:
+    """Write the report of some cells, grouped by worker model in the order given."""
+    pairs = [
+        {
+            "worker": worker,
+            "id": f"plot-{number}",
+            "cells": [_cell(each) for each in results if _worker(each) == worker],
+        }
+        for number, worker in enumerate(dict.fromkeys(map(_worker, results)))
+    ]
+    page = _jinja.get_template("page.html").render(
+        when=when,
+        command=command,
+        workload=results[0].experiment.workload,
+        cells=[_cell(result) for result in results],
+        pairs=pairs,
+        summary=summary(results),
+        machine=machine,
+        packages=", ".join(f"{name} {version}" for name, version in machine.packages.items()),
+        picture=Markup(picture(results)),
+        plots=_as_script(pairs),
+        css=_own("page.css"),
+        js=_own("page.js"),
+        plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def summary(results: list[Result]) -> str:
+    """The whole report in a breath: what went wrong without protection, what did not with it."""
+    wrong = [each for each in results if each.rounds_wrong]
+    exact = [each for each in results if not each.rounds_wrong]
+    said = []
+    if wrong:
+        said.append(
+            f"{sum(each.rounds_wrong for each in wrong)} of {sum(each.rounds for each in wrong)} sales without enough of a"
+            f" lock went wrong: {sum(each.verdict.oversold for each in wrong):,} tickets too many, and"
+            f" {sum(each.verdict.lost or 0 for each in wrong):,} confirmed orders that no book knows."
+        )
+    if exact:
+        said.append(
+            f"{sum(each.rounds for each in exact)} sales with one sold"
+            f" {sum(each.verdict.acknowledged for each in exact):,} tickets for"
+            f" {sum(each.capacity for each in exact):,} seats, and lost nothing."
+        )
+    return " ".join(said)
+
+
+def _worker(result: Result) -> str:
+    return result.experiment.service.spelled
+
+
+def _cell(result: Result) -> dict[str, Any]:
+    service, verdict, measures = result.experiment.service, result.verdict, result.measures
+    return {
+        "worker": service.spelled,
+        "guard": service.guard,
+        "heading": guard_and_think(result),
+        "safe": not result.rounds_wrong,
+        "think_ms": service.think_ms,
+        "rounds": result.rounds,
+        "rounds_wrong": result.rounds_wrong,
+        "capacity": result.capacity,
+        "seats": result.experiment.workload.capacity,
+        "acknowledged": verdict.acknowledged,
+        "oversold": verdict.oversold,
+        "lost": verdict.lost,
+        "double_booked": verdict.double_booked,
+        "verdict": verdict.verdict,
+        "kept": kept_word(result),
+        "sold_per_s": measures.sold_per_s,
+        "refused_per_s": measures.refused_per_s,
+        "unavailable": measures.unavailable,
+        "p50_ms": measures.p50_ms,
+        "p99_ms": measures.p99_ms,
+        "sentence": sentence(result),
+        "found": found(verdict),
+        "slow": bottleneck_message(result.conclusion.loads),
+        "folder": f"cells/{result.folder.name}",
+        "courses": [{"seconds": course.seconds, "tickets": course.tickets} for course in measures.courses],
+    }
+
+
+def _as_script(pairs: list[dict[str, Any]]) -> Markup:
+    """JSON that may stand inside a script element: nothing in it can end the element."""
+    kept = [
+        {
+            "id": pair["id"],
+            "worker": pair["worker"],
+            "cells": [
+                {name: cell[name] for name in ("heading", "guard", "safe", "seats", "courses")}
+                for cell in pair["cells"]
+            ],
+        }
+        for pair in pairs
+    ]
+    return Markup(msgspec.json.encode(kept).decode().replace("<", "\\u003c"))
+
+
+def _own(name: str) -> Markup:
+    return Markup((files("loadtests.lab.report") / name).read_text(encoding="utf-8"))
