@@ -83,8 +83,8 @@ def _prepare(data: Path) -> None:
 
 def _unusable(data: Path, error: OSError) -> RefusedToStart:
     return RefusedToStart(
-        f"the data directory {data} cannot be written ({error.strerror or error}). Make it writable for this user, make "
-        "room on its file system, or let LASTSEAT_DATA name another. No event was changed."
+        f"the data directory {data} cannot be written ({error.strerror or error}). Make it writable for this user, "
+        "make room on its file system, or let LASTSEAT_DATA name another. No event was changed."
     )
 
 

@@ -167,6 +167,8 @@ class BoxOffice:
         """
         with self.control.alone(self._settings.lock_timeout_s), self._closing_if_not_durable():
             self.control.refuse_if_closed()
+            if event not in self.store.names():
+                raise Problem("unknown_event")
             # Before: what another process remembers of an event that may be gone is forgotten in any case.
             self.control.forget_events()
             self.store.delete(event)
@@ -207,6 +209,10 @@ class BoxOffice:
     # -- within ---------------------------------------------------------------------------------------------------
 
     def _mutate(self, event: str, command: Command) -> Done:
+        self.control.refuse_if_closed()
+        # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
+        self._about(event, self.control.mode())
+        self._reach("acquire", event, command.key)
         deadline = time.monotonic() + self._settings.lock_timeout_s
         mode = _request_mode.get()
 
@@ -220,9 +226,6 @@ class BoxOffice:
             if self._gates is not None:
                 self._gates.note("blocked", event, [command.key])
 
-        # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
-        self._about(event, self.control.mode())
-        self._reach("acquire", event, command.key)
         waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
         self._reach("answer", event, command.key)
         transaction = waiting.transaction

@@ -75,6 +75,16 @@ def full(server: Typed) -> Iterator[str]:
 
 
 @contextmanager
+def growing_full(server: Typed, kib: int) -> Iterator[str]:
+    """Room for documents of about so many KiB, on the small disk or else by a limit; gives the code that buyers get."""
+    if may_mount():
+        yield "storage_full"
+        return
+    with _limited(server, kib * 1024):
+        yield "storage_refused"
+
+
+@contextmanager
 def read_only(server: Typed) -> Iterator[str]:
     """The events of a running server take no writes; gives the code that buyers get."""
     if not may_mount():
@@ -96,11 +106,11 @@ def _within(server: Typed, *command: str) -> None:
 
 
 @contextmanager
-def _limited(server: Typed) -> Iterator[None]:
-    """No file of the server may be written any more."""
+def _limited(server: Typed, size: int = 0) -> Iterator[None]:
+    """No file of the server may be written beyond ``size``."""
     before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in server.workers()}
     for pid, (_, most) in before.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, most))
     try:
         yield
     finally:

@@ -236,11 +236,8 @@ def send_raw(port: int, request: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def flock_holder(path: Path) -> int | None:
-    """The process that holds an exclusive flock on ``path``, as the kernel tells it."""
+def flock_holders(path: Path) -> set[int]:
+    """Who holds an exclusive flock on ``path``, as the kernel tells it (or on a file of its number on another disk)."""
     inode = path.stat().st_ino if path.exists() else -1
-    for line in Path("/proc/locks").read_text().splitlines():
-        fields = line.split()
-        if "->" not in fields and fields[1] == "FLOCK" and fields[3] == "WRITE" and fields[5].endswith(f":{inode}"):
-            return int(fields[4])
-    return None
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
+    return {int(each[4]) for each in locks if each[1:4:2] == ["FLOCK", "WRITE"] and each[5].endswith(f":{inode}")}

@@ -176,7 +176,7 @@ def test_an_order_belongs_to_its_event(client: FlaskClient, admin: Headers) -> N
     assert counters(client) == (1, 0, 9, 1)
 
 
-# -- the rules of an event ----------------------------------------------------------------------------------------------
+# -- the rules of an event --------------------------------------------------------------------------------------------
 
 
 def test_before_the_doors_open_nothing_is_sold_and_retry_after_says_when(client: FlaskClient, admin: Headers) -> None:
@@ -217,7 +217,7 @@ def test_no_buyer_has_more_tickets_than_the_event_allows_until_some_are_given_ba
     assert buy(client, 3, event="gala", buyer="Ada").status_code == 201
 
 
-# -- keys ---------------------------------------------------------------------------------------------------------------
+# -- keys -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_key_and_payload_get_the_first_answer_again(client: FlaskClient) -> None:
@@ -301,7 +301,7 @@ def test_a_purchase_that_was_cancelled_is_still_answered_as_it_was(client: Flask
     assert counters(client) == (0, 0, 10, 2)
 
 
-# -- the audit ------------------------------------------------------------------------------------------------------------
+# -- the audit --------------------------------------------------------------------------------------------------------
 
 
 def test_the_audit_is_a_header_and_a_line_for_each_mutation_without_names(client: FlaskClient) -> None:
@@ -329,7 +329,7 @@ def test_refusals_and_replays_leave_no_line(client: FlaskClient) -> None:
     assert [line["version"] for line in audit(client)[1:]] == [1]
 
 
-# -- the guard and its switch ---------------------------------------------------------------------------------------------
+# -- the guard and its switch -----------------------------------------------------------------------------------------
 
 
 def switch(client: FlaskClient, admin: Headers, guard: str) -> TestResponse:
@@ -345,9 +345,7 @@ def test_the_guard_is_told_with_its_epoch_and_those_that_fit(client: FlaskClient
 @pytest.mark.parametrize(
     ("wanted", "guard"), [("off", "none"), ("on", "file"), ("none", "none"), ("thread", "thread"), ("file", "file")]
 )
-def test_the_switch_understands_on_off_and_names(
-    client: FlaskClient, admin: Headers, wanted: str, guard: str
-) -> None:
+def test_the_switch_understands_on_off_and_names(client: FlaskClient, admin: Headers, wanted: str, guard: str) -> None:
     answer = switch(client, admin, wanted)
     assert answer.status_code == 200
     assert answer.json == {"guard": guard, "epoch": 2, "guards": ["none", "thread", "file"]}
@@ -413,7 +411,7 @@ def test_an_office_opened_again_has_the_next_epoch_the_guard_of_its_settings_and
     assert buy(after, 2, key="k1").headers["Idempotency-Replayed"] == "true"
 
 
-# -- what every answer carries --------------------------------------------------------------------------------------------
+# -- what every answer carries ----------------------------------------------------------------------------------------
 
 
 def test_alive_and_ready_say_so(client: FlaskClient) -> None:

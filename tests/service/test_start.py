@@ -1,4 +1,4 @@
-"""Starting as people type it: it sells at once, or it refuses with the reason and the remedy and without a traceback."""
+"""Starting as people type it: it sells at once, or it refuses with the reason and the remedy, and no traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typed import CHECKOUT, Typed, environment, wait_for
 pytestmark = pytest.mark.servers
 
 
-# -- it sells -------------------------------------------------------------------------------------------------------------
+# -- it sells ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_unsafe_pairing_starts_where_it_is_allowed(tmp_path: Path, guard: str
         assert server.buy().status == 201
 
 
-# -- it refuses -----------------------------------------------------------------------------------------------------------
+# -- it refuses -------------------------------------------------------------------------------------------------------
 
 
 def nothing(directory: Path) -> None:
@@ -132,7 +132,9 @@ REFUSED: dict[str, Refused] = {
     "a scope that is none": setting("GUARD_SCOPE", "everything", "decision, request"),
     "an allowance in words": setting("ALLOW_UNSAFE", "yes", "'yes'", "0, 1"),
     "a token of blanks": setting("ADMIN_TOKEN", "  ", "ASCII"),
-    "a preloaded application": Refused(("--preload", "dead in the workers", "without --preload"), "--preload service:app"),
+    "a preloaded application": Refused(
+        ("--preload", "dead in the workers", "without --preload"), "--preload service:app"
+    ),
     "a preloaded application under gevent": Refused(
         ("--preload", "excludes no greenlet", "without --preload"), "--preload -k gevent service:app"
     ),
@@ -166,7 +168,8 @@ REFUSED: dict[str, Refused] = {
         ("guard.json is damaged", "remove that file and start again"), prepare=in_data("guard.json", b'{"guard":"fi')
     ),
     "a switch in no encoding": Refused(
-        ("guard.json is damaged", "remove that file"), prepare=in_data("guard.json", b'{"guard":"\xff","epoch":1,"master":""}')
+        ("guard.json is damaged", "remove that file"),
+        prepare=in_data("guard.json", b'{"guard":"\xff","epoch":1,"master":""}'),
     ),
     "a switch of an impossible epoch": Refused(
         ("guard.json is damaged", "remove that file"),
@@ -281,7 +284,7 @@ for amount in amounts:
 """
 
 # The room ends at any of the files that a start makes: whole disks, or a limit on every file.
-LITTLE_ROOM = {"bytes": "0 1 20 30 50 60 95 96 100 150 200 300 4096".split()}
+LITTLE_ROOM = {"bytes": [str(size) for size in (0, 1, 20, 30, 50, 60, 95, 96, 100, 150, 200, 300, 4096)]}
 if disks.may_mount():
     LITTLE_ROOM["pages"] = [str(pages) for pages in range(11)]
 
@@ -308,7 +311,7 @@ def test_however_little_room_there_is_it_refuses_cleanly_or_sells(tmp_path: Path
     assert outcomes[-1][2] == "sold"
 
 
-# -- the port -------------------------------------------------------------------------------------------------------------
+# -- the port ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -67,7 +67,9 @@ def test_a_refusal_has_thought_too(make_client: Callable[..., FlaskClient]) -> N
     assert timing(answer)["hold"] >= 20
 
 
-def test_without_a_delay_nobody_sleeps(make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_delay_nobody_sleeps(
+    make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = make_client()
     monkeypatch.setattr("service.box_office.time.sleep", lambda _: pytest.fail("it slept"))
     assert buy(client).status_code == 201
@@ -122,9 +124,7 @@ def test_around_the_whole_request_many_at_once_sell_exactly_to_the_last_seat(
 ) -> None:
     client = make_client(request_scope=True, think=Think(1, 1), lock_timeout_s=30)
     answers: list[TestResponse] = []
-    buyers = [
-        threading.Thread(target=lambda: answers.append(buy(client.application.test_client()))) for _ in range(14)
-    ]
+    buyers = [threading.Thread(target=lambda: answers.append(buy(client.application.test_client()))) for _ in range(14)]
     for buyer in buyers:
         buyer.start()
     for buyer in buyers:
