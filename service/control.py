@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 import struct
@@ -42,7 +43,7 @@ _POLL_S = 0.001
 _LONGEST_WISH_NS = 3_600 * 10**9
 _LAST = 2**62  # a counter beyond this was not counted
 _EPOCH, _GENERATION, _WISH, _CLOSED = 0, 8, 16, 24
-_NAMES, _NAME_SIZE = 32, 32
+_MASTER, _NAMES, _NAME_SIZE = 32, 40, 32
 _SIZE = _NAMES + 2 * _NAME_SIZE
 
 
@@ -86,17 +87,23 @@ class Control:
         Errors: ``switch_timeout`` (definite); ``RefusedToStart`` where the control files are damaged.
         """
         self._master = master
+        if self._follows(master):
+            # Not ``alone``: a worker that respawns in the middle of a sale must not hold up the others' purchases.
+            return False
         with self.alone(timeout_s):
+            if self._follows(master):
+                return False
             saved = self._read_saved()
             self._refuse_impossible_words()
-            if saved is not None and saved.master == master and self._word(_EPOCH):
-                return False
             for leftover in self._saved_path.parent.glob(f"{self._saved_path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
             tidy()
             self._set_word(_CLOSED, 0)
             self._begin_epoch(guard, max(self._word(_EPOCH), saved.epoch if saved else 0) + 1, master)
             return True
+
+    def _follows(self, master: str) -> bool:
+        return self._word(_EPOCH) > 0 and self._word(_MASTER) == _fingerprint(master)
 
     def mode(self) -> Mode:
         """The guard and the epoch that a transaction starting now would see."""
@@ -197,6 +204,7 @@ class Control:
         replace_durably(self._saved_path, msgspec.json.encode(_Saved(guard, epoch, master)) + b"\n")
         start = _NAMES + epoch % 2 * _NAME_SIZE
         self._words[start : start + _NAME_SIZE] = guard.encode().ljust(_NAME_SIZE, b"\0")
+        self._set_word(_MASTER, _fingerprint(master))
         self._set_word(_EPOCH, epoch)
 
     def _read_saved(self) -> _Saved | None:
@@ -229,6 +237,10 @@ class Control:
 
     def _set_word(self, offset: int, value: int) -> None:
         struct.pack_into("=q", self._words, offset, value)
+
+
+def _fingerprint(master: str) -> int:
+    return int.from_bytes(hashlib.blake2b(master.encode(), digest_size=7).digest())
 
 
 def _reserve(fd: int, size: int) -> None:

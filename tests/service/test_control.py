@@ -158,3 +158,10 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.001)
+
+
+def test_a_worker_that_respawns_in_the_middle_of_a_purchase_holds_up_nobody(control: Control, tmp_path: Path) -> None:
+    with control.transaction(soon()):
+        assert not Control(tmp_path).start("file", "master-1", timeout_s=0)
+        with control.transaction(time.monotonic()) as mode:
+            assert mode.epoch == 1
