@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("loadtests.lab.demo:demo", "The proof: guard off and on, under each worker class."),
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
     "lock": ("loadtests.lab.lock:lock", "Switch the guard of a running office on or off."),
+    "explore": ("loadtests.lab.explore.command:explore", "Every order in which two purchases can interleave."),
     "lesson": ("workers.lessons.command:lesson", "The lessons: what is said about concurrency, measured."),
     "check": ("loadtests.lab.check:check", "Judge a recorded history again."),
 }

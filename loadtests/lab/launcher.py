@@ -42,6 +42,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     batch: int | None = None
     lock_timeout_s: float | None = None
     allow_unsafe: bool = False
+    label: str = ""
+    """What to call it where it was not started by the lab, and how it runs is not known."""
+    gates: str = ""
+    """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,6 +56,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def spelled(self) -> str:
         """The worker model as people write it: ``sync × 4``, ``gthread 2 × 16``."""
+        if self.label:
+            return self.label
         count, threads = self.shape
         return f"{self.worker} {count} × {threads}" if self.worker == "gthread" else f"{self.worker} × {count}"
 
@@ -75,6 +81,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             variables["LASTSEAT_LOCK_TIMEOUT_S"] = f"{self.lock_timeout_s:g}"
         if self.allow_unsafe:
             variables["LASTSEAT_ALLOW_UNSAFE"] = "1"
+        if self.gates:
+            variables |= {"LASTSEAT_GATES": self.gates, "LASTSEAT_GATES_PATIENCE_S": "3600"}
         return variables
 
     def arguments(self) -> list[str]:

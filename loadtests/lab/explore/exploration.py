@@ -1,0 +1,159 @@
+"""An exploration: one case, its service, and what became of all its schedules."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from loadtests.lab.explore.performance import DEFAULT_GATES, Performer, Played, Step
+from loadtests.lab.explore.replay import Replay
+from loadtests.lab.explore.schedules import Chooser, Course, explore, pct
+from loadtests.lab.explore.stage import Stage
+from loadtests.lab.launcher import RunningOffice, Service
+from loadtests.lab.promise import Promise, promise
+
+# A lock that a held buyer keeps is waited for as long as the exploration holds him; under --pause the others give up.
+_LOCK_WAIT_S, _LOCK_WAIT_PAUSED_S = 3600.0, 0.5
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What is explored."""
+
+    store: str = "json"
+    guard: str = "none"
+    worker: str = "sync"
+    buyers: int = 2
+    tickets: int = 1
+    gates: tuple[str, ...] = DEFAULT_GATES
+    kill: bool = False
+    pause: bool = False
+    most: int = 2000
+    walks: int = 0
+    depth: int = 3
+    seed: int = 1
+
+    def replay(self, course: Course) -> Replay:
+        return Replay(self.store, self.guard, self.buyers, self.tickets, self.gates, course.schedule)
+
+    def service(self, gates: str) -> Service:
+        """A service in which all buyers can be under way at once, and the lab's own calls beside them."""
+        room = self.buyers + 2
+        shape = {"processes": room} if self.worker == "sync" else {"processes": 1}
+        return Service(
+            worker=self.worker,
+            store=self.store,
+            guard=self.guard,
+            threads=room if self.worker == "gthread" else None,
+            lock_timeout_s=_LOCK_WAIT_PAUSED_S if self.pause else _LOCK_WAIT_S,
+            allow_unsafe=True,
+            gates=gates,
+            batch=1,
+            **shape,
+        )
+
+
+class First(msgspec.Struct):
+    """The first schedule that failed; the same every time."""
+
+    preemptions: int
+    steps: list[Step]
+    replay: str
+    why: str
+
+
+class Explored(msgspec.Struct, kw_only=True):
+    """What became of all schedules. ``whole``: no schedule was left untried."""
+
+    case: Case
+    schedules: int = 0
+    by_preemptions: dict[int, int] = {}
+    failing: int = 0
+    stuck: int = 0
+    undecided: int = 0
+    whole: bool = True
+    first: First | None = None
+    example: list[Step] = []
+    """The steps of the last schedule with the most preemptions that was tried and did not fail."""
+
+    @property
+    def verdict(self) -> str:
+        return "invalid" if self.failing else "unknown" if self.undecided else "valid"
+
+    @property
+    def promised(self) -> Promise:
+        """An exploration tries every order, so where nothing excludes, one of them goes wrong: luck has no part."""
+        expected = promise(self.case.service(""))
+        return Promise.WRONG if expected is Promise.EITHER else expected
+
+    @property
+    def kept(self) -> bool:
+        return (self.verdict == "invalid") is (self.promised is Promise.WRONG)
+
+    def add(self, played: Played) -> None:
+        course = played.course
+        self.schedules += 1
+        self.by_preemptions[course.preemptions] = self.by_preemptions.get(course.preemptions, 0) + 1
+        self.stuck += bool(played.stuck)
+        if not played.failing:
+            self.example = played.steps
+            if played.verdict is not None and played.verdict.verdict == "unknown" and not _only_serial(played):
+                self.undecided += 1
+            return
+        self.failing += 1
+        if self.first is None:
+            why = played.stuck or (played.verdict.why if played.verdict else "")
+            self.first = First(course.preemptions, played.steps, self.case.replay(course).id, why)
+
+
+def _only_serial(played: Played) -> bool:
+    """Undecided only because no two operations overlapped: in an exploration that is a schedule like any other."""
+    checks = played.verdict.checks if played.verdict else []
+    return all(check.verdict == "valid" or check.name == "overlap" for check in checks)
+
+
+@contextmanager
+def performer(case: Case) -> Iterator[Performer]:
+    """A running service for a case, and the hand at its gates; all of it ends with the block."""
+    with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, Stage() as stage:
+        folder = Path(name)
+        with RunningOffice(case.service(str(stage.path)), folder) as office:
+            yield Performer(
+                office,
+                stage,
+                folder / "played",
+                case.buyers,
+                case.tickets,
+                case.gates,
+                may_kill=case.kill,
+                may_pause=case.pause,
+            )
+
+
+def run(case: Case, on_played: Callable[[Explored], None] = lambda _explored: None) -> Explored:
+    """Explore a case: all its schedules, or, with ``walks``, so many random walks."""
+    explored = Explored(case=case)
+    with performer(case) as stage:
+
+        def perform(chooser: Chooser) -> bool:
+            explored.add(stage.play(chooser))
+            on_played(explored)
+            return True
+
+        if case.walks:
+            _walk(case, perform)
+            explored.whole = False
+        else:
+            courses = list(explore(perform, most=case.most))
+            explored.whole = len(courses) < case.most
+    return explored
+
+
+def _walk(case: Case, perform: Callable[[Chooser], bool]) -> None:
+    names = [chr(ord("A") + number) for number in range(case.buyers)]
+    steps = case.buyers * len(case.gates)
+    for number in range(case.walks):
+        perform(Chooser(prefer=pct(case.seed + number, names, steps=steps, depth=case.depth)))

@@ -1,0 +1,126 @@
+"""The other end of the service's gates: who stands where, and the one hand that lets somebody go on.
+
+The service connects to a socket here and names its gate (see the service's ``gates``); the connection stays open
+until ``let_go``. Everything that happens, arrivals, notes and the answers that the buyers get, comes out of one queue
+in the order in which it was heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+
+class Arrival(msgspec.Struct, omit_defaults=True):
+    """Somebody stands at a gate, or (``note``) says something in passing. ``keys`` are the purchases it is about."""
+
+    event: str
+    keys: list[str]
+    pid: int
+    gate: str = ""
+    note: str = ""
+    saw: int | None = None
+    """At ``append``: the version that was read."""
+    left: int | None = None
+    """At ``append``: the tickets that were left when it was read."""
+    version: int | None = None
+    """At ``release``: the version that was written or refused on."""
+
+
+class Answered(msgspec.Struct):
+    """A buyer has an answer, or lost the connection (``status`` 0). ``content`` is the answer's JSON."""
+
+    buyer: str
+    status: int
+    content: dict[str, object]
+    invoke_ns: int
+    return_ns: int
+
+
+Happening = Arrival | Answered
+
+
+class Stage:
+    """A socket for the gates; a context manager. ``path`` goes into the service's ``LASTSEAT_GATES``."""
+
+    def __init__(self) -> None:
+        # The path of a Unix socket may have about 100 characters, so it is not among the results.
+        self._folder = Path(tempfile.mkdtemp(prefix="lastseat-"))
+        self.path = self._folder / "gates"
+        self.happenings: queue.Queue[Happening] = queue.Queue()
+        self._waiting: dict[tuple[str, str], socket.socket] = {}
+        self._mutex = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(self.path))
+        self._listener.listen(128)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def let_go(self, arrival: Arrival) -> None:
+        """Let who stands at this gate go on. One who is not there any more (killed) is let go all the same."""
+        with self._mutex:
+            line = self._waiting.pop((arrival.event, arrival.keys[0]), None)
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.sendall(b"go\n")
+            line.close()
+
+    def let_everybody_go(self) -> None:
+        """Open all gates for those who stand there now."""
+        with self._mutex:
+            lines, self._waiting = list(self._waiting.values()), {}
+        for line in lines:
+            with contextlib.suppress(OSError):
+                line.sendall(b"go\n")
+            line.close()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.let_everybody_go()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:
+                return
+            # One after the other: what is heard first happened first. A line is short and sent at once.
+            line.settimeout(5)
+            try:
+                heard = msgspec.json.decode(_read_line(line), type=Arrival)
+            except (OSError, msgspec.DecodeError):
+                line.close()
+                continue
+            if heard.gate:
+                with self._mutex:
+                    self._waiting[heard.event, heard.keys[0]] = line
+            else:
+                line.close()
+            self.happenings.put(heard)
+
+
+def _read_line(line: socket.socket) -> bytes:
+    content = b""
+    while not content.endswith(b"\n"):
+        chunk = line.recv(4096)
+        if not chunk:
+            break
+        content += chunk
+    return content
