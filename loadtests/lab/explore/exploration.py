@@ -121,16 +121,21 @@ def performer(case: Case) -> Iterator[Performer]:
     with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, Stage() as stage:
         folder = Path(name)
         with RunningOffice(case.service(str(stage.path)), folder) as office:
-            yield Performer(
-                office,
-                stage,
-                folder / "played",
-                case.buyers,
-                case.tickets,
-                case.gates,
-                may_kill=case.kill,
-                may_pause=case.pause,
-            )
+            try:
+                yield Performer(
+                    office,
+                    stage,
+                    folder / "played",
+                    case.buyers,
+                    case.tickets,
+                    case.gates,
+                    may_kill=case.kill,
+                    may_pause=case.pause,
+                )
+            finally:
+                # Whoever still stands at a gate or waits for the guard would keep an orderly stop waiting; nothing that
+                # this service holds is needed any more.
+                office.kill()
 
 
 def run(case: Case, on_played: Callable[[Explored], None] = lambda _explored: None) -> Explored:
