@@ -4,6 +4,7 @@
     locust -f loadtests/buy.py                          the web page, http://127.0.0.1:8089
     locust -f loadtests/buy.py --headless               32 buyers, until it is sold out
     locust -f loadtests/buy.py --headless --processes 2 -u 100 --capacity 500
+    locust -f loadtests/buy.py --help-sale              all options of the sale
 
 Each test makes a fresh event, records every operation, and ends by itself when it is sold out and every buyer has
 left. Then the audit is fetched and the verdict printed; the exit status is 0 valid, 1 invalid, 2 undecided.
@@ -54,7 +55,7 @@ class Buyer(load.OfficeUser):
                 self.be_disappointed(purchase.quantity or 1, purchase.remaining)
             case _:
                 self.failures += 1
-                gevent.sleep(min(0.05 * 2**self.failures, 1.0))
+                gevent.sleep(min(0.05 * 2**self.failures, 0.5))
 
     def be_disappointed(self, wanted: int, remaining: int | None) -> None:
         """Want less the next time; when not even one ticket remains, lose patience."""

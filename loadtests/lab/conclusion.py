@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,8 @@ import msgspec
 
 from loadtests.lab.busy import Busy, bottleneck_message
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
-from loadtests.lab.crew import PartNote
 from loadtests.lab.office import Office, OfficeError
 
-HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
 
 
@@ -47,26 +44,6 @@ def load_conclusion(folder: Path) -> Conclusion:
         loads=msgspec.convert(content.get("load", []), type=list[Busy]),
         notes=content.get("notes", []),
     )
-
-
-def gather_parts(folder: Path, parts: Path, crews: list[int]) -> tuple[list[Busy], list[str]]:
-    """Append each crew's part to the history and remove them; how busy the crews were, and what is missing.
-
-    A part without its note is of a locust process that died: what it recorded counts, what it had under way is lost.
-    """
-    loads, missing = [], []
-    with (folder / HISTORY).open("ab") as history:
-        for crew in crews:
-            part, note = parts / f"{crew}.jsonl", parts / f"{crew}.note"
-            if part.exists():
-                with part.open("rb") as lines:
-                    shutil.copyfileobj(lines, history)
-            if note.exists():
-                loads.append(msgspec.json.decode(note.read_bytes(), type=PartNote).busy)
-            else:
-                missing.append(f"locust process {crew} did not finish its part of the history")
-    shutil.rmtree(parts, ignore_errors=True)
-    return loads, missing
 
 
 def fetch_audit(folder: Path, office: Office, event: str, *, alone: bool) -> str | None:

@@ -6,7 +6,10 @@ only that their customers have left is told by message, because that has to be q
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,17 @@ from typing import Any
 import gevent
 import msgspec
 
-from loadtests.lab.conclusion import Conclusion, conclude, fetch_audit, gather_parts
-from loadtests.lab.crew import Notice
+from loadtests.lab.conclusion import Conclusion, conclude, fetch_audit
+from loadtests.lab.experiment import Experiment, Result, Workload
+from loadtests.lab.launcher import Elsewhere
 from loadtests.lab.machine import Machine, describe
-from loadtests.lab.office import Office, find_token
+from loadtests.lab.measure import measure
+from loadtests.lab.office import Office, OfficeError, find_token
 from loadtests.lab.options import OF_LOCUST, OF_THE_SALE
+from loadtests.lab.parts import HISTORY, Notice, gather_parts
 from loadtests.lab.paths import new_results_folder
+from loadtests.lab.promise import Promise
+from loadtests.lab.report.page import write_page
 
 _POLL_S = 0.02
 
@@ -42,6 +50,7 @@ class Conductor:
         event = f"buy-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self.office = Office(url, find_token(options.admin_token, options.data))
         self.office.create_event(event, int(options.capacity))
+        self._options = options
         self._alone = not options.into
         if self._alone:
             folder = new_results_folder(options.results, "buy")
@@ -78,7 +87,37 @@ class Conductor:
         loads, incomplete = gather_parts(self.folder, self.notice.parts, crews)
         no_audit = fetch_audit(self.folder, self.office, self.notice.event, alone=self._alone)
         self.conclusion = conclude(self.folder, loads, [*incomplete, *self.elsewhere], [no_audit] if no_audit else [])
+        if self._alone:
+            self._write_page(self.conclusion)
         return self.conclusion
+
+    def _write_page(self, conclusion: Conclusion) -> None:
+        """The same page as the demo's, of the one cell that there was; how the office runs is not known here."""
+        guard = "unknown"
+        with contextlib.suppress(OfficeError):
+            guard = self.office.guard().guard
+        result = Result(
+            experiment=Experiment(
+                service=Elsewhere(url=self.office.url, guard=guard),
+                workload=Workload(
+                    capacity=int(self._options.capacity),
+                    buyers=int(self._options.num_users or 1),
+                    rounds=1,
+                    seed=int(self._options.seed),
+                ),
+            ),
+            folder=self.folder,
+            conclusion=conclusion,
+            measures=measure(self.folder / HISTORY),
+            promise=Promise.EITHER,
+        )
+        write_page(
+            self.folder / "report.html",
+            [result],
+            describe(self.folder),
+            when=time.strftime("%Y-%m-%d %H:%M"),
+            command=shlex.join(["locust", *sys.argv[1:]]),
+        )
 
     def _describe(self, folder: Path, event: str, options: Any) -> None:
         chosen = {name: getattr(options, name) for name in (*OF_THE_SALE, *OF_LOCUST)}

@@ -13,34 +13,14 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.busy import Busy, BusyMeter
+from loadtests.lab.busy import BusyMeter
 from loadtests.lab.customer import Sale
+from loadtests.lab.parts import Notice, PartNote
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.recorder import Recorder
 
 PROCESSES_PER_CREW = 1_000_000
 CREWS_PER_ROUND = 64
-
-
-class Notice(msgspec.Struct):
-    """What every locust process must know of a run: which event is on sale, and where its folder is."""
-
-    event: str
-    folder: str
-    round: int = 0
-    """How many runs the folder holds already: process numbers go on where theirs ended."""
-
-    @property
-    def parts(self) -> Path:
-        """Where the crews of this machine put their parts. The event's name is fresh, so this cannot be another's."""
-        return Path(self.folder) / f"parts-{self.event}"
-
-
-class PartNote(msgspec.Struct):
-    """Left beside a part when it is whole."""
-
-    operations: int
-    busy: Busy
 
 
 class Crew:

@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 import msgspec
 from locust.contrib.fasthttp import FastHttpSession
+from locust.exception import StopUser
 
 from loadtests.lab.answers import keep_fields, outcome_of, outcome_without_answer, parse
 from loadtests.lab.recorder import Operation, Outcome, Recorder
@@ -101,6 +102,10 @@ class Customer:
         )
 
     def _ask(self, operation: Operation, method: str, path: str, *, name: str, body: Any = None) -> Operation:
+        if self._sale.over.is_set():
+            # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
+            # give its users to the others. They would write into a part that is being closed.
+            raise StopUser
         headers = {"Idempotency-Key": operation.key} if operation.key else {}
         if body is not None:
             headers["Content-Type"] = "application/json"

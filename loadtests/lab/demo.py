@@ -17,17 +17,19 @@ from rich.markup import escape
 from loadtests.lab.experiment import Experiment, LabFailed, Result, Workload, run
 from loadtests.lab.launcher import Service
 from loadtests.lab.machine import describe
-from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.paths import BUY_LOCUSTFILE, new_results_folder, shown
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
 from loadtests.lab.promise import Kept
-from loadtests.lab.report.page import summary, write_page
+from loadtests.lab.report.page import write_page
 from loadtests.lab.report.picture import picture
-from loadtests.lab.report.sentences import sentence
-from loadtests.lab.report.tables import WIDE, cell_tables, matrix_table
+from loadtests.lab.report.sentences import sentence, summary
+from loadtests.lab.report.tables import cell_tables, matrix_table
 from workers import WORKER_MODELS
 
 _SAFE_GUARDS = {"json": "file", "journal": "file"}
+_WIDE_ENOUGH = 160
+"""Columns where the output is no terminal: a file or a pipe need not wrap."""
 _EXIT = {Kept.YES: 0, Kept.NO: 1, Kept.UNDECIDED: 2}
 
 
@@ -94,14 +96,15 @@ def demo(
         _conclude(folder, done, screen)
         raise click.ClickException(f"the lab failed: {error}") from error
     except KeyboardInterrupt:
-        screen.print(f"\n{len(done)} of {len(cells)} cells were finished; what was measured is in {shown(folder)}")
+        said = f"\n{len(done)} of {len(cells)} cells were finished; what was measured is in {shown(folder)}"
+        screen.print(said, highlight=False, markup=False, soft_wrap=True)
         _conclude(folder, done, screen)
         raise
     _conclude(folder, done, screen)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(folder, done)))
     else:
-        _say(done, folder, full=full)
+        say(done, folder, full=full)
     return max(_EXIT[result.kept] for result in done) if all(each.kept is not Kept.NO for each in done) else 1
 
 
@@ -143,42 +146,45 @@ def _conclude(folder: Path, done: list[Result], screen: Console) -> None:
         screen.print(f"report: {escape(shown(folder / 'report.html'))}", highlight=False, soft_wrap=True)
 
 
-def _say(done: list[Result], folder: Path, *, full: bool) -> None:
+def say(done: list[Result], folder: Path, *, full: bool) -> None:
     """What a person reads at the end."""
     out = Console(highlight=False)
     if not out.is_terminal:
-        out.width = max(out.width, WIDE)
+        out.width = max(out.width, _WIDE_ENOUGH)
     out.print()
+    for table in [matrix_table(done)] if full else cell_tables(done, out):
+        out.print(table)
+        out.print()
     if full:
-        out.print(matrix_table(done))
-        workload = done[0].experiment.workload
-        out.print(
-            f"Tickets acknowledged of {workload.capacity * workload.rounds:,}; the delay stands between reading and writing.\n"
-        )
+        seats = done[0].capacity
+        out.print(f"Tickets acknowledged of {seats:,}. After the guard: the delay between reading and writing.")
+        out.print("* by luck: nothing kept the purchases apart.\n")
     else:
-        for table in cell_tables(done, out.width):
-            out.print(table)
         for result in done:
             out.print(sentence(result), style="red" if result.rounds_wrong else "green", soft_wrap=True)
         out.print()
-    out.print(summary(done), soft_wrap=True)
-    broken = [each for each in done if each.kept is not Kept.YES]
-    for result in broken:
-        out.print(f"! {sentence(result)} Expected: {result.promise.value}.", style="bold yellow", soft_wrap=True)
+    out.print(summary(done), style="bold", soft_wrap=True)
+    for result in done:
+        if result.kept is not Kept.YES:
+            out.print(f"! {sentence(result)} Expected: {result.promise.value}.", style="bold yellow", soft_wrap=True)
     for note in dict.fromkeys(note for result in done for note in result.conclusion.notes):
         out.print(f"! {note}", style="yellow", soft_wrap=True)
-    command = "lastseat" if shutil.which("lastseat") else shown(Path(sys.argv[0]).absolute())
-    locust = "locust" if shutil.which("locust") else shown(Path(sys.argv[0]).absolute().with_name("locust"))
-    out.print(
-        f"""
-Open   {shown(folder.parent / "latest" / "report.html")}
-Next   {command} serve --worker gevent     the office and its page, http://127.0.0.1:8000
-       {locust} -f loadtests/buy.py         buyers for it, with a web page, http://127.0.0.1:8089
-       {command} lock off                  take the lock away while they buy
-       {command} demo --full               what each guard excludes""",
-        markup=False,
-        soft_wrap=True,
-    )
+    out.print(f"\n{_next_steps(folder)}", markup=False, soft_wrap=True)
+
+
+def _next_steps(folder: Path) -> str:
+    here = Path(sys.argv[0]).absolute()
+    command = "lastseat" if shutil.which("lastseat") else shown(here)
+    locust = "locust" if shutil.which("locust") else shown(here.with_name("locust"))
+    steps = [
+        (shown(folder.parent / "latest" / "report.html"), "the report: open it in a browser"),
+        (f"{command} serve --worker gevent", "the office and its page, http://127.0.0.1:8000"),
+        (f"{locust} -f {shown(BUY_LOCUSTFILE)}", "buyers for it, with a page too, http://127.0.0.1:8089"),
+        (f"{command} lock off", "take the lock away while they buy"),
+        (f"{command} demo --full", "what each guard excludes, under one process and several"),
+    ]
+    width = max(len(what) for what, _ in steps)
+    return "Next:\n" + "\n".join(f"  {what:<{width}}   {why}" for what, why in steps)
 
 
 def _as_json(folder: Path, done: list[Result]) -> dict[str, Any]:

@@ -19,11 +19,12 @@ import msgspec
 from loadtests.lab import processes
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.conclusion import HISTORY, VERDICT, Conclusion, load_conclusion
+from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.launcher import NotReady, RunningOffice, Service
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
 from loadtests.lab.office import OfficeError
+from loadtests.lab.parts import HISTORY
 from loadtests.lab.paths import BUY_LOCUSTFILE
 from loadtests.lab.promise import Kept, Promise, kept, promise
 
@@ -137,6 +138,7 @@ def run(experiment: Experiment, folder: Path, on_step: Step = lambda _doing, _fo
             on_step("kill -9 and restart", folder)
             office.restart()
             conclusion = _with_restart(load_conclusion(folder), office)
+            office.kill()  # nobody asks any more: no need to let requests end
     except (NotReady, OfficeError) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error
     return Result(

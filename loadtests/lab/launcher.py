@@ -42,8 +42,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     batch: int | None = None
     lock_timeout_s: float | None = None
     allow_unsafe: bool = False
-    label: str = ""
-    """What to call it where it was not started by the lab, and how it runs is not known."""
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -56,8 +54,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def spelled(self) -> str:
         """The worker model as people write it: ``sync × 4``, ``gthread 2 × 16``."""
-        if self.label:
-            return self.label
         count, threads = self.shape
         return f"{self.worker} {count} × {threads}" if self.worker == "gthread" else f"{self.worker} × {count}"
 
@@ -88,6 +84,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def arguments(self) -> list[str]:
         """gunicorn's options for the worker model."""
         return WORKER_MODELS[self.worker].arguments(processes=self.processes, threads=self.threads)
+
+
+class Elsewhere(Service, frozen=True, kw_only=True):
+    """An office that the lab did not start: how it runs is not known, only where."""
+
+    url: str = ""
+
+    @property
+    def spelled(self) -> str:
+        return f"the office at {self.url}"
 
 
 class NotReady(Exception):

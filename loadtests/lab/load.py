@@ -28,10 +28,11 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.lab.cli import EXIT_LAB_FAILED
 from loadtests.lab.conductor import Conductor
-from loadtests.lab.crew import Crew, Notice
+from loadtests.lab.crew import Crew
 from loadtests.lab.customer import Customer
 from loadtests.lab.office import OfficeError
 from loadtests.lab.options import add_options
+from loadtests.lab.parts import Notice
 from loadtests.lab.report.words import conclusion_text
 from loadtests.lab.verdict_tab import add_verdict_tab
 
@@ -86,6 +87,7 @@ class LoadTest:
         self.conductor: Conductor | None = None
         self.crew: Crew | None = None
         self.trouble = ""
+        self._opening = False
         self._ending = False
 
     @property
@@ -98,7 +100,7 @@ class LoadTest:
     @property
     def judging(self) -> bool:
         """Whether a test was started whose verdict is not there yet."""
-        return self.conductor is not None and self.conductor.conclusion is None
+        return self._opening or (self.conductor is not None and self.conductor.conclusion is None)
 
     def start(self) -> None:
         """``test_start``: the event, then the crew."""
@@ -179,9 +181,11 @@ class LoadTest:
     def _open_event(self) -> None:
         url = (self.environment.host or self.environment.user_classes[0].host or "").rstrip("/")
         self.environment.host = url
-        self.trouble = ""
-        self.conductor = None
-        self.conductor = Conductor(url, self.options)
+        self.trouble, self.conductor, self._opening = "", None, True
+        try:
+            self.conductor = Conductor(url, self.options)
+        finally:
+            self._opening = False
         self.options.last_seat_notice = msgspec.to_builtins(self.conductor.notice)
         _log.info("event %s with %s tickets is on sale", self.conductor.notice.event, self.options.capacity)
 

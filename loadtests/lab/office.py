@@ -117,12 +117,13 @@ class Office:
         except (OSError, msgspec.MsgspecError, http.client.HTTPException):
             problem = _Problem()
         what = (problem.detail or problem.title or error.reason).rstrip(".")
-        message = f"{method} {path} at {self.url} was refused: {what} ({error.code}, {problem.code or 'no code'})."
         if error.code in {401, 403}:
-            message += (
-                " Nothing was changed. The service keeps its admin token in the file admin-token of its data directory:"
-                f" name that directory with --data, or pass the token with --admin-token or {TOKEN_VARIABLE}."
+            wanted = "this admin token is not its own" if self.token else "it wants its admin token"
+            what = (
+                f"{wanted}; nothing was changed. The service keeps the token in the file {TOKEN_FILE} of its data "
+                f"directory: name that directory with --data, or pass the token with --admin-token or {TOKEN_VARIABLE}"
             )
+        message = f"{method} {path} was refused by {self.url}: {what} ({error.code}, {problem.code or 'no code'})."
         return Refused(message, error.code, problem.code)
 
     def _nobody_there(self, method: str, path: str, error: Exception) -> str:

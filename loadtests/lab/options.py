@@ -1,4 +1,7 @@
-"""The options of the locust files, in locust's own way: on the command line and in the web page's form."""
+"""The options of the locust files, in locust's own way: on the command line and in the web page's form.
+
+Locust prints ``--help`` before it reads the locust file, so these are not in it; ``--help-sale`` shows them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,15 @@ SPAWN_RATE = 100
 
 def add_options(parser: Any) -> None:
     """Add the lab's options, and defaults of locust's own with which a bare ``locust -f`` does something useful."""
+    _add_own(parser)
+    # A user who is to stop finishes the request under way. Locust's page can start load, and would be open to every
+    # machine around: here it is open to this one unless --web-host says otherwise.
+    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE, web_host="127.0.0.1")
+
+
+def _add_own(parser: Any) -> None:
     group = parser.add_argument_group("Last Seat", "The sale, its buyers, and where the results go.")
+    group.add_argument("--help-sale", action=_HelpSale, nargs=0, help="Show these options and exit")
     for flag, kind, default, meaning in (
         ("--capacity", _whole(1), 100, "Tickets of the fresh event"),
         ("--max-quantity", _whole(1), 4, "A purchase asks for 1 to this many tickets"),
@@ -39,9 +50,21 @@ def add_options(parser: Any) -> None:
          "The service's admin token (default $LASTSEAT_ADMIN_TOKEN, then the file admin-token in --data)"),
     ):  # fmt: skip
         group.add_argument(flag, default=place, metavar=f"<{what}>", help=meaning)
-    # A user who is to stop finishes the request under way. Locust's page can start load, and would be open to every
-    # machine around: here it is open to this one unless --web-host says otherwise.
-    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE, web_host="127.0.0.1")
+
+
+class _HelpSale(argparse.Action):
+    """Prints the lab's own options, as ``--help`` would if locust knew them by then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        own = argparse.ArgumentParser(
+            "locust -f loadtests/buy.py",
+            usage="%(prog)s [locust's options] [options]",
+            epilog="Of locust's own: -H address, -u buyers, --headless, --processes, -t time; see locust --help.",
+            add_help=False,
+        )
+        _add_own(own)
+        own.print_help()
+        parser.exit()
 
 
 def _whole(least: int) -> Any:

@@ -84,11 +84,8 @@ class DemoProgress:
             self._bars.update(self._task, advance=1, doing=f"[{colour}]{said}[/]", live=None)
         if not self._screen.is_terminal:
             service = result.experiment.service
-            self._screen.print(
-                f"{self._done}/{self._cells}  {service.spelled}, guard {service.guard}, think {service.think_ms:g} ms: {said}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            which = f"{service.spelled}, guard {service.guard}, think {service.think_ms:g} ms"
+            self._screen.print(f"{self._done}/{self._cells}  {which}: {said}", highlight=False, soft_wrap=True)
 
 
 class _Tickets(ProgressColumn):

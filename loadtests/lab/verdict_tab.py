@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from flask import Blueprint, Response, request, send_file
+from flask import Blueprint, Response, request, send_from_directory
 
 from loadtests.lab.paths import shown
 from loadtests.lab.report.words import found, headline, numbers
@@ -25,19 +25,22 @@ def add_verdict_tab(web_ui: Any, test: LoadTest) -> None:
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Verdict", "key": _TAB}],
         "extended_tables": [
-            {"key": _TAB, "structure": [{"key": "name", "title": "Last Seat"}, {"key": "value", "title": ""}]}
+            {"key": _TAB, "structure": [{"key": "what", "title": "Last Seat"}, {"key": "value", "title": ""}]}
         ],
-        "extended_csv_files": [{"href": "./last-seat/verdict", "title": "Download the verdict (JSON)"}],
+        "extended_csv_files": [
+            {"href": "./last-seat/report.html", "title": "Open the report of the last sale"},
+            {"href": "./last-seat/verdict.json", "title": "Download its verdict (JSON)"},
+        ],
     }
     pages = Blueprint("last_seat", __name__, url_prefix=f"{test.options.web_base_path or ''}/last-seat")
 
-    @pages.route("/verdict")
+    @pages.route("/<any('report.html','verdict.json'):name>")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
-    def verdict() -> Response:
+    def result(name: str) -> Response:
         conclusion = test.conductor.conclusion if test.conductor else None
         if conclusion is None:
             return Response("There is no verdict yet: it is drawn when a test has ended.\n", 404)
-        return send_file(conclusion.folder / "verdict.json", as_attachment=True)
+        return send_from_directory(conclusion.folder, name)
 
     @web_ui.app.after_request  # type: ignore[untyped-decorator]
     def bring_verdict(response: Response) -> Response:
@@ -53,7 +56,7 @@ def add_verdict_tab(web_ui: Any, test: LoadTest) -> None:
 
 
 def rows(test: LoadTest) -> list[dict[str, str]]:
-    """The tab's table: name and value. Locust sorts rows by name, so each begins with its number."""
+    """The tab's table. Locust sorts rows by ``name``, which is not shown: it keeps them in this order."""
     lines: list[tuple[str, str]] = []
     if test.trouble:
         lines = [("not started", test.trouble)]
@@ -71,4 +74,4 @@ def rows(test: LoadTest) -> list[dict[str, str]]:
             *(("note", note) for note in conclusion.notes),
             ("results", shown(conclusion.folder)),
         ]
-    return [{"name": f"{number:02}. {name}", "value": value} for number, (name, value) in enumerate(lines, 1)]
+    return [{"name": f"{number:03}", "what": what, "value": value} for number, (what, value) in enumerate(lines)]

@@ -11,8 +11,20 @@ import importlib
 from workers.lessons.form import Lesson
 
 LESSONS: dict[str, str] = {
+    "tcp": "workers.lessons.tcp:LESSON",
+    "mutex": "workers.lessons.mutex:LESSON",
+    "spawn": "workers.lessons.spawn:LESSON",
+    "threads": "workers.lessons.threads:LESSON",
+    "gil": "workers.lessons.gil:LESSON",
+    "cpu-io": "workers.lessons.cpu_io:LESSON",
+    "deadlock": "workers.lessons.deadlock:LESSON",
     "semaphore": "workers.lessons.semaphore:LESSON",
     "event": "workers.lessons.event:LESSON",
+    "pools": "workers.lessons.pools:LESSON",
+    "coroutines": "workers.lessons.coroutines:LESSON",
+    "hybrid": "workers.lessons.hybrid:LESSON",
+    "lock-kinds": "workers.lessons.lock_kinds:LESSON",
+    "worker-classes": "workers.lessons.worker_classes:LESSON",
 }
 
 

@@ -15,14 +15,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 MOST_PROCESSES = 50
+# A spawned process takes ten megabytes of its own: twenty of them leave a machine of 512 MiB alive.
+MOST_SPAWNED = 20
 
 
 class ChildFailed(Exception):
@@ -36,6 +40,25 @@ def in_child(call: str, *arguments: Any, gevent: bool = False, timeout_s: float 
     ``timeout_s``; the child and all its own children are dead then.
     """
     command = [python or sys.executable, "-m", "workers.lessons.children", "gevent" if gevent else "plain", call]
+    output = _last_words(command, arguments, call, timeout_s)
+    return json.loads(output.rpartition("\x1e")[2])
+
+
+def in_interpreter(python: str, script: Path, argument: Any, *, timeout_s: float = 30) -> Any:
+    """A script under another interpreter, isolated: ``argument`` on its standard input and its answer as JSON.
+
+    Errors: ``ChildFailed``, as for ``in_child``; also where there is no such interpreter.
+    """
+    try:
+        return json.loads(
+            _last_words([python, "-I", str(script)], argument, f"{script.name} under {python}", timeout_s)
+        )
+    except (OSError, ValueError) as error:
+        raise ChildFailed(f"{script.name} under {python}: {error}") from None
+
+
+def _last_words(command: Sequence[str], argument: Any, name: str, timeout_s: float) -> str:
+    """What a program printed in the end; it and all that it started are dead then."""
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -45,23 +68,23 @@ def in_child(call: str, *arguments: Any, gevent: bool = False, timeout_s: float 
         start_new_session=True,
     )
     try:
-        output, errors = child.communicate(json.dumps(arguments), timeout=timeout_s)
+        output, errors = child.communicate(json.dumps(argument), timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        raise ChildFailed(f"{call} did not end within {timeout_s:g} s") from None
+        raise ChildFailed(f"{name} did not end within {timeout_s:g} s") from None
     finally:
         # Its whole group: also what it started itself.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     if child.returncode != 0:
-        raise ChildFailed(f"{call} ended with status {child.returncode}:\n{errors[-2000:]}")
-    return json.loads(output.rpartition("\x1e")[2])
+        raise ChildFailed(f"{name} ended with status {child.returncode}:\n{errors[-2000:]}")
+    return output
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent is gone (Linux); elsewhere it does nothing."""
+def die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """Let the kernel end this process when its parent is gone (Linux); elsewhere it does nothing."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
 
 
 class Crew:
@@ -76,8 +99,10 @@ class Crew:
         if sum(member.is_alive() for member in self.members) >= MOST_PROCESSES:
             raise ValueError(f"a lesson has at most {MOST_PROCESSES} processes alive")
         member = self.context.Process(target=_obey, args=(target, arguments), daemon=True)
-        member.start()
-        self.members.append(member)
+        # Interrupted between the two, the process would live on and nobody would know of it.
+        with undisturbed():
+            member.start()
+            self.members.append(member)
         return member
 
     def join(self, timeout_s: float) -> bool:
@@ -100,8 +125,31 @@ class Crew:
             member.close()
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """In the main thread, let Ctrl-C and the time limit take effect only when the block has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGALRM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    for each in came:
+        signal.raise_signal(each)
+
+
 def _obey(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     die_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        return  # it died before it could be asked for
     # Ctrl-C is the lesson's business; it ends its crew itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target(*arguments)

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from workers.lessons.form import Figure, Plot, Span, Timeline
+from workers.lessons.drawing_graph import graph
+from workers.lessons.form import Figure, Graph, Plot, Span, Timeline
 
 Translate = Callable[[str], str]
 
@@ -18,11 +19,12 @@ WIDTH = 760
 _LEFT, _RIGHT, _TOP, _BOTTOM = 130, 24, 44, 46
 _STYLE = """
 .f{font:13px system-ui,sans-serif;fill:#1c1b19}.t{font-weight:600;font-size:15px}.s{fill:#6b675f;font-size:12px}
-.l{stroke:#ddd8cd;stroke-width:1}.plain{fill:#5b8db8}.wait{fill:#cfc8b8}.good{fill:#3d8c5c}.bad{fill:#c2453a}
+.l{stroke:#ddd8cd;stroke-width:1}.plain{fill:#5b8db8}.faint{fill:#b9cfe0}.wait{fill:#cfc8b8}.good{fill:#3d8c5c}.bad{fill:#c2453a}
 .c0{--c:#17527a}.c1{--c:#b3541e}.c2{--c:#3d8c5c}.c3{--c:#8a4fa0}.c4{--c:#8a7a10}.c5{--c:#c2453a}.c6{--c:#4a4a4a}
+.node{fill:#fff;stroke:#6b675f;stroke-width:1.5}.edge{stroke:#5b8db8;stroke-width:2}.edge.bad{stroke:#c2453a}
 .line{fill:none;stroke:var(--c);stroke-width:2.2}.dot,.bar{fill:var(--c)}
-@media (prefers-color-scheme:dark){.f{fill:#f1eee7}.s{fill:#a8a297}.l{stroke:#3a3732}.wait{fill:#4a463e}
-.plain{fill:#7fb0d8}.c0{--c:#7fbce6}.c1{--c:#eb9a63}.c2{--c:#7fd0a0}.c3{--c:#c79ad8}.c4{--c:#d8c860}.c5{--c:#f09084}.c6{--c:#bbb}}
+@media (prefers-color-scheme:dark){.f{fill:#f1eee7}.s{fill:#a8a297}.l{stroke:#3a3732}.wait{fill:#4a463e}.node{fill:#211f1c;stroke:#a8a297}
+.plain{fill:#7fb0d8}.faint{fill:#3d5468}.c0{--c:#7fbce6}.c1{--c:#eb9a63}.c2{--c:#7fd0a0}.c3{--c:#c79ad8}.c4{--c:#d8c860}.c5{--c:#f09084}.c6{--c:#bbb}}
 """
 
 
@@ -32,7 +34,10 @@ def _same(text: str) -> str:
 
 def svg(figure: Figure, translate: Translate = _same) -> str:
     """The figure as a standalone SVG document."""
-    body, height = _timeline(figure, translate) if isinstance(figure, Timeline) else _plot(figure, translate)
+    if isinstance(figure, Timeline):
+        body, height = _timeline(figure, translate)
+    else:
+        body, height = graph(figure, translate, WIDTH, _TOP) if isinstance(figure, Graph) else _plot(figure, translate)
     title = escape(translate(figure.title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">'
@@ -51,39 +56,69 @@ def nice_ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [first + step * number for number in range(int((high - first) / step + 1e-9) + 1)]
 
 
+def amount(value: float) -> str:
+    """A number beside its bar."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def bar_share(value: float, lowest: float, top: float, log: bool) -> float:
+    """How much of the room a bar takes, from 0 to 1; on a logarithmic scale the lowest one is still to be seen."""
+    if value <= 0:
+        return 0.0
+    if not log:
+        return value / top
+    floor = math.log10(lowest) - 0.5
+    return (math.log10(value) - floor) / (math.log10(top) - floor)
+
+
 def _duration(seconds: float) -> str:
     return f"{seconds * 1e3:g} ms" if seconds < 1 else f"{seconds:g} s"
 
 
+def _wide(text: str) -> float:
+    """About how many pixels a text takes: Chinese signs are twice as wide."""
+    return 6.8 * sum(2 if ord(each) > 0x2E80 else 1 for each in text)
+
+
+def _margin(labels: Sequence[str]) -> float:
+    """Room on the left for the longest of the labels."""
+    return min(WIDTH / 2, max([float(_LEFT), *(_wide(label) + 16 for label in labels)]))
+
+
 def _timeline(figure: Timeline, translate: Translate) -> tuple[str, int]:
+    left = _margin([translate(name) for name in figure.lanes])
     row = 22 if len(figure.lanes) <= 24 else 12
     end = max((span.end_s for spans in figure.lanes.values() for span in spans), default=1.0) or 1.0
-    height = _TOP + row * len(figure.lanes) + _BOTTOM
-    scale = (WIDTH - _LEFT - _RIGHT) / end
-    parts = []
+    bottom = _TOP + row * len(figure.lanes)
+    height = bottom + _BOTTOM
+    scale = (WIDTH - left - _RIGHT) / end
+    keys = [("", mood, says) for mood, says in figure.legend.items()]
+    # As far left as it must be to end within the picture.
+    keys_x = max(12.0, min(left, WIDTH - sum(34 + _wide(translate(says)) for _, _, says in keys)))
+    parts = [_keys(keys, translate, keys_x, height - 8)]
     for tick in nice_ticks(0, end):
-        x = _LEFT + tick * scale
+        x = left + tick * scale
         parts.append(
-            f'<line class="l" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{height - _BOTTOM}"/>'
-            f'<text class="f s" x="{x:.1f}" y="{height - _BOTTOM + 18}" text-anchor="middle">'
+            f'<line class="l" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{bottom}"/>'
+            f'<text class="f s" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">'
             f"{_duration(round(tick, 6))}</text>"
         )
     for number, (name, spans) in enumerate(figure.lanes.items()):
         y = _TOP + number * row
         parts.append(
-            f'<text class="f s" x="{_LEFT - 8}" y="{y + row * 0.7:.1f}" text-anchor="end">'
+            f'<text class="f s" x="{left - 8}" y="{y + row * 0.7:.1f}" text-anchor="end">'
             f"{escape(translate(name))}</text>"
         )
-        parts += [_span(span, y, row, scale, translate) for span in spans]
+        parts += [_span(span, translate, left=left, y=y, row=row, scale=scale) for span in spans]
     return "".join(parts), height
 
 
-def _span(span: Span, y: float, row: int, scale: float, translate: Translate) -> str:
-    x, width = _LEFT + span.start_s * scale, max(1.5, (span.end_s - span.start_s) * scale)
+def _span(span: Span, translate: Translate, *, left: float, y: float, row: int, scale: float) -> str:
+    x, width = left + span.start_s * scale, max(1.5, (span.end_s - span.start_s) * scale)
     says = escape(translate(span.says))
     shown = (
         f'<text class="f s" style="fill:#fff" x="{x + 4:.1f}" y="{y + row * 0.68:.1f}">{says}</text>'
-        if says and width > 7 * len(span.says) + 8 and row > 12
+        if says and width > _wide(translate(span.says)) + 8 and row > 12
         else ""
     )
     tip = f"<title>{says} {_duration(round(span.start_s, 4))} – {_duration(round(span.end_s, 4))}</title>"
@@ -99,14 +134,19 @@ def _plot(figure: Plot, translate: Translate) -> tuple[str, int]:
 
 
 def _legend(names: Sequence[str], translate: Translate, y: float) -> str:
-    parts, x = [], float(_LEFT)
-    for number, name in enumerate(names):
+    return _keys([(f"c{number % 7}", "bar", name) for number, name in enumerate(names)], translate, _LEFT, y)
+
+
+def _keys(keys: Sequence[tuple[str, str, str]], translate: Translate, x: float, y: float) -> str:
+    """Patches of colour (the class of the group, that of the patch) and what each stands for, side by side."""
+    parts = []
+    for group, patch, name in keys:
         text = translate(name)
         parts.append(
-            f'<g class="c{number % 7}"><rect class="bar" x="{x:.0f}" y="{y - 9}" width="12" height="10" rx="2"/>'
+            f'<g class="{group}"><rect class="{patch}" x="{x:.0f}" y="{y - 9}" width="12" height="10" rx="2"/>'
             f'<text class="f s" x="{x + 17:.0f}" y="{y}">{escape(text)}</text></g>'
         )
-        x += 30 + 7.2 * sum(2 if ord(each) > 0x2E80 else 1 for each in text)
+        x += 34 + _wide(text)
     return "".join(parts)
 
 
@@ -115,38 +155,34 @@ def _bars(figure: Plot, translate: Translate) -> tuple[str, int]:
     values: dict[str, Mapping[str, float]] = {
         name: {str(x): y for x, y in points} for name, points in figure.series.items()
     }
+    left = _margin([translate(group) for group in groups])
     thick = 18
     band = thick * len(values) + 14
     height = _TOP + 22 + band * len(groups) + _BOTTOM
     top = max((y for points in values.values() for y in points.values()), default=1.0) or 1.0
     lowest = min((y for points in values.values() for y in points.values() if y > 0), default=1.0)
-    room = WIDTH - _LEFT - _RIGHT - 70
+    room = WIDTH - left - _RIGHT - 70
 
     def length(value: float) -> float:
-        if value <= 0:
-            return 0.0
-        if not figure.log:
-            return value / top * room
-        floor = math.log10(lowest) - 0.5
-        return (math.log10(value) - floor) / (math.log10(top) - floor) * room
+        return bar_share(value, lowest, top, figure.log) * room
 
     parts = [_legend(list(values), translate, _TOP + 6)] if len(values) > 1 else []
     for group_number, group in enumerate(groups):
         y = _TOP + 22 + group_number * band
         parts.append(
-            f'<text class="f s" x="{_LEFT - 8}" y="{y + (band - 14) / 2 + 4:.1f}" text-anchor="end">'
+            f'<text class="f s" x="{left - 8}" y="{y + (band - 14) / 2 + 4:.1f}" text-anchor="end">'
             f"{escape(translate(group))}</text>"
         )
         for number, points in enumerate(values.values()):
             if group in points:
                 wide = length(points[group])
                 parts.append(
-                    f'<g class="c{number % 7}"><rect class="bar" x="{_LEFT}" y="{y + number * thick + 1}" '
+                    f'<g class="c{number % 7}"><rect class="bar" x="{left}" y="{y + number * thick + 1}" '
                     f'width="{max(wide, 1):.1f}" height="{thick - 3}" rx="2"/></g><text class="f s" '
-                    f'x="{_LEFT + wide + 6:.1f}" y="{y + number * thick + 13}">{points[group]:,.4g}</text>'
+                    f'x="{left + wide + 6:.1f}" y="{y + number * thick + 13}">{amount(points[group])}</text>'
                 )
     label = translate(figure.y_label)
-    parts.append(f'<text class="f s" x="{_LEFT}" y="{height - 16}">{escape(label)}</text>')
+    parts.append(f'<text class="f s" x="{left}" y="{height - 16}">{escape(label)}</text>')
     return "".join(parts), height
 
 

@@ -23,7 +23,10 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
     went: list[float] = []
 
     def drive(number: int, name: str) -> None:
-        waiting.wait()
+        try:
+            waiting.wait()
+        except threading.BrokenBarrierError:
+            return
         came = time.perf_counter() - began
         if poll_s is None:
             green.wait()
@@ -36,12 +39,18 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
         lanes[name] += [Span(came, gone, mood="wait"), Span(gone, gone + red_s / 10, mood="good")]
 
     threads = [threading.Thread(target=drive, args=(number, name), daemon=True) for number, name in enumerate(lanes)]
-    for thread in threads:
-        thread.start()
-    waiting.wait()
-    time.sleep(red_s)
-    turned = time.perf_counter() - began
-    green.set()
+    try:
+        for thread in threads:
+            thread.start()
+        waiting.wait()
+        time.sleep(red_s)
+    except BaseException:
+        waiting.abort()
+        raise
+    finally:
+        # Also when the lesson is interrupted: nobody is left waiting.
+        turned = time.perf_counter() - began
+        green.set()
     for thread in threads:
         thread.join()
     return turned, lanes, sum(gone < turned for gone in went), sum(looks)
@@ -61,7 +70,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured |= {f"{key}_went_before_green": before, f"{key}_looks": looks, f"{key}_last_after_ms": last_ms}
         early += before
         if poll_s is None:
-            figures.append(Timeline("Red, then green for all at once", lanes))
+            figures.append(Timeline("Red, then green for all at once", lanes, {"wait": "waits", "good": "drives"}))
     return Findings(
         holds=early == 0 and measured["event_looks"] == 0,
         measured=measured,
@@ -105,5 +114,8 @@ LESSON = Lesson(
         "looking every 50 ms": "每 50 毫秒看一次",
         "looking every 1 ms": "每 1 毫秒看一次",
         "Red, then green for all at once": "先红灯,然后所有人同时绿灯",
+        "car": "汽车",
+        "waits": "等待",
+        "drives": "开走",
     },
 )

@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that lasted, in seconds from the beginning of its timeline. ``mood``: plain, wait, good or bad."""
+    """Something that lasted, in seconds from the beginning of its timeline. ``mood``: plain, faint, wait, good, bad."""
 
     start_s: float
     end_s: float
@@ -67,6 +67,8 @@ class Timeline:
 
     title: str
     lanes: Mapping[str, Sequence[Span]]
+    legend: Mapping[str, str] = field(default_factory=dict)
+    """What the moods stand for, in the order in which to say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,27 @@ class Plot:
     log: bool = False
 
 
-Figure = Timeline | Plot
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """From one node to another, with a word on it; in a ``bad`` mood it is part of what is wrong."""
+
+    start: str
+    end: str
+    says: str = ""
+    mood: str = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes on a circle and arrows between them. Those named in ``boxes`` are drawn as boxes, the others round."""
+
+    title: str
+    nodes: Sequence[str]
+    arrows: Sequence[Arrow]
+    boxes: frozenset[str] = frozenset()
+
+
+Figure = Timeline | Plot | Graph
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -12,6 +13,8 @@ from workers.lessons.form import Findings, Lesson, Table
 from workers.lessons.terminal import written
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+_HAN = "\u4e00-\u9fff"
+_COMMON_CHINESE = {"yes": "是", "no": "否"}
 _CSS = """
 :root{color-scheme:light dark;--ground:#f6f4ef;--paper:#fff;--ink:#1c1b19;--soft:#6b675f;--line:#ddd8cd;--good:#1f6b3f;--bad:#a1281d}
 @media (prefers-color-scheme:dark){:root{--ground:#161513;--paper:#211f1c;--ink:#f1eee7;--soft:#a8a297;--line:#3a3732;--good:#7fd0a0;--bad:#f09084}}
@@ -19,7 +22,7 @@ body{margin:0;background:var(--ground);color:var(--ink);font:17px/1.55 system-ui
 main{max-width:50rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 figure,.box{background:var(--paper);border:1px solid var(--line);border-radius:.6rem;padding:1rem 1.2rem;margin:1.2rem 0;overflow:auto}
 table{border-collapse:collapse;width:100%}caption{text-align:left;font-weight:600;padding-bottom:.4rem}
-th,td{padding:.3rem .7rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}td.n{text-align:right;font-variant-numeric:tabular-nums}
+th,td{padding:.3rem .7rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}
 .verdict{font-weight:700}.holds{color:var(--good)}.fails{color:var(--bad)}.soft{color:var(--soft);font-size:.85rem}
 svg{width:100%;height:auto}
 """
@@ -55,7 +58,11 @@ def machine() -> str:
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    numeric = _numeric(table)
+    head = "".join(
+        f'<th scope="col" class="{"n" if number and numeric[number] else ""}">{escape(column)}</th>'
+        for number, column in enumerate(table.columns)
+    )
     rows = "".join(
         "<tr>"
         + "".join(
@@ -68,6 +75,11 @@ def _html_table(table: Table) -> str:
         for row in table.rows
     )
     return f"<table><caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _numeric(table: Table) -> list[bool]:
+    """Which columns hold numbers only."""
+    return [all(isinstance(row[n], int | float) for row in table.rows) for n in range(len(table.columns))]
 
 
 def refresh_docs(folder: Path, lesson: Lesson, findings: Findings) -> list[Path]:
@@ -86,8 +98,10 @@ def refresh_docs(folder: Path, lesson: Lesson, findings: Findings) -> list[Path]
             pictures.append(f"![{translate(figure.title)}](../pictures/{picture.name})")
             changed.append(picture)
         tables = [_markdown_table(table, translate) for table in findings.tables]
-        by = {"en": "Measured by", "zh": "测量命令:"}[language]
-        source = f"{by} `lastseat lesson {lesson.name}` · {machine()}"
+        command = f"`lastseat lesson {lesson.name}`"
+        source = f"Measured by {command} · {machine()}"
+        if language == "zh":
+            source = f"测量命令：{command} · {machine().replace(' cores', ' 核')}"
         block = "\n\n".join([BEGIN, *tables, *pictures, source, END])
         path = folder / language / f"{lesson.name}.md"
         text = path.read_text()
@@ -104,13 +118,18 @@ def translator(lesson: Lesson) -> Callable[[str], str]:
     """Words of a lesson's tables and figures in Chinese; whatever has no translation stays as it is."""
 
     def translate(text: str) -> str:
-        known = lesson.chinese.get(text)
+        known = lesson.chinese.get(text, _COMMON_CHINESE.get(text))
         if known is not None:
-            return known
+            return _full_width(known)
         stem, space, number = text.rpartition(" ")  # "visitor 12" is known as "visitor"
         return f"{lesson.chinese[stem.strip()]}{space}{number}" if stem.strip() in lesson.chinese else text
 
     return translate
+
+
+def _full_width(text: str) -> str:
+    """Punctuation beside Chinese signs as wide as they are; translations may be typed either way."""
+    return re.sub(f"(?<=[{_HAN}])[,:;?!()]|[,:;?!()](?=[{_HAN}])", lambda mark: chr(ord(mark[0]) + 0xFEE0), text)
 
 
 def _same(text: str) -> str:
@@ -121,7 +140,7 @@ def _markdown_table(table: Table, translate: Callable[[str], str]) -> str:
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    numeric = [all(isinstance(row[n], int | float) for row in table.rows) for n in range(len(table.columns))]
+    numeric = _numeric(table)
     return "\n".join(
         [
             f"**{translate(table.title)}**",

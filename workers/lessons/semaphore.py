@@ -101,7 +101,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
                 [["plain", plain, plain_lets_in], ["bounded", bounded, bounded_lets_in]],
             ),
         ],
-        figures=[Timeline("Waiting at the door, and inside", lanes)],
+        figures=[Timeline("Waiting at the door, and inside", lanes, {"wait": "waits", "good": "is inside"})],
         see=[
             f"{visitors} visitors and {places} places: never more than {most_with} were inside; without a door, "
             f"{most_without}.",
@@ -139,5 +139,8 @@ LESSON = Lesson(
         "nothing was noticed": "没有人发现",
         "ValueError, at once": "立即抛出 ValueError",
         "Waiting at the door, and inside": "在门口等待,以及在里面",
+        "visitor": "访客",
+        "waits": "等待",
+        "is inside": "在里面",
     },
 )

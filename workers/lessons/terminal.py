@@ -9,9 +9,16 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from workers.lessons.form import Figure, Findings, Lesson, Plot, Span, Table, Timeline
+from workers.lessons.drawing import amount, bar_share
+from workers.lessons.form import Figure, Findings, Graph, Lesson, Plot, Span, Table, Timeline
 
-_MARKS = {"plain": ("█", "blue"), "wait": ("░", "dim"), "good": ("█", "green"), "bad": ("█", "red")}
+_MARKS = {
+    "plain": ("█", "blue"),
+    "faint": ("▒", "blue"),
+    "wait": ("░", "dim"),
+    "good": ("█", "green"),
+    "bad": ("█", "red"),
+}
 _MOST_LANES = 24
 
 
@@ -53,7 +60,9 @@ def written(value: object) -> str:
 
 
 def _figure(figure: Figure, width: int) -> RenderableType:
-    return _timeline(figure, width) if isinstance(figure, Timeline) else _plot(figure, width)
+    if isinstance(figure, Timeline):
+        return _timeline(figure, width)
+    return _graph(figure) if isinstance(figure, Graph) else _plot(figure, width)
 
 
 def _timeline(figure: Timeline, width: int) -> Group:
@@ -67,6 +76,9 @@ def _timeline(figure: Timeline, width: int) -> Group:
         lines.append(Text(f"{'':>{names}}  … and {len(figure.lanes) - _MOST_LANES} more", style="dim"))
     scale = f"0{f'{end * 1e3:,.0f} ms':>{room - 1}}"
     lines.append(Text(f"{'':>{names}}  {scale}", style="dim"))
+    if figure.legend:
+        keys = [part for mood, says in figure.legend.items() for part in (_MARKS[mood], f" {says}   ")]
+        lines.append(Text.assemble(f"{'':>{names}}  ", *keys))
     return Group(*lines)
 
 
@@ -80,14 +92,27 @@ def _lane(spans: Sequence[Span], end: float, room: int) -> Text:
     return Text.assemble(*cells)
 
 
+def _graph(figure: Graph) -> Group:
+    lines = [Text(figure.title, style="bold")]
+    for arrow in figure.arrows:
+        style = "red" if arrow.mood == "bad" else "blue"
+        lines.append(
+            Text.assemble(f"{arrow.start}  ", (f"── {arrow.says} ─▶" if arrow.says else "──▶", style), f"  {arrow.end}")
+        )
+    return Group(*lines)
+
+
 def _plot(figure: Plot, width: int) -> Group:
     """Every point as a bar: a terminal shows amounts better than curves."""
     rows = [(name, x, y) for name, points in figure.series.items() for x, y in points]
     top = max((y for _, _, y in rows), default=1.0) or 1.0
-    labels = [f"{name}  {x if isinstance(x, str) else f'{x:g}'}" for name, x, _ in rows]
+    lowest = min((y for _, _, y in rows if y > 0), default=1.0)
+    alone = len(figure.series) == 1
+    labels = [("" if alone else f"{name}  ") + (x if isinstance(x, str) else f"{x:g}") for name, x, _ in rows]
     names = max((len(label) for label in labels), default=0)
     room = max(10, min(width, 110) - names - 14)
     lines = [Text(f"{figure.title} ({figure.y_label})", style="bold")]
     for label, (_, _, y) in zip(labels, rows, strict=True):
-        lines.append(Text.assemble(f"{label:>{names}}  ", ("█" * max(1, round(y / top * room)), "blue"), f" {y:,.4g}"))
+        bar = "█" * max(1, round(bar_share(y, lowest, top, figure.log) * room))
+        lines.append(Text.assemble(f"{label:>{names}}  ", (bar, "blue"), f" {amount(y)}"))
     return Group(*lines)

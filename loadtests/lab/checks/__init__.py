@@ -12,9 +12,11 @@ means that no violation was found in this history, never that the service was pr
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from loadtests.lab.audit import Audit, read_audit
 from loadtests.lab.checks import (
     answers,
     attempts,
@@ -40,7 +42,7 @@ from loadtests.lab.checks.verdict import (
     WitnessOperation,
     worst,
 )
-from loadtests.lab.history import Audit, History, HistoryError, read_audit, read_history
+from loadtests.lab.history import History, HistoryError, read_history
 
 __all__ = [
     "CHECKS",
@@ -73,8 +75,8 @@ CHECKS: dict[str, Check] = {
 
 TIERS = ("A", "B", "C", "bounds")
 
-_SHOWN = 6
-"""Witnesses that a result shows of each check; the counts are of all."""
+_SHOWN = 2
+"""Witnesses and reasons that a result shows of each kind; the counts are of all."""
 
 
 def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = None) -> Verdict:
@@ -132,8 +134,10 @@ def _judge(
     tiers_met: dict[str, str] = {}
     for number, event in enumerate(history.events):
         audit = audits.get(event)
+        if audit is not None and audit.event != event:
+            audit = None  # it is of another event, which is among the problems
         try:
-            case = prepare(history, number, audit if audit and audit.event == event else None, capacity)
+            case = prepare(history, number, audit, capacity)
             placement = tiers.place(case)
             events[event] = answers.counts(case, placement.tier)
         except Exception as error:
@@ -183,13 +187,16 @@ def _result(name: str, found: dict[str, Findings]) -> CheckResult:
         where = f"event {event}: " if len(found) > 1 else ""
         for violation, count in findings.counts.items():
             violations[violation] = violations.get(violation, 0) + count
-        witnesses += findings.witnesses
+        shown = Counter(witness.violation for witness in witnesses)
+        witnesses += [witness for witness in findings.witnesses if shown[witness.violation] < _SHOWN]
         reasons += [where + reason for reason in findings.undecided]
     if name == "overlap" and len(reasons) < len(found):
         reasons = []
     verdict: Outcome = "invalid" if violations else "unknown" if reasons else "valid"
+    if len(reasons) > _SHOWN:
+        reasons = [*reasons[:_SHOWN], f"and {len(reasons) - _SHOWN} more like these"]
     why = [f"{violation}: {count}" for violation, count in violations.items()] + reasons
-    return CheckResult(name, verdict, sum(violations.values()), witnesses[:_SHOWN], "; ".join(why), violations)
+    return CheckResult(name, verdict, sum(violations.values()), witnesses, "; ".join(why), violations)
 
 
 def _input(problems: list[str]) -> CheckResult:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Ints, lookup, one_of, pick
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.placement import Placement
 from loadtests.lab.checks.verdict import EventCounts
-from loadtests.lab.columns import ABSENT, Ints
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK
+from loadtests.lab.history import BUY, CANCEL, CONFIRM
 
 
 def check(case: Case, placement: Placement) -> Findings:
@@ -28,11 +28,12 @@ def counts(case: Case, tier: str) -> EventCounts:
     """An event in numbers. Orders are lost where the audit has no record of their key."""
     m = case.mutations
     acknowledged = int(_standing(case)[1].sum())
-    number, _, order, _ = _shared_numbers(case)
-    pairs = np.unique(np.stack((number, order))[:, order >= 0], axis=1)
+    repeated = case.repeated_numbers
+    orders_of = np.stack((repeated.number, repeated.order))[:, repeated.order >= 0]
+    pairs = np.unique(orders_of, axis=1)
     lost = None
     if case.audit is not None:
-        orders = np.isin(m.op, (BUY, CONFIRM)) & m.acknowledged & (case.history.key[m.row] >= 0)
+        orders = one_of(m.op, BUY, CONFIRM) & m.acknowledged & (case.history.key[m.row] >= 0)
         lost = int((orders & (case.audit.record_of(len(m)) < 0)).sum())
     return EventCounts(
         capacity=case.capacity,
@@ -51,13 +52,13 @@ def _standing(case: Case) -> tuple[Ints, Ints]:
     that was answered without an id: the largest of those are taken out for it.
     """
     h, m = case.history, case.mutations
-    orders = np.flatnonzero(np.isin(m.op, (BUY, CONFIRM)) & m.acknowledged)
-    given = h.tickets.lengths[m.answer[orders]]
+    orders = np.flatnonzero(one_of(m.op, BUY, CONFIRM) & m.acknowledged)
+    given = pick(h.tickets.lengths, m.numbered[orders], 0)
     tickets = np.maximum(np.where(given > 0, given, m.quantity[orders]), 0)
     cancelled = np.unique(m.order[(m.op == CANCEL) & m.possible])
     nameless = np.flatnonzero(m.order[orders] < 0)
-    unmatched = len(np.setdiff1d(cancelled, m.order[orders]))
-    stands = ~np.isin(m.order[orders], cancelled) | (m.order[orders] < 0)
+    unmatched = int((lookup(m.order[orders], orders, cancelled, -1) < 0).sum())
+    stands = lookup(cancelled, cancelled, m.order[orders], -1) < 0
     stands[nameless[np.argsort(-tickets[nameless], kind="stable")][:unmatched]] = False
     return orders[stands], tickets[stands]
 
@@ -87,7 +88,7 @@ def _oversold(case: Case, findings: Findings) -> None:
 def _double_booked(case: Case, findings: Findings) -> None:
     """A number that two orders have, or a hold and an order that is not its own, or two holds."""
     m = case.mutations
-    number, owner, order, mutation = _shared_numbers(case)
+    number, owner, order = (repeated := case.repeated_numbers).number, repeated.owner, repeated.order
     in_order = np.lexsort((order, owner, number))
     a, b = in_order[:-1], in_order[1:]
     clash = (number[a] == number[b]) & ((owner[a] != owner[b]) | ((order[a] != order[b]) & (order[a] >= 0)))
@@ -98,27 +99,7 @@ def _double_booked(case: Case, findings: Findings) -> None:
         first,
         lambda at: (
             f"ticket number {number[a[at]]} was acknowledged to both",
-            [case.operation(int(m.answer[mutation[entry]])) for entry in (a[at], b[at])],
+            [case.operation(int(m.answer[repeated.mutation[entry]])) for entry in (a[at], b[at])],
             [],
         ),
     )
-
-
-def _shared_numbers(case: Case) -> tuple[Ints, Ints, Ints, Ints]:
-    """Ticket numbers that stand in more than one answer: number, owner, order and mutation of each occurrence.
-
-    The owner of a hold's numbers is the hold, and so it is of those in its confirmation. Only orders have an
-    order, which is their mutation; it is -1 for holds.
-    """
-    h, m = case.history, case.mutations
-    rows = np.flatnonzero((h.outcome == OK) & np.isin(h.op, (BUY, HOLD, CONFIRM)))
-    given = h.tickets.take(rows)
-    ordered = np.sort(given.flat)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    entries = np.flatnonzero(np.isin(given.flat, repeated)) if len(repeated) else np.zeros(0, np.int64)
-    number = given.flat[entries]
-    mutation = case.group[rows[given.rows()[entries]]]
-    of_hold = np.isin(m.op[mutation], (HOLD, CONFIRM)) & (m.hold[mutation] >= 0)
-    owner = np.where(of_hold, len(m) + m.hold[mutation], mutation)
-    order = np.where(m.op[mutation] == HOLD, -1, mutation)
-    return number, owner, order, mutation

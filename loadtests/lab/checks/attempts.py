@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Ints, one_of, pick, same_rows
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.placement import Placement
-from loadtests.lab.columns import ABSENT, pick, same_rows
 from loadtests.lab.history import BUY, CONFIRM, HOLD, OK
 
 
@@ -21,6 +21,8 @@ def check(case: Case, placement: Placement) -> Findings:
     _answers_agree(case, findings)
     _quantities_are_as_asked(case, findings)
     h, m = case.history, case.mutations
+    _ids_are_given_once(case, findings, "order", m.order, (BUY, CONFIRM))
+    _ids_are_given_once(case, findings, "hold", m.hold, (HOLD,))
     findings.add(
         "double apply",
         np.flatnonzero(m.fresh > 1),
@@ -83,7 +85,7 @@ def _answers_agree(case: Case, findings: Findings) -> None:
 
 def _quantities_are_as_asked(case: Case, findings: Findings) -> None:
     h = case.history
-    rows = np.flatnonzero((h.outcome == OK) & np.isin(h.op, (BUY, HOLD, CONFIRM)))
+    rows = np.flatnonzero((h.outcome == OK) & one_of(h.op, BUY, HOLD, CONFIRM))
     given = h.tickets.lengths[rows]
     wrong = (given > 0) & (h.quantity[rows] != ABSENT) & (given != h.quantity[rows])
     findings.add(
@@ -92,6 +94,22 @@ def _quantities_are_as_asked(case: Case, findings: Findings) -> None:
         lambda row: (
             f"it asked for {h.quantity[row]} and was given the numbers {h.tickets.row(row)}",
             [case.operation(row)],
+            [],
+        ),
+    )
+
+
+def _ids_are_given_once(case: Case, findings: Findings, thing: str, ids: Ints, ops: tuple[int, ...]) -> None:
+    """An order or a hold is answered to one key only."""
+    m = case.mutations
+    made = np.flatnonzero(one_of(m.op, *ops) & m.acknowledged & (ids >= 0))
+    made = made[np.argsort(ids[made], kind="stable")]
+    findings.add(
+        "duplicate",
+        np.flatnonzero(np.diff(ids[made]) == 0),
+        lambda i: (
+            f"the same {thing} was answered to two keys",
+            [case.operation(int(m.answer[made[i]])), case.operation(int(m.answer[made[i + 1]]))],
             [],
         ),
     )

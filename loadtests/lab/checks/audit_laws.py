@@ -8,27 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Ints, one_of, pick, same_rows
+from loadtests.lab.audit import CANCELLED, CONFIRMED, HELD, KINDS, RELEASED, SOLD
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ledger import LATE, Ledger
 from loadtests.lab.checks.placement import Placement
 from loadtests.lab.checks.verdict import WitnessOperation
-from loadtests.lab.columns import ABSENT, Ints, pick, same_rows
-from loadtests.lab.history import (
-    BUY,
-    CANCEL,
-    CANCELLED,
-    CONFIRM,
-    CONFIRMED,
-    HELD,
-    HOLD,
-    KINDS,
-    OK,
-    RELEASE,
-    RELEASED,
-    SOLD,
-    SOLD_OUT,
-)
+from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, RELEASE, SOLD_OUT
 
 _KINDS_OF_OP = {
     BUY: (SOLD,),
@@ -135,10 +122,10 @@ def _records_say_what_was_asked(case: Case, audit: Ledger, findings: Findings) -
     op, asked = m.op[group], m.row[group]
     fits = np.zeros(len(known), np.bool_)
     for code, kinds in _KINDS_OF_OP.items():
-        fits |= (op == code) & np.isin(kind, kinds)
-    fits &= ~np.isin(op, (BUY, HOLD)) | (audit.quantity[known] == h.quantity[asked])
+        fits |= (op == code) & one_of(kind, *kinds)
+    fits &= ~one_of(op, BUY, HOLD) | (audit.quantity[known] == h.quantity[asked])
     fits &= (op != CANCEL) | (audit.order[known] == h.order[asked])
-    fits &= ~np.isin(op, (CONFIRM, RELEASE)) | (audit.hold[known] == h.hold[asked])
+    fits &= ~one_of(op, CONFIRM, RELEASE) | (audit.hold[known] == h.hold[asked])
     findings.add(
         "answer differs",
         known[~fits],

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, NEVER, Ints, one_of, pick
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.placement import Placement
-from loadtests.lab.columns import ABSENT, NEVER, Ints, pick
 from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, RELEASE, SOLD_OUT
 
 
@@ -19,7 +19,7 @@ def check(case: Case, placement: Placement) -> Findings:
     findings = Findings()
     h, capacity = case.history, case.capacity
     rows = case.observers[placement.seen == ABSENT]
-    shows = (h.remaining[rows] != ABSENT) | ((h.outcome[rows] == SOLD_OUT) & np.isin(h.op[rows], (BUY, HOLD)))
+    shows = (h.remaining[rows] != ABSENT) | ((h.outcome[rows] == SOLD_OUT) & one_of(h.op[rows], BUY, HOLD))
     rows = rows[shows]
     if capacity is None or not len(rows) or len(np.unique(h.host)) > 1:
         return Findings(applies=False)
@@ -62,9 +62,9 @@ def _taken(case: Case, capacity: int, invoke: Ints, returned: Ints) -> tuple[Int
     acknowledged = m.acknowledged
     begin = pick(h.invoke_ns, m.start, -1)
     end = pick(h.return_ns, m.answer, NEVER)
-    takes = np.isin(m.op, (BUY, HOLD)) | ((m.op == CONFIRM) & ~np.isin(m.hold, m.hold[m.op == HOLD]))
-    keeps = np.isin(m.op, (BUY, CONFIRM))
-    gives = np.isin(m.op, (CANCEL, RELEASE))
+    takes = one_of(m.op, BUY, HOLD) | ((m.op == CONFIRM) & ~np.isin(m.hold, m.hold[m.op == HOLD]))
+    keeps = one_of(m.op, BUY, CONFIRM)
+    gives = one_of(m.op, CANCEL, RELEASE)
     surely_kept = _sum_before(end[keeps & acknowledged], quantity[keeps & acknowledged], invoke)
     maybe_cancelled = _sum_before(
         begin[(m.op == CANCEL) & m.possible], quantity[(m.op == CANCEL) & m.possible], returned + 1

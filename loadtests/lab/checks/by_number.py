@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Ints, Ragged, pick, same_rows
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.placement import Placement, candidates, derived_ledger, fill_slots, slot_quantity, unplaced
-from loadtests.lab.columns import ABSENT, Ints, Ragged, pick, same_rows
 from loadtests.lab.history import SOLD_OUT
 
 
 def first_numbers(case: Case) -> Ints:
     """Each mutation's first ticket number: as answered, or from what the answer says remained; else ABSENT."""
     m, h = case.mutations, case.history
-    numbers = pick(h.tickets.first(), m.answer, ABSENT)
+    numbers = pick(h.tickets.first(), m.numbered, ABSENT)
     if case.capacity is not None:
-        remaining = pick(h.remaining, m.answer, ABSENT)
-        told = (numbers == ABSENT) & (remaining != ABSENT)
-        numbers = np.where(told, case.capacity - remaining - m.quantity + 1, numbers)
+        told = (numbers == ABSENT) & (m.remaining != ABSENT)
+        numbers = np.where(told, case.capacity - m.remaining - m.quantity + 1, numbers)
     return numbers
 
 
@@ -95,8 +94,8 @@ def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gap
             [],
         ),
     )
-    given = h.tickets.take(answer[sales])
-    told = np.flatnonzero(given.lengths > 0)
+    given = h.tickets.take(np.maximum(m.numbered[sales], 0))
+    told = np.flatnonzero(m.numbered[sales] >= 0)
     offsets = np.concatenate(([0], np.cumsum(m.quantity[sales[told]])))
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
     block = Ragged(offsets, np.repeat(first[sales[told]], np.diff(offsets)) + within)
@@ -152,8 +151,17 @@ def _place_by_number_alone(case: Case, placement: Placement, sales: Ints, first:
     block = np.searchsorted(first[sales], sold, side="right") - 1
     end = np.concatenate((first[sales] + quantity - 1, [0]))[block]  # block -1 is before all sales
     placement.findings.add(
+        "wrong read",
+        np.flatnonzero(counted & ((sold < 0) | (sold > case.capacity))),
+        lambda i: (
+            f"it shows {h.remaining[rows[i]]} remaining of {case.capacity}",
+            [case.operation(int(rows[i]))],
+            [],
+        ),
+    )
+    placement.findings.add(
         "torn read",
-        np.flatnonzero(counted & (sold < end)),
+        np.flatnonzero(counted & (block >= 0) & (sold < end)),
         lambda i: (
             f"{sold[i]} sold lies inside one sale, which ends at {end[i]}",
             [case.operation(int(rows[i])), case.operation(int(case.mutations.answer[sales[block[i]]]))],

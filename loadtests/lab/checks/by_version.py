@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Ints, one_of
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.placement import Placement, candidates, derived_ledger, fill_slots, slot_quantity, unplaced
-from loadtests.lab.columns import ABSENT, Ints
-from loadtests.lab.history import BUY, HOLD
+from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, RELEASE
 
 
 def derive(case: Case) -> Placement:
@@ -26,7 +26,7 @@ def derive(case: Case) -> Placement:
     highest = int(h.version.max(initial=0))
     missing = highest - len(ordered)
     holds = int(((m.op == HOLD) & m.possible).sum())
-    nothing_given_back = np.isin(m.op[m.possible], (BUY,)).all()
+    nothing_given_back = one_of(m.op[m.possible], BUY).all()
     unknown = candidates(case) if nothing_given_back else np.flatnonzero(m.unknown)
     fillers = len(unknown) + holds
     if missing > fillers:
@@ -41,6 +41,8 @@ def derive(case: Case) -> Placement:
                 [],
             ),
         )
+    elif _are_nameless(case):
+        placement.findings.undecided.append("orders or holds were given back, and not all have a name to tell which")
     elif missing == 0:
         placement.ledger = derived_ledger(case, ordered)
     elif nothing_given_back and slot_quantity(case, unknown) is not None and len(np.unique(h.host)) == 1:
@@ -79,6 +81,14 @@ def _contradicts(case: Case, placement: Placement, ordered: Ints) -> bool:
         ),
     )
     return placement.findings.count > 0
+
+
+def _are_nameless(case: Case) -> bool:
+    """Something was given back or confirmed, and what was acknowledged does not all have an id."""
+    m = case.mutations
+    orders = one_of(m.op, BUY, CONFIRM) & m.acknowledged & (m.order < 0)
+    holds = (m.op == HOLD) & m.acknowledged & (m.hold < 0)
+    return bool((orders.any() and (m.op == CANCEL).any()) or (holds.any() and one_of(m.op, CONFIRM, RELEASE).any()))
 
 
 def _first_missing(ordered: Ints) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, NEVER, Ints
+from loadtests.lab.audit import Audit
 from loadtests.lab.checks.ledger import Ledger
 from loadtests.lab.checks.mutations import Mutations, group_by_key, mutations_of
+from loadtests.lab.checks.ticket_numbers import RepeatedNumbers
 from loadtests.lab.checks.verdict import WitnessOperation
-from loadtests.lab.columns import ABSENT, NEVER, Ints
-from loadtests.lab.history import FAIL, OK, OPS, OUTCOMES, READ, UNKNOWN, Audit, History
+from loadtests.lab.history import FAIL, OK, OPS, OUTCOMES, READ, UNKNOWN, History
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Case:
     observers: Ints
     capacity: int | None
     audit: Ledger | None
+
+    @cached_property
+    def repeated_numbers(self) -> RepeatedNumbers:
+        """The ticket numbers that stand in more than one answer."""
+        return RepeatedNumbers.of(self.history, self.group, self.mutations)
 
     def operation(self, row: int) -> WitnessOperation:
         """A row of the history as a witness names it."""

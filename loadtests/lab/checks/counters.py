@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, NEVER, Bools, Ints, pick
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.placement import Placement, candidates
 from loadtests.lab.checks.real_time import missed_deadlines
-from loadtests.lab.columns import ABSENT, NEVER, Bools, Ints, pick
 from loadtests.lab.history import SOLD_OUT, UNKNOWN
 
 

@@ -11,22 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
+from loadtests.lab.arrays import Bools, Codes, Ints, Names, Ragged, lookup, one_of, pick
+from loadtests.lab.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, KINDS, RELEASED, SOLD, Audit
 from loadtests.lab.checks.lifetimes import Lifetimes
-from loadtests.lab.checks.mutations import Mutations, lookup
-from loadtests.lab.columns import Bools, Ints, Names, Ragged, pick
-from loadtests.lab.history import (
-    CANCELLED,
-    CONFIRM,
-    CONFIRMED,
-    EXPIRED,
-    HELD,
-    KINDS,
-    RELEASED,
-    SOLD,
-    Audit,
-    Codes,
-    History,
-)
+from loadtests.lab.checks.mutations import Mutations
+from loadtests.lab.history import CONFIRM, History
 
 LATE = len(KINDS)
 
@@ -78,29 +67,29 @@ class Ledger:
     @property
     def gives(self) -> Bools:
         """Records that give new ticket numbers."""
-        return np.isin(self.kind, (SOLD, HELD, LATE))
+        return one_of(self.kind, SOLD, HELD, LATE)
 
     @cached_property
     def sold(self) -> Ints:
         """Tickets sold after the first i records; index 0 is before all of them."""
-        sign = np.isin(self.kind, (SOLD, LATE, CONFIRMED)).astype(np.int64) - (self.kind == CANCELLED)
+        sign = one_of(self.kind, SOLD, LATE, CONFIRMED).astype(np.int64) - (self.kind == CANCELLED)
         return np.concatenate(([0], np.cumsum(sign * self.quantity)))
 
     @cached_property
     def held(self) -> Ints:
         """Tickets held after the first i records."""
-        sign = (self.kind == HELD).astype(np.int64) - np.isin(self.kind, (CONFIRMED, RELEASED, EXPIRED))
+        sign = (self.kind == HELD).astype(np.int64) - one_of(self.kind, CONFIRMED, RELEASED, EXPIRED)
         return np.concatenate(([0], np.cumsum(sign * self.quantity)))
 
     @cached_property
     def orders(self) -> Lifetimes:
         """When each order was open."""
-        return Lifetimes.of(self.order, np.isin(self.kind, (SOLD, LATE, CONFIRMED)), self.kind == CANCELLED)
+        return Lifetimes.of(self.order, one_of(self.kind, SOLD, LATE, CONFIRMED), self.kind == CANCELLED)
 
     @cached_property
     def holds(self) -> Lifetimes:
         """When each hold was open."""
-        return Lifetimes.of(self.hold, self.kind == HELD, np.isin(self.kind, (CONFIRMED, RELEASED, EXPIRED)))
+        return Lifetimes.of(self.hold, self.kind == HELD, one_of(self.kind, CONFIRMED, RELEASED, EXPIRED))
 
     @cached_property
     def whole(self) -> bool:

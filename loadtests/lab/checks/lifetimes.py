@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.checks.mutations import lookup
-from loadtests.lab.columns import Bools, Ints
+from loadtests.lab.arrays import Bools, Ints, lookup
 
 FOREVER = 2**62
 

@@ -14,32 +14,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.columns import ABSENT, Bools, Ints, pick
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, RELEASE, UNKNOWN, Codes, History
+from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, one_of, pick
+from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, RELEASE, UNKNOWN, History
 
 
 @dataclass(frozen=True)
 class Mutations:
     """Mutations in columns; index g is one key (or one operation without a key), rows are rows of the history.
 
-    ``row`` is an attempt, for what all share. ``start`` is the row whose invocation the mutation cannot precede,
-    -1 where none is known; ``answer`` the row of the earliest acknowledgement, -1 without one; ``ends`` the rows
-    of the earliest acknowledgement on each host. ``fresh`` counts the acknowledgements that say they are no
-    replay. ``can_commit``: some attempt can have committed it. ``possible``: some attempt was acknowledged or is
-    unknown. ``order``, ``hold``, ``version`` and ``quantity`` are as asked and answered, -1 or ABSENT if nobody said.
+    Rows, -1 where there is none: ``row`` is any attempt, for what all share; ``start`` the one whose invocation the
+    mutation cannot precede; ``answer`` the earliest acknowledgement; ``numbered`` the earliest with ticket
+    numbers. Of all mutations, ``ends`` are the rows of the earliest acknowledgement on each host, and ``maybe_starts``,
+    where attempts from several hosts can have committed one, the earliest such attempt on each host.
+
+    ``fresh`` counts the acknowledgements that say they are no replay. ``can_commit``: some attempt can have committed
+    it. ``possible``: some attempt was acknowledged or is unknown. The others are as asked and answered, -1 (ids) or
+    ABSENT (numbers) where nobody said.
     """
 
     op: Codes
     row: Ints
     start: Ints
     answer: Ints
+    numbered: Ints
     ends: Ints
+    maybe_starts: Ints
     fresh: Ints
     can_commit: Bools
     possible: Bools
     order: Ints
     hold: Ints
     version: Ints
+    remaining: Ints
     quantity: Ints
 
     def __len__(self) -> int:
@@ -60,10 +66,12 @@ def group_by_key(h: History) -> tuple[Ints, int]:
     """Each row's mutation, -1 for reads, and how many there are."""
     group = np.full(len(h), -1)
     keyed = np.flatnonzero((h.op != READ) & (h.key >= 0))
-    ids, group[keyed] = np.unique(h.key[keyed], return_inverse=True)
+    in_order = keyed[np.argsort(h.key[keyed], kind="stable")]  # linear where ids rise, as they do without retries
+    group[in_order] = np.cumsum(np.diff(h.key[in_order], prepend=-1) != 0) - 1
+    keys = int(group.max(initial=-1)) + 1
     keyless = np.flatnonzero((h.op != READ) & (h.key < 0))
-    group[keyless] = len(ids) + np.arange(len(keyless))
-    return group, len(ids) + len(keyless)
+    group[keyless] = keys + np.arange(len(keyless))
+    return group, keys + len(keyless)
 
 
 def mutations_of(h: History, group: Ints, count: int) -> Mutations:
@@ -73,64 +81,61 @@ def mutations_of(h: History, group: Ints, count: int) -> Mutations:
     maybe = (group >= 0) & (h.outcome == UNKNOWN)
     replay = ok & ((h.replayed == 1) if h.marks_replays else np.ones(len(h), np.bool_))
     fresh = np.bincount(group[ok & ~replay], minlength=count)
-    resent = replay & (np.isin(h.op, (CANCEL, RELEASE)) | (not h.marks_replays))
+    resent = replay & (one_of(h.op, CANCEL, RELEASE) | (not h.marks_replays))
     committing = np.flatnonzero(np.where(pick(fresh, group, 0) > 0, ok & ~replay, maybe | resent))
     oks = np.flatnonzero(ok)
     row = _earliest(h.invoke_ns, attempts, group[attempts], count)
     answer = _earliest(h.return_ns, oks, group[oks], count)
+    numbers = oks[h.tickets.lengths[oks] > 0]
+    numbered = _earliest(h.return_ns, numbers, group[numbers], count)
     start = _earliest(h.invoke_ns, committing, group[committing], count)
-    ends = answer[answer >= 0]
+    ends, maybe_starts = answer[answer >= 0], np.zeros(0, np.int64)
     if len(h) and (h.host != h.host[0]).any():
-        start[_on_several_hosts(h.host[committing], group[committing], count)] = -1
-        ends = _earliest_on_each_host(h, oks, group)
+        scattered = _on_several_hosts(h.host[committing], group[committing], count)
+        start[scattered] = -1
+        maybe_starts = _earliest_on_each_host(h, h.invoke_ns, committing[scattered[group[committing]]], group)
+        ends = _earliest_on_each_host(h, h.return_ns, oks, group)
     op = h.op[row]
     order = np.where(op == CANCEL, h.order[row], _answered(h.order, -1, oks, group[oks], answer))
     by_hold = (op == CONFIRM) | (op == RELEASE)
     hold = np.where(by_hold, h.hold[row], _answered(h.hold, -1, oks, group[oks], answer))
+    asked = np.where((op == BUY) | (op == HOLD), h.quantity[row], ABSENT)
+    told = _answered(h.quantity, ABSENT, oks, group[oks], answer)
+    told = np.where(told >= 0, told, pick(h.tickets.lengths, numbered, ABSENT))
     return Mutations(
         op=op,
         row=row,
         start=start,
         answer=answer,
+        numbered=numbered,
         ends=ends,
+        maybe_starts=maybe_starts,
         fresh=fresh,
         can_commit=np.bincount(group[committing], minlength=count) > 0,
         possible=np.bincount(group[ok | maybe], minlength=count) > 0,
         order=order,
         hold=hold,
         version=_answered(h.version, ABSENT, oks, group[oks], answer),
-        quantity=_quantities(h, row, answer, order, hold),
+        remaining=_answered(h.remaining, ABSENT, oks, group[oks], answer),
+        quantity=_quantities(op, np.where(op == CONFIRM, told, asked), order, hold),
     )
-
-
-def lookup(ids: Ints, values: Ints, wanted: Ints, missing: int) -> Ints:
-    """For each wanted id, the value at its first place in ``ids``, or ``missing``; negative ids match nothing."""
-    known = np.flatnonzero(ids >= 0)
-    ordered = known[np.argsort(ids[known], kind="stable")]
-    out = np.full(len(wanted), missing)
-    if len(ordered):
-        at = np.minimum(np.searchsorted(ids[ordered], wanted), len(ordered) - 1)
-        found = (ids[ordered[at]] == wanted) & (wanted >= 0)
-        out[found] = values[ordered[at[found]]]
-    return out
 
 
 def _earliest(time: Ints, rows: Ints, group: Ints, count: int) -> Ints:
     """For each group, the row with the earliest time among ``rows``, -1 where a group has none."""
     out = np.full(count, -1)
-    latest_first = np.argsort(-time[rows], kind="stable")
+    out[group] = rows
+    several = np.flatnonzero(np.bincount(group, minlength=count)[group] > 1)
+    latest_first = several[np.argsort(-time[rows[several]], kind="stable")]
     out[group[latest_first]] = rows[latest_first]  # the last assignment to an index stays
     return out
 
 
 def _answered(values: Ints, absent: int, oks: Ints, group: Ints, answer: Ints) -> Ints:
     """What the earliest acknowledgement says, or, if it is silent, any other."""
-    out = np.full(len(answer), absent)
-    telling = values[oks] != absent
-    out[group[telling]] = values[oks][telling]
-    first = np.flatnonzero(answer >= 0)
-    first = first[values[answer[first]] != absent]
-    out[first] = values[answer[first]]
+    out: Ints = pick(values, answer, absent)
+    silent = np.flatnonzero((out[group] == absent) & (values[oks] != absent))
+    out[group[silent]] = values[oks[silent]]
     return out
 
 
@@ -142,25 +147,18 @@ def _on_several_hosts(host: Ints, group: Ints, count: int) -> Bools:
     return several
 
 
-def _earliest_on_each_host(h: History, oks: Ints, group: Ints) -> Ints:
-    ordered = oks[np.lexsort((h.return_ns[oks], h.host[oks], group[oks]))]
+def _earliest_on_each_host(h: History, time: Ints, rows: Ints, group: Ints) -> Ints:
+    ordered = rows[np.lexsort((time[rows], h.host[rows], group[rows]))]
     if not len(ordered):
         return ordered
     new = (np.diff(group[ordered]) != 0) | (np.diff(h.host[ordered]) != 0)
     return ordered[np.concatenate(([True], new))]
 
 
-def _quantities(h: History, row: Ints, answer: Ints, order: Ints, hold: Ints) -> Ints:
-    """Tickets that each mutation is about: as asked, as answered, or those of the hold or order that it names."""
-    op = h.op[row]
-    quantity = np.where((op == BUY) | (op == HOLD), h.quantity[row], ABSENT)
-    answered = pick(h.quantity, answer, ABSENT)
-    given = pick(h.tickets.lengths, answer, 0)
-    confirm = op == CONFIRM
-    quantity[confirm] = np.where(answered >= 0, answered, np.where(given > 0, given, ABSENT))[confirm]
+def _quantities(op: Codes, stated: Ints, order: Ints, hold: Ints) -> Ints:
+    """Tickets that each mutation is about: as stated, or those of the hold or the order that it names."""
     holds = np.flatnonzero(op == HOLD)
-    orders = np.flatnonzero((op == BUY) | confirm)
-    of_hold = lookup(hold[holds], quantity[holds], hold, ABSENT)
-    quantity = np.where((confirm & (quantity < 0)) | (op == RELEASE), of_hold, quantity)
-    of_order = lookup(order[orders], quantity[orders], order, ABSENT)
-    return np.where(op == CANCEL, of_order, quantity)
+    of_hold = lookup(hold[holds], stated[holds], hold, ABSENT)
+    quantity = np.where(one_of(op, CONFIRM, RELEASE) & (stated < 0), of_hold, stated)
+    orders = np.flatnonzero((op == BUY) | (op == CONFIRM))
+    return np.where(op == CANCEL, lookup(order[orders], quantity[orders], order, ABSENT), quantity)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Ints, lookup, one_of, pick
+from loadtests.lab.audit import EXPIRED
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ledger import LATE, Ledger
 from loadtests.lab.checks.lifetimes import FOREVER
-from loadtests.lab.checks.mutations import lookup
 from loadtests.lab.checks.placement import Placement
-from loadtests.lab.columns import ABSENT, Ints, pick
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, EXPIRED, HOLD, OK, READ, REFUSED, RELEASE, SOLD_OUT
+from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, REFUSED, RELEASE, SOLD_OUT
 
 
 def check(case: Case, placement: Placement) -> Findings:
@@ -60,8 +60,8 @@ def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findi
     """Tickets are refused only if so many were not there; a confirmation of an expired hold is a new sale."""
     h = case.history
     there = capacity - (ledger.sold + ledger.held)[at]
-    wanted = np.where((h.outcome == SOLD_OUT) & np.isin(h.op, (BUY, HOLD)), h.quantity, ABSENT)
-    refused = np.flatnonzero((h.op == CONFIRM) & np.isin(h.outcome, (SOLD_OUT, REFUSED)) & (at >= 0))
+    wanted = np.where((h.outcome == SOLD_OUT) & one_of(h.op, BUY, HOLD), h.quantity, ABSENT)
+    refused = np.flatnonzero((h.op == CONFIRM) & one_of(h.outcome, SOLD_OUT, REFUSED) & (at >= 0))
     hold = h.hold[refused]
     closed = lookup(ledger.holds.ids, ledger.holds.closed, hold, FOREVER)
     late = np.flatnonzero(ledger.kind == LATE)
@@ -85,9 +85,7 @@ def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findi
 
 def _refused_was_not_open(case: Case, ledger: Ledger, at: Ints, findings: Findings) -> None:
     h = case.history
-    refused = np.flatnonzero(
-        np.isin(h.outcome, (REFUSED, SOLD_OUT)) & np.isin(h.op, (CANCEL, CONFIRM, RELEASE)) & (at >= 0)
-    )
+    refused = np.flatnonzero(one_of(h.outcome, REFUSED, SOLD_OUT) & one_of(h.op, CANCEL, CONFIRM, RELEASE) & (at >= 0))
     was_open = np.where(
         h.op[refused] == CANCEL,
         ledger.orders.open_after(h.order[refused], at[refused]),

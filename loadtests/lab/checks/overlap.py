@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import Ints
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.placement import Placement
-from loadtests.lab.columns import Ints
 from loadtests.lab.history import UNKNOWN
 
 NOTHING_OVERLAPPED = "no two mutations or refusals of different keys overlapped: nothing was tested"
@@ -24,7 +24,9 @@ def check(case: Case, placement: Placement) -> Findings:
     for host in np.unique(h.host[rows]):
         here = rows[h.host[rows] == host]
         invoke, returned, key = h.invoke_ns[here], h.return_ns[here], case.group[here]
-        if overlapping_pairs(invoke, returned) > _pairs_within(key, invoke, returned):
+        attempts = np.bincount(key)
+        pairs, most_within = overlapping_pairs(invoke, returned), int((attempts * (attempts - 1) // 2).sum())
+        if pairs > most_within or pairs > _pairs_within(key, invoke, returned):
             return findings
     findings.undecided.append(NOTHING_OVERLAPPED)
     return findings

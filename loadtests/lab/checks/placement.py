@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, Ragged, one_of, pick
+from loadtests.lab.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, RELEASED, SOLD
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ledger import Ledger
-from loadtests.lab.columns import ABSENT, Bools, Ints, Ragged, pick
-from loadtests.lab.history import BUY, CANCELLED, CONFIRMED, EXPIRED, HELD, RELEASED, SOLD, SOLD_OUT, Codes
+from loadtests.lab.history import BUY, SOLD_OUT
 
 _KIND_OF_OP = np.array([SOLD, EXPIRED, CANCELLED, HELD, CONFIRMED, RELEASED], np.int8)  # a read is none of these
 
@@ -100,10 +101,10 @@ def derived_ledger(case: Case, groups: Ints) -> Ledger:
 
 
 def _numbers(case: Case, groups: Ints, kind: Codes, quantity: Ints) -> Ragged:
-    answer = case.mutations.answer[groups]
-    given = case.history.tickets.take(np.maximum(answer, 0))
-    told = (answer >= 0) & (given.lengths > 0)
-    new = np.where(np.isin(kind, (SOLD, HELD)), quantity, 0)
+    numbered = case.mutations.numbered[groups]
+    told = numbered >= 0
+    given = case.history.tickets.take(np.maximum(numbered, 0))
+    new = np.where(one_of(kind, SOLD, HELD), quantity, 0)
     lengths = np.where(told, given.lengths, new if told.any() else 0)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)

@@ -16,10 +16,10 @@ from functools import partial
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, NEVER, Ints, lookup
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.placement import Placement
-from loadtests.lab.columns import ABSENT, Ints
 
 
 def check(case: Case, placement: Placement) -> Findings:
@@ -45,7 +45,29 @@ def check(case: Case, placement: Placement) -> Findings:
         findings.add("inversion", late, partial(_explain, case, pair), early)
     if len(hosts) > 1:
         findings.notes.append(f"real time was compared within each of {len(hosts)} hosts only")
+        _either_start_would_do(case, placement, answered, answered_at, findings)
     return findings
+
+
+def _either_start_would_do(
+    case: Case, placement: Placement, answered: Ints, answered_at: Ints, findings: Findings
+) -> None:
+    """A mutation that attempts from several hosts can have committed started on one of them, nobody knows which.
+
+    If it may have started on all of them, nothing is lost; otherwise which one it was matters, and is undecided.
+    """
+    h = case.history
+    starts = case.mutations.maybe_starts
+    starts = starts[placement.version[case.group[starts]] != ABSENT]
+    for host in np.unique(h.host[starts]):
+        x, y = starts[h.host[starts] == host], np.flatnonzero(h.host[answered] == host)
+        at = 2 * placement.version[case.group[x]]
+        late, _ = missed_deadlines(at, h.invoke_ns[x], answered_at[y], h.return_ns[answered[y]])
+        ends = case.mutations.ends[h.host[case.mutations.ends] == host]
+        end = lookup(case.group[ends], h.return_ns[ends], case.group[x], NEVER)
+        if len(late) or (h.invoke_ns[x] > end).any():
+            findings.undecided.append("a key was retried from another host, and which attempt was committed matters")
+            return
 
 
 def missed_deadlines(asked_at: Ints, invoke: Ints, answered_at: Ints, returned: Ints) -> tuple[Ints, Ints]:

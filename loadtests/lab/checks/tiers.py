@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtests.lab.arrays import ABSENT, one_of, pick
 from loadtests.lab.checks import by_number, by_version
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.placement import Placement, unplaced
-from loadtests.lab.columns import ABSENT, pick
-from loadtests.lab.history import BUY, READ, REFUSED, SOLD_OUT
+from loadtests.lab.history import BUY, HOLD, READ, REFUSED, SOLD_OUT
 
 
 def place(case: Case) -> Placement:
@@ -27,7 +27,7 @@ def place(case: Case) -> Placement:
         placement = _by_audit(case)
     elif (h.version != ABSENT).any() and (m.version[acknowledged] != ABSENT).all():
         placement = by_version.derive(case)
-    elif not np.isin(h.op, (BUY, READ)).all():
+    elif not one_of(h.op, BUY, READ).all():
         placement = unplaced(case, "bounds", "versions are missing, and there are cancellations or holds")
     elif (by_number.first_numbers(case)[acknowledged] != ABSENT).all():
         placement = by_number.derive(case)
@@ -60,9 +60,12 @@ def _by_audit(case: Case) -> Placement:
 def _place_observers(case: Case, placement: Placement) -> None:
     """Place observers without a version by what they counted, where the count tells.
 
-    If every record takes places and none gives any back, each count occurs at one version only.
+    If every record takes places and none gives any back, each count occurs at one version only. Versions alone do
+    not tell what unknown mutations and expiries did after the last version that anybody saw.
     """
-    ledger = placement.ledger
+    ledger, m = placement.ledger, case.mutations
+    if placement.tier == "A" and case.audit is None and (m.unknown | ((m.op == HOLD) & m.possible)).any():
+        return
     if ledger is None or case.capacity is None or not ledger.whole or not ledger.gives.all():
         return
     h, rows = case.history, case.observers

@@ -22,7 +22,7 @@
       height: 320, margin: { l: 60, r: 12, t: 34, b: 46 }, showlegend: false, hovermode: "closest",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 13, color: colour("--ink") }, shapes: [], annotations: [],
-      title: { text: "" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--ink") },
     };
     plot.cells.forEach((cell, column) => {
       const axis = column ? String(column + 1) : "", left = column * (width + gap);
@@ -36,7 +36,7 @@
         { ...over, type: "line", y0: cell.seats, y1: cell.seats, line: { color: colour("--ink"), width: 1.5, dash: "dash" } });
       result.annotations.push(
         { xref: `x${axis} domain`, yref: "y" + axis, x: 1, y: cell.seats, xanchor: "right", yanchor: "bottom", showarrow: false, text: `${cell.seats.toLocaleString("en")} seats`, font: { size: 12 } },
-        { xref: `x${axis} domain`, yref: `y${axis} domain`, x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false, text: `<b>${cell.heading}</b>`, font: { color: colour(cell.safe ? "--right" : "--wrong") } });
+        { xref: `x${axis} domain`, yref: `y${axis} domain`, x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false, text: `<b>${cell.heading}</b>`, font: { color: colour(cell.safe ? "--right" : "--wrong"), size: 14 } });
     });
     return result;
   }

@@ -18,7 +18,7 @@ from loadtests.lab.busy import bottleneck_message
 from loadtests.lab.experiment import Result
 from loadtests.lab.machine import Machine
 from loadtests.lab.report.picture import picture
-from loadtests.lab.report.sentences import kept_word, sentence
+from loadtests.lab.report.sentences import by_luck, heading, kept_word, sentence, summary
 from loadtests.lab.report.tables import guard_and_think
 from loadtests.lab.report.words import found
 
@@ -38,7 +38,7 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         {
             "worker": worker,
             "id": f"plot-{number}",
-            "cells": [_cell(each) for each in results if _worker(each) == worker],
+            "cells": [_cell(each, results) for each in results if _worker(each) == worker],
         }
         for number, worker in enumerate(dict.fromkeys(map(_worker, results)))
     ]
@@ -46,7 +46,8 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         when=when,
         command=command,
         workload=results[0].experiment.workload,
-        cells=[_cell(result) for result in results],
+        cells=[_cell(result, results) for result in results],
+        matrix=_matrix(results),
         pairs=pairs,
         summary=summary(results),
         machine=machine,
@@ -60,36 +61,17 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
     path.write_text(page, encoding="utf-8")
 
 
-def summary(results: list[Result]) -> str:
-    """The whole report in a breath: what went wrong without protection, what did not with it."""
-    wrong = [each for each in results if each.rounds_wrong]
-    exact = [each for each in results if not each.rounds_wrong]
-    said = []
-    if wrong:
-        said.append(
-            f"{sum(each.rounds_wrong for each in wrong)} of {sum(each.rounds for each in wrong)} sales without enough of a"
-            f" lock went wrong: {sum(each.verdict.oversold for each in wrong):,} tickets too many, and"
-            f" {sum(each.verdict.lost or 0 for each in wrong):,} confirmed orders that no book knows."
-        )
-    if exact:
-        said.append(
-            f"{sum(each.rounds for each in exact)} sales with one sold"
-            f" {sum(each.verdict.acknowledged for each in exact):,} tickets for"
-            f" {sum(each.capacity for each in exact):,} seats, and lost nothing."
-        )
-    return " ".join(said)
-
-
 def _worker(result: Result) -> str:
     return result.experiment.service.spelled
 
 
-def _cell(result: Result) -> dict[str, Any]:
+def _cell(result: Result, beside: list[Result]) -> dict[str, Any]:
     service, verdict, measures = result.experiment.service, result.verdict, result.measures
     return {
         "worker": service.spelled,
         "guard": service.guard,
-        "heading": guard_and_think(result),
+        "heading": heading(result, beside),
+        "column": guard_and_think(result),
         "safe": not result.rounds_wrong,
         "think_ms": service.think_ms,
         "rounds": result.rounds,
@@ -102,6 +84,7 @@ def _cell(result: Result) -> dict[str, Any]:
         "double_booked": verdict.double_booked,
         "verdict": verdict.verdict,
         "kept": kept_word(result),
+        "by_luck": by_luck(result),
         "sold_per_s": measures.sold_per_s,
         "refused_per_s": measures.refused_per_s,
         "unavailable": measures.unavailable,
@@ -110,9 +93,16 @@ def _cell(result: Result) -> dict[str, Any]:
         "sentence": sentence(result),
         "found": found(verdict),
         "slow": bottleneck_message(result.conclusion.loads),
-        "folder": f"cells/{result.folder.name}",
+        "folder": f"cells/{result.folder.name}/" if result.folder.parent.name == "cells" else "",
+        "has_server_log": (result.folder / "server.log").exists(),
         "courses": [{"seconds": course.seconds, "tickets": course.tickets} for course in measures.courses],
     }
+
+
+def _matrix(results: list[Result]) -> list[str]:
+    """The columns of the matrix, guard by think time; none where there is only off and on."""
+    columns = list(dict.fromkeys(map(guard_and_think, results)))
+    return columns if len(columns) > 2 else []
 
 
 def _as_script(pairs: list[dict[str, Any]]) -> Markup:

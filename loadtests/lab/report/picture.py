@@ -8,9 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from html import escape
+from typing import NamedTuple
 
 from loadtests.lab.experiment import Result
 from loadtests.lab.measure import Course
+from loadtests.lab.report.sentences import heading
 
 _PANEL_W, _PANEL_H, _GAP_X, _GAP_Y = 330, 170, 34, 58
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 62, 18, 40
@@ -48,49 +50,77 @@ def _by_worker(results: Iterable[Result]) -> list[list[Result]]:
     return list(rows.values())
 
 
+class _Frame(NamedTuple):
+    """Where a panel stands and what it shows: tickets up to ``most``, seconds up to ``longest``."""
+
+    left: float
+    top: float
+    most: float
+    longest: float
+
+    def x(self, seconds: float) -> str:
+        return f"{self.left + seconds / self.longest * _PANEL_W:.1f}"
+
+    def y(self, tickets: float) -> str:
+        return f"{self.bottom - tickets / self.most * _PANEL_H:.1f}"
+
+    @property
+    def right(self) -> float:
+        return self.left + _PANEL_W
+
+    @property
+    def bottom(self) -> float:
+        return self.top + _PANEL_H
+
+
 def _body(rows: list[list[Result]]) -> Iterator[str]:
+    everything = [result for row in rows for result in row]
     for number, row in enumerate(rows):
-        most = max(max(course.tickets) for result in row for course in result.measures.courses)
-        most = max(most, row[0].experiment.workload.capacity) * 1.08
-        longest = max(course.seconds[-1] for result in row for course in result.measures.courses)
+        courses = [course for result in row for course in result.measures.courses]
+        most = max([row[0].experiment.workload.capacity, *(max(course.tickets) for course in courses)]) * 1.08
+        longest = max([0.1, *(course.seconds[-1] for course in courses)])
         top = _TOP + number * (_PANEL_H + _GAP_Y)
         for column, result in enumerate(row):
-            yield from _panel(result, _LEFT + column * (_PANEL_W + _GAP_X), top, most, longest)
+            title = f"{result.experiment.service.spelled} · {heading(result, everything)}"
+            yield from _panel(result, title, _Frame(_LEFT + column * (_PANEL_W + _GAP_X), top, most, longest))
 
 
-def _panel(result: Result, left: float, top: float, most: float, longest: float) -> Iterator[str]:
+def _panel(result: Result, title: str, at: _Frame) -> Iterator[str]:
     seats = result.experiment.workload.capacity
     kind = "wrong" if result.rounds_wrong else "right"
-    bottom = top + _PANEL_H
-    limit = bottom - seats / most * _PANEL_H
-    service = result.experiment.service
-    yield f'<text class="panel" x="{left}" y="{top - 9}">{escape(service.spelled)} · {escape(service.guard)}</text>'
+    limit = at.y(seats)
+    sold = f"{result.verdict.acknowledged:,} for {result.capacity:,} seats"
+    yield _text("panel", at.left, at.top - 9, title)
+    yield _text(f"{kind}-text", at.right, at.top - 9, sold, end=True)
     yield (
-        f'<text class="{kind}-text" text-anchor="end" x="{left + _PANEL_W}" y="{top - 9}">'
-        f"{result.verdict.acknowledged:,} for {result.capacity:,} seats</text>"
+        f'<rect class="too-many" x="{at.left}" y="{at.top}" width="{_PANEL_W}" height="{float(limit) - at.top:.1f}"/>'
     )
-    yield f'<rect class="too-many" x="{left}" y="{top}" width="{_PANEL_W}" height="{limit - top:.1f}"/>'
-    for value in _ticks(most):
-        y = bottom - value / most * _PANEL_H
-        yield f'<line class="grid" x1="{left}" x2="{left + _PANEL_W}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        if left == _LEFT:
-            yield f'<text class="small" text-anchor="end" x="{left - 8}" y="{y + 4:.1f}">{value:,}</text>'
+    for value in _ticks(at.most):
+        yield _level("grid", at, at.y(value))
+        if at.left == _LEFT:
+            yield _text("small", at.left - 8, float(at.y(value)) + 4, f"{value:,}", end=True)
     for course in result.measures.courses:
-        yield f'<path class="{kind}" stroke-width="1.8" d="{_path(course, left, bottom, most, longest)}"/>'
-    yield f'<line class="seats" x1="{left}" x2="{left + _PANEL_W}" y1="{limit:.1f}" y2="{limit:.1f}"/>'
-    yield f'<text class="small" text-anchor="end" x="{left + _PANEL_W - 6}" y="{limit - 5:.1f}">{seats:,} seats</text>'
-    yield f'<rect class="frame" x="{left}" y="{top}" width="{_PANEL_W}" height="{_PANEL_H}"/>'
-    yield f'<text class="small" x="{left}" y="{bottom + 17}">0 s</text>'
-    yield f'<text class="small" text-anchor="end" x="{left + _PANEL_W}" y="{bottom + 17}">{longest:.1f} s</text>'
+        yield f'<path class="{kind}" stroke-width="1.8" d="{_path(course, at)}"/>'
+    yield _level("seats", at, limit)
+    yield _text("small", at.right - 6, float(limit) - 5, f"{seats:,} seats", end=True)
+    yield f'<rect class="frame" x="{at.left}" y="{at.top}" width="{_PANEL_W}" height="{_PANEL_H}"/>'
+    yield _text("small", at.left, at.bottom + 17, "0 s")
+    yield _text("small", at.right, at.bottom + 17, f"{at.longest:.1f} s", end=True)
 
 
-def _path(course: Course, left: float, bottom: float, most: float, longest: float) -> str:
-    points = [
-        (left + second / longest * _PANEL_W, bottom - tickets / most * _PANEL_H)
-        for second, tickets in zip(course.seconds, course.tickets, strict=True)
-    ]
-    start = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    return start + "".join(f"H{x:.1f}V{y:.1f}" for x, y in points[1:])
+def _text(kind: str, x: float, y: float, words: str, *, end: bool = False) -> str:
+    anchor = ' text-anchor="end"' if end else ""
+    return f'<text class="{kind}"{anchor} x="{x}" y="{y:.1f}">{escape(words)}</text>'
+
+
+def _level(kind: str, at: _Frame, y: str) -> str:
+    return f'<line class="{kind}" x1="{at.left}" x2="{at.right}" y1="{y}" y2="{y}"/>'
+
+
+def _path(course: Course, at: _Frame) -> str:
+    """Steps: the count holds until the next sale."""
+    points = [(at.x(second), at.y(tickets)) for second, tickets in zip(course.seconds, course.tickets, strict=True)]
+    return f"M{points[0][0]} {points[0][1]}" + "".join(f"H{x}V{y}" for x, y in points[1:])
 
 
 def _ticks(most: float) -> list[int]:

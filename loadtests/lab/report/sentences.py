@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadtests.lab.experiment import Result
-from loadtests.lab.promise import Kept
+from loadtests.lab.promise import Kept, Promise
 from loadtests.lab.report.words import headline
 
 _GUARDS = {
@@ -27,17 +27,59 @@ def sentence(result: Result) -> str:
         return f"{who}: {headline(result.verdict)}."
     said = f"{who}: {result.rounds_wrong} of {rounds} went wrong."
     if result.verdict.oversold:
-        said += (
-            f" Buyers were promised {_count(result.verdict.acknowledged, 'ticket')} for {_count(result.capacity, 'seat')}:"
-            f" {result.verdict.oversold:,} too many."
-        )
+        promised = f"{_count(result.verdict.acknowledged, 'ticket')} for {_count(result.capacity, 'seat')}"
+        said += f" Buyers were promised {promised}: {result.verdict.oversold:,} too many."
     if result.verdict.lost:
         said += f" {_count(result.verdict.lost, 'order')} that had been confirmed to the buyer stand in no book."
     return said
 
 
+def summary(results: list[Result]) -> str:
+    """All cells in a breath: what went wrong without enough of a lock, what did not with one."""
+    wrong = [each for each in results if each.rounds_wrong]
+    exact = [each for each in results if not each.rounds_wrong and each.verdict.verdict == "valid"]
+    said = []
+    if wrong:
+        which = (
+            "Lock off"
+            if all(each.experiment.service.guard == "none" for each in wrong)
+            else "Where purchases overlapped"
+        )
+        sales, oversold = sum(each.rounds for each in wrong), sum(each.verdict.oversold for each in wrong)
+        lost = sum(each.verdict.lost or 0 for each in wrong)
+        said.append(
+            f"{which}: {sum(each.rounds_wrong for each in wrong)} of {_count(sales, 'sale')} went wrong,"
+            f" {_count(oversold, 'ticket')} too many"
+            + (f" and {_count(lost, 'confirmed order')} lost." if lost else ".")
+        )
+    if exact:
+        which = "Lock on" if all(each.experiment.service.guard != "none" for each in exact) else "Where they did not"
+        said.append(
+            f"{which}: {_count(sum(each.rounds for each in exact), 'sale')} to the last seat,"
+            f" {_count(sum(each.verdict.acknowledged for each in exact), 'ticket')} for"
+            f" {_count(sum(each.capacity for each in exact), 'seat')}, nothing lost."
+        )
+    return " ".join(said)
+
+
+def heading(result: Result, beside: list[Result]) -> str:
+    """What tells a cell from those beside it: the lock, and the think time where it differs."""
+    service = result.experiment.service
+    guards = {each.experiment.service.guard for each in beside}
+    lock = {"none": "lock off"}.get(service.guard, "lock on") if len(guards) == 2 else f"guard {service.guard}"
+    thinks = {each.experiment.service.think_ms for each in beside}
+    return lock if len(thinks) == 1 else f"{lock}, {service.think_ms:g} ms"
+
+
+def by_luck(result: Result) -> bool:
+    """Whether it came out right though nothing kept the purchases apart."""
+    return result.promise is Promise.EITHER and result.verdict.verdict == "valid"
+
+
 def kept_word(result: Result) -> str:
     """Whether the guard did what it promises, in a word or two."""
+    if by_luck(result):
+        return "exact by luck"
     return {Kept.YES: "as promised", Kept.NO: "promise broken", Kept.UNDECIDED: "undecided"}[result.kept]
 
 

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from loadtests.lab.experiment import Result
 from loadtests.lab.promise import Kept
+from loadtests.lab.report.sentences import by_luck
 
-WIDE = 118
-"""Columns of a terminal in which all of a cell's numbers fit into one row."""
+_Row = dict[str, Text | str]
+_Group = Callable[[Result], _Row]
 
 _COLOURS = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
 
-def cell_tables(results: list[Result], width: int) -> list[Table]:
-    """One table, or two where the terminal is narrow: what happened, and how fast."""
-    whole = [_identity, _outcome, _speed]
-    groups = [whole] if width >= WIDE else [[_identity, _outcome], [_identity, _speed]]
-    return [_table(results, columns) for columns in groups]
+def cell_tables(results: list[Result], console: Console) -> list[Table]:
+    """One table, or two where the terminal is too narrow for it: what happened, and how fast."""
+    whole = _table(results, [_identity, _outcome, _speed])
+    if Measurement.get(console, console.options.update(max_width=1000), whole).maximum <= console.width:
+        return [whole]
+    return [_table(results, [_identity, _outcome]), _table(results, [_identity, _speed])]
 
 
-def _table(results: list[Result], groups: list[object]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    rows: list[dict[str, Text | str]] = []
-    for result in results:
-        row: dict[str, Text | str] = {}
-        for group in groups:
-            row |= group(result)  # type: ignore[operator]
-        rows.append(row)
+def _table(results: list[Result], groups: list[_Group]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    rows = [{name: value for group in groups for name, value in group(result).items()} for result in results]
     for name in rows[0]:
-        left = name in {"worker", "guard", "verdict", "rounds wrong"}
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+        left = name in {"worker", "guard", "verdict", "wrong"}
+        table.add_column(name, justify="left" if left else "right")
     for number, row in enumerate(rows):
         last_of_worker = number + 1 == len(rows) or rows[number + 1]["worker"] != row["worker"]
         table.add_row(*row.values(), end_section=last_of_worker)
     return table
 
 
-def _identity(result: Result) -> dict[str, Text | str]:
+def _identity(result: Result) -> _Row:
     return {"worker": result.experiment.service.spelled, "guard": result.experiment.service.guard}
 
 
-def _outcome(result: Result) -> dict[str, Text | str]:
+def _outcome(result: Result) -> _Row:
     verdict, workload = result.verdict, result.experiment.workload
     colour = _COLOURS[verdict.verdict]
     return {
@@ -52,25 +53,25 @@ def _outcome(result: Result) -> dict[str, Text | str]:
         "oversold": _alarming(verdict.oversold),
         "lost": _alarming(verdict.lost),
         "verdict": Text(verdict.verdict, style=colour),
-        "rounds wrong": f"{result.rounds_wrong} of {result.rounds}" + ("" if result.kept is Kept.YES else " !"),
+        "wrong": f"{result.rounds_wrong} of {result.rounds}" + ("" if result.kept is Kept.YES else " !"),
     }
 
 
-def _speed(result: Result) -> dict[str, Text | str]:
+def _speed(result: Result) -> _Row:
     measures = result.measures
     return {
         "sold/s": f"{measures.sold_per_s:,.0f}",
         "refused/s": f"{measures.refused_per_s:,.0f}",
         "503s": f"{measures.unavailable:,}",
-        "p50": _milliseconds(measures.p50_ms),
-        "p99": _milliseconds(measures.p99_ms),
-        "think": f"{result.experiment.service.think_ms:g} ms",
+        "p50 ms": _milliseconds(measures.p50_ms),
+        "p99 ms": _milliseconds(measures.p99_ms),
+        "think ms": f"{result.experiment.service.think_ms:g}",
     }
 
 
 def matrix_table(results: list[Result]) -> Table:
     """What each guard excludes: a row for each worker model, a column for each guard, tickets acknowledged in each."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     table.add_column("worker", no_wrap=True)
     columns = list(dict.fromkeys(guard_and_think(result) for result in results))
     for column in columns:
@@ -89,7 +90,8 @@ def guard_and_think(result: Result) -> str:
 
 def _acknowledged(result: Result) -> Text:
     colour = "red" if result.rounds_wrong else _COLOURS[result.verdict.verdict]
-    return Text(f"{result.verdict.acknowledged:,}" + ("" if result.kept is Kept.YES else " !"), style=colour)
+    mark = "*" if by_luck(result) else "" if result.kept is Kept.YES else "!"
+    return Text(f"{result.verdict.acknowledged:,}{mark}", style=colour)
 
 
 def _alarming(count: int | None) -> Text:
@@ -99,4 +101,4 @@ def _alarming(count: int | None) -> Text:
 
 
 def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f} ms"
+    return "–" if value is None else f"{value:,.0f}"

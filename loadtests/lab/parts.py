@@ -1,0 +1,56 @@
+"""The parts of a history: one file for each locust process with users, put together at the end of a run.
+
+What the processes of a run tell each other goes through files in the run's folder, which outlive a process that dies.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from loadtests.lab.busy import Busy
+
+HISTORY = "history.jsonl"
+
+
+class Notice(msgspec.Struct):
+    """What every locust process must know of a run: which event is on sale, and where its folder is."""
+
+    event: str
+    folder: str
+    round: int = 0
+    """How many runs the folder holds already: process numbers go on where theirs ended."""
+
+    @property
+    def parts(self) -> Path:
+        """Where the crews of this machine put their parts. The event's name is fresh, so this cannot be another's."""
+        return Path(self.folder) / f"parts-{self.event}"
+
+
+class PartNote(msgspec.Struct):
+    """Left beside a part when it is whole."""
+
+    operations: int
+    busy: Busy
+
+
+def gather_parts(folder: Path, parts: Path, crews: list[int]) -> tuple[list[Busy], list[str]]:
+    """Append each crew's part to the history and remove them; how busy the crews were, and what is missing.
+
+    A part without its note is of a locust process that died: what it recorded counts, what it had under way is lost.
+    """
+    loads, missing = [], []
+    with (folder / HISTORY).open("ab") as history:
+        for crew in crews:
+            part, note = parts / f"{crew}.jsonl", parts / f"{crew}.note"
+            if part.exists():
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, history)
+            if note.exists():
+                loads.append(msgspec.json.decode(note.read_bytes(), type=PartNote).busy)
+            else:
+                missing.append(f"locust process {crew} did not finish its part of the history")
+    shutil.rmtree(parts, ignore_errors=True)
+    return loads, missing

@@ -1,0 +1,49 @@
+"""What may be expected of a guard under a worker model; the table of the design, as rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadtests.lab.launcher import Service
+from loadtests.lab.promise import Kept, Promise, kept, promise
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+def test_without_a_guard_several_processes_go_wrong(worker: str) -> None:
+    assert promise(Service(worker=worker, guard="none")) is Promise.WRONG
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+def test_a_lock_inside_each_process_does_not_help_several(worker: str) -> None:
+    assert promise(Service(worker=worker, guard="thread")) is Promise.WRONG
+    assert promise(Service(worker=worker, guard="thread", processes=1)) is Promise.EXACT
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+def test_a_lock_on_a_file_holds_everywhere(worker: str) -> None:
+    assert promise(Service(worker=worker, guard="file", think_ms=5)) is Promise.EXACT
+
+
+def test_one_process_without_threads_needs_no_guard() -> None:
+    assert promise(Service(worker="sync", guard="none", processes=1)) is Promise.EXACT
+
+
+def test_greenlets_of_one_process_are_right_by_accident_until_something_waits() -> None:
+    assert promise(Service(worker="gevent", guard="none", processes=1, think_ms=0)) is Promise.EITHER
+    assert promise(Service(worker="gevent", guard="none", processes=1, think_ms=5)) is Promise.WRONG
+
+
+def test_a_cell_that_should_go_wrong_and_does_not_breaks_its_promise() -> None:
+    assert kept(Promise.WRONG, "valid", 0) is Kept.NO
+    assert kept(Promise.WRONG, "invalid", 1) is Kept.YES
+
+
+def test_a_safe_guard_must_be_valid_in_every_round() -> None:
+    assert kept(Promise.EXACT, "valid", 0) is Kept.YES
+    assert kept(Promise.EXACT, "invalid", 1) is Kept.NO
+    assert kept(Promise.EXACT, "invalid", 0) is Kept.NO
+
+
+def test_an_unknown_verdict_leaves_it_undecided() -> None:
+    assert kept(Promise.EXACT, "unknown", 0) is Kept.UNDECIDED
+    assert kept(Promise.WRONG, "unknown", 0) is Kept.UNDECIDED

@@ -1,0 +1,114 @@
+"""``lastseat serve`` and ``lastseat lock``: the office by worker model, and its switch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtests.lab import processes
+from loadtests.lab.launcher import RunningOffice
+from loadtests.lab.office import Office
+from tests.loadtests.test_demo import lastseat
+
+pytestmark = pytest.mark.servers
+
+Serve = Callable[..., RunningOffice]
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = int(probe.getsockname()[1])
+    yield free
+
+
+def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(tmp_path: Path, port: int) -> None:
+    server = processes.start(
+        [sys.executable, "-c", "from loadtests.lab.cli import main; main()", "serve", "--worker", "gthread",
+         "--port", str(port), "--guard", "none", "--data", str(tmp_path / "data")],
+        log=tmp_path / "log", environment=dict(os.environ), directory=tmp_path,
+    )  # fmt: skip
+    try:
+        office, deadline = Office(f"http://127.0.0.1:{port}"), time.monotonic() + 30
+        while office.ready() is None:
+            assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        assert office.guard().guard == "none"
+        log = (tmp_path / "log").read_text()
+        assert log.startswith("LASTSEAT_GUARD=none")
+        assert "--worker-class gthread --workers 2 --threads 16 service:app" in log
+        assert "Using worker: gthread" in log
+    finally:
+        processes.end(server, grace_s=15)
+
+
+def test_serve_names_a_port_that_is_taken_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = lastseat(tmp_path, "serve", "--port", str(port))
+    assert done.returncode == 70
+    assert f"127.0.0.1:{port} cannot be used" in done.stderr
+    assert "--port" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_threads_are_for_gthread_only(tmp_path: Path) -> None:
+    assert lastseat(tmp_path, "serve", "--worker", "gevent", "--threads", "4").returncode == 64
+
+
+def test_the_lock_is_taken_off_put_on_and_looked_at(tmp_path: Path, serve: Serve) -> None:
+    office = serve(worker="gevent", guard="file")
+    here = ("--url", office.url, "--data", str(office.data))
+    off = lastseat(tmp_path, "lock", "off", *here)
+    assert off.returncode == 0, off.stderr
+    assert "The guard was file; it is none now, from epoch 2 on" in off.stdout
+    assert office.office.guard().guard == "none"
+    status = lastseat(tmp_path, "lock", "status", "--url", office.url)
+    assert "The guard is none, in epoch 2" in status.stdout
+    on = json.loads(lastseat(tmp_path, "lock", "on", *here, "--json").stdout)
+    assert (on["guard"], on["epoch"]) == ("file", 3)
+
+
+def test_without_the_token_the_lock_stays_and_the_remedy_is_named(tmp_path: Path, serve: Serve) -> None:
+    office = serve(processes=1)
+    for extra in ((), ("--admin-token", "wrong")):
+        refused = lastseat(tmp_path, "lock", "off", "--url", office.url, *extra)
+        assert refused.returncode == 70
+        assert "nothing was changed" in refused.stderr
+        assert "admin-token of its data directory" in refused.stderr
+    assert office.office.guard().guard == "file"
+
+
+def test_an_unknown_guard_is_refused_with_those_there_are(tmp_path: Path, serve: Serve) -> None:
+    office = serve(processes=1)
+    refused = lastseat(tmp_path, "lock", "bogus", "--url", office.url, "--data", str(office.data))
+    assert refused.returncode == 70
+    assert "file" in refused.stderr
+
+
+def test_an_office_that_is_not_there_is_named(tmp_path: Path, port: int) -> None:
+    nobody = lastseat(tmp_path, "lock", "off", "--url", f"http://127.0.0.1:{port}")
+    assert nobody.returncode == 70
+    assert f"nobody answers at http://127.0.0.1:{port}" in nobody.stderr
+    assert "nothing was written" in nobody.stderr
+
+
+def test_help_is_there_for_every_verb(tmp_path: Path) -> None:
+    for verb in ("demo", "serve", "lock", "check"):
+        shown = subprocess.run(
+            [sys.executable, "-c", "from loadtests.lab.cli import main; main()", verb, "--help"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert shown.returncode == 0
+        assert "Usage: lastseat" in shown.stdout or "Usage:" in shown.stdout

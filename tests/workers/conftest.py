@@ -1,0 +1,27 @@
+"""What the lessons' tests share: after each lesson nothing may be left running."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+# Python's own helper for semaphores of spawned processes: started with the first one, ends with this process.
+_PYTHONS_OWN = "multiprocessing.resource_tracker"
+_PATIENCE_S = 5.0
+
+
+@pytest.fixture
+def nothing_left_running() -> Iterator[None]:
+    """No child process and, as soon as those that were told to end have ended, no thread more than before."""
+    threads = threading.active_count()
+    yield
+    children = psutil.Process().children(recursive=True)
+    assert [child.cmdline() for child in children if _PYTHONS_OWN not in " ".join(child.cmdline())] == []
+    deadline = time.monotonic() + _PATIENCE_S
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == threads

@@ -1,0 +1,420 @@
+"""The form that all lessons share: parameters, the time limit, children that end with it, and the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+import workers.lessons
+from workers.lessons import LESSONS, load
+from workers.lessons.children import MOST_PROCESSES, ChildFailed, Crew, in_child
+from workers.lessons.command import lesson
+from workers.lessons.form import (
+    Findings,
+    Lesson,
+    Parameter,
+    Plot,
+    Progress,
+    Span,
+    Table,
+    TimeLimit,
+    Timeline,
+    carry_out,
+)
+from workers.lessons.pages import BEGIN, END, page, refresh_docs, translator
+
+HERE = "tests.workers.test_form"
+NUMBER = Parameter("doors", 3, "doors", 1, 10)
+SHARE = Parameter("share", 0.5, "a share", 0, 1)
+WORD = Parameter("colour", "red", "a colour", choices=("red", "green"))
+
+
+def example(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    progress("at it")
+    return Findings(
+        holds=settings["doors"] < 10,
+        measured={"doors": settings["doors"]},
+        tables=[Table("Doors", ["door", "open", "share"], [["front", True, 0.5], ["back", False, None]])],
+        figures=[
+            Timeline("Who came when", {"visitor  1": [Span(0, 1, "waits", "wait")]}, {"wait": "waits"}),
+            Plot("Doors by house", "house", "doors", {"old": [("a", 1), ("b", 2)]}),
+        ],
+        see=[f"{settings['doors']} doors & <no> windows."],
+    )
+
+
+def made(run: Callable[[Mapping[str, Any], Progress], Findings] = example, limit_s: float = 20) -> Lesson:
+    return Lesson(
+        name="example",
+        title="An example",
+        claim="It has doors.",
+        wrong="None.",
+        right="Some.",
+        service="At the entrance.",
+        run=run,
+        parameters=(NUMBER, SHARE, WORD),
+        limit_s=limit_s,
+        chinese={"Doors": "门", "door": "门", "front": "前门", "visitor": "访客", "share": "份额(比例)"},
+    )
+
+
+# Found by the registry under the name of this module.
+LESSON = made()
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A registry of one lesson, made here."""
+    tiny = {"example": f"{HERE}:LESSON"}
+    monkeypatch.setattr("workers.lessons.command.LESSONS", tiny)
+    monkeypatch.setattr(workers.lessons, "LESSONS", tiny)
+    return tiny
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(lesson, arguments, standalone_mode=False)
+
+
+# -- parameters -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_given_has_its_default_and_text_becomes_a_number() -> None:
+    assert made().settings() == {"doors": 3, "share": 0.5, "colour": "red"}
+    assert made().settings({"doors": "7", "share": "0.25", "colour": "green"})["doors"] == 7
+
+
+@pytest.mark.parametrize("value", [0, 11, -1, "many", "3.5", "", None, True, float("inf"), float("nan")])
+def test_a_whole_number_out_of_bounds_or_no_number_is_refused_in_words(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"doors must be a whole number from 1 to 10, not"):
+        NUMBER.check(value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, "half", float("nan"), None, False])
+def test_a_share_out_of_bounds_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="share must be a number from 0 to 1"):
+        SHARE.check(value)
+
+
+@pytest.mark.parametrize("value", ["blue", "", 1, None])
+def test_a_word_that_is_no_choice_is_refused_and_the_choices_named(value: Any) -> None:
+    with pytest.raises(ValueError, match="colour must be one of red, green"):
+        WORD.check(value)
+
+
+def test_an_unknown_parameter_is_refused_and_the_known_ones_named() -> None:
+    with pytest.raises(ValueError, match=r"no parameter 'windows'; it has: colour, doors, share"):
+        carry_out(made(), {"windows": 2})
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_lesson_of_the_registry_fills_the_form(name: str) -> None:
+    found = load(name)
+    assert found.name == name
+    assert all((found.title, found.claim, found.wrong, found.right, found.service))
+    assert found.settings() == found.settings({each.name: each.default for each in found.parameters})
+    for parameter in found.parameters:
+        wrong = "no such word" if parameter.choices else parameter.high + 1
+        with pytest.raises(ValueError, match=parameter.name):
+            found.settings({parameter.name: wrong})
+
+
+# -- the time limit -------------------------------------------------------------------------------------------------
+
+
+def test_a_lesson_that_hangs_is_ended() -> None:
+    def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+        signal.pause()
+        raise AssertionError("not reached")
+
+    with pytest.raises(TimeLimit, match=r"lesson example was ended after 0\.1 s"):
+        carry_out(made(hang, limit_s=0.1))
+
+
+def test_after_the_lesson_the_alarm_is_as_it_was() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    carry_out(made())
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_lesson_that_hangs_leaves_no_process(method: str) -> None:
+    members: list[Any] = []
+
+    def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+        with Crew(method) as crew:
+            members.append(crew.start(time.sleep, 600).pid)
+            crew.join(600)
+        raise AssertionError("not reached")
+
+    with pytest.raises(TimeLimit):
+        carry_out(made(hang, limit_s=0.5))
+    assert not any(psutil.pid_exists(pid) for pid in members)
+
+
+# -- children -------------------------------------------------------------------------------------------------------
+
+
+def double(number: int) -> int:
+    print("said beside the result")
+    return 2 * number
+
+
+def fail() -> None:
+    raise RuntimeError("as it was meant to")
+
+
+def start_one_more_and_hang(path: str) -> None:
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(path).write_text(f"{os.getpid()} {grandchild.pid}")
+    time.sleep(600)
+
+
+def sleeps_by_gevent() -> list[str]:
+    return [time.sleep.__module__, str("gevent" in sys.modules)]
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+def test_a_child_answers_whatever_else_it_prints() -> None:
+    assert in_child(f"{HERE}:double", 21) == 42
+
+
+@pytest.mark.servers
+def test_a_child_that_fails_says_why() -> None:
+    with pytest.raises(ChildFailed, match="as it was meant to"):
+        in_child(f"{HERE}:fail")
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+def test_a_child_past_its_time_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    noted = tmp_path / "pids"
+    with pytest.raises(ChildFailed, match="did not end within 4 s"):
+        in_child(f"{HERE}:start_one_more_and_hang", str(noted), timeout_s=4)
+    for pid in map(int, noted.read_text().split()):
+        assert _gone(pid)
+
+
+@pytest.mark.servers
+def test_a_child_is_patched_where_it_is_wanted_and_only_there() -> None:
+    assert in_child(f"{HERE}:sleeps_by_gevent", gevent=True) == ["gevent.hub", "True"]
+    assert in_child(f"{HERE}:sleeps_by_gevent") == ["time", "False"]
+    assert time.sleep.__module__ == "time"
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_crew_ends_who_is_left_when_its_block_ends(method: str) -> None:
+    with Crew(method) as crew:
+        pids = [crew.start(time.sleep, lasts_s).pid for lasts_s in (600, 0)]
+        assert not crew.join(0.01)
+    assert not any(psutil.pid_exists(pid) for pid in pids if pid)
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+def test_a_crew_has_at_most_so_many_alive() -> None:
+    with Crew("fork") as crew:
+        for _ in range(MOST_PROCESSES):
+            crew.start(time.sleep, 600)
+        with pytest.raises(ValueError, match=f"at most {MOST_PROCESSES} processes"):
+            crew.start(time.sleep, 600)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("started", ["a crew of processes", "a fresh interpreter"])
+def test_an_interrupted_lesson_leaves_no_process_behind(started: str) -> None:
+    with subprocess.Popen([sys.executable, "-m", HERE, started], stderr=subprocess.DEVNULL) as running:
+        family: list[psutil.Process] = []
+        while not family:
+            time.sleep(0.01)
+            family = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) != 0
+    assert all(_gone(member.pid) for member in family)
+
+
+def _gone(pid: int) -> bool:
+    """Within a moment: a killed process is still listed until whoever inherited it has looked."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_translator_knows_numbered_names_and_leaves_the_rest() -> None:
+    translate = translator(LESSON)
+    assert translate("front") == "前门"
+    assert translate("visitor 12") == "访客 12"
+    assert translate("visitor  1") == "访客 1"
+    assert translate("yes") == "是"
+    assert translate("unknown 3") == "unknown 3"
+    assert translate("3") == "3"
+
+
+def test_chinese_punctuation_is_as_wide_as_its_signs() -> None:
+    assert translator(LESSON)("share") == "份额（比例）"
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Iterator[Path]:
+    for language in ("en", "zh"):
+        (tmp_path / language).mkdir()
+        (tmp_path / language / "example.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    yield tmp_path
+
+
+def test_only_what_stands_between_the_marks_is_replaced(docs: Path) -> None:
+    written = refresh_docs(docs, LESSON, carry_out(LESSON))
+    assert sorted(path.name for path in written) == sorted(
+        ["example-1.en.svg", "example-1.zh.svg", "example-2.en.svg", "example-2.zh.svg", "example.md", "example.md"]
+    )
+    english, chinese = ((docs / language / "example.md").read_text() for language in ("en", "zh"))
+    for text in (english, chinese):
+        assert text.startswith(f"before\n{BEGIN}")
+        assert text.endswith(f"{END}\nafter\n")
+        assert "old" not in text
+    assert "| front | yes | 0.5 |" in english
+    assert "| 前门 | 是 | 0.5 |" in chinese
+    assert "../pictures/example-1.en.svg" in english
+    assert "访客 1" in (docs / "pictures" / "example-1.zh.svg").read_text()
+
+
+def test_a_page_without_marks_is_not_touched(docs: Path) -> None:
+    (docs / "en" / "example.md").write_text("people's words\n")
+    with pytest.raises(ValueError, match="must have the marks"):
+        refresh_docs(docs, LESSON, carry_out(LESSON))
+    assert (docs / "en" / "example.md").read_text() == "people's words\n"
+
+
+def test_a_page_stands_alone_and_says_whether_the_claim_held() -> None:
+    held, failed = (page(LESSON, carry_out(LESSON, {"doors": doors})) for doors in (3, 10))
+    assert "The claim held here." in held
+    assert "The claim did not hold here." in failed
+    assert "3 doors &amp; &lt;no&gt; windows." in held
+    _loads_nothing(held)
+
+
+def _loads_nothing(html: str) -> None:
+    """No address but the name of the SVG language, which nobody fetches."""
+    rest = html.replace("http://www.w3.org/2000/svg", "")
+    for reference in ("http://", "https://", "//cdn", "<script", "<link", "@import", "url("):
+        assert reference not in rest
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_name_all_lessons_are_listed_with_their_claims() -> None:
+    result = call()
+    assert result.exit_code == 0
+    for name in LESSONS:
+        assert name in result.output
+    assert "Waiting overlaps" in result.output
+
+
+@pytest.mark.usefixtures("registry")
+def test_json_has_the_name_the_claim_whether_it_held_and_what_was_measured() -> None:
+    result = call("example", "--doors", "4", "--json")
+    assert json.loads(result.stdout) == {
+        "name": "example",
+        "claim": "It has doors.",
+        "holds": True,
+        "measured": {"doors": 4},
+    }
+    assert result.return_value == 0
+
+
+@pytest.mark.usefixtures("registry")
+def test_in_the_terminal_stand_claim_tables_figures_and_what_to_see() -> None:
+    result = call("example")
+    for words in ("It has doors.", "front", "Who came when", "Doors by house", "3 doors", "At the entrance."):
+        assert words in result.stdout
+    assert "the claim held here" in result.stdout
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_claim_that_does_not_hold_says_so_and_exits_1() -> None:
+    result = call("example", "--doors", "10")
+    assert result.return_value == 1
+    assert "did NOT hold" in result.stdout
+    assert json.loads(call("example", "--doors", "10", "--json").stdout)["holds"] is False
+
+
+@pytest.mark.usefixtures("registry")
+def test_html_writes_a_page_that_loads_nothing(tmp_path: Path) -> None:
+    call("example", "--html", str(tmp_path / "page.html"))
+    text = (tmp_path / "page.html").read_text()
+    assert "<svg" in text
+    _loads_nothing(text)
+
+
+@pytest.mark.usefixtures("registry")
+def test_all_runs_every_lesson_and_gives_a_list(tmp_path: Path) -> None:
+    result = call("all", "--json", "--html", str(tmp_path))
+    assert [found["name"] for found in json.loads(result.stdout)] == ["example"]
+    assert result.return_value == 0
+    assert (tmp_path / "example.html").exists()
+
+
+def test_all_exits_1_where_one_claim_did_not_hold(registry: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = made(lambda _settings, _progress: Findings(holds=False, measured={}))
+    monkeypatch.setattr(sys.modules[HERE], "FAILING", failing, raising=False)
+    registry["failing"] = f"{HERE}:FAILING"
+    assert call("all", "--json").return_value == 1
+
+
+@pytest.mark.parametrize("wrong", ["--places=0", "--places=-1", "--places=many", "--visitors=1000000", "--seats=3"])
+def test_a_wrong_parameter_exits_64_and_says_what_would_be_right(wrong: str) -> None:
+    result = _lastseat("lesson", "semaphore", wrong)
+    assert result.returncode == 64
+    assert wrong.partition("=")[0].lstrip("-") in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_lesson_that_there_is_not_exits_64() -> None:
+    assert _lastseat("lesson", "juggling").returncode == 64
+
+
+def _lastseat(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from loadtests.lab.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    # A lesson in a process of its own, for somebody to interrupt.
+    if sys.argv[1] == "a crew of processes":
+        with Crew("fork") as crew:
+            crew.start(hang)
+            hang()
+    else:
+        in_child(f"{HERE}:hang")

@@ -1,0 +1,104 @@
+"""The lesson on computing and waiting: who did it at the same moment, counted; and a clock stopped too early."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from workers.lessons.children import in_child
+from workers.lessons.computing import Piece, compute, computing_at_once, gil_enabled, most_at_once, usable_cores
+from workers.lessons.cpu_io import LESSON, MODELS
+from workers.lessons.form import Findings, carry_out
+
+SMALL = {"tasks": 4, "work_ms": 20, "tries": 2}
+
+
+@pytest.fixture(scope="module")
+def findings() -> Findings:
+    threads = threading.active_count()
+    found = carry_out(LESSON, SMALL)
+    assert threading.active_count() == threads
+    return found
+
+
+def test_pieces_that_were_on_a_core_and_overlap_were_computed_at_once() -> None:
+    assert computing_at_once([Piece(0.0, 1.0, 1.0), Piece(0.5, 1.5, 1.0), Piece(0.6, 1.6, 0.99)]) == 3
+
+
+def test_who_waited_for_the_core_or_the_gil_did_not_compute_at_once() -> None:
+    assert computing_at_once([Piece(0.0, 1.0, 1.0), Piece(0.0, 2.0, 1.0)]) == 1
+
+
+def test_pieces_that_only_touch_were_one_after_the_other() -> None:
+    assert computing_at_once([Piece(0.0, 1.0, 1.0), Piece(0.98, 2.0, 1.02)]) == 1
+    assert most_at_once([(0.0, 1.0), (1.0, 2.0)]) == 1
+
+
+def test_all_steps_are_computed_in_pieces_one_after_the_other() -> None:
+    pieces = compute(20_001)
+    assert len(pieces) == 3
+    assert computing_at_once(pieces) <= 1
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+def test_one_after_another_nothing_overlaps(findings: Findings) -> None:
+    at_once = {key: value for key, value in findings.measured.items() if key.endswith("one_after_another_at_once")}
+    assert at_once
+    assert set(at_once.values()) == {1}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_waiting_overlaps_in_every_model(findings: Findings, model: str) -> None:
+    assert _widest(findings, "waiting", model) > 1
+
+
+@pytest.mark.servers
+@pytest.mark.skipif(not gil_enabled(), reason="without the GIL threads do compute at once")
+@pytest.mark.parametrize("model", ["threads", "greenlets"])
+def test_of_threads_and_greenlets_one_computes_at_a_time(findings: Findings, model: str) -> None:
+    assert _widest(findings, "computing", model) == 1
+
+
+@pytest.mark.servers
+@pytest.mark.skipif(usable_cores() < 2, reason="with one core nothing is computed at once")
+def test_processes_compute_at_once_and_on_one_core_they_do_not(findings: Findings) -> None:
+    assert _widest(findings, "computing", "processes") > 1
+    assert findings.measured.get("computing_one_core_processes_at_once", 1) == 1
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_clock_stopped_without_a_join_times_the_starting(findings: Findings, kind: str) -> None:
+    assert findings.measured[f"not_joined_{kind}_finished"] < SMALL["tasks"]
+    assert findings.measured[f"joined_{kind}_finished"] == SMALL["tasks"]
+    assert findings.measured[f"not_joined_{kind}_ms"] < findings.measured[f"joined_{kind}_ms"]
+
+
+@pytest.mark.servers
+def test_the_claim_holds(findings: Findings) -> None:
+    assert findings.holds
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("nothing_left_running")
+def test_it_is_right_with_spawned_processes_too() -> None:
+    settings = LESSON.settings(SMALL | {"start_method": "spawn", "tries": 1})
+    found = in_child("workers.lessons.cpu_io_cases:measure", "processes", None, {"waiting": 300}, settings)
+    assert found["waiting"][0]["at_once"] > 1
+
+
+@pytest.mark.parametrize("given", [{"tasks": 0}, {"tasks": 1_000_000}, {"work_ms": -1}, {"start_method": "thread"}])
+def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(given))):
+        carry_out(LESSON, given)
+
+
+def _widest(findings: Findings, work: str, model: str) -> int:
+    """How many did it at once, on as many cores as there are."""
+    where = "all_cores" if usable_cores() > 1 else "one_core"
+    found: int = findings.measured[f"{work}_{where}_{model}_at_once"]
+    return found

@@ -1,0 +1,93 @@
+"""Many clients in one thread: all send, then the answers are taken as they come, and every one is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+from collections.abc import Iterator, Sequence
+
+from workers.tcp.framing import Malformed, receive_message, send_message
+
+PATIENCE_S = 10.0
+# Letters of one, two and three bytes, and one whose capital is two letters.
+WORDS = ("last seat", "élève", "straße", "最后 a 一张票", "żółw", "row b", "œuvre")
+
+
+class Client:
+    """One connection, and what it was told."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._number = self._socket.getsockname()[1]
+        self._sent = 0
+        self._expected = ""
+        self.right = 0
+        self.wrong = 0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self) -> None:
+        """Send a message that no other client sends, and none was before it."""
+        self._sent += 1
+        text = f"client {self._number} message {self._sent} {WORDS[self._sent % len(WORDS)]} "
+        # Some longer than one packet, so that they do arrive in pieces.
+        message = text * (1 if self._sent % 5 else 100)
+        self._expected = message.upper()
+        send_message(self._socket, message)
+
+    def receive(self) -> bool:
+        """Take one answer and check it; whether it was right."""
+        try:
+            answer = receive_message(self._socket)
+        except (OSError, Malformed):
+            answer = None
+        good = answer == self._expected
+        self.right += good
+        self.wrong += not good
+        return good
+
+    def hang_up(self) -> None:
+        self._socket.close()
+
+
+@contextlib.contextmanager
+def connected(port: int, count: int) -> Iterator[list[Client]]:
+    """So many clients, connected; all have hung up at the end."""
+    clients: list[Client] = []
+    try:
+        for _ in range(count):
+            clients.append(Client(port))  # noqa: PERF401 - those that did connect must hang up where a later one fails
+        yield clients
+    finally:
+        for client in clients:
+            client.hang_up()
+
+
+def exchange(clients: Sequence[Client], expected: int | None = None, *, linger_s: float = 0.0) -> list[Client]:
+    """All send a message at once; returns those that were answered rightly.
+
+    It waits until ``expected`` (all) were answered or nothing came for ``PATIENCE_S``, then ``linger_s`` longer.
+    """
+    for client in clients:
+        client.send()
+    return take_answers(clients, len(clients) if expected is None else expected, linger_s=linger_s)
+
+
+def take_answers(clients: Sequence[Client], expected: int, *, linger_s: float = 0.0) -> list[Client]:
+    """Wait for answers to what was sent before, as ``exchange`` does."""
+    answered: list[Client] = []
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client, selectors.EVENT_READ, client)
+        while selector.get_map():
+            ready = selector.select(PATIENCE_S if len(answered) < expected else linger_s)
+            if not ready:
+                break
+            for key, _ in ready:
+                selector.unregister(key.fileobj)
+                if key.data.receive():
+                    answered.append(key.data)
+    return answered

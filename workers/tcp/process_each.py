@@ -1,0 +1,44 @@
+"""A process for each connection."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+from workers.lessons.children import die_with_parent
+from workers.tcp import Conversation, Shape
+
+_REAP_EVERY_S = 0.1
+
+
+def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
+    context = multiprocessing.get_context(shape.start)
+    talking: list[BaseProcess] = []
+    listener.settimeout(_REAP_EVERY_S)
+    while True:
+        talking = _still_talking(talking)
+        if len(talking) >= shape.most_processes:
+            wait([each.sentinel for each in talking])
+            continue
+        try:
+            client, _ = listener.accept()
+        except TimeoutError:
+            continue
+        process = context.Process(target=_talk, args=(client, converse), daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        # The child has the connection now. As long as this process kept it too, the client would never see its end.
+        client.close()
+        talking.append(process)
+
+
+def _still_talking(processes: list[BaseProcess]) -> list[BaseProcess]:
+    """Those that have not ended; asking a process that has ended also takes it off the kernel's list."""
+    return [each for each in processes if each.is_alive()]
+
+
+def _talk(client: socket.socket, converse: Conversation) -> None:
+    die_with_parent()
+    client.settimeout(None)
+    converse(client)
