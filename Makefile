@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test quick lint lock clean
+.PHONY: help setup demo test quick soak bench-check lint lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,7 +24,13 @@ test: $(READY) ## everything that is checked: style, types, behaviour, the page 
 	$(BIN)/python -m pytest $(ARGS)
 
 quick: $(READY) ## the fast part of the tests, under a minute
-	$(BIN)/python -m pytest -m "not servers and not browser" $(ARGS)
+	$(BIN)/python -m pytest -m "not servers and not browser and not soak" $(ARGS)
+
+soak: $(READY) ## the long runs: hundreds of thousands of random histories against the oracle
+	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+bench-check: $(READY) ## how fast the verdict is, for 10^4 to 10^7 operations
+	@$(BIN)/python -m loadtests.lab.bench_check $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

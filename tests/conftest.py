@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
+from playwright.sync_api import Browser, sync_playwright
 
 from loadtests.lab.launcher import RunningOffice, Service
 from service.app import create_app
@@ -56,3 +59,21 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., RunningOffice]]:
             return running.enter_context(RunningOffice(Service(**service), tmp_path / f"office-{count}"))
 
         yield start
+
+
+CANDIDATES = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium, the one that the machine has; one for the whole run."""
+    path = next((found for name in CANDIDATES if name and (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("no Chromium on PATH: `sudo apt-get install chromium`, or set CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()

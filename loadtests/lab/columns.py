@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from loadtests.lab.arrays import ABSENT, Bools, Ints, Ragged, flatten, joined
+from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, Ragged, flatten, joined
 
 LARGEST = 2**60
 """Numbers beyond it are refused, so that positions such as 2·version + 1 cannot overflow."""
@@ -53,7 +53,7 @@ class Table(dict[str, list[Any]]):
         """A whole column of integers."""
         return joined(self.get(name, []))
 
-    def codes(self, name: str) -> NDArray[np.int8]:
+    def codes(self, name: str) -> Codes:
         """A whole column of codes."""
         return joined(self.get(name, [])).astype(np.int8, copy=False)
 
@@ -75,7 +75,7 @@ def ints(rows: Sequence[object], field: str) -> Ints:
     return np.fromiter(cast("list[int]", column), np.int64, len(column))
 
 
-def codes(rows: Sequence[object], field: str, code: Mapping[Any, int]) -> NDArray[np.int8]:
+def codes(rows: Sequence[object], field: str, code: Mapping[Any, int]) -> Codes:
     """A column of small integers, one for each of a few values."""
     return np.fromiter(map(code.__getitem__, map(attrgetter(field), rows)), np.int8, len(rows))
 

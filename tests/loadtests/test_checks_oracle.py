@@ -1,11 +1,10 @@
 """The checker against a brute-force search that shares nothing with it.
 
-``LASTSEAT_SOAK=1`` runs hundreds of thousands of seeds instead of a few thousand; a failing seed is in the message.
+``make soak`` runs hundreds of thousands of seeds instead of a few thousand; a failing seed is in the message.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import pytest
@@ -16,7 +15,6 @@ from simulated import drawn
 from loadtests.lab.checks import Verdict, judge
 from loadtests.lab.history import Audit, History, HistoryError
 
-SOAK = os.environ.get("LASTSEAT_SOAK") == "1"
 SEEDS = 800
 SOAK_SEEDS = 150_000
 
@@ -49,7 +47,7 @@ def test_the_checker_agrees_with_the_brute_force_search(tier: str) -> None:
     agree(tier, range(SEEDS))
 
 
-@pytest.mark.skipif(not SOAK, reason="LASTSEAT_SOAK=1 runs it")
+@pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("tier", TIERS)
 def test_the_checker_agrees_with_the_brute_force_search_at_length(tier: str) -> None:

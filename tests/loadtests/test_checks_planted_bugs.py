@@ -64,7 +64,7 @@ PLANTED: list[tuple[Callable[..., Any], str, str]] = [
     (answers._double_booked, "(owner[a] != owner[b])", "(order[a] != order[b])"),
     (attempts.check, "m.fresh > 1", "m.fresh > 2"),
     (attempts.check, "pick(h.invoke_ns, start, -1) > h.return_ns[m.ends]", "pick(h.invoke_ns, start, -1) >= 10**9"),
-    (attempts._answers_agree, "(h.order, -1),", ""),
+    (attempts._answers_agree, "(h.order, m.order, -1),", ""),
     (attempts._answers_agree, "differs |= ~same_rows", "differs &= ~same_rows"),
     (audit_laws._whole, "audit.versions != len(audit)", "False"),
     (audit_laws._whole, "audit.version != expected", "audit.version < expected - 1"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, EventCounts, Verdict
@@ -139,24 +139,17 @@ def test_the_matrix_has_a_row_for_each_worker_model_and_a_column_for_each_guard(
 
 
 @pytest.mark.browser
-def test_in_a_browser_it_draws_without_network_and_saves_svg(page: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from tests.browser.conftest import CANDIDATES
-
-    chromium = next(found for name in CANDIDATES if name and (found := shutil.which(name)))
+def test_in_a_browser_it_draws_without_network_and_saves_svg(page: Path, browser: Browser) -> None:
     asked: list[str] = []
     errors: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        view = browser.new_page()
-        view.on("request", lambda request: asked.append(request.url))
-        view.on("pageerror", lambda error: errors.append(str(error)))
-        view.goto(page.as_uri())
-        view.locator(".plot svg.main-svg").first.wait_for()
-        with view.expect_download() as download:
-            view.get_by_role("button", name="Save as SVG").click()
-        assert Path(download.value.path()).read_text().startswith("<svg")
-        browser.close()
+    view = browser.new_page()
+    view.on("request", lambda request: asked.append(request.url))
+    view.on("pageerror", lambda error: errors.append(str(error)))
+    view.goto(page.as_uri())
+    view.locator(".plot svg.main-svg").first.wait_for()
+    with view.expect_download() as download:
+        view.get_by_role("button", name="Save as SVG").click()
+    assert Path(download.value.path()).read_text().startswith("<svg")
+    view.close()
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
     assert errors == []

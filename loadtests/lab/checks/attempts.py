@@ -28,7 +28,7 @@ def check(case: Case, placement: Placement) -> Findings:
         np.flatnonzero(m.fresh > 1),
         lambda g: (
             f"its key was acknowledged {m.fresh[g]} times by answers that are not replays",
-            [case.operation(row) for row in _fresh_rows(case, g)[:2]],
+            [case.operation(row) for row in _acknowledgements(case, g)],
             [],
         ),
     )
@@ -56,28 +56,29 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def _answers_agree(case: Case, findings: Findings) -> None:
+    """Whatever several answers to one key tell, they tell alike."""
     h, m = case.history, case.mutations
     rows = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
-    first = m.answer[case.group[rows]]
-    rows, first = rows[rows != first], first[rows != first]
+    mutation = case.group[rows]
+    confirmed = np.where(h.op == CONFIRM, h.quantity, ABSENT)
     differs = np.zeros(len(rows), np.bool_)
-    for values, absent in (
-        (h.order, -1),
-        (h.hold, -1),
-        (h.quantity, ABSENT),
-        (h.version, ABSENT),
-        (h.remaining, ABSENT),
+    for told, agreed, absent in (
+        (h.order, m.order, -1),
+        (h.hold, m.hold, -1),
+        (confirmed, m.quantity, ABSENT),
+        (h.version, m.version, ABSENT),
+        (h.remaining, m.remaining, ABSENT),
     ):
-        a, b = values[first], values[rows]
-        differs |= (a != b) & (a != absent) & (b != absent)
-    a, b = h.tickets.take(first), h.tickets.take(rows)
-    differs |= ~same_rows(a, b) & (a.lengths > 0) & (b.lengths > 0)
+        differs |= (told[rows] != agreed[mutation]) & (told[rows] != absent)
+    given = h.tickets.take(rows)
+    agreed_numbers = h.tickets.take(np.maximum(m.numbered[mutation], 0))
+    differs |= ~same_rows(given, agreed_numbers) & (given.lengths > 0)
     findings.add(
         "answer differs",
-        np.flatnonzero(differs),
-        lambda i: (
-            "one key was answered twice, with different content",
-            [case.operation(int(first[i])), case.operation(int(rows[i]))],
+        rows[differs],
+        lambda row: (
+            "one key was answered more than once, with different content",
+            [case.operation(other) for other in _acknowledgements(case, int(case.group[row]))],
             [],
         ),
     )
@@ -115,7 +116,8 @@ def _ids_are_given_once(case: Case, findings: Findings, thing: str, ids: Ints, o
     )
 
 
-def _fresh_rows(case: Case, mutation: int) -> list[int]:
+def _acknowledgements(case: Case, mutation: int) -> list[int]:
+    """The rows that acknowledge a mutation, the first few by their return."""
     h = case.history
-    rows = np.flatnonzero((case.group == mutation) & (h.outcome == OK) & (h.replayed != 1))
-    return [int(row) for row in rows]
+    rows = np.flatnonzero((case.group == mutation) & (h.outcome == OK))
+    return [int(row) for row in rows[np.argsort(h.return_ns[rows], kind="stable")][:3]]

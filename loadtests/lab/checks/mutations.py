@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, one_of, pick
+from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, lookup, one_of, pick
 from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, RELEASE, UNKNOWN, History
 
 

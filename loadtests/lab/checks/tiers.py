@@ -109,11 +109,13 @@ def _say_what_is_undecided(case: Case, placement: Placement) -> None:
     h, rows = case.history, case.observers
     if case.capacity is None:
         placement.findings.undecided.append("the capacity is unknown: neither an audit nor the caller names it")
-    if placement.tier == "C":
-        return
-    if placement.tier == "B" and (h.version != ABSENT).any():
-        placement.findings.undecided.append("some answers carry versions and others do not: they were left out")
     m = case.mutations
+    if placement.tier in ("B", "C") and (h.version != ABSENT).any():
+        placement.findings.undecided.append("some answers carry versions and others do not: they were left out")
+    if placement.tier == "C":
+        if ((m.numbered >= 0) | (m.remaining != ABSENT)).any():
+            placement.findings.undecided.append("some sales tell their numbers and others do not: they were left out")
+        return
     homeless = int((m.acknowledged & (placement.version == ABSENT)).sum())
     if homeless:
         placement.findings.undecided.append(

@@ -26,7 +26,7 @@ def report(explored: Explored) -> str:
     if explored.first is not None:
         head = (
             f'<p class="verdict bad">{explored.failing} of {explored.schedules} schedules go wrong.</p>'
-            f"<p>The first of them, with {explored.first.preemptions} preemption{"s" * (explored.first.preemptions != 1)}: {escape(explored.first.why)}.</p>"
+            f"<p>The first of them, with {explored.first.preemptions} preemption(s): {escape(explored.first.why)}.</p>"
         )
         steps, title = explored.first.steps, f"The losing schedule: guard {case.guard}"
         again = f"lastseat explore --replay {explored.first.replay} --worker {case.worker}"
