@@ -64,9 +64,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., RunningOffice]]:
 CANDIDATES = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium, the one that the machine has; one for the whole run."""
+    """A real Chromium, the one that the machine has; for a module, since Playwright keeps the thread's event loop."""
     path = next((found for name in CANDIDATES if name and (found := shutil.which(name))), None)
     if path is None:
         pytest.fail("no Chromium on PATH: `sudo apt-get install chromium`, or set CHROMIUM to its path")

@@ -97,7 +97,7 @@ def read_only(server: Typed) -> Iterator[str]:
     try:
         yield "storage_refused"
     finally:
-        _within(server, "umount", events)
+        _within(server, "umount", "--lazy", events)  # a worker may just be looking at it
 
 
 def _within(server: Typed, *command: str) -> None:

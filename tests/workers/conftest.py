@@ -17,9 +17,9 @@ _PATIENCE_S = 5.0
 @pytest.fixture
 def nothing_left_running() -> Iterator[None]:
     """No child process and, as soon as those that were told to end have ended, no thread more than before."""
-    threads = threading.active_count()
+    threads, before = threading.active_count(), set(psutil.Process().children(recursive=True))
     yield
-    children = psutil.Process().children(recursive=True)
+    children = set(psutil.Process().children(recursive=True)) - before
     assert [child.cmdline() for child in children if _PYTHONS_OWN not in " ".join(child.cmdline())] == []
     deadline = time.monotonic() + _PATIENCE_S
     while threading.active_count() > threads and time.monotonic() < deadline:
