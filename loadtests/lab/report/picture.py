@@ -82,14 +82,15 @@ def _body(rows: list[list[Result]]) -> Iterator[str]:
         top = _TOP + number * (_PANEL_H + _GAP_Y)
         for column, result in enumerate(row):
             title = f"{result.experiment.service.spelled} · {heading(result, everything)}"
-            yield from _panel(result, title, _Frame(_LEFT + column * (_PANEL_W + _GAP_X), top, most, longest))
+            at = _Frame(_LEFT + column * (_PANEL_W + _GAP_X), top, most, longest)
+            yield from _panel(result, title, at, brief=len(row) > 2)
 
 
-def _panel(result: Result, title: str, at: _Frame) -> Iterator[str]:
+def _panel(result: Result, title: str, at: _Frame, *, brief: bool) -> Iterator[str]:
     seats = result.experiment.workload.capacity
     kind = "wrong" if result.rounds_wrong else "right"
     limit = at.y(seats)
-    sold = f"{result.verdict.acknowledged:,} for {result.capacity:,} seats"
+    sold = f"{result.verdict.acknowledged:,}" + ("" if brief else f" for {result.capacity:,} seats")
     yield _text("panel", at.left, at.top - 9, title)
     yield _text(f"{kind}-text", at.right, at.top - 9, sold, end=True)
     yield (
