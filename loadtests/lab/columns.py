@@ -132,7 +132,9 @@ def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
                 else:
                     rest += chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise HistoryError(f"{name_of(source)}: the gzip file breaks off after line {line - 1}: {error}") from error
+        raise HistoryError(
+            f"{name_of(source)}: the gzip file cannot be read on after line {line - 1}: {error}"
+        ) from error
     if rest.strip():
         yield line, 1, rest
 

@@ -21,6 +21,8 @@ from recorded import (
     alone,
     audited,
     counted,
+    lost_answers,
+    lost_pairs,
     numbered,
     resent,
     two_events,
@@ -96,6 +98,13 @@ def _a_read_misses_one(run: Run) -> None:
     """Two had been told that they bought; the only read, asked later, counts one."""
     run.lines = [run.line("a"), run.line("b"), run.read(0)]
     run.line("a")["return_ns"], run.line("b")["return_ns"] = 250, 280
+
+
+def _two_are_counted_too_early(run: Run) -> None:
+    """A read counts two, and the second sale was asked only after it had returned."""
+    run.lines = [run.line("a"), run.line("b"), run.read(1)]
+    run.read(0).update(invoke_ns=150, return_ns=300)
+    run.line("b").update(invoke_ns=350)
 
 
 def _a_read_of_nothing_sold(run: Run) -> None:
@@ -250,6 +259,7 @@ INVALID: list[tuple[str, str, Callable[[], Run], Mutate]] = [
     ("inversion", "a_bare_refusal_too_early", numbered, _update(_line_of("f"), invoke_ns=1000, return_ns=1200)),
     ("inversion", "counts_that_fall", counted, _update(_read(2), remaining=2)),
     ("uncounted sale", "sold_before_it_was_asked", counted, _update(_line_of("c"), invoke_ns=1050)),
+    ("uncounted sale", "two_counted_and_one_asked", counted, _two_are_counted_too_early),
     ("uncounted sale", "a_read_that_misses_one", counted, _a_read_misses_one),
     ("uncounted sale", "acknowledged_and_never_counted", counted, _add(op="buy", invoke=100, returned=200, key="x", quantity=1)),
     ("uncounted sale", "more_needed_than_there_are", counted, lambda run: [run.line("d").update(outcome="ok"), run.line("d").update(invoke_ns=1010)]),
@@ -263,6 +273,8 @@ VALID: list[tuple[str, Callable[[], Run]]] = [
     ("a_bare_counter", counted),
     ("two_events", two_events),
     ("two_hosts", two_hosts),
+    ("lost_answers", lost_answers),
+    ("lost_answers_of_two_tickets", lost_pairs),
     ("replays_unmarked", unmarked),
     ("a_resent_delete", resent),
     ("a_return_at_the_instant_of_an_invocation", _with(audited, _update(_read(1), invoke_ns=3650, return_ns=3700))),

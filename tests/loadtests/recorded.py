@@ -171,6 +171,32 @@ def counted() -> Run:
     )
 
 
+def lost_answers() -> Run:
+    """Numbers 1 and 3 belong to two purchases that nobody answered; the second was asked after number 2 was sold."""
+    return Run(
+        _lines(
+            ("buy", 100, None, "unknown", dict(key="a", quantity=1)),
+            ("buy", 300, 400, "ok", dict(key="b", quantity=1, order="o2", tickets=[2], remaining=2)),
+            ("buy", 500, None, "unknown", dict(key="c", quantity=1)),
+            ("read", 600, 700, "ok", dict(remaining=1)),
+        ),
+        capacity=4,
+    )
+
+
+def lost_pairs() -> Run:
+    """Two tickets were refused of five: one was sold, so both unknown purchases of two must have been."""
+    return Run(
+        _lines(
+            ("buy", 100, 200, "ok", dict(key="a", quantity=1, order="o1", tickets=[1])),
+            ("buy", 150, None, "unknown", dict(key="b", quantity=2)),
+            ("buy", 160, None, "unknown", dict(key="c", quantity=2)),
+            ("buy", 300, 400, "sold_out", dict(key="d", quantity=2)),
+        ),
+        capacity=5,
+    )
+
+
 def two_events() -> Run:
     """Two events in one history, each with its audit; in the second nothing overlaps."""
     run = audited()

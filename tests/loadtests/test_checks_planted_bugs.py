@@ -43,7 +43,7 @@ from loadtests.lab.checks import (
 from loadtests.lab.history import HistoryError, read_audit, read_history
 
 HISTORIES = Path(__file__).parent / "histories"
-SEEDS = 250
+SEEDS = 100
 
 PLANTED: list[tuple[Callable[..., Any], str, str]] = [
     (real_time.missed_deadlines, "returned < latest[ahead]", "returned <= latest[ahead]"),
@@ -123,8 +123,8 @@ class Recorded:
         about = folder / "about.json"
         told = json.loads(about.read_text()) if about.exists() else {}
         self.due, self.named, self.capacity = folder.parent.name, told.get("violation"), told.get("capacity")
-        self.history = read_history(folder / "history.jsonl")
-        self.audits = {audit.event: audit for audit in map(read_audit, sorted(folder.glob("audit*.jsonl")))}
+        self.history = read_history(next(folder.glob("history.jsonl*")))
+        self.audits = {audit.event: audit for audit in map(read_audit, sorted(folder.glob("audit*.jsonl*")))}
 
     def disagreement(self) -> str | None:
         verdict = judge(self.history, self.audits, capacity=self.capacity)
