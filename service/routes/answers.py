@@ -93,8 +93,11 @@ def event_id(name: str) -> str:
 def operation_key() -> str:
     """The client's ``Idempotency-Key``, or one of our own where it sent none."""
     sent = request.headers.get("Idempotency-Key")
-    if sent is None:
-        return f"s{secrets.token_hex(12)}"
+    return f"s{secrets.token_hex(12)}" if sent is None else checked_key(sent)
+
+
+def checked_key(sent: str) -> str:
+    """A key as it will be used, without the quotes that the draft has around it. Errors: ``invalid_value``."""
     key = sent.strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, redirect, render_template, request
 
 from service.errors import TABLE, Problem
 from service.inventory import Order
-from service.routes.answers import event_id, fingerprint, is_admin_token, office, operation_key
+from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key
 
 blueprint = Blueprint("page", __name__)
 
@@ -40,6 +40,7 @@ def show() -> Response:
             safe_guard=office().store.safe_guard,
             store=office().store.name,
             switched="switched" in request.args,
+            key=operation_key(),
         ),
         content_type="text/html; charset=utf-8",
     )
@@ -67,9 +68,10 @@ def _carry_out(event: str, do: str) -> dict[str, str]:
     form = request.form
     if do == "buy":
         quantity = form.get("quantity", "1")
-        if not (quantity.isascii() and quantity.isdigit() and 1 <= int(quantity[:8]) <= 1_000_000):
+        if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
             raise Problem("invalid_value")
-        key = form.get("key") or operation_key()
+        # The key came with the page: a double click, or the same form sent again, buys once.
+        key = checked_key(form["key"]) if "key" in form else operation_key()
         content = ["buy", event, quantity]
         with office().request_scope(event):
             done = office().buy(event, key=key, request=fingerprint(content), quantity=int(quantity), buyer=None)

@@ -59,6 +59,13 @@ def test_a_reload_after_buying_buys_nothing_more(page: Page, running: RunningOff
     assert running.office.audit(event).count(b'"kind":"sold"') == 1
 
 
+def test_the_same_form_sent_twice_buys_once(page: Page, running: RunningOffice, event: str) -> None:
+    form = {name: page.locator(f".buy [name={name}]").input_value() for name in ("do", "event", "key", "quantity")}
+    told = [page.request.post(running.url, form=form).url for _ in range(2)]
+    assert told[0] == told[1]
+    assert running.office.audit(event).count(b'"kind":"sold"') == 1
+
+
 def test_several_are_bought_at_once_and_given_back(page: Page) -> None:
     page.get_by_label("Tickets").select_option("4")
     page.get_by_role("button", name="Buy").click()

@@ -115,7 +115,13 @@ def every_lesson(as_json: bool, html: Path | None, docs: Path | None) -> int:
         table.add_column(column)
     for name in LESSONS:
         chosen = load(name)
-        findings = _try(chosen, {})
+        try:
+            findings = _try(chosen, {})
+        except click.ClickException as error:
+            # One that broke does not keep the others from running; it did not hold.
+            summaries.append({"name": name, "claim": chosen.claim, "holds": False, "measured": {}, "error": str(error)})
+            table.add_row(name, chosen.claim, f"[red]NO: {error}[/]")
+            continue
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
             (html / f"{name}.html").write_text(page(chosen, findings))
@@ -133,11 +139,13 @@ def every_lesson(as_json: bool, html: Path | None, docs: Path | None) -> int:
 def _try(chosen: Lesson, given: Mapping[str, Any]) -> Findings:
     console = Console(stderr=True)
     try:
-        with console.status(f"{chosen.name} …") as status:
-            return carry_out(chosen, given, lambda words: status.update(f"{chosen.name}: {words}"))
+        chosen.settings(given)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    except (TimeLimit, ChildFailed) as error:
+    try:
+        with console.status(f"{chosen.name} …") as status:
+            return carry_out(chosen, given, lambda words: status.update(f"{chosen.name}: {words}"))
+    except (TimeLimit, ChildFailed, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -1,0 +1,75 @@
+"""The documentation and the registries say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from loadtests.lab.checks import VIOLATIONS
+from loadtests.lab.cli import VERBS
+from loadtests.lab.explore.replay import GATE_LETTERS
+from service.gates import GATES
+from service.guards import GUARDS, guard_class
+from service.settings import from_environment
+from service.stores import STORES
+from workers import WORKER_MODELS
+from workers.lessons import LESSONS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+SERVICE = (ROOT / "docs" / "service.md").read_text()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_readme(verb: str) -> None:
+    assert f"lastseat {verb}" in README
+
+
+def test_the_readme_names_no_verb_that_does_not_exist() -> None:
+    assert set(re.findall(r"`lastseat ([a-z]+)", README)) <= set(VERBS)
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_every_guard_is_documented_with_what_it_excludes(guard: str) -> None:
+    [row] = [line for line in SERVICE.splitlines() if line.startswith(f"| `{guard}` |")]
+    assert guard_class(guard).excludes in row
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_store_is_documented(store: str) -> None:
+    assert f"| `{store}` |" in SERVICE
+
+
+def test_the_documented_settings_are_those_that_are_read() -> None:
+    documented = set(re.findall(r"`(LASTSEAT_[A-Z_]+)`", SERVICE))
+    with pytest.raises(SystemExit) as refused:
+        from_environment({"LASTSEAT_NONSENSE": "1"})
+    read = set(re.findall(r"LASTSEAT_[A-Z_]+", str(refused.value))) - {"LASTSEAT_NONSENSE"}
+    assert documented == read
+
+
+def test_the_lab_and_the_service_agree_on_the_gates() -> None:
+    assert tuple(GATE_LETTERS) == GATES
+
+
+def test_every_worker_model_is_in_the_readme() -> None:
+    assert all(name in README for name in WORKER_MODELS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/service.md", "docs/verdict.md", "docs/explorer.md"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_lesson_is_in_the_index(lesson: str) -> None:
+    assert f"{lesson}.md" in (ROOT / "docs" / "lessons" / "README.md").read_text()
+
+
+def test_the_violations_that_the_verdict_page_names_exist() -> None:
+    named = set(re.findall(r"\*([a-z -]+)\*", (ROOT / "docs" / "verdict.md").read_text())) - {"valid"}
+    assert {" ".join(name.split()) for name in named} <= set(VIOLATIONS)
