@@ -339,7 +339,8 @@ def _write(folder: Path, run: Run, about: Line) -> None:
     for event, lines in run.audits.items():
         _write_lines(folder / ("audit.jsonl" if len(run.audits) == 1 else f"audit-{event}.jsonl"), lines)
     if run.capacity is not None:
-        about = {**about, "capacity": run.capacity}
+        experiment = {"workload": {"capacity": run.capacity}}
+        (folder / "experiment.json").write_text(json.dumps(experiment) + "\n")
     if about:
         (folder / "about.json").write_text(json.dumps(about) + "\n")
 

@@ -17,7 +17,7 @@ import pytest
 from make_histories import make_all
 from oracle import is_linearizable
 
-from loadtests.lab.checks import VIOLATIONS, judge_folder
+from loadtests.lab.checks import VIOLATIONS, capacity_of, judge_folder
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -39,13 +39,13 @@ def about(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("folder", folders("valid"))
 def test_an_honest_history_is_valid(folder: Path) -> None:
-    verdict = judge_folder(folder, capacity=about(folder).get("capacity"))
+    verdict = judge_folder(folder)
     assert (verdict.verdict, [result.why for result in verdict.checks if result.why]) == ("valid", [])
 
 
 @pytest.mark.parametrize("folder", folders("invalid"))
 def test_one_wrong_operation_is_invalid_and_named(folder: Path) -> None:
-    verdict = judge_folder(folder, capacity=about(folder).get("capacity"))
+    verdict = judge_folder(folder)
     named = {violation for result in verdict.checks for violation in result.violations}
     assert verdict.verdict == "invalid"
     assert about(folder)["violation"] in named
@@ -56,7 +56,7 @@ def test_one_wrong_operation_is_invalid_and_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", folders("unknown"))
 def test_what_cannot_be_judged_is_unknown_with_the_reason(folder: Path) -> None:
-    verdict = judge_folder(folder, capacity=about(folder).get("capacity"))
+    verdict = judge_folder(folder)
     assert verdict.verdict == "unknown"
     assert about(folder)["why"] in verdict.why
     assert "crash" not in verdict.why
@@ -68,7 +68,7 @@ def test_the_brute_force_search_agrees(folder: Path) -> None:
     (history,) = [lines(path) for path in folder.glob("history.jsonl*")]
     if folder.name == "two_events":
         history = [line for line in history if line["event"] == audits[0][0]["event"]]
-    capacity = about(folder).get("capacity") or audits[0][0]["capacity"]
+    capacity = capacity_of(folder) or audits[0][0]["capacity"]
     linearizable = is_linearizable(history, audits[0] if audits else None, capacity)
     assert linearizable == (folder.parent.name == "valid")
 

@@ -28,6 +28,7 @@ from loadtests.lab.checks import (
     bounds,
     by_number,
     by_version,
+    capacity_of,
     counters,
     findings,
     judge,
@@ -122,7 +123,7 @@ class Recorded:
     def __init__(self, folder: Path) -> None:
         about = folder / "about.json"
         told = json.loads(about.read_text()) if about.exists() else {}
-        self.due, self.named, self.capacity = folder.parent.name, told.get("violation"), told.get("capacity")
+        self.due, self.named, self.capacity = folder.parent.name, told.get("violation"), capacity_of(folder)
         self.history = read_history(next(folder.glob("history.jsonl*")))
         self.audits = {audit.event: audit for audit in map(read_audit, sorted(folder.glob("audit*.jsonl*")))}
 

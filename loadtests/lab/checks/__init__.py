@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from loadtests.lab.audit import Audit, read_audit
 from loadtests.lab.checks import (
     answers,
@@ -53,6 +55,7 @@ __all__ = [
     "Verdict",
     "Witness",
     "WitnessOperation",
+    "capacity_of",
     "judge",
     "judge_files",
     "judge_folder",
@@ -73,6 +76,18 @@ CHECKS: dict[str, Check] = {
     "overlap": overlap.check,
 }
 
+
+class _Sale(msgspec.Struct, frozen=True):
+    capacity: int | None = None
+
+
+class _Experiment(msgspec.Struct):
+    """As much of an ``experiment.json`` as a judgement needs."""
+
+    workload: _Sale = _Sale()
+    options: _Sale = _Sale()
+
+
 TIERS = ("A", "B", "C", "bounds")
 
 _SHOWN = 2
@@ -90,13 +105,23 @@ def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = 
 def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
     """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``.
 
+    Without ``capacity``, what the folder's ``experiment.json`` says, else the audits.
     Raises FileNotFoundError where there is no history. What cannot be read makes the verdict unknown.
     """
     found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).exists()]
     if not found:
         raise FileNotFoundError(f"there is no history.jsonl in {folder}")
     audits = [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
-    return judge_files(found[0], audits, capacity=capacity)
+    return judge_files(found[0], audits, capacity=capacity_of(folder) if capacity is None else capacity)
+
+
+def capacity_of(folder: Path) -> int | None:
+    """The capacity of a results folder's events by its ``experiment.json``; None where that does not say it."""
+    try:
+        experiment = msgspec.json.decode((folder / "experiment.json").read_bytes(), type=_Experiment)
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return next((each.capacity for each in (experiment.workload, experiment.options) if each.capacity), None)
 
 
 def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
