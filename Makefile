@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test quick soak bench-check lint lock clean
+.PHONY: help setup demo test quick soak bench-check power lint lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ soak: $(READY) ## the long runs: hundreds of thousands of random histories again
 
 bench-check: $(READY) ## how fast the verdict is, for 10^4 to 10^7 operations
 	@$(BIN)/python -m loadtests.lab.bench_check $(ARGS)
+
+power: $(READY) ## how seldom a guard may fail before the verdict misses it; some fifteen minutes
+	@$(BIN)/python -m loadtests.lab.power $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -41,6 +41,8 @@ class Settings:
     first_event: tuple[str, int] | None = ("show", 100)
     admin_token: str | None = None
     allow_unsafe: bool = False
+    leak: float = 0.0
+    """How often guard ``leaky`` lets somebody in; a probability."""
     gates: str = ""
     """The socket of a scheduler that decides who passes which gate; empty outside of experiments."""
     gates_patience_s: float = 30.0
@@ -50,7 +52,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
-        "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+        "LEAK", "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
@@ -67,6 +69,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         request_scope=_choice("LASTSEAT_GUARD_SCOPE", environ, ("decision", "request")) == "request",
         first_event=_event(environ.get("LASTSEAT_EVENT", "show:100")),
         admin_token=_token(environ.get("LASTSEAT_ADMIN_TOKEN") or None),
+        leak=_number("LASTSEAT_LEAK", environ.get("LASTSEAT_LEAK") or "0", 0, 1),
         gates=environ.get("LASTSEAT_GATES", ""),
         gates_patience_s=_number(
             "LASTSEAT_GATES_PATIENCE_S", environ.get("LASTSEAT_GATES_PATIENCE_S") or "30", 0.01, 86_400

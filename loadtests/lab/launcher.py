@@ -42,6 +42,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     batch: int | None = None
     lock_timeout_s: float | None = None
     allow_unsafe: bool = False
+    leak: float = 0.0
+    """How often guard ``leaky`` is skipped; a probability."""
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -77,6 +79,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             variables["LASTSEAT_LOCK_TIMEOUT_S"] = f"{self.lock_timeout_s:g}"
         if self.allow_unsafe:
             variables["LASTSEAT_ALLOW_UNSAFE"] = "1"
+        if self.leak:
+            variables["LASTSEAT_LEAK"] = f"{self.leak:g}"
         if self.gates:
             variables |= {"LASTSEAT_GATES": self.gates, "LASTSEAT_GATES_PATIENCE_S": "3600"}
         return variables

@@ -11,6 +11,7 @@ from enum import Enum
 from loadtests.lab.launcher import Service
 
 _EXCLUDES_THREADS_ONLY = frozenset({"thread"})
+_EXCLUDES_MOSTLY = frozenset({"leaky"})
 _EXCLUDES_NOBODY = frozenset({"none"})
 
 
@@ -41,6 +42,8 @@ def promise(service: Service) -> Promise:
         exposed = inside or processes > 1
     elif service.guard in _EXCLUDES_THREADS_ONLY:
         exposed = processes > 1
+    elif service.guard in _EXCLUDES_MOSTLY:
+        return Promise.EITHER
     else:
         exposed = False
     if not exposed:

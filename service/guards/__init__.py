@@ -24,6 +24,7 @@ GUARDS: dict[str, str] = {
     "none": "service.guards.none:NoGuard",
     "thread": "service.guards.thread:ThreadGuard",
     "file": "service.guards.file:FileGuard",
+    "leaky": "service.guards.leaky:LeakyGuard",
 }
 
 

@@ -339,7 +339,7 @@ def switch(client: FlaskClient, admin: Headers, guard: str) -> TestResponse:
 def test_the_guard_is_told_with_its_epoch_and_those_that_fit(client: FlaskClient) -> None:
     answer = client.get("/guard")
     assert answer.status_code == 200
-    assert answer.json == {"guard": "file", "epoch": 1, "guards": ["none", "thread", "file"]}
+    assert answer.json == {"guard": "file", "epoch": 1, "guards": ["none", "thread", "file", "leaky"]}
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_the_guard_is_told_with_its_epoch_and_those_that_fit(client: FlaskClient
 def test_the_switch_understands_on_off_and_names(client: FlaskClient, admin: Headers, wanted: str, guard: str) -> None:
     answer = switch(client, admin, wanted)
     assert answer.status_code == 200
-    assert answer.json == {"guard": guard, "epoch": 2, "guards": ["none", "thread", "file"]}
+    assert answer.json == {"guard": guard, "epoch": 2, "guards": ["none", "thread", "file", "leaky"]}
     assert client.get("/guard").json == answer.json
 
 
@@ -362,7 +362,7 @@ def test_every_switch_begins_a_new_epoch_and_every_answer_says_which(client: Fla
 
 def test_an_unknown_guard_is_refused_with_those_that_there_are(client: FlaskClient, admin: Headers) -> None:
     refused = assert_problem(switch(client, admin, "hope"), 422, "unknown_guard")
-    assert refused["guards"] == ["none", "thread", "file"]
+    assert refused["guards"] == ["none", "thread", "file", "leaky"]
     assert client.get("/guard").json["epoch"] == 1
 
 

@@ -1,0 +1,37 @@
+"""Guard ``leaky``: guard ``file``, skipped with probability ``LASTSEAT_LEAK``. A fault to be found, not a guard to use.
+
+How good is a check? Take a guard that almost always works, and see how seldom it may fail before nobody notices.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar
+
+from service.guards import Transaction
+from service.guards.file import FileGuard
+from service.guards.none import NoGuard
+from service.settings import Settings
+from service.stores import Store
+
+
+class LeakyGuard(FileGuard):
+    """Runs most transactions under the file lock and some, by chance, under nothing. Acts on lab events only."""
+
+    name: ClassVar[str] = "leaky"
+    excludes: ClassVar[str] = "every process of one host, most of the time"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        super().__init__(settings, store)
+        self._nothing = NoGuard(settings, store)
+        self._leak = settings.leak
+
+    def run(self, transaction: Transaction) -> None:
+        if random.random() < self._leak:
+            self._nothing.run(transaction)
+        else:
+            super().run(transaction)
+
+    @classmethod
+    def safe(cls, store_scope: str, processes: int) -> bool:
+        return False
