@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from workers.lessons.form import Findings, carry_out
+
 # Python's own helper for semaphores of spawned processes: started with the first one, ends with this process.
 _PYTHONS_OWN = "multiprocessing.resource_tracker"
 _PATIENCE_S = 5.0
@@ -25,3 +27,12 @@ def nothing_left_running() -> Iterator[None]:
     while threading.active_count() > threads and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == threads
+
+
+@pytest.fixture(scope="module")
+def findings(request: pytest.FixtureRequest) -> Findings:
+    """What a module's ``LESSON`` finds with the module's ``SMALL`` settings, once for all its tests."""
+    threads = threading.active_count()
+    found = carry_out(request.module.LESSON, request.module.SMALL)
+    assert threading.active_count() == threads
+    return found

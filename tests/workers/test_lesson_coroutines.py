@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -13,14 +12,6 @@ from workers.lessons.coroutines_hand import Coroutine, add_up, switch_between
 from workers.lessons.form import Findings, carry_out
 
 SMALL = {"unit_ms": 20, "lasts_ms": 50, "greenlets": 6, "switches": 200}
-
-
-@pytest.fixture(scope="module")
-def findings() -> Findings:
-    threads = threading.active_count()
-    found = carry_out(LESSON, SMALL)
-    assert threading.active_count() == threads
-    return found
 
 
 def test_generators_take_turns_and_each_keeps_its_own_sum() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -13,14 +12,6 @@ from workers.lessons.cpu_io import LESSON, MODELS
 from workers.lessons.form import Findings, carry_out
 
 SMALL = {"tasks": 4, "work_ms": 20, "tries": 2}
-
-
-@pytest.fixture(scope="module")
-def findings() -> Findings:
-    threads = threading.active_count()
-    found = carry_out(LESSON, SMALL)
-    assert threading.active_count() == threads
-    return found
 
 
 def test_pieces_that_were_on_a_core_and_overlap_were_computed_at_once() -> None:

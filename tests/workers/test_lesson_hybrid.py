@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ pytestmark = [pytest.mark.servers]
 
 SMALL = {"jobs": 12, "work_ms": 8, "tries": 2}
 PAIRS = ("processes_x_threads", "processes_x_greenlets")
-
-
-@pytest.fixture(scope="module")
-def findings() -> Findings:
-    threads = threading.active_count()
-    found = carry_out(LESSON, SMALL)
-    assert threading.active_count() == threads
-    return found
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from workers.lessons.form import carry_out
@@ -14,15 +11,9 @@ from workers.lessons.lock_kinds import LESSON, TICKETS, events_in_tables
 from workers.lessons.lock_kinds_sale import sell, who_must_wait
 from workers.lessons.lock_kinds_sqlite import BEGINNINGS, MustWait, SqliteShop, last_ticket
 
+pytestmark = pytest.mark.usefixtures("nothing_left_running")
+
 TABLES = events_in_tables(5)  # three concerts, two plays
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_running() -> Iterator[None]:
-    threads, children = threading.active_count(), set(psutil.Process().children(recursive=True))
-    yield
-    assert set(psutil.Process().children(recursive=True)) <= children
-    assert threading.active_count() == threads
 
 
 def test_without_a_lock_the_same_seats_are_sold_to_several(tmp_path: Path) -> None:

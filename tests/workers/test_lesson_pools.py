@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -15,14 +14,6 @@ pytestmark = [pytest.mark.servers]
 
 SMALL = {"workers": 2, "tasks": 9, "task_ms": 5, "threads": 50, "processes": 16, "tries": 2}
 KINDS = ("threads", "processes")
-
-
-@pytest.fixture(scope="module")
-def findings() -> Findings:
-    threads = threading.active_count()
-    found = carry_out(LESSON, SMALL)
-    assert threading.active_count() == threads
-    return found
 
 
 @pytest.mark.usefixtures("nothing_left_running")

@@ -27,15 +27,9 @@ from workers.tcp.mishaps import SENT, abandon, right_answers
 from workers.tcp.server import serving
 from workers.tcp.trial import enough_files, try_model
 
+pytestmark = pytest.mark.usefixtures("nothing_left_running")
+
 SMALL = Shape(most_processes=3, pool=2)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_running() -> Iterator[None]:
-    threads, children = threading.active_count(), set(psutil.Process().children(recursive=True))
-    yield
-    assert set(psutil.Process().children(recursive=True)) <= children
-    assert threading.active_count() == threads
 
 
 @pytest.mark.servers

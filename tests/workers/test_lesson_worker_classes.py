@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,15 +20,9 @@ from workers.lessons.programs import family
 from workers.lessons.worker_classes import LESSON
 from workers.lessons.worker_classes_office import office, sell
 
+pytestmark = pytest.mark.usefixtures("nothing_left_running")
+
 GTHREAD = WORKER_MODELS["gthread"].arguments(processes=1, threads=4)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_running() -> Iterator[None]:
-    threads, children = threading.active_count(), set(psutil.Process().children(recursive=True))
-    yield
-    assert set(psutil.Process().children(recursive=True)) <= children
-    assert threading.active_count() == threads
 
 
 @pytest.mark.servers
