@@ -16,9 +16,10 @@ from loadtests.lab import processes
 from loadtests.lab.explore import drawing
 from loadtests.lab.explore.exploration import Case, Explored, performer, run
 from loadtests.lab.explore.page import report
-from loadtests.lab.explore.performance import DEFAULT_GATES, Step, Stuck
+from loadtests.lab.explore.performance import DEFAULT_GATES, Stuck
 from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
+from loadtests.lab.explore.story import Step
 from loadtests.lab.launcher import NotReady
 from loadtests.lab.office import OfficeError
 from loadtests.lab.paths import new_results_folder, shown

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.explore.performance import DEFAULT_GATES, Performer, Played, Step
+from loadtests.lab.explore.performance import DEFAULT_GATES, Performer, Played
 from loadtests.lab.explore.replay import Replay
 from loadtests.lab.explore.schedules import Chooser, Course, explore, pct
 from loadtests.lab.explore.stage import Stage
+from loadtests.lab.explore.story import Step
 from loadtests.lab.launcher import RunningOffice, Service
 from loadtests.lab.promise import Promise, promise
 

@@ -18,8 +18,9 @@ import msgspec
 
 from loadtests.lab.explore import drawing
 from loadtests.lab.explore.exploration import Case, performer
-from loadtests.lab.explore.performance import Performer, Step, Stuck
+from loadtests.lab.explore.performance import Performer, Stuck
 from loadtests.lab.explore.schedules import Chooser, Token
+from loadtests.lab.explore.story import Step
 
 _PAGE = Path(__file__).with_name("game.html")
 _SETTLE_S = 20.0

@@ -25,24 +25,13 @@ from loadtests.lab.answers import keep_fields, outcome_of, parse
 from loadtests.lab.checks import Verdict, judge_folder
 from loadtests.lab.explore.schedules import Chooser, Course
 from loadtests.lab.explore.stage import Answered, Arrival, Stage
+from loadtests.lab.explore.story import Step, Story
 from loadtests.lab.launcher import RunningOffice
 from loadtests.lab.recorder import Operation, Recorder
 
 DEFAULT_GATES = ("acquire", "view", "append", "answer")
 _PATIENCE_S = 15.0
 _WAKE_S = 3.0
-
-
-class Step(msgspec.Struct, omit_defaults=True):
-    """What one decision did: who passed which gate, what was read or written, and the sentence that says it."""
-
-    buyer: str
-    gate: str
-    text: str = ""
-    version: int | None = None
-    left: int | None = None
-    wrong: bool = False
-    """From here on what the buyers are told cannot be true."""
 
 
 class Stuck(Exception):
@@ -112,10 +101,10 @@ class Performer:
             stuck = str(error)
         finally:
             performance.end()
-        performance.finish_story()
+        performance.story.finish([buyer.answered for buyer in performance.buyers if buyer.answered is not None])
         operations = [performance.operation(buyer) for buyer in performance.buyers]
         verdict = None if stuck else self._judge(event, operations)
-        return Played(chooser.course, performance.steps, operations, verdict, stuck)
+        return Played(chooser.course, performance.story.steps, operations, verdict, stuck)
 
     def _wait_for_workers(self) -> None:
         """After a kill gunicorn needs a moment for a new worker."""
@@ -143,11 +132,9 @@ class _Performance:
         self._event = event
         self._chooser = chooser
         self._disturbed = False
-        self._committed: dict[int, str] = {}
-        self._version = 0
         self._wakes = False
         self._ended = False
-        self.steps: list[Step] = []
+        self.story = Story()
         self.buyers = [_Buyer(chr(ord("A") + number), number) for number in range(performer.buyers)]
         self._by_name = {buyer.name: buyer for buyer in self.buyers}
 
@@ -158,7 +145,7 @@ class _Performance:
         self._settle()
         while not all(buyer.answered for buyer in self.buyers):
             enabled = self._enabled()
-            self._performer.on_decision(self.steps)
+            self._performer.on_decision(self.story.steps)
             token = self._chooser.choose(enabled)
             buyer = self._by_name[token[-1].upper()]
             if token.islower():
@@ -250,7 +237,7 @@ class _Performance:
         if arrival is None:
             raise Stuck(f"{buyer.name} stands at no gate")
         buyer.arrival = None
-        self.steps.append(self._told(buyer, arrival))
+        self.story.goes_on(buyer.name, arrival)
         self._pass(arrival)
 
     def _pass(self, arrival: Arrival) -> None:
@@ -263,7 +250,7 @@ class _Performance:
         if arrival is None:
             raise Stuck(f"{buyer.name} stands at no gate")
         self._disturbed, self._wakes = True, True
-        self.steps.append(Step(buyer.name, arrival.gate, f"{buyer.name}'s worker is killed (-9) at “{arrival.gate}”."))
+        self.story.add(buyer.name, arrival.gate, f"loses the worker: killed (-9) at “{arrival.gate}”.")
         for other in self.buyers:
             if other.answered is None and other.pid == arrival.pid:
                 other.killed, other.arrival, other.blocked = True, None, False
@@ -275,7 +262,7 @@ class _Performance:
         if arrival is None:
             raise Stuck(f"{buyer.name} stands at no gate")
         self._disturbed = True
-        self.steps.append(Step(buyer.name, arrival.gate, f"{buyer.name}'s worker is stopped at “{arrival.gate}”."))
+        self.story.add(buyer.name, arrival.gate, f"is stopped, with the worker, at “{arrival.gate}”.")
         for other in self.buyers:
             if other.answered is None and other.pid == arrival.pid:
                 other.paused = True
@@ -287,7 +274,7 @@ class _Performance:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(buyer.pid, signal.SIGCONT)
             if buyer.arrival is not None:
-                self.steps.append(Step(buyer.name, buyer.arrival.gate, f"{buyer.name}'s worker goes on."))
+                self.story.add(buyer.name, buyer.arrival.gate, "may go on, with the worker.")
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -340,60 +327,12 @@ class _Performance:
             buyer.blocked = heard.note == "blocked"
             return
         buyer.blocked = False
-        self._learn(buyer, heard)
+        if not self._ended:
+            self.story.learn(buyer.name, heard)
         if heard.gate in self._performer.gates:
             buyer.arrival = heard
         else:
             self._pass(heard)
-
-    # -- the story ------------------------------------------------------------------------------------------------
-
-    def _learn(self, buyer: _Buyer, heard: Arrival) -> None:
-        """What an arrival reveals of the step that led to it."""
-        last = next((step for step in reversed(self.steps) if step.buyer == buyer.name), None)
-        if last is None or self._ended:
-            return
-        if heard.gate == "append" and heard.saw is not None:
-            last.version, last.left = heard.saw, heard.left
-            last.text = f"{buyer.name} reads: {heard.left} left, version {heard.saw}."
-        elif heard.gate == "release" and last.gate == "view":
-            last.version, last.left = heard.version, 0
-            last.text = f"{buyer.name} reads: nothing left, version {heard.version}. Nothing to write."
-        elif heard.gate == "release" and last.gate == "append" and heard.version is not None:
-            self._written(buyer, last, heard.version)
-
-    def _written(self, buyer: _Buyer, step: Step, version: int) -> None:
-        step.version = version
-        step.text = f"{buyer.name} writes version {version}: one ticket less, sold to {buyer.name}."
-        overwritten = self._committed.get(version)
-        if overwritten is not None:
-            step.wrong = True
-            step.text += f" {overwritten} had written version {version} already: that sale is gone."
-        self._committed[version] = buyer.name
-
-    def _told(self, buyer: _Buyer, arrival: Arrival) -> Step:
-        said = {
-            "acquire": f"{buyer.name} asks for one ticket.",
-            "view": f"{buyer.name} reads.",
-            "append": f"{buyer.name} writes.",
-            "release": f"{buyer.name} gives the guard back.",
-            "durable": f"{buyer.name} waits for the disk.",
-            "answer": f"{buyer.name} is answered.",
-        }
-        return Step(buyer.name, arrival.gate, said.get(arrival.gate, arrival.gate))
-
-    def finish_story(self) -> None:
-        """Put the answers into the steps in which they were given, once they are all there."""
-        for buyer in self.buyers:
-            last = next((s for s in reversed(self.steps) if s.buyer == buyer.name and s.gate == "answer"), None)
-            if last is None or buyer.answered is None:
-                continue
-            content = buyer.answered.content
-            if buyer.answered.status == 201:
-                tickets = content.get("tickets")
-                last.text = f"{buyer.name} is told: sold, ticket {', '.join(map(str, tickets or []))}."  # type: ignore[call-overload]
-            else:
-                last.text = f"{buyer.name} is told: {content.get('code', 'nothing')}."
 
     def _who_waits(self) -> str:
         lines = []
@@ -407,5 +346,5 @@ class _Performance:
             else:
                 state = "is under way and came to no gate"
             lines.append(f"{buyer.name} {state}")
-        last = self.steps[-1].buyer if self.steps else "nobody"
+        last = self.story.steps[-1].buyer if self.story.steps else "nobody"
         return f"nobody can go on: {'; '.join(lines)}; the last to go on was {last}"
