@@ -7,10 +7,14 @@ of them, the course is one line an event.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from pathlib import Path
 
 import msgspec
+import numpy as np
+
+from loadtests.lab.arrays import Ints, lookup
+from loadtests.lab.history import BUY, CANCEL, OK, SOLD_OUT
+from loadtests.lab.operations import Floats, Operations, read_operations
 
 MOST_POINTS = 400
 
@@ -34,80 +38,71 @@ class Measures(msgspec.Struct):
     courses: list[Course]
 
 
-class _Line(msgspec.Struct):
-    op: str
-    event: str
-    outcome: str
-    invoke_ns: int
-    return_ns: int | None
-    key: str | None = None
-    quantity: int = 1
-    order: str | None = None
-    status: int | None = None
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
 def measure(history: Path) -> Measures:
-    """Measure a ``history.jsonl``. Raises ``msgspec.ValidationError`` at a line that is none."""
-    by_event: defaultdict[str, list[_Line]] = defaultdict(list)
-    for line in _decoder.decode_lines(history.read_bytes()):
-        by_event[line.event].append(line)
-    runs = list(by_event.values())
-    latencies = sorted(
-        (line.return_ns - line.invoke_ns) / 1e6 for run in runs for line in _sales(run) if line.return_ns is not None
-    )
+    """Measure a ``history.jsonl``. Raises ``HistoryError`` at a line that is none."""
+    run = read_operations(history)
+    bought = run.sales[run.op[run.sales] == BUY]
+    latencies = run.latency_ms[bought]
     return Measures(
-        sold_per_s=_rate(runs, "ok"),
-        refused_per_s=_rate(runs, "sold_out"),
-        unavailable=sum(line.status == 503 for run in runs for line in run),
-        p50_ms=_percentile(latencies, 0.50),
-        p99_ms=_percentile(latencies, 0.99),
-        courses=[_course(run) for run in runs],
+        sold_per_s=_rate(run, run.sales, run.tickets_sold),
+        refused_per_s=_rate(run, np.flatnonzero(run.outcome == SOLD_OUT), np.ones(len(run), np.int64)),
+        unavailable=int((run.status == 503).sum()),
+        p50_ms=_rounded(quantile(latencies, 0.50)),
+        p99_ms=_rounded(quantile(latencies, 0.99)),
+        courses=courses(run),
     )
 
 
-def _sales(run: list[_Line]) -> list[_Line]:
-    """The acknowledged purchases, each key once: a replayed answer sells nothing new."""
-    return list({line.key: line for line in run if line.op == "buy" and line.outcome == "ok"}.values())
+def quantile(values: Floats, share: float) -> float | None:
+    """The smallest value that is not below ``share`` of all: nearest rank, never interpolated; None of none."""
+    if not len(values):
+        return None
+    at = max(0, math.ceil(round(share * len(values), 9)) - 1)  # 0.999 · 1000 is 999, whatever binary says
+    return float(np.partition(values, at)[at])
 
 
-def _rate(runs: list[list[_Line]], outcome: str) -> float:
+def courses(run: Operations) -> list[Course]:
+    """The course of every event, in the order in which they began."""
+    return [_course(run, event, rows) for event, rows in run.events()]
+
+
+def span_ns(run: Operations, rows: Ints) -> tuple[int, int]:
+    """When the first of some operations was sent, and when the last was answered or sent."""
+    return int(run.invoke_ns[rows].min()), int(max(run.return_ns[rows].max(), run.invoke_ns[rows].max()))
+
+
+def _rate(run: Operations, rows: Ints, weights: Ints) -> float:
     """Tickets sold, or purchases refused, a second of the time in which that happened."""
+    rows = rows[run.returned[rows]]
     count, seconds = 0, 0.0
-    for run in runs:
-        lines = _sales(run) if outcome == "ok" else [line for line in run if line.outcome == outcome]
-        ends = [line.return_ns for line in lines if line.return_ns is not None]
-        if ends:
-            count += sum(line.quantity if outcome == "ok" else 1 for line in lines)
-            seconds += (max(ends) - min(line.invoke_ns for line in lines)) / 1e9
+    for event in np.unique(run.event[rows]):
+        here = rows[run.event[rows] == event]
+        began, ended = span_ns(run, here)
+        count += int(weights[here].sum())
+        seconds += (ended - began) / 1e9
     return round(count / seconds, 1) if seconds else 0.0
 
 
-def _percentile(ascending: list[float], share: float) -> float | None:
-    return round(ascending[math.ceil(share * len(ascending)) - 1], 1) if ascending else None
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
-def _course(run: list[_Line]) -> Course:
-    sales = _sales(run)
-    sold = {line.order: line.quantity for line in sales}
-    steps = [(line.return_ns, line.quantity) for line in sales if line.return_ns is not None]
-    steps += [
-        (line.return_ns, -sold.get(line.order, 0))
-        for line in run
-        if line.op == "cancel" and line.outcome == "ok" and line.return_ns is not None
-    ]
-    began = min(line.invoke_ns for line in run)
-    seconds, tickets, total = [0.0], [0], 0
-    for moment, change in sorted(steps):
-        total += change
-        seconds.append(round((moment - began) / 1e9, 4))
-        tickets.append(total)
-    ended = max(line.return_ns or line.invoke_ns for line in run)
-    kept = range(0, len(seconds), max(1, len(seconds) // MOST_POINTS))
+def _course(run: Operations, event: str, rows: Ints) -> Course:
+    number = run.event[rows[0]]
+    sold = run.sales[run.event[run.sales] == number]
+    cancels = rows[(run.op[rows] == CANCEL) & (run.outcome[rows] == OK) & run.returned[rows]]
+    _, once = np.unique(np.where(run.order[cancels] < 0, -1 - cancels, run.order[cancels]), return_index=True)
+    cancels = cancels[np.sort(once)]
+    given_back = lookup(run.order[sold], run.tickets_sold[sold], run.order[cancels], 0)
+    moments = np.concatenate((run.return_ns[sold], run.return_ns[cancels]))
+    changes = np.concatenate((run.tickets_sold[sold], -given_back))
+    in_order = np.lexsort((changes, moments))
+    began, ended = span_ns(run, rows)
+    seconds = np.concatenate(([0.0], (moments[in_order] - began) / 1e9)).round(4)
+    tickets = np.concatenate(([0], np.cumsum(changes[in_order])))
+    kept = slice(0, None, max(1, len(seconds) // MOST_POINTS))
     return Course(
-        event=run[0].event,
-        seconds=[*(seconds[i] for i in kept), round((ended - began) / 1e9, 4)],
-        tickets=[*(tickets[i] for i in kept), total],
+        event=event,
+        seconds=[*seconds[kept].tolist(), round((ended - began) / 1e9, 4)],
+        tickets=[*tickets[kept].tolist(), int(tickets[-1])],
     )

@@ -50,7 +50,7 @@
     }
   }
 
-  for (const button of document.querySelectorAll(".export")) {
+  for (const button of document.querySelectorAll("[data-plot]")) {
     button.addEventListener("click", () => Plotly.downloadImage(button.dataset.plot, { format: "svg", width: 1000, height: 360, filename: button.dataset.name }));
   }
   dark.addEventListener("change", draw);

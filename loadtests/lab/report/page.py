@@ -11,42 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from loadtests.lab.busy import bottleneck_message
 from loadtests.lab.experiment import Result
 from loadtests.lab.machine import Machine
 from loadtests.lab.report.picture import picture
+from loadtests.lab.report.run_report import REPORT, draw_counterexamples
 from loadtests.lab.report.sentences import by_luck, heading, kept_word, sentence, summary
 from loadtests.lab.report.tables import guard_and_think
+from loadtests.lab.report.templates import own, template
 from loadtests.lab.report.words import found
-
-_jinja = Environment(
-    loader=PackageLoader("loadtests.lab", "report"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_jinja.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
 
 
 def write_page(path: Path, results: list[Result], machine: Machine, *, when: str, command: str) -> None:
     """Write the report of some cells, grouped by worker model in the order given."""
+    drawn = [_cell(result, results) for result in results]
     pairs = [
         {
             "worker": worker,
             "id": f"plot-{number}",
-            "cells": [_cell(each, results) for each in results if _worker(each) == worker],
+            "cells": [cell for cell in drawn if cell["worker"] == worker],
         }
         for number, worker in enumerate(dict.fromkeys(map(_worker, results)))
     ]
-    page = _jinja.get_template("page.html").render(
+    page = template("page.html").render(
         when=when,
         command=command,
         workload=results[0].experiment.workload,
-        cells=[_cell(result, results) for result in results],
+        cells=drawn,
         matrix=_matrix(results),
         pairs=pairs,
         summary=summary(results),
@@ -54,8 +47,8 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         packages=", ".join(f"{name} {version}" for name, version in machine.packages.items()),
         picture=Markup(picture(results)),
         plots=_as_script(pairs),
-        css=_own("page.css"),
-        js=_own("page.js"),
+        css=own("page.css"),
+        js=own("page.js") + own("save.js"),
         plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
     )
     path.write_text(page, encoding="utf-8")
@@ -94,6 +87,8 @@ def _cell(result: Result, beside: list[Result]) -> dict[str, Any]:
         "found": found(verdict),
         "slow": bottleneck_message(result.conclusion.loads),
         "folder": f"cells/{result.folder.name}/" if result.folder.parent.name == "cells" else "",
+        "drawings": draw_counterexamples(result.folder, verdict, name=f"proof-{result.folder.name}")[:1],
+        "has_report": result.folder.parent.name == "cells" and (result.folder / REPORT).exists(),
         "has_server_log": (result.folder / "server.log").exists(),
         "courses": [{"seconds": course.seconds, "tickets": course.tickets} for course in measures.courses],
     }
@@ -119,7 +114,3 @@ def _as_script(pairs: list[dict[str, Any]]) -> Markup:
         for pair in pairs
     ]
     return Markup(msgspec.json.encode(kept).decode().replace("<", "\\u003c"))
-
-
-def _own(name: str) -> Markup:
-    return Markup((files("loadtests.lab.report") / name).read_text(encoding="utf-8"))

@@ -1,0 +1,191 @@
+"""``report.html`` of one run: the verdict first, the counterexample drawn, how it went; one page that opens offline.
+
+Everything is drawn here, as static SVG from aggregated columns: the page has no scripts but for saving a drawing, and
+its size does not grow with the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from loadtests.lab.audit import Audit, read_audit
+from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
+from loadtests.lab.columns import HistoryError
+from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.history import OUTCOMES
+from loadtests.lab.measure import courses, span_ns
+from loadtests.lab.operations import Operations, read_operations
+from loadtests.lab.report import figures
+from loadtests.lab.report.counterexample import Drawing, counterexamples
+from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
+from loadtests.lab.report.templates import own, template
+from loadtests.lab.report.words import found, headline, numbers
+
+REPORT = "report.html"
+
+Fault = tuple[str, int, int]
+"""What was injected, and from when to when on the history's clock, in nanoseconds."""
+
+
+def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
+    """Write the ``report.html`` of a results folder from what is in it; returns its path.
+
+    Reads the history, the audits, and where they are there ``verdict.json`` (else it judges) and ``experiment.json``.
+    A history that cannot be read makes a page that says so. Raises FileNotFoundError where there is no history.
+    """
+    conclusion = _conclusion(folder)
+    try:
+        run, trouble = read_operations(_history(folder)), ""
+    except HistoryError as error:
+        run, trouble = None, str(error)
+    page = template("run.html").render(
+        verdict=conclusion.verdict,
+        headline=headline(conclusion.verdict),
+        lead=_lead(conclusion.verdict),
+        numbers=numbers(conclusion.verdict),
+        found=found(conclusion.verdict),
+        notes=[*conclusion.notes, *([trouble] if trouble else [])],
+        drawings=[] if run is None else draw_counterexamples(folder, conclusion.verdict, run),
+        more=_not_drawn(conclusion.verdict),
+        figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
+        experiment=_experiment(folder),
+        files=[path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name != REPORT],
+        css=own("page.css"),
+        js=own("save.js"),
+    )
+    path = folder / REPORT
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def draw_counterexamples(
+    folder: Path, verdict: Verdict, run: Operations | None = None, name: str = "counterexample"
+) -> list[Drawing]:
+    """The drawings of a folder's verdict, the most telling first; none where nothing was found or can be read."""
+    if verdict.verdict != "invalid":
+        return []
+    try:
+        run = run or read_operations(_history(folder))
+    except (HistoryError, FileNotFoundError):
+        return []
+    return counterexamples(verdict, run, _audits(folder), name)
+
+
+def _history(folder: Path) -> Path:
+    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).exists()]
+    if not found:
+        raise FileNotFoundError(f"there is no history.jsonl in {folder}")
+    return found[0]
+
+
+def _audits(folder: Path) -> dict[str, Audit]:
+    """The audits that can be read, by event."""
+    audits = {}
+    for path in sorted([*folder.glob("audit*.jsonl"), *folder.glob("audit*.jsonl.gz")]):
+        try:
+            audit = read_audit(path)
+        except HistoryError:
+            continue
+        audits[audit.event] = audit
+    return audits
+
+
+def _conclusion(folder: Path) -> Conclusion:
+    if (folder / VERDICT).exists():
+        return load_conclusion(folder)
+    return Conclusion(verdict=judge_folder(folder), folder=folder)
+
+
+def _lead(verdict: Verdict) -> str:
+    """The verdict in a sentence for everybody."""
+    seats = [counts.capacity for counts in verdict.events.values()]
+    known = [capacity for capacity in seats if capacity is not None]
+    hall = f" for {sum(known):,} seats" if known and len(known) == len(seats) else ""
+    said = f"Buyers hold an answer for {verdict.acknowledged:,} tickets{hall}."
+    if verdict.verdict == "valid":
+        return f"{said} What they saw could have come from one honest clerk who serves one after another."
+    if verdict.verdict == "unknown":
+        return f"{said} Whether that could have come from one honest clerk is not known: {verdict.why}."
+    parts = []
+    if verdict.oversold:
+        parts.append(f"{verdict.oversold:,} too many")
+    if verdict.lost:
+        parts.append(f"{verdict.lost:,} confirmed orders stand in no book")
+    if verdict.double_booked:
+        parts.append(f"{verdict.double_booked:,} ticket numbers belong to two buyers")
+    return said + (f" {'; '.join(parts).capitalize()}." if parts else " No honest clerk could have answered like that.")
+
+
+def _not_drawn(verdict: Verdict) -> list[tuple[str, int, str]]:
+    """Every violation found, with how often and what it means."""
+    counts: dict[str, int] = {}
+    for check in verdict.checks:
+        for violation, count in check.violations.items():
+            counts[violation] = counts.get(violation, 0) + count
+    return [(violation, count, VIOLATIONS.get(violation, "")) for violation, count in counts.items()]
+
+
+def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict[str, Any]:
+    capacities = {event: counts.capacity for event, counts in verdict.events.items()}
+    bands = _bands(run, faults)
+    latencies, times = figures.latencies(run), figures.service_times(run)
+    found = courses(run)
+    return {
+        "events": len(found),
+        "most_events": MOST_EVENTS,
+        "course": Markup(course_plot(found, capacities, bands, "course")),
+        "rates": Markup(rates_plot(figures.rates(run), bands, "rates")),
+        "latencies": latencies,
+        "latency_plot": Markup(percentile_plot(latencies, "Latency by percentile", "latency")) if latencies else "",
+        "open_loop": bool((run.intended_ns >= 0).any()),
+        "times": times,
+        "times_plot": Markup(percentile_plot(times, "Wait, hold and store by percentile", "times")) if times else "",
+        "workers": figures.workers(run),
+        "overtaking": figures.overtaking(run),
+        "outcomes": [(name, dict(zip(OUTCOMES, counts, strict=True))) for name, counts in figures.outcomes(run)],
+        "kinds": [outcome.replace("_", " ") for outcome in OUTCOMES],
+        "faults": bands,
+    }
+
+
+def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
+    """The faults in each event's own time, those that touch it."""
+    found = []
+    for _, rows in run.events():
+        began, ended = span_ns(run, rows)
+        found += [
+            Band(name, (begin - began) / 1e9, (end - began) / 1e9)
+            for name, begin, end in faults
+            if begin <= ended and end >= began
+        ]
+    return found
+
+
+def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """``experiment.json`` as groups of names and values: whatever kind of experiment it was."""
+    try:
+        content = msgspec.json.decode((folder / "experiment.json").read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
+    if not isinstance(content, dict):
+        return []
+    plain = [(name, _value(value)) for name, value in content.items() if not isinstance(value, dict)]
+    groups = [
+        (name, [(field, _value(inner)) for field, inner in value.items() if inner not in (None, "", {})])
+        for name, value in content.items()
+        if isinstance(value, dict)
+    ]
+    return [*([("run", plain)] if plain else []), *groups]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_value(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    return "yes" if value is True else "no" if value is False else str(value)
