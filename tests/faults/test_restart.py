@@ -25,7 +25,11 @@ def test_after_kill_9_of_everything_the_audit_has_the_same_bytes_and_the_epoch_g
         server.start()
         assert server.audit() == before
         # A new master starts with the guard of its settings, whatever was switched before.
-        assert server.call("GET", "/guard").json == {"guard": "file", "epoch": 3, "guards": ["none", "thread", "file", "leaky"]}
+        assert server.call("GET", "/guard").json == {
+            "guard": "file",
+            "epoch": 3,
+            "guards": ["none", "thread", "file", "leaky"],
+        }
         again = server.buy(quantity=3, headers={"Idempotency-Key": "k1"})
         assert again.headers["Idempotency-Replayed"] == "true"
         assert (again.status, again.json) == (sold.status, sold.json)
