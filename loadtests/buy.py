@@ -4,6 +4,8 @@
     locust -f loadtests/buy.py                          the web page, http://127.0.0.1:8089
     locust -f loadtests/buy.py --headless               32 buyers, until it is sold out
     locust -f loadtests/buy.py --headless --processes 2 -u 100 --capacity 500
+    locust -f loadtests/buy.py --headless -u 1 --rate 200    arrivals at 200 a second, whatever the answers
+    locust -f loadtests/buy.py --target shop.toml       another service: docs/judge-your-own.md
     locust -f loadtests/buy.py --help-sale              all options of the sale
 
 Each test makes a fresh event, records every operation, and ends by itself when it is sold out and every buyer has
@@ -16,6 +18,9 @@ import gevent
 from locust import events, task
 
 from loadtests.lab import load
+from loadtests.lab.arrivals import Crowd
+from loadtests.lab.customer import Customer
+from loadtests.lab.users import OfficeUser
 
 GIVE_UP_AFTER = 10
 """So many errors in a row, and a buyer leaves: a service that is gone must not keep the run alive."""
@@ -23,7 +28,7 @@ GIVE_UP_AFTER = 10
 load.take_part(events)
 
 
-class Buyer(load.OfficeUser):
+class Buyer(OfficeUser):
     """Looks, buys a few tickets, now and then gives them back, and leaves when nothing remains.
 
     Why the tickets end exactly at the last one: who cancels goes on buying, and leaves only after finding nothing left.
@@ -38,9 +43,15 @@ class Buyer(load.OfficeUser):
 
     @task
     def visit(self) -> None:
-        if self.disappointments >= self.options.patience or self.failures >= GIVE_UP_AFTER:
+        if self.is_stream:
+            self.stream_arrivals(self.arrive)
+        elif self.disappointments >= self.options.patience or self.failures >= GIVE_UP_AFTER:
             self.leave()
-            return
+        else:
+            self.shop()
+
+    def shop(self) -> None:
+        """The closed loop: the next visit begins when this one has its answers."""
         dice = self.customer.dice
         if dice.random() < self.options.read_share:
             self.customer.read()
@@ -56,6 +67,17 @@ class Buyer(load.OfficeUser):
             case _:
                 self.failures += 1
                 gevent.sleep(min(0.05 * 2**self.failures, 0.5))
+
+    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+        """The open loop (``--rate``): each arrival is a new buyer with one wish, to look or to buy."""
+        dice = customer.dice
+        if dice.random() < self.options.read_share:
+            customer.read(intended_ns=intended_ns)
+            return
+        purchase = customer.buy(dice.randint(1, self.largest), intended_ns=intended_ns)
+        crowd.saw(purchase)
+        if purchase.outcome == "ok" and purchase.order and dice.random() < self.options.cancel_share:
+            customer.cancel(purchase.order)
 
     def be_disappointed(self, wanted: int, remaining: int | None) -> None:
         """Want less the next time; when not even one ticket remains, lose patience."""

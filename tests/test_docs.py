@@ -58,7 +58,7 @@ def test_every_worker_model_is_in_the_readme() -> None:
     assert all(name in README for name in WORKER_MODELS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/service.md", "docs/verdict.md", "docs/explorer.md"])
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md"))])
 def test_every_link_leads_somewhere(page: str) -> None:
     path = ROOT / page
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text())

@@ -15,6 +15,7 @@ import click
 # name: (import string of the Click command, the line that --help shows)
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("loadtests.lab.demo:demo", "The proof: guard off and on, under each worker class."),
+    "run": ("loadtests.lab.run:run", "One experiment, of this office or any other service, judged and reported."),
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
     "lock": ("loadtests.lab.lock:lock", "Switch the guard of a running office on or off."),
     "explore": ("loadtests.lab.explore.command:explore", "Every order in which two purchases can interleave."),

@@ -6,10 +6,7 @@ only that their customers have left is told by message, because that has to be q
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,17 +14,15 @@ from typing import Any
 import gevent
 import msgspec
 
-from loadtests.lab.conclusion import Conclusion, conclude, fetch_audit
-from loadtests.lab.experiment import Experiment, Result, Workload
-from loadtests.lab.launcher import Elsewhere
+from loadtests.lab.conclusion import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
 from loadtests.lab.machine import Machine, describe
-from loadtests.lab.measure import measure
-from loadtests.lab.office import Office, OfficeError, find_token
+from loadtests.lab.office import Office, find_token
 from loadtests.lab.options import OF_LOCUST, OF_THE_SALE
-from loadtests.lab.parts import HISTORY, Notice, gather_parts
+from loadtests.lab.parts import Notice, gather_parts
 from loadtests.lab.paths import new_results_folder
-from loadtests.lab.promise import Promise
-from loadtests.lab.report.page import write_page
+from loadtests.lab.report.run_report import write_run_report
+from loadtests.lab.target import Target, read_target
+from loadtests.lab.target_service import TargetOffice
 
 _POLL_S = 0.02
 
@@ -47,18 +42,22 @@ class Conductor:
 
     def __init__(self, url: str, options: Any) -> None:
         """Make a fresh lab event and a folder for it. Raises ``OfficeError``: then no load may start."""
-        event = f"buy-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        self.office = Office(url, find_token(options.admin_token, options.data))
-        self.office.create_event(event, int(options.capacity))
+        target = read_target(Path(options.target)) if options.target else None
+        self.office = _office(url, target, options)
         self._options = options
         self._alone = not options.into
+        if target is not None and self._alone:
+            _ask_only_what_it_can(target, options)
+        rounds = 0 if self._alone else _rounds_in(Path(options.into).resolve())
+        event = _fresh_event(target, rounds)
+        self.office.create_event(event, int(options.capacity))
         if self._alone:
             folder = new_results_folder(options.results, "buy")
             self._describe(folder, event, options)
         else:
             folder = Path(options.into).resolve()
             folder.mkdir(parents=True, exist_ok=True)
-        self.notice = Notice(event, str(folder), len(list(folder.glob("audit-*.jsonl"))))
+        self.notice = Notice(event, str(folder), rounds)
         self.notice.parts.mkdir()
         self.folder = folder
         self.elsewhere: list[str] = []
@@ -84,42 +83,45 @@ class Conductor:
         if self._concluding:
             return None
         self._concluding = True
-        loads, incomplete = gather_parts(self.folder, self.notice.parts, crews)
+        parts, incomplete = gather_parts(self.folder, self.notice.parts, crews)
         no_audit = fetch_audit(self.folder, self.office, self.notice.event, alone=self._alone)
-        self.conclusion = conclude(self.folder, loads, [*incomplete, *self.elsewhere], [no_audit] if no_audit else [])
+        self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere], no_audit)
         if self._alone:
-            self._write_page(self.conclusion)
+            write_run_report(self.folder)
         return self.conclusion
-
-    def _write_page(self, conclusion: Conclusion) -> None:
-        """The same page as the demo's, of the one cell that there was; how the office runs is not known here."""
-        guard = "unknown"
-        with contextlib.suppress(OfficeError):
-            guard = self.office.guard().guard
-        result = Result(
-            experiment=Experiment(
-                service=Elsewhere(url=self.office.url, guard=guard),
-                workload=Workload(
-                    capacity=int(self._options.capacity),
-                    buyers=int(self._options.num_users or 1),
-                    rounds=1,
-                    seed=int(self._options.seed),
-                ),
-            ),
-            folder=self.folder,
-            conclusion=conclusion,
-            measures=measure(self.folder / HISTORY),
-            promise=Promise.EITHER,
-        )
-        write_page(
-            self.folder / "report.html",
-            [result],
-            describe(self.folder),
-            when=time.strftime("%Y-%m-%d %H:%M"),
-            command=shlex.join(["locust", *sys.argv[1:]]),
-        )
 
     def _describe(self, folder: Path, event: str, options: Any) -> None:
         chosen = {name: getattr(options, name) for name in (*OF_THE_SALE, *OF_LOCUST)}
         experiment = BuyExperiment("buy", event, self.office.url, chosen, describe(folder))
         (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
+
+
+def _office(url: str, target: Target | None, options: Any) -> Office | TargetOffice:
+    if target is None:
+        return Office(url, find_token(options.admin_token, options.data))
+    return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
+
+
+def _ask_only_what_it_can(target: Target, options: Any) -> None:
+    """By hand the target file decides how many tickets there are; what the service does not offer is not asked."""
+    options.capacity = target.capacity
+    options.max_quantity = min(int(options.max_quantity), target.buy.max_quantity)
+    if target.read is None:
+        options.read_share = 0.0
+    if not target.cancels_can_be_judged:
+        options.cancel_share = 0.0
+
+
+def _rounds_in(folder: Path) -> int:
+    """How many rounds a folder holds already."""
+    audits = len(list(folder.glob("audit-*.jsonl")))
+    return max(audits, len(load_conclusion(folder).verdict.events) if (folder / VERDICT).exists() else 0)
+
+
+def _fresh_event(target: Target | None, rounds: int) -> str:
+    """A name that no event has had: services that are told it must not know it yet."""
+    if target is None:
+        return f"buy-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    if target.makes_events:
+        return f"{target.event}-{secrets.token_hex(4)}"
+    return f"{target.event}-{rounds + 1}" if rounds else target.event

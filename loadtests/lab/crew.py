@@ -13,14 +13,23 @@ from typing import Any
 
 import msgspec
 
+from loadtests.lab.arrived import Arrived
 from loadtests.lab.busy import BusyMeter
 from loadtests.lab.customer import Sale
+from loadtests.lab.manners import Manners, OfficeManners
 from loadtests.lab.parts import Notice, PartNote
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.recorder import Recorder
+from loadtests.lab.target import read_target
+from loadtests.lab.target_manners import TargetManners
 
 PROCESSES_PER_CREW = 1_000_000
 CREWS_PER_ROUND = 64
+
+
+def manners_of(options: Any) -> Manners:
+    """How the service is to be asked: as the target file says, else by the contract."""
+    return TargetManners(read_target(Path(options.target))) if options.target else OfficeManners()
 
 
 class Crew:
@@ -37,12 +46,15 @@ class Crew:
         self._recorder = Recorder(self._part, host)
         self._meter = BusyMeter()
         self._closed = False
+        self._manners = manners_of(options)
+        self.arrived: list[Arrived] = []
         self.sale = Sale(
             notice.event,
             self._recorder,
             first_process=(notice.round * CREWS_PER_ROUND + index) * PROCESSES_PER_CREW,
             seed=int(options.seed),
             retries=int(options.retries),
+            manners=self._manners,
         )
 
     def locust_warned(self) -> None:
@@ -55,7 +67,7 @@ class Crew:
             return
         self._closed = True
         self._recorder.close()
-        note = PartNote(self._recorder.operations, self._meter.read())
+        note = PartNote(self._recorder.operations, self._meter.read(), self.arrived, self._manners.notes())
         half = self._part.with_suffix(".half")
         half.write_bytes(msgspec.json.encode(note))
         half.replace(self._part.with_suffix(".note"))

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import gevent
-import msgspec
 from locust.contrib.fasthttp import FastHttpSession
 from locust.exception import StopUser
 
-from loadtests.lab.answers import keep_fields, outcome_of, outcome_without_answer, parse
+from loadtests.lab.answers import outcome_without_answer
+from loadtests.lab.manners import Manners, OfficeManners
 from loadtests.lab.recorder import Operation, Outcome, Recorder
 
 EVERY_STATUS = frozenset(range(100, 600))
@@ -28,12 +28,23 @@ RETRY_PAUSE_S = 0.05
 class Sale:
     """What the customers of one locust process share: which event, who writes the history, which numbers are free.
 
-    ``over`` is set when the run ends; ``first_process`` keeps the numbers of several locust processes apart.
+    ``over`` is set when the run ends; ``first_process`` keeps the numbers of several locust processes apart. Without
+    ``manners`` the service is an office that keeps the contract.
     """
 
-    def __init__(self, event: str, recorder: Recorder, *, first_process: int, seed: int, retries: int) -> None:
+    def __init__(
+        self,
+        event: str,
+        recorder: Recorder,
+        *,
+        first_process: int,
+        seed: int,
+        retries: int,
+        manners: Manners | None = None,
+    ) -> None:
         self.event = event
         self.recorder = recorder
+        self.manners = manners or OfficeManners()
         self.retries = retries
         self.over = gevent.event.Event()
         self.gone = 0
@@ -53,9 +64,11 @@ class Customer:
 
     def __init__(self, session: FastHttpSession, sale: Sale) -> None:
         self._session: Any = session
-        # Every status is an answer to be read here, not an exception; and a ticket office sets no cookies.
+        # Every status is an answer to be read here, not an exception; a redirection is not followed, for it may lead
+        # to a host that nobody meant to load; and a shop sets no cookies.
         agent: Any = session.client
         agent.valid_response_codes = EVERY_STATUS
+        agent.redirect_response_codes = frozenset()
         agent.cookiejar = None
         self._sale = sale
         self._process = sale.next_process()
@@ -63,28 +76,26 @@ class Customer:
         self.dice = sale.dice(self._process)
         self._asked = 0
 
-    def buy(self, quantity: int) -> Operation:
-        """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained."""
-        body = {"quantity": quantity, "buyer": self.name}
-        return self._mutate("buy", "POST", "/orders", body=body, quantity=quantity)
+    def buy(self, quantity: int, *, intended_ns: int | None = None) -> Operation:
+        """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained, where the service says it."""
+        return self._mutate("buy", intended_ns, quantity=quantity)
 
     def cancel(self, order: str) -> Operation:
         """Give an order back."""
-        return self._mutate("cancel", "DELETE", f"/orders/{order}", name="/orders/<order>", order=order)
+        return self._mutate("cancel", None, order=order)
 
-    def read(self) -> Operation:
+    def read(self, *, intended_ns: int | None = None) -> Operation:
         """Look at what remains."""
-        return self._ask(self._operation("read"), "GET", "", name="")
+        return self._ask(self._operation("read", intended_ns=intended_ns))
 
-    def _mutate(
-        self, op: str, method: str, path: str, *, name: str | None = None, body: Any = None, **fields: Any
-    ) -> Operation:
+    def _mutate(self, op: str, intended_ns: int | None, **fields: Any) -> Operation:
         """Ask under a key of its own, and ask again under the same key while the outcome is unknown."""
         self._asked += 1
         key = f"{self._process}-{self._asked}"
-        for attempt in range(1, self._sale.retries + 2):
-            operation = self._operation(op, key=key, attempt=attempt, **fields)
-            self._ask(operation, method, path, name=path if name is None else name, body=body)
+        attempts = self._sale.retries + 1 if self._sale.manners.may_ask_again(op) else 1
+        for attempt in range(1, attempts + 1):
+            first = intended_ns if attempt == 1 else None
+            operation = self._ask(self._operation(op, key=key, attempt=attempt, intended_ns=first, **fields))
             if operation.outcome != "unknown" or self._sale.over.is_set():
                 break
             gevent.sleep(RETRY_PAUSE_S * attempt)
@@ -101,45 +112,41 @@ class Customer:
             **fields,
         )
 
-    def _ask(self, operation: Operation, method: str, path: str, *, name: str, body: Any = None) -> Operation:
+    def _ask(self, operation: Operation) -> Operation:
         if self._sale.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
             # give its users to the others. They would write into a part that is being closed.
             raise StopUser
-        headers = {"Idempotency-Key": operation.key} if operation.key else {}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        request = self._sale.manners.request(operation, self.name)
         try:
             operation.invoke_ns = time.monotonic_ns()
             with self._session.request(
-                method,
-                f"/events/{operation.event}{path}",
-                name=f"/events/<event>{name}",
-                data=msgspec.json.encode(body) if body is not None else None,
-                headers=headers,
+                request.method,
+                request.path,
+                name=request.name,
+                data=request.body,
+                headers=request.headers,
                 catch_response=True,
             ) as response:
-                self._understand(operation, method, response, time.monotonic_ns())
+                self._understand(operation, request.method, response, time.monotonic_ns())
         finally:
             self._sale.recorder.write(operation)
             if operation.outcome == "unknown":
                 self._process = self._sale.next_process()
         return operation
 
-    @staticmethod
-    def _understand(operation: Operation, method: str, response: Any, return_ns: int) -> None:
+    def _understand(self, operation: Operation, method: str, response: Any, return_ns: int) -> None:
         """Put the answer into the operation, and tell locust whether it counts as a failure."""
         error = response.request_meta["exception"]
         if error is not None:
             operation.outcome = outcome_without_answer(method, error)
             response.failure(error)
         else:
-            answer = parse(response.content)
-            operation.outcome = outcome_of(operation.op, response.status_code, answer)
-            keep_fields(operation, answer, response.headers)
+            status = response.status_code
+            word = self._sale.manners.understand(operation, status, response.content, response.headers)
             if operation.outcome in _FAILURES:
-                operation.status = response.status_code
-                response.failure(f"{response.status_code} {answer.code or 'without a code'}")
+                operation.status = status
+                response.failure(f"{status} {word}")
             else:
                 response.success()
         operation.return_ns = None if operation.outcome == "unknown" else return_ns

@@ -27,6 +27,9 @@ from loadtests.lab.office import OfficeError
 from loadtests.lab.parts import HISTORY
 from loadtests.lab.paths import BUY_LOCUSTFILE
 from loadtests.lab.promise import Kept, Promise, kept, promise
+from loadtests.lab.report.run_report import write_run_report
+from loadtests.lab.target import Target
+from loadtests.lab.target_service import RunningTarget
 
 _POLL_S = 0.05
 _SPARE_S = 60.0
@@ -48,21 +51,33 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     limit_s: float = 60.0
     """A round that has not sold out by then is ended and judged as it stands."""
+    rate: float = 0.0
+    """Of the open loop: arrivals a second, whatever the answers. 0 is the closed loop, of so many buyers."""
+    arrivals: str = "poisson"
+    most_in_flight: int = 500
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell: a service under a workload."""
+    """One cell: a service under a workload. With a ``target`` it is not the ticket office but that one."""
 
     service: Service = Service()
     workload: Workload = Workload()
     variant: str = ""
+    target: Target | None = None
 
     @property
     def name(self) -> str:
         """The folder of its results: worker, store, guard, and what tells two such apart."""
         service = self.service
+        if self.target is not None:
+            return self.target.name or self.target.event
         parts = (service.worker, service.store.partition(":")[0], service.guard, self.variant)
         return "-".join(part for part in parts if part)
+
+    @property
+    def promise(self) -> Promise:
+        """How it has to come out; of a stranger's service nothing is known."""
+        return promise(self.service) if self.target is None else Promise.EITHER
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -73,6 +88,7 @@ class Record(msgspec.Struct, kw_only=True):
     promise: str
     machine: Machine
     began: str
+    target: Target | None = None
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -118,39 +134,58 @@ Step = Callable[[str, Path], None]
 """Told what is being done, and the folder in which a running round writes."""
 
 
-def run(experiment: Experiment, folder: Path, on_step: Step = lambda _doing, _folder: None) -> Result:
-    """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running."""
-    folder.mkdir(parents=True)
+def run(
+    experiment: Experiment,
+    folder: Path,
+    on_step: Step = lambda _doing, _folder: None,
+    *,
+    is_own_host: bool = False,
+) -> Result:
+    """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running.
+
+    A target on another machine is refused unless it is ``is_own_host``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     record = Record(
         service=experiment.service,
         workload=experiment.workload,
-        promise=promise(experiment.service).value,
+        promise=experiment.promise.value,
         machine=describe(folder),
         began=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        target=experiment.target,
     )
     (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
     try:
         on_step("starting", folder)
-        with RunningOffice(experiment.service, folder) as office:
+        with _server(experiment, folder, is_own_host) as server:
             for number in range(1, experiment.workload.rounds + 1):
                 on_step(f"round {number} of {experiment.workload.rounds}", folder)
-                hold_sale(experiment.workload, office, folder)
-            on_step("kill -9 and restart", folder)
-            office.restart()
-            conclusion = _with_restart(load_conclusion(folder), office)
-            office.kill()  # nobody asks any more: no need to let requests end
+                hold_sale(experiment.workload, server, folder)
+            conclusion = load_conclusion(folder)
+            if isinstance(server, RunningOffice) and experiment.service.survives:
+                on_step("kill -9 and restart", folder)
+                server.restart()
+                conclusion = _with_restart(conclusion, server)
+                server.kill()  # nobody asks any more: no need to let requests end
     except (NotReady, OfficeError) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error
+    write_run_report(folder)
     return Result(
         experiment=experiment,
         folder=folder,
         conclusion=conclusion,
         measures=measure(folder / HISTORY),
-        promise=promise(experiment.service),
+        promise=experiment.promise,
     )
 
 
-def hold_sale(workload: Workload, office: RunningOffice, folder: Path) -> None:
+def _server(experiment: Experiment, folder: Path, is_own_host: bool) -> RunningOffice | RunningTarget:
+    if experiment.target is None:
+        return RunningOffice(experiment.service, folder)
+    return RunningTarget(experiment.target, folder, experiment.workload.capacity, is_own_host=is_own_host)
+
+
+def hold_sale(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> None:
     """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
     log = folder / "locust.log"
     process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
@@ -167,11 +202,14 @@ def hold_sale(workload: Workload, office: RunningOffice, folder: Path) -> None:
         raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
 
 
-def _locust(workload: Workload, office: RunningOffice, folder: Path) -> list[str]:
+def _locust(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> list[str]:
+    users = 1 if workload.rate else workload.buyers
     return [
         *(sys.executable, "-m", "locust", "--locustfile", str(BUY_LOCUSTFILE), "--headless", "--only-summary"),
-        *("--host", office.url, "--data", str(office.data), "--into", str(folder)),
-        *("--users", str(workload.buyers), "--spawn-rate", str(min(workload.buyers, 100))),
+        *("--host", office.url, "--into", str(folder), *office.locust_options(folder)),
+        *("--users", str(users), "--spawn-rate", str(min(users, 100))),
+        *("--rate", str(workload.rate), "--arrivals", workload.arrivals),
+        *("--most-in-flight", str(workload.most_in_flight)),
         *("--run-time", f"{workload.limit_s:g}s"),
         *("--capacity", str(workload.capacity), "--max-quantity", str(workload.max_quantity)),
         *("--read-share", str(workload.read_share), "--cancel-share", str(workload.cancel_share)),

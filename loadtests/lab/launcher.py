@@ -39,6 +39,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     store: str = "json"
     guard: str = "file"
     think_ms: float = 0.0
+    think_high_ms: float | None = None
+    """The delay is between ``think_ms`` and this, where it is given."""
+    think_kind: str = "io"
+    guard_scope: str = "decision"
     batch: int | None = None
     lock_timeout_s: float | None = None
     allow_unsafe: bool = False
@@ -52,6 +56,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """How many processes, and threads in each."""
         model = WORKER_MODELS[self.worker]
         return self.processes or model.processes, self.threads or model.threads
+
+    @property
+    def survives(self) -> bool:
+        """Whether what the store keeps is meant to be there after a restart."""
+        return self.store != "memory"
+
+    @property
+    def think(self) -> str:
+        """The delay as the service's setting is written: ``20`` or ``10-50``."""
+        return f"{self.think_ms:g}" + ("" if self.think_high_ms is None else f"-{self.think_high_ms:g}")
 
     @property
     def spelled(self) -> str:
@@ -70,7 +84,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             "LASTSEAT_DATA": str(data),
             "LASTSEAT_STORE": self.store,
             "LASTSEAT_GUARD": self.guard,
-            "LASTSEAT_THINK_MS": f"{self.think_ms:g}",
+            "LASTSEAT_THINK_MS": self.think,
+            "LASTSEAT_THINK": self.think_kind,
+            "LASTSEAT_GUARD_SCOPE": self.guard_scope,
             "LASTSEAT_EVENT": "",
         }
         if self.batch is not None:
@@ -91,13 +107,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Elsewhere(Service, frozen=True, kw_only=True):
-    """An office that the lab did not start: how it runs is not known, only where."""
+    """A service that is not an office of the lab's own: how it runs is not known, only where, or its name."""
 
     url: str = ""
+    called: str = ""
 
     @property
     def spelled(self) -> str:
-        return f"the office at {self.url}"
+        return self.called or f"the office at {self.url}"
 
 
 class NotReady(Exception):
@@ -129,6 +146,10 @@ class RunningOffice:
     def office(self) -> Office:
         """The admin's calls to it."""
         return Office(self.url, find_token(None, self.data))
+
+    def locust_options(self, _folder: Path) -> list[str]:
+        """What tells locust about this service."""
+        return ["--data", str(self.data)]
 
     def __enter__(self) -> RunningOffice:
         self.start()

@@ -1,4 +1,4 @@
-"""How a locust file takes part: ``load.take_part(events)`` and users that are ``OfficeUser``.
+"""How a locust file takes part: ``load.take_part(events)`` and users that are ``users.OfficeUser``.
 
 Locust runs in three roles. A single process both conducts the test and has users; with ``--processes`` or
 ``--master`` the master conducts and the workers have users. The life of a test:
@@ -18,61 +18,29 @@ import logging
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import gevent
 import msgspec
-from locust.contrib.fasthttp import FastHttpUser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtests.lab.arrived import Arrived
 from loadtests.lab.cli import EXIT_LAB_FAILED
 from loadtests.lab.conductor import Conductor
 from loadtests.lab.crew import Crew
-from loadtests.lab.customer import Customer
 from loadtests.lab.office import OfficeError
 from loadtests.lab.options import add_options
 from loadtests.lab.parts import Notice
 from loadtests.lab.report.words import conclusion_text
+from loadtests.lab.target import TargetError, read_target
 from loadtests.lab.verdict_tab import add_verdict_tab
 
 _log = logging.getLogger("lastseat")
 _LEFT, _FINISH, _ELSEWHERE = "last_seat_left", "last_seat_finish", "last_seat_elsewhere"
 _EXIT_NOTHING = 2
 _SPARE_S = 10.0
-_LINGER_S = 0.25
-
-
-class OfficeUser(FastHttpUser):
-    """A locust user who is a customer of the office: ``self.customer`` asks and records."""
-
-    abstract = True
-    host = "http://127.0.0.1:8000"
-    # Longer than the service's own limits (a lock wait of 5 s), so that a time-out here means something is wrong.
-    network_timeout = 20.0
-    connection_timeout = 5.0
-
-    def on_start(self) -> None:
-        self._test: LoadTest = test_of(self.environment)
-        self.customer = Customer(self.client, self._test.sale)
-        self.has_left = False
-
-    @property
-    def options(self) -> Any:
-        """The options of the command line, or of the web page's form."""
-        return self._test.options
-
-    def on_stop(self) -> None:
-        if self.has_left:
-            self._test.sale.gone -= 1
-
-    def leave(self) -> None:
-        """Nothing is left to buy. The user stays, idle, until the run ends: locust would replace one that goes."""
-        if not self.has_left:
-            self.has_left = True
-            self._test.sale.gone += 1
-            self._test.look_who_left()
-        self._test.sale.over.wait(_LINGER_S)
 
 
 class LoadTest:
@@ -108,7 +76,7 @@ class LoadTest:
         if self.conducts:
             try:
                 self._open_event()
-            except OfficeError as error:
+            except (OfficeError, TargetError) as error:
                 self._give_up(str(error))
         if self.has_users:
             notice = msgspec.convert(self.options.last_seat_notice, type=Notice)
@@ -125,6 +93,11 @@ class LoadTest:
             self._customers_left("local", self.crew.sale.gone)
         else:
             self.runner.send_message(_LEFT, {"count": self.crew.sale.gone})
+
+    def note_arrived(self, arrived: Arrived) -> None:
+        """What became of one user's stream of arrivals."""
+        if self.crew is not None:
+            self.crew.arrived.append(arrived)
 
     def stopping(self) -> None:
         """``test_stopping``: the customers are to finish; a master has their parts closed before it goes on."""
@@ -179,15 +152,25 @@ class LoadTest:
             self.runner.register_message(_FINISH, lambda environment, msg: self._finish(), concurrent=True)
 
     def _open_event(self) -> None:
-        url = (self.environment.host or self.environment.user_classes[0].host or "").rstrip("/")
+        url = (self.environment.host or self._default_host()).rstrip("/")
         self.environment.host = url
         self.trouble, self.conductor, self._opening = "", None, True
         try:
             self.conductor = Conductor(url, self.options)
         finally:
             self._opening = False
+        self.conductor.notice.users = max(1, self.runner.target_user_count)
         self.options.last_seat_notice = msgspec.to_builtins(self.conductor.notice)
         _log.info("event %s with %s tickets is on sale", self.conductor.notice.event, self.options.capacity)
+
+    def _default_host(self) -> str:
+        """Where a target file says that the service is, else where an office is by default."""
+        if not self.options.target:
+            return self.environment.user_classes[0].host or ""
+        target = read_target(Path(self.options.target))
+        if not target.url:
+            raise TargetError(f"{self.options.target} says how to start the service, not where it is: name it with -H")
+        return target.url
 
     def _give_up(self, message: str) -> None:
         """No event, no load. Ends locust, or the test in its web page, and the greenlet that wanted to start it."""

@@ -67,6 +67,8 @@ def find_token(given: str | None, data: Path | str | None) -> str | None:
 class Office:
     """A service at one address."""
 
+    has_audit = True
+
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self.token = token

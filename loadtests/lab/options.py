@@ -9,9 +9,14 @@ import argparse
 import os
 from typing import Any
 
-OF_THE_SALE = ("capacity", "max_quantity", "read_share", "cancel_share", "patience", "retries", "seed")
+OF_THE_SALE = (
+    "capacity", "max_quantity", "read_share", "cancel_share", "patience", "retries", "seed",
+    "rate", "arrivals", "most_in_flight", "target",
+)  # fmt: skip
 OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
 STOP_TIMEOUT_S = 10.0
+MOST_ARRIVALS_PER_S = 100_000.0
+KINDS = ("poisson", "uniform")
 BUYERS = 32
 SPAWN_RATE = 100
 
@@ -34,14 +39,23 @@ def _add_own(parser: Any) -> None:
         ("--cancel-share", _share, 0.05, "How often a buyer gives an order back, 0 to 1"),
         ("--patience", _whole(1), 3, "A buyer leaves when it is sold out so often in a row; the last one ends the run"),
         ("--retries", _whole(0), 1, "How often to ask again, under the same key, when an outcome is unknown"),
-        ("--seed", int, 1, "Decides what each buyer wishes for"),
+        ("--seed", int, 1, "Decides what each buyer wishes for, and the times of a Poisson process"),
+        ("--rate", _rate, 0.0, "Open loop: so many arrivals a second whatever the answers; 0: buyers who wait"),
+        ("--most-in-flight", _whole(1), 500, "Open loop: arrivals beyond so many unanswered requests wait in line"),
     ):  # fmt: skip
         action = group.add_argument(
             flag, type=kind, default=default, metavar="<number>", help=f"{meaning} (default {default})"
         )
         # What locust's own parser sets where no group is used: show it in the form of the web page.
         action.include_in_web_ui = True
+    group.add_argument(
+        "--arrivals", choices=KINDS, default=KINDS[0], help="Open loop: a Poisson process (default) or equal gaps"
+    )
+    group.add_argument(
+        "--i-own-this-host", action="store_true", help="Load a --target that is not on this machine; it is yours"
+    )
     for flag, place, what, meaning in (
+        ("--target", "", "file", "Another service: how to buy there, see docs/judge-your-own.md"),
         ("--results", "results", "folder", "Where result folders are made (default ./results)"),
         ("--into", "", "folder", "Add this run to exactly this folder, as one more round, instead of making a new one"),
         ("--data", os.environ.get("LASTSEAT_DATA", "data"), "folder",
@@ -75,6 +89,13 @@ def _whole(least: int) -> Any:
         return value
 
     return whole_number
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= MOST_ARRIVALS_PER_S:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and {MOST_ARRIVALS_PER_S:g}")
+    return value
 
 
 def _share(text: str) -> float:

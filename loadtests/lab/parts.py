@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadtests.lab.arrived import Arrived
 from loadtests.lab.busy import Busy
 
 HISTORY = "history.jsonl"
@@ -22,6 +23,8 @@ class Notice(msgspec.Struct):
     folder: str
     round: int = 0
     """How many runs the folder holds already: process numbers go on where theirs ended."""
+    users: int = 1
+    """How many users there are in all processes, who share the rate of an open loop."""
 
     @property
     def parts(self) -> Path:
@@ -34,14 +37,17 @@ class PartNote(msgspec.Struct):
 
     operations: int
     busy: Busy
+    arrived: list[Arrived] = []
+    """Of the open loop: what became of each stream of arrivals."""
+    notes: list[str] = []
 
 
-def gather_parts(folder: Path, parts: Path, crews: list[int]) -> tuple[list[Busy], list[str]]:
-    """Append each crew's part to the history and remove them; how busy the crews were, and what is missing.
+def gather_parts(folder: Path, parts: Path, crews: list[int]) -> tuple[list[PartNote], list[str]]:
+    """Append each crew's part to the history and remove them; the crews' notes, and what is missing.
 
     A part without its note is of a locust process that died: what it recorded counts, what it had under way is lost.
     """
-    loads, missing = [], []
+    notes, missing = [], []
     with (folder / HISTORY).open("ab") as history:
         for crew in crews:
             part, note = parts / f"{crew}.jsonl", parts / f"{crew}.note"
@@ -49,8 +55,8 @@ def gather_parts(folder: Path, parts: Path, crews: list[int]) -> tuple[list[Busy
                 with part.open("rb") as lines:
                     shutil.copyfileobj(lines, history)
             if note.exists():
-                loads.append(msgspec.json.decode(note.read_bytes(), type=PartNote).busy)
+                notes.append(msgspec.json.decode(note.read_bytes(), type=PartNote))
             else:
                 missing.append(f"locust process {crew} did not finish its part of the history")
     shutil.rmtree(parts, ignore_errors=True)
-    return loads, missing
+    return notes, missing

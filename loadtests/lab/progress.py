@@ -58,7 +58,7 @@ class DemoProgress:
     def begin(self, cell: Experiment) -> Step:
         """Start a cell's line; returns what ``run`` is to call at each step."""
         task = self._task = self._bars.add_task(
-            f"{cell.service.spelled:<14} {cell.service.guard:<6}",
+            f"{cell.service.spelled:<14} {'' if cell.target else cell.service.guard:<6}",
             total=cell.workload.rounds + _STEPS_BESIDE_ROUNDS,
             completed=-1,
             doing="",
@@ -84,7 +84,9 @@ class DemoProgress:
             self._bars.update(self._task, advance=1, doing=f"[{colour}]{said}[/]", live=None)
         if not self._screen.is_terminal:
             service = result.experiment.service
-            which = f"{service.spelled}, guard {service.guard}, think {service.think_ms:g} ms"
+            which = service.spelled
+            if result.experiment.target is None:
+                which += f", guard {service.guard}, think {service.think} ms"
             self._screen.print(f"{self._done}/{self._cells}  {which}: {said}", highlight=False, soft_wrap=True)
 
 

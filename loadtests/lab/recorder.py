@@ -25,6 +25,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     invoke_ns: int
     return_ns: int | None
     outcome: Outcome
+    intended_ns: int | None = None
+    """When it was to be sent, where arrivals keep to a schedule: its latency counts from here."""
     key: str | None = None
     attempt: int = 1
     quantity: int | None = None

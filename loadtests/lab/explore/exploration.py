@@ -43,9 +43,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     def service(self, gates: str) -> Service:
         """A service in which all buyers can be under way at once, and the lab's own calls beside them."""
         room = self.buyers + 2
-        shape = {"processes": room} if self.worker == "sync" else {"processes": 1}
         return Service(
             worker=self.worker,
+            processes=room if self.worker == "sync" else 1,
             store=self.store,
             guard=self.guard,
             threads=room if self.worker == "gthread" else None,
@@ -53,7 +53,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             allow_unsafe=True,
             gates=gates,
             batch=1,
-            **shape,
         )
 
 

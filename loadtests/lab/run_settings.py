@@ -1,0 +1,255 @@
+"""The settings of ``lastseat run``, each a line of one table: its options, its names in a TOML file, its checks.
+
+A setting has one name everywhere: ``--read-share`` on the command line is ``read_share`` in a file. What is given
+on the command line wins over the file, the file over what the setting is by itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from loadtests.lab.experiment import Experiment, Record, Workload
+from loadtests.lab.launcher import Elsewhere, Service
+from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
+from loadtests.lab.target import Target, TargetError, read_target
+from workers import WORKER_MODELS
+
+SERVICE, WORKLOAD, TARGET = "service", "workload", "target"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be meant; the message names it, the value, and what is allowed."""
+
+
+class OneOf(click.ParamType[str]):
+    """One of some names, looked up only when one is given: the registries are the service's."""
+
+    name = "name"
+
+    def __init__(self, names: Callable[[], list[str]], or_like: Callable[[str], bool] = lambda _: False) -> None:
+        self._names = names
+        self._or_like = or_like
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self._names() and not self._or_like(str(value)):
+            self.fail(f"{value!r} is not one of {', '.join(self._names())}.", param, ctx)
+        return str(value)
+
+
+class Delay(click.ParamType[str]):
+    """Milliseconds: ``20``, or a range like ``10-50``."""
+
+    name = "ms"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        low, dash, high = str(value).partition("-")
+        try:
+            fits = 0 <= float(low) <= float(high if dash else low) <= 60_000
+        except ValueError:
+            fits = False
+        if not fits:
+            self.fail(f"{value!r} is not milliseconds like 20 or 10-50, from 0 to 60000.", param, ctx)
+        return str(value)
+
+
+def _registry(module: str, name: str, *more: str) -> Callable[[], list[str]]:
+    return lambda: [*getattr(importlib.import_module(module), name), *more]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: where it belongs, what it accepts, what it is by itself, and what ``--help`` says of it."""
+
+    name: str
+    part: str
+    kind: click.ParamType[Any]
+    default: Any
+    says: str
+    field: str = ""
+
+    @property
+    def option(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("worker", SERVICE, click.Choice(list(WORKER_MODELS)), "gevent", "Worker model."),
+    Setting("processes", SERVICE, click.IntRange(1, 1000), None, "Worker processes; by default the model's."),
+    Setting("threads", SERVICE, click.IntRange(1, 1000), None, "Threads of a process, gthread only."),
+    Setting(
+        "store", SERVICE, OneOf(_registry("service.stores", "STORES"), lambda given: "://" in given), "json",
+        "Where the office keeps its tickets: a name or a URL.",
+    ),
+    Setting(
+        "guard", SERVICE, OneOf(_registry("service.guards", "GUARDS", "on", "off")), "on",
+        "How read, decide, write is made atomic; `none` does not.",
+    ),
+    Setting("leak", SERVICE, click.FloatRange(0, 1), 0.0, "How often guard `leaky` is skipped."),
+    Setting(
+        "guard_scope", SERVICE, click.Choice(["decision", "request"]), "decision", "What the guard is held around."
+    ),
+    Setting(
+        "lock_timeout", SERVICE, click.FloatRange(0.01, 3600), None, "Longest wait for the guard, s.", "lock_timeout_s"
+    ),
+    Setting("batch", SERVICE, click.IntRange(1, 10_000), None, "Most purchases decided together; 1 is one by one."),
+    Setting("think", SERVICE, Delay(), "0", "Delay between reading and writing, ms: 20 or 10-50.", "think_ms"),
+    Setting("think_kind", SERVICE, click.Choice(["io", "cpu"]), "io", "The delay sleeps or computes."),
+    Setting("capacity", WORKLOAD, click.IntRange(1, 10_000_000), 200, "Tickets of a round."),
+    Setting("rounds", WORKLOAD, click.IntRange(1, 1000), 1, "Sales, one after another."),
+    Setting("buyers", WORKLOAD, click.IntRange(1, 100_000), 32, "Buyers at the same time."),
+    Setting("max_quantity", WORKLOAD, click.IntRange(1, 1_000_000), 4, "A purchase asks for 1 to this many."),
+    Setting("read_share", WORKLOAD, click.FloatRange(0, 1), 0.2, "How often a buyer looks first."),
+    Setting("cancel_share", WORKLOAD, click.FloatRange(0, 1), 0.05, "How often an order is given back."),
+    Setting("patience", WORKLOAD, click.IntRange(1, 1000), 3, "A buyer leaves when it is sold out so often in a row."),
+    Setting("retries", WORKLOAD, click.IntRange(0, 100), 1, "How often to ask again, same key, while it is unknown."),
+    Setting("rate", WORKLOAD, click.FloatRange(0, MOST_ARRIVALS_PER_S), 0.0, "Open loop: arrivals a second."),
+    Setting("arrivals", WORKLOAD, click.Choice(KINDS), KINDS[0], "Open loop: a Poisson process or equal gaps."),
+    Setting("most_in_flight", WORKLOAD, click.IntRange(1, 10_000), 500, "Open loop: beyond so many they wait in line."),
+    Setting("limit", WORKLOAD, click.FloatRange(0.5, 86_400), 60.0, "A round is ended after so long, s.", "limit_s"),
+    Setting("seed", WORKLOAD, click.INT, 1, "Decides what each buyer wishes for, and when arrivals come."),
+    Setting("target", TARGET, click.Path(path_type=Path), None, "Another service instead of the office: its file."),
+)  # fmt: skip
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a TOML file, an ``experiment.json``, or a results folder. Raises ``SettingsError``.
+
+    Of an ``experiment.json`` the target is a ``Target``, of a TOML file a path.
+    """
+    path = path / "experiment.json" if path.is_dir() else path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    if path.suffix == ".json":
+        return _of_record(path, text)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is no TOML: {error}") from None
+    if "buy" in content:
+        raise SettingsError(f"{path} describes another service; load it with: lastseat run --target {path}")
+    return dict(_checked(name, value, path) for name, value in content.items())
+
+
+def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
+    """A setting's own name, which has no dashes, and its value."""
+    setting = BY_NAME.get(name.replace("-", "_"))
+    if setting is None:
+        near = difflib.get_close_matches(name, BY_NAME, 1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise SettingsError(f"{path}: there is no setting {name}{meant}. The settings are: {', '.join(BY_NAME)}.")
+    if setting.part == TARGET:
+        return setting.name, path.parent / str(value)
+    whole = isinstance(setting.kind, click.IntRange) or setting.kind is click.INT
+    real = isinstance(setting.kind, click.FloatRange)
+    numbers = (int,) if whole else (int, float) if real or isinstance(setting.kind, Delay) else ()
+    fits = isinstance(value, numbers) and not isinstance(value, bool) if numbers else isinstance(value, str)
+    if not fits and not (isinstance(value, str) and isinstance(setting.kind, Delay)):
+        wanted = "a whole number" if whole else "a number" if real else "a text in quotes"
+        raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}.")
+    try:
+        return setting.name, setting.kind.convert(value, None, None)
+    except click.BadParameter as error:
+        raise SettingsError(f"{path}: {name}: {error.message}") from None
+
+
+def _of_record(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{path} is no JSON: {error}") from None
+    if isinstance(content, dict) and content.get("experiment") == "buy":
+        raise SettingsError(
+            f"{path} is of a locust that was started by hand; start that again: locust -f loadtests/buy.py"
+        )
+    try:
+        record = msgspec.convert(content, type=Record)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path} is not the record of an experiment: {error}") from None
+    parts = {SERVICE: record.service, WORKLOAD: record.workload}
+    settings = {
+        setting.name: getattr(parts[setting.part], setting.field or setting.name)
+        for setting in SETTINGS
+        if setting.part in parts
+    }
+    settings["think"] = record.service.think
+    if record.target is not None:
+        settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
+        settings["target"] = record.target
+    return settings
+
+
+def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experiment:
+    """The experiment that a file and the options over it ask for. Raises ``SettingsError``."""
+    given = dict(file) | dict(options)
+    named = given.pop("target", None)
+    if named is not None:
+        return _of_target(named if isinstance(named, Target) else _target(named), given)
+    service, workload = _fields(SERVICE, given), _fields(WORKLOAD, given)
+    if service["threads"] is not None and service["worker"] != "gthread":
+        raise SettingsError(f"threads is for gthread; a {service['worker']} worker has no threads to count.")
+    if service["leak"] and service["guard"] != "leaky":
+        raise SettingsError(f"leak is for the guard leaky, and the guard is {service['guard']}.")
+    service["guard"] = {"off": "none"}.get(service["guard"], service["guard"])
+    low, dash, high = service["think_ms"].partition("-")
+    service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
+    # Who names a guard wants to see what it does, also where it excludes too few.
+    service["allow_unsafe"] = service["guard"] != "on"
+    return Experiment(service=Service(**service), workload=Workload(**workload))
+
+
+def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
+    """The experiment with a stranger's service: what the service cannot do is not asked of it."""
+    for name, value in given.items():
+        if BY_NAME[name].part == SERVICE and value is not None:
+            raise SettingsError(f"{name} is a setting of the ticket office; a target is run as its file says.")
+    if given.get("capacity") not in {None, target.capacity} and not target.obeys_capacity:
+        raise SettingsError(
+            f"capacity cannot be {given['capacity']}: the target is not told it. It has {target.capacity}; "
+            "with {capacity} in its [setup] or command it could be."
+        )
+    if given.get("max_quantity", 1) > target.buy.max_quantity:
+        raise SettingsError(f"max_quantity of this target is {target.buy.max_quantity}, by its [buy].")
+    if given.get("read_share") and target.read is None:
+        raise SettingsError("read_share needs a table [read] in the target file.")
+    if given.get("cancel_share") and target.cancel is None:
+        raise SettingsError("cancel_share needs a table [cancel] in the target file.")
+    if given.get("rounds", 1) > 1 and target.setup is None:
+        raise SettingsError("rounds needs a request [setup] in the target file, which makes the tickets anew.")
+    own: dict[str, Any] = {"capacity": target.capacity, "max_quantity": target.buy.max_quantity}
+    own |= {"read_share": 0.2 if target.read else 0.0, "cancel_share": 0.05 if target.cancels_can_be_judged else 0.0}
+    called = target.name or target.url or "the target"
+    return Experiment(
+        service=Elsewhere(url=target.url, called=called, guard="unknown"),
+        workload=Workload(**_fields(WORKLOAD, own | given)),
+        target=target,
+    )
+
+
+def _target(path: Path) -> Target:
+    try:
+        return read_target(path)
+    except TargetError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _fields(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A part's settings by the names of its struct's fields, those that are not given as they are by themselves."""
+    return {
+        setting.field or setting.name: setting.default if given.get(setting.name) is None else given[setting.name]
+        for setting in SETTINGS
+        if setting.part == part
+    }

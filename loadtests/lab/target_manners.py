@@ -1,0 +1,192 @@
+"""How a service is asked and understood that a target file describes.
+
+The rule of ``answers`` holds here too: ``fail`` is claimed only for what the file calls definite; any other error is
+``unknown``, for it may have been a sale.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from loadtests.lab.manners import Manners, Request
+from loadtests.lab.recorder import Operation, Outcome
+from loadtests.lab.target import (
+    PLACEHOLDER,
+    WHOLE_ANSWER,
+    Ask,
+    Condition,
+    Conditions,
+    Target,
+    Where,
+    each_of,
+    placeholders,
+)
+
+_LARGEST = 2**62
+_FINE = range(200, 300)
+
+
+class TargetManners(Manners):
+    """The manners of one target. Counts the answers in which something was not where the file says."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._asks: dict[str, Any] = dict(target.asks)
+        self._may_ask_again = {name: "key" in placeholders(ask) for name, ask in self._asks.items()}
+        self._answers: Counter[str] = Counter()
+        self._lacking: Counter[tuple[str, str, str]] = Counter()
+
+    def request(self, operation: Operation, buyer: str) -> Request:
+        """The file's request, filled in."""
+        values: dict[str, str | int] = {"event": operation.event, "buyer": buyer}
+        for name in ("key", "quantity", "order"):
+            value = getattr(operation, name)
+            if value is not None:
+                values[name] = value
+        return fill(self._asks[operation.op], values)
+
+    def may_ask_again(self, op: str) -> bool:
+        """Only where the service is told the key: else a second request would be a second purchase."""
+        return self._may_ask_again[op]
+
+    def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
+        """By the file's conditions: sold out and refused first, then definite, then ok, else unknown."""
+        ask, answer = self._asks[operation.op], _parse(body)
+        operation.outcome = _outcome(ask, status, answer)
+        if operation.outcome in {"ok", "sold_out", "refused"}:
+            self._keep(operation, ask.answer, answer)
+        return "definite" if operation.outcome == "fail" else "not described in the target file"
+
+    def notes(self) -> list[str]:
+        """Fields that did not stand where the file says, and how often."""
+        return [
+            f"{count:,} of {self._answers[op]:,} answers to {op} have no {wanted} at `{path}`: is the file right?"
+            for (op, path, wanted), count in self._lacking.items()
+        ]
+
+    def _keep(self, operation: Operation, where: Where, answer: Any) -> None:
+        ok = operation.outcome == "ok"
+        self._answers[operation.op] += ok
+        operation.remaining = self._find(operation, where.remaining, answer, "number", _whole)
+        operation.version = self._find(operation, where.version, answer, "number", _whole)
+        if not ok or operation.op == "read":
+            return
+        operation.order = self._find(operation, where.order, answer, "id", _identity) or operation.order
+        operation.tickets = self._find(operation, where.tickets, answer, "ticket numbers", _numbers)
+        sold = self._find(operation, where.quantity, answer, "number", _whole)
+        if operation.op == "buy" and sold is not None:
+            operation.quantity = sold
+
+    def _find(self, operation: Operation, path: str | None, answer: Any, wanted: str, read: Any) -> Any:
+        if path is None:
+            return None
+        found = read(look_up(answer, path))
+        if found is None and operation.outcome == "ok":
+            self._lacking[operation.op, path, wanted] += 1
+        return found
+
+
+def fill(ask: Ask, values: Mapping[str, str | int]) -> Request:
+    """A request with its placeholders filled in. A text in a JSON body that is nothing but a number's is a number."""
+    path = _format(ask.path, {name: urllib.parse.quote(str(value), safe="") for name, value in values.items()})
+    headers = {name: _format(value, values) for name, value in ask.headers.items()}
+    body: bytes | None = None
+    if ask.body is not None:
+        text = isinstance(ask.body, str)
+        body = _format(ask.body, values).encode() if isinstance(ask.body, str) else _as_json(ask.body, values)
+        if not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = "application/x-www-form-urlencoded" if text else "application/json"
+    return Request(ask.method, path, ask.path, headers, body)
+
+
+def _as_json(template: Any, values: Mapping[str, str | int]) -> bytes:
+    def filled(value: Any) -> Any:
+        match value:
+            case str():
+                alone = PLACEHOLDER.fullmatch(value)
+                return values[alone[1]] if alone else _format(value, values)
+            case dict():
+                return {_format(name, values): filled(each) for name, each in value.items()}
+            case list():
+                return [filled(each) for each in value]
+        return value
+
+    return msgspec.json.encode(filled(template))
+
+
+def _format(text: str, values: Mapping[str, str | int]) -> str:
+    return PLACEHOLDER.sub(lambda found: str(values[found[1]]), text)
+
+
+def _outcome(ask: Any, status: int, answer: Any) -> Outcome:
+    if _meets(getattr(ask, "sold_out", None), status, answer):
+        return "sold_out"
+    if _meets(getattr(ask, "refused", None), status, answer):
+        return "refused"
+    if _meets(getattr(ask, "definite", None), status, answer):
+        return "fail"
+    if ask.ok is None:
+        return "ok" if status in _FINE else "unknown"
+    return "ok" if _meets(ask.ok, status, answer) else "unknown"
+
+
+def _meets(conditions: Conditions | None, status: int, answer: Any) -> bool:
+    return any(_is(condition, status, answer) for condition in each_of(conditions))
+
+
+def _is(condition: Condition, status: int, answer: Any) -> bool:
+    if condition.status is not None:
+        wanted = condition.status if isinstance(condition.status, list) else [condition.status]
+        if status not in wanted:
+            return False
+    if condition.field is None:
+        return True
+    found = look_up(answer, condition.field)
+    if condition.equals is None:
+        return found is not None
+    return bool(found == condition.equals) and isinstance(found, bool) is isinstance(condition.equals, bool)
+
+
+def look_up(answer: Any, path: str) -> Any:
+    """What stands at ``data.left`` or ``tickets.0`` of an answer; None where nothing does."""
+    found = answer
+    for step in [] if path == WHOLE_ANSWER else path.split("."):
+        if isinstance(found, dict):
+            found = found.get(step)
+        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return None
+    return found
+
+
+def _parse(body: bytes | None) -> Any:
+    try:
+        return msgspec.json.decode(body or b"null")
+    except msgspec.MsgspecError:
+        return None
+
+
+def _whole(value: Any) -> int | None:
+    """A number as services write it: 3, 3.0 or "3"."""
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None
+
+
+def _identity(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _numbers(value: Any) -> list[int] | None:
+    """Ticket numbers: one, or a list of them."""
+    numbers = [_whole(each) for each in (value if isinstance(value, list) else [value])]
+    whole = [number for number in numbers if number is not None]
+    return whole if whole and len(whole) == len(numbers) else None

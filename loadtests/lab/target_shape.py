@@ -1,0 +1,59 @@
+"""Whether the tables of a TOML file have the fields that are known; else the line, the field, and what is allowed.
+
+The rest, the types, is msgspec's; what it does not say is which names and choices there are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+
+def shape_problem(kind: type, content: dict[str, Any], text: str) -> str | None:
+    """What is wrong with the fields of a table that is to become ``kind``, with its line in ``text``; else None."""
+    return next(_problems(kind, content, (), text), None)
+
+
+def _problems(kind: type, table: dict[str, Any], place: tuple[str, ...], text: str) -> Iterator[str]:
+    where = f"[{'.'.join(place)}]" if place else "the file"
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    known = [name for name in fields if name != "directory"]
+    for name, value in table.items():
+        if name not in fields:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f" (did you mean `{near[0]}`?)" if near else ""
+            yield f"{_line_of(text, name)}{where} knows no `{name}`{meant}; it may have {', '.join(known)}"
+            continue
+        wanted = fields[name].type
+        choices = typing.get_args(wanted) if typing.get_origin(wanted) is typing.Literal else ()
+        if choices and value not in choices:
+            yield f"{_line_of(text, name)}{where} has `{name}` {value!r}; it may be {', '.join(choices)}"
+        inner = _struct_in(wanted)
+        for each in value if isinstance(value, list) else [value]:
+            if inner is not None and isinstance(each, dict):
+                yield from _problems(inner, each, (*place, name), text)
+    for name, field in fields.items():
+        if field.required and name not in table:
+            yield f"{where} lacks `{name}`; it has to be there"
+
+
+def _struct_in(kind: Any) -> type | None:
+    """The struct that a field's type is, or holds in a union or a list."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) in {typing.Union, list}:
+        return next((found for each in typing.get_args(kind) if (found := _struct_in(each))), None)
+    return None
+
+
+def _line_of(text: str, name: str) -> str:
+    """``line 7: `` where only one line has the name as a field or a table; else nothing."""
+    field = re.compile(rf"""(^|[\s{{,.\["'])({re.escape(name)})["']?\s*(=|\]|\.)""")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if field.search(line.partition("#")[0])]
+    return f"line {lines[0]}: " if len(lines) == 1 else ""
