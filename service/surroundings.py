@@ -19,7 +19,7 @@ from service.errors import RefusedToStart
 from service.settings import Settings
 
 # Longer than it takes a worker that started at the same time to come to the same refusal.
-STAND_BACK_S = 10.0
+STAND_BACK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def stand_back() -> None:
 
     Two workers that both end as "cannot be loaded" end gunicorn's master in a traceback: while it stops because of the
     first one, the second one makes it stop again. So one of them says it, and the others wait for the SIGTERM that
-    follows. If none comes, the refusal was theirs alone, and they go on to say it.
+    follows, and leave in peace also without it: one that comes before a worker listens is lost. If the refusal was
+    theirs alone, the master starts the next worker, and after some of them it is one who speaks.
     """
     worker = next((each for each in _selves(sys._getframe()) if _is_gunicorns(each) and hasattr(each, "age")), None)
     if worker is None:
@@ -63,7 +64,7 @@ def stand_back() -> None:
     deadline = time.monotonic() + (0 if speaks else STAND_BACK_S)
     while worker.alive and time.monotonic() < deadline:
         time.sleep(0.01)
-    if not worker.alive:
+    if not speaks:
         raise SystemExit(0)
 
 
