@@ -30,7 +30,7 @@ soak: $(READY) ## the long runs: hundreds of thousands of random histories again
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
 bench-check: $(READY) ## how fast the verdict is, for 10^4 to 10^7 operations
-	@$(BIN)/python -m loadtests.lab.bench_check $(ARGS)
+	@$(BIN)/python -m loadtests.lab.bench_check --max 10000000 $(ARGS)
 
 power: $(READY) ## how seldom a guard may fail before the verdict misses it; some fifteen minutes
 	@$(BIN)/python -m loadtests.lab.power $(ARGS)

@@ -26,6 +26,7 @@ from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentil
 from loadtests.lab.report.templates import own, template
 from loadtests.lab.report.words import found, headline, numbers
 
+COUNTEREXAMPLE = "counterexample.svg"
 REPORT = "report.html"
 
 Fault = tuple[str, int, int]
@@ -35,6 +36,8 @@ Fault = tuple[str, int, int]
 def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
     """Write the ``report.html`` of a results folder from what is in it; returns its path.
 
+    Beside it goes the first drawing of an invalid one, as ``counterexample.svg``.
+
     Reads the history, the audits, and where they are there ``verdict.json`` (else it judges) and ``experiment.json``.
     A history that cannot be read makes a page that says so. Raises FileNotFoundError where there is no history.
     """
@@ -43,6 +46,9 @@ def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
         run, trouble = read_operations(_history(folder)), ""
     except HistoryError as error:
         run, trouble = None, str(error)
+    drawings = [] if run is None else draw_counterexamples(folder, conclusion.verdict, run)
+    if drawings:
+        (folder / COUNTEREXAMPLE).write_text(drawings[0].svg, encoding="utf-8")
     page = template("run.html").render(
         verdict=conclusion.verdict,
         headline=headline(conclusion.verdict),
@@ -50,7 +56,7 @@ def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
         numbers=numbers(conclusion.verdict),
         found=found(conclusion.verdict),
         notes=[*conclusion.notes, *([trouble] if trouble else [])],
-        drawings=[] if run is None else draw_counterexamples(folder, conclusion.verdict, run),
+        drawings=drawings,
         more=_not_drawn(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
         experiment=_experiment(folder),
