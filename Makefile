@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test quick soak bench-check power lint lock clean
+.PHONY: help setup demo test quick soak bench bench-check power lint lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ quick: $(READY) ## the fast part of the tests, under a minute
 
 soak: $(READY) ## the long runs: hundreds of thousands of random histories against the oracle
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+bench: $(READY) ## how fast one event sells, three minutes; ARGS=--help for the long run
+	@$(BIN)/lastseat bench $(or $(ARGS),--quick)
 
 bench-check: $(READY) ## how fast the verdict is, for 10^4 to 10^7 operations
 	@$(BIN)/python -m loadtests.lab.bench_check --max 10000000 $(ARGS)

@@ -18,8 +18,9 @@ import gevent
 from locust import events, task
 
 from loadtests.lab import load
-from loadtests.lab.arrivals import Crowd
+from loadtests.lab.arrivals import Crowd, found_nothing_left
 from loadtests.lab.customer import Customer
+from loadtests.lab.recorder import Operation
 from loadtests.lab.users import OfficeUser
 
 GIVE_UP_AFTER = 10
@@ -63,7 +64,7 @@ class Buyer(OfficeUser):
                     self.customer.cancel(purchase.order)
             case "sold_out":
                 self.failures = 0
-                self.be_disappointed(purchase.quantity or 1, purchase.remaining)
+                self.be_disappointed(purchase)
             case _:
                 self.failures += 1
                 gevent.sleep(min(0.05 * 2**self.failures, 0.5))
@@ -79,8 +80,9 @@ class Buyer(OfficeUser):
         if purchase.outcome == "ok" and purchase.order and dice.random() < self.options.cancel_share:
             customer.cancel(purchase.order)
 
-    def be_disappointed(self, wanted: int, remaining: int | None) -> None:
+    def be_disappointed(self, refused: Operation) -> None:
         """Want less the next time; when not even one ticket remains, lose patience."""
-        self.most_wanted = max(1, min(self.largest, wanted - 1 if remaining is None else remaining))
-        if remaining == 0 or (remaining is None and wanted == 1):
+        left = (refused.quantity or 1) - 1 if refused.remaining is None else refused.remaining
+        self.most_wanted = max(1, min(self.largest, left))
+        if found_nothing_left(refused):
             self.disappointments += 1

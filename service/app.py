@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import sys
 from pathlib import Path
 
 from flask import Flask
@@ -14,13 +15,14 @@ from service import surroundings
 from service.box_office import BoxOffice
 from service.control import Control
 from service.errors import Problem, RefusedToStart
-from service.files import check_locks_exclude
+from service.files import check_locks_exclude, make_directory, sync_names
 from service.inventory import Event
 from service.routes import register
 from service.settings import Settings, is_token
 from service.stores import open_store
 
 MAX_BODY_BYTES = 64 * 1024
+SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
 
 log = logging.getLogger("lastseat")
@@ -29,6 +31,10 @@ log = logging.getLogger("lastseat")
 def create_app(settings: Settings) -> Flask:
     """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
     around = surroundings.look_around()
+    if around.threads > 1:
+        # A thread that comes back from a system call waits up to this long for the GIL while another one computes. A
+        # purchase makes several; with Python's 5 ms they, and not the disk, would decide how fast it is.
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         office = _open_office(settings, around)
         admin_token = _admin_token(settings)
@@ -46,9 +52,11 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     _prepare(settings.data)
     check_locks_exclude(settings.data)
     store = open_store(settings)
+    # The directory that the store keeps its events in has to be there after a power cut, or all they hold is gone.
+    sync_names(settings.data)
     control = Control(settings.data)
     guard = _guard_at_start(settings, store.name, store.safe_guard)
-    surroundings.refuse_unsafe(settings, guard, store.scope, around)
+    surroundings.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     office = BoxOffice(settings, store, control, around.processes)
     try:
         name = office.resolve(guard)
@@ -73,7 +81,7 @@ def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
 
 
 def _prepare(data: Path) -> None:
-    data.mkdir(parents=True, exist_ok=True)
+    make_directory(data)
     probe = data / f"write-check.{os.getpid()}"
     try:
         probe.write_bytes(b"x")
@@ -108,11 +116,15 @@ def _admin_token(settings: Settings) -> str:
     try:
         with os.fdopen(fd, "w") as file:
             file.write(secrets.token_urlsafe(24) + "\n")
+            file.flush()
+            # Before it has its name: else a power cut could leave an empty one, and the next start would refuse it.
+            os.fsync(fd)
         # A link fails where another worker was faster; then its token is the one.
         with contextlib.suppress(FileExistsError):
             os.link(mine, path)
     finally:
         mine.unlink()
+    sync_names(settings.data)
     token = path.read_text(errors="replace").strip()
     if not is_token(token):
         raise RefusedToStart(f"{path} is empty or damaged. Remove it, and the next start makes a new one.")

@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,10 +36,12 @@ from service.inventory import (
     decide_all,
 )
 from service.settings import Settings, Think
-from service.stores import Store
+from service.stores import CommitFailed, Store
 
 # How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
 ANSWER_PATIENCE_S = 10.0
+
+_nothing = contextlib.nullcontext()
 
 # The mode of a request that holds the guard from its beginning to its end; None in every other request.
 _request_mode: ContextVar[Mode | None] = ContextVar("request_mode", default=None)
@@ -89,8 +91,8 @@ class BoxOffice:
         """Sell ``quantity`` tickets, all or none.
 
         Errors, definite: ``unknown_event``, ``over_limit``, ``sold_out``, ``doors_closed``, ``buyer_limit``,
-        ``key_reused``, ``lock_timeout``, ``switching``, ``storage_full``, ``storage_refused``, ``store_closed``;
-        indefinite: ``not_durable``, ``outcome_unknown``.
+        ``key_reused``, ``lock_timeout``, ``contention``, ``switching``, ``storage_full``, ``storage_refused``,
+        ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
         """
         order = f"o{secrets.token_hex(8)}"
         return self._mutate(event, Sell(key, request, order, quantity, buyer))
@@ -111,12 +113,15 @@ class BoxOffice:
             raise Problem("unknown_order", version=view.version)
         return found, view, times
 
-    def audit(self, event: str) -> tuple[Event, list[Record]]:
-        """The event and all its records in the order in which they were written, durable."""
+    def audit(self, event: str) -> tuple[Event, Collection[Record]]:
+        """The event and all its records in the order in which they were written, durable.
+
+        A store that keeps many reads them as they are asked for; how many there are is known beforehand.
+        """
         self.control.refuse_if_closed()
         about, records, position = self.store.audit(event)
         self._make_durable(event, position)
-        return about, list(records)
+        return about, records if isinstance(records, Collection) else list(records)
 
     def events(self) -> list[View]:
         """The counters of all events, by id."""
@@ -130,18 +135,18 @@ class BoxOffice:
                     raise
         return views
 
-    @contextlib.contextmanager
-    def request_scope(self, event: str) -> Iterator[None]:
+    def request_scope(self, event: str) -> contextlib.AbstractContextManager[None]:
         """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
-        if not self._settings.request_scope:
-            yield
-            return
+        return self._held_throughout(event) if self._settings.request_scope else _nothing
+
+    @contextlib.contextmanager
+    def _held_throughout(self, event: str) -> Iterator[None]:
         deadline = time.monotonic() + self._settings.lock_timeout_s
         with self.control.transaction(deadline) as mode:
             guard = self._guard_for(event, mode)
             token = _request_mode.set(mode)
             try:
-                with guard.around_request(event, deadline):
+                with self._closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
                     yield
             finally:
                 _request_mode.reset(token)
@@ -238,14 +243,15 @@ class BoxOffice:
         if self._gates is not None:
             self._gates.reach(gate, event, [key])
 
-    def _transact(
-        self, event: str, mode: Mode, take: Callable[[], Sequence[Command]], deadline: float, key: str
-    ) -> Transaction:
+    def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Transaction:
         guard = self._guard_for(event, mode)
+        take.keep_the_line = guard.groups
         transaction = Transaction(
-            self.store, event, take, self._deliberate, deadline, epoch=mode.epoch, gates=self._gates, key=key
-        )
-        guard.run(transaction)
+            self.store, event, take, self._deliberate, deadline, epoch=mode.epoch, gates=self._gates, key=key,
+            think=lambda: think(self._settings.think),
+        )  # fmt: skip
+        with self._closing_if_not_durable(CommitFailed):
+            guard.run(transaction)
         transaction.reach("durable")
         began = time.perf_counter()
         self._make_durable(event, transaction.position)
@@ -260,7 +266,8 @@ class BoxOffice:
         self.control.refuse_if_closed()
         epoch = self.control.epoch
         began = time.perf_counter()
-        view = self.store.view(event, order=order)
+        with self._closing_if_not_durable(CommitFailed):
+            view = self.store.view(event, order=order)
         self._make_durable(event, view.source)
         return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 
@@ -271,15 +278,8 @@ class BoxOffice:
             # Another process met the failure meanwhile, and it may be about what was written here too.
             raise Problem("not_durable", "Another write to the disk failed at the same time.")
 
-    @contextlib.contextmanager
-    def _closing_if_not_durable(self) -> Iterator[None]:
-        """Errors: ``not_durable`` (indefinite)."""
-        try:
-            yield
-        except OSError as error:
-            # A second sync would succeed without having written anything, so nobody may try.
-            self.control.close_store()
-            raise Problem("not_durable", f"The disk answered: {error.strerror}.") from error
+    def _closing_if_not_durable(self, failure: type[OSError] = OSError) -> _ClosingIfNotDurable:
+        return _ClosingIfNotDurable(self.control, failure)
 
     def _guard(self, name: str) -> Guard:
         guard = self._built.get(name)
@@ -298,8 +298,28 @@ class BoxOffice:
             self._generation = mode.generation
         about = self._events.get(event)
         if about is None:
-            about = self._events[event] = self.store.view(event).event
+            with self._closing_if_not_durable(CommitFailed):
+                about = self._events[event] = self.store.view(event).event
         return about
+
+
+class _ClosingIfNotDurable:
+    """A failure of this kind inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
+
+    __slots__ = ("_control", "_failure")
+
+    def __init__(self, control: Control, failure: type[OSError]) -> None:
+        self._control = control
+        self._failure = failure
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, self._failure):
+            # A second sync would succeed without having written anything, so nobody may try.
+            self._control.close_store()
+            raise Problem("not_durable", f"The disk answered: {error.strerror}.") from error
 
 
 def _done(outcome: Outcome, times: Times) -> Done:

@@ -118,18 +118,22 @@ class Control:
     def epoch(self) -> int:
         return self._word(_EPOCH)
 
-    @contextlib.contextmanager
-    def transaction(self, deadline: float) -> Iterator[Mode]:
+    def transaction(self, deadline: float) -> _TakingPart:
         """Take part in the current epoch; waits while the guard is being switched.
 
         Errors: ``switching`` (definite) past ``deadline`` (monotonic seconds); ``store_closed`` (definite).
         """
+        return _TakingPart(self, deadline)
+
+    def enter(self, deadline: float) -> Mode:
+        """Begin what ``transaction`` ends; ``leave`` must follow. Errors: as of ``transaction``, nothing was begun."""
         self._enter(deadline)
         try:
             self.refuse_if_closed()
-            yield self.mode()
-        finally:
-            self._leave()
+            return self.mode()
+        except BaseException:
+            self.leave()
+            raise
 
     def switch(self, guard: str, timeout_s: float) -> Mode:
         """Make ``guard`` the one of all processes; returns when no transaction of an older epoch is left.
@@ -190,7 +194,8 @@ class Control:
                 raise Problem("switching", retry_after_s=1)
             time.sleep(_POLL_S)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """The transaction has ended."""
         with self._mutex:
             self._inside -= 1
             if not self._inside:
@@ -237,6 +242,22 @@ class Control:
 
     def _set_word(self, offset: int, value: int) -> None:
         struct.pack_into("=q", self._words, offset, value)
+
+
+class _TakingPart:
+    """Not a generator: every purchase passes here."""
+
+    __slots__ = ("_control", "_deadline")
+
+    def __init__(self, control: Control, deadline: float) -> None:
+        self._control = control
+        self._deadline = deadline
+
+    def __enter__(self) -> Mode:
+        return self._control.enter(self._deadline)
+
+    def __exit__(self, *_: object) -> None:
+        self._control.leave()
 
 
 def _fingerprint(master: str) -> int:

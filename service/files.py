@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import itertools
 import os
-from collections.abc import Iterator
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
@@ -54,6 +53,25 @@ def replace_durably(path: Path, content: bytes) -> os.stat_result:
     return stat
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and its parents, where there are none: a power cut does not take it with all it holds."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for parent in {path.parent, *(each.parent for each in missing)}:
+        # One that may be entered but not read cannot be synced by this user: it was there before.
+        with contextlib.suppress(PermissionError):
+            sync_names(parent)
+
+
+def sync_names(directory: Path) -> None:
+    """Return when the names in a directory are on the disk."""
+    fd = open_directory(directory)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def open_directory(path: Path) -> int:
     """A descriptor by which the names in a directory are made durable: ``os.fsync``.
 
@@ -88,12 +106,17 @@ def check_locks_exclude(directory: Path) -> None:
     )
 
 
-@contextlib.contextmanager
-def storage_problems() -> Iterator[None]:
-    """Failed writes inside this block changed nothing: say so, and what to do. For blocks of which that is true."""
-    try:
-        yield
-    except OSError as error:
+class _StorageProblems:
+    """Not a generator: every purchase passes here, and a generator costs as much as deciding it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
         if error.errno in (ENOSPC, EDQUOT):
             raise Problem("storage_full", "Make room in the data directory and try again.", retry_after_s=5) from error
         raise Problem(
@@ -101,3 +124,11 @@ def storage_problems() -> Iterator[None]:
             f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again.",
             retry_after_s=5,
         ) from error
+
+
+_storage_problems = _StorageProblems()
+
+
+def storage_problems() -> _StorageProblems:
+    """Failed writes inside this block changed nothing: say so, and what to do. For blocks of which that is true."""
+    return _storage_problems

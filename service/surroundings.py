@@ -29,6 +29,8 @@ class Surroundings:
     master: str
     """Identifies the master process across restarts: its id and, where Linux tells it, its start time."""
     processes: int = 1
+    threads: int = 1
+    """Native threads that answer requests in one process."""
     worker_timeout_s: int = 0
     """After so many seconds gunicorn kills a sync worker that does not come back; 0: never."""
     sync: bool = False
@@ -43,6 +45,7 @@ def look_around() -> Surroundings:
     return Surroundings(
         master=_identity(os.getpid() if cfg.preload_app else os.getppid()),
         processes=cfg.workers,
+        threads=cfg.threads if cfg.worker_class_str == "gthread" else 1,
         worker_timeout_s=cfg.timeout,
         sync=cfg.worker_class_str == "sync",
         preload=cfg.preload_app,
@@ -89,7 +92,7 @@ def _identity(pid: int) -> str:
     return f"{pid}@{started}"
 
 
-def refuse_unsafe(settings: Settings, guard: str, store_scope: str, around: Surroundings) -> None:
+def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:
     """Raise ``RefusedToStart`` for pairings that would be silently wrong; ``allow_unsafe`` lets them be."""
     if settings.allow_unsafe:
         return
@@ -106,8 +109,8 @@ def refuse_unsafe(settings: Settings, guard: str, store_scope: str, around: Surr
     if around.processes > 1 and guard == "thread":
         raise RefusedToStart(
             f"LASTSEAT_GUARD=thread excludes the threads of one process, and there are {around.processes} processes: "
-            "it would oversell. Take LASTSEAT_GUARD=file, or --workers 1, or allow it with LASTSEAT_ALLOW_UNSAFE=1 "
-            "to see it happen on a lab event."
+            f"it would oversell. Take LASTSEAT_GUARD={safe_guard}, or --workers 1, or allow it with "
+            "LASTSEAT_ALLOW_UNSAFE=1 to see it happen on a lab event."
         )
     if around.sync and 0 < around.worker_timeout_s <= settings.lock_timeout_s:
         raise RefusedToStart(

@@ -58,7 +58,7 @@ def on_read_only_disk(data: Path) -> list[str]:
 def full(server: Typed) -> Iterator[str]:
     """No room for the data of a running server, which was started ``on_small_disk``; gives the code that buyers get."""
     if not may_mount():
-        with _limited(server):
+        with limited(server):
             yield "storage_refused"
         return
     ballast = Path(f"/proc/{server.pid}/root{server.data}/ballast")
@@ -80,7 +80,7 @@ def growing_full(server: Typed, kib: int) -> Iterator[str]:
     if may_mount():
         yield "storage_full"
         return
-    with _limited(server, kib * 1024):
+    with limited(server, kib * 1024):
         yield "storage_refused"
 
 
@@ -88,7 +88,7 @@ def growing_full(server: Typed, kib: int) -> Iterator[str]:
 def read_only(server: Typed) -> Iterator[str]:
     """The events of a running server take no writes; gives the code that buyers get."""
     if not may_mount():
-        with _limited(server):
+        with limited(server):
             yield "storage_refused"
         return
     events = str(server.data / "events")
@@ -106,7 +106,7 @@ def _within(server: Typed, *command: str) -> None:
 
 
 @contextmanager
-def _limited(server: Typed, size: int = 0) -> Iterator[None]:
+def limited(server: Typed, size: int = 0) -> Iterator[None]:
     """No file of the server may be written beyond ``size``."""
     before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in server.workers()}
     for pid, (_, most) in before.items():

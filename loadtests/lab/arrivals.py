@@ -31,6 +31,13 @@ GIVE_UP_AFTER = 100
 _POLL_S = 0.01
 
 
+def found_nothing_left(refused: Operation) -> bool:
+    """Whether not even one ticket remained. Without a guard less than none may remain."""
+    if refused.remaining is None:
+        return (refused.quantity or 1) == 1
+    return refused.remaining <= 0
+
+
 class Crowd:
     """What the arrivals found, one after another: when it is over."""
 
@@ -51,7 +58,7 @@ class Crowd:
                 self._refusals = self._failures = 0
             case "sold_out":
                 self._failures = 0
-                if purchase.remaining == 0 or (purchase.remaining is None and purchase.quantity == 1):
+                if found_nothing_left(purchase):
                     self._refusals += 1
             case _:
                 self._failures += 1

@@ -19,7 +19,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
     "lock": ("loadtests.lab.lock:lock", "Switch the guard of a running office on or off."),
     "explore": ("loadtests.lab.explore.command:explore", "Every order in which two purchases can interleave."),
+    "bench": (
+        "loadtests.lab.bench.command:bench",
+        "Sold tickets a second against the ceilings and the peers, in pairs.",
+    ),
     "lesson": ("workers.lessons.command:lesson", "The lessons: what is said about concurrency, measured."),
+    "journal": ("service.journal_command:journal", "Verify, show and repair the journals of the store `journal`."),
     "check": ("loadtests.lab.check:check", "Judge a recorded history again."),
 }
 

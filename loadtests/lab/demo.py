@@ -27,7 +27,7 @@ from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
 from workers import WORKER_MODELS
 
-_SAFE_GUARDS = {"json": "file", "journal": "file"}
+_SAFE_GUARDS = {"json": "file", "journal": "file", "sqlite": "immediate"}
 _WIDE_ENOUGH = 160
 """Columns where the output is no terminal: a file or a pipe need not wrap."""
 _EXIT = {Kept.YES: 0, Kept.NO: 1, Kept.UNDECIDED: 2}

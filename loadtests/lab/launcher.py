@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -151,7 +152,7 @@ class RunningOffice:
         """What tells locust about this service."""
         return ["--data", str(self.data)]
 
-    def __enter__(self) -> RunningOffice:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

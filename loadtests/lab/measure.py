@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from loadtests.lab.arrays import Ints, lookup
+from loadtests.lab.fairness import Fairness, overtaken
 from loadtests.lab.history import BUY, CANCEL, OK, SOLD_OUT
 from loadtests.lab.operations import Floats, Operations, read_operations
 
@@ -36,6 +37,7 @@ class Measures(msgspec.Struct):
     p50_ms: float | None
     p99_ms: float | None
     courses: list[Course]
+    fairness: Fairness = msgspec.field(default_factory=Fairness)
 
 
 def measure(history: Path) -> Measures:
@@ -50,6 +52,7 @@ def measure(history: Path) -> Measures:
         p50_ms=_rounded(quantile(latencies, 0.50)),
         p99_ms=_rounded(quantile(latencies, 0.99)),
         courses=courses(run),
+        fairness=_fairness(run, latencies),
     )
 
 
@@ -59,6 +62,16 @@ def quantile(values: Floats, share: float) -> float | None:
         return None
     at = max(0, math.ceil(round(share * len(values), 9)) - 1)  # 0.999 · 1000 is 999, whatever binary says
     return float(np.partition(values, at)[at])
+
+
+def _fairness(run: Operations, latencies: Floats) -> Fairness:
+    counts = overtaken(run)
+    middle, slowest = quantile(latencies, 0.5), quantile(latencies, 0.999)
+    return Fairness(
+        overtaken_p50=int(np.median(counts)) if len(counts) else None,
+        overtaken_max=int(counts.max()) if len(counts) else None,
+        p999_over_p50=round(slowest / middle, 1) if middle and slowest else None,
+    )
 
 
 def courses(run: Operations) -> list[Course]:

@@ -104,6 +104,13 @@ def _say(result: Result, out: Console) -> None:
         f"503s {measures.unavailable:,} · a purchase took {latency} ({since})",
         soft_wrap=True,
     )
+    fair = measures.fairness
+    if fair.overtaken_max is not None:
+        out.print(
+            f"fairness: overtaken by {fair.overtaken_p50:,} later buyers (median), {fair.overtaken_max:,} at most · "
+            f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
+            soft_wrap=True,
+        )
     for arrived in result.conclusion.arrived:
         out.print(
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
@@ -157,6 +164,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "unavailable": measures.unavailable,
         "p50_ms": measures.p50_ms,
         "p99_ms": measures.p99_ms,
+        "fairness": msgspec.to_builtins(measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrived),
         "notes": result.conclusion.notes,
         SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from service.gates import Gates
-from service.inventory import Command, Outcome, View, records_of
+from service.inventory import Command, Outcome, Record, View, records_of
 from service.settings import Settings
 from service.stores import Store
 
@@ -25,6 +25,9 @@ GUARDS: dict[str, str] = {
     "thread": "service.guards.thread:ThreadGuard",
     "file": "service.guards.file:FileGuard",
     "leaky": "service.guards.leaky:LeakyGuard",
+    "immediate": "service.guards.immediate:ImmediateGuard",
+    "optimistic": "service.guards.optimistic:OptimisticGuard",
+    "atomic": "service.guards.atomic:AtomicGuard",
 }
 
 
@@ -50,10 +53,15 @@ class Transaction:
     held_ms: float = 0.0
     store_ms: float = 0.0
     commands: Sequence[Command] = field(default_factory=list)
+    think: Callable[[], None] = lambda: None
+    """Only thinks; for a guard under which nothing can be put between reading and writing."""
 
-    def read_decide_write(self) -> None:
+    def read_decide_write(self, append: Callable[[View, Sequence[Record]], object] | None = None) -> None:
         """The critical section. Without a guard around it, two of them may read the same version, and one's write
-        replaces the other's: both buyers have their answer, the store knows of one."""
+        replaces the other's: both buyers have their answer, the store knows of one.
+
+        ``append`` takes the place of the store's own, for a guard that writes on a condition.
+        """
         self.reach("view")
         began = time.perf_counter()
         view = self.store.view(self.event, self.commands)
@@ -65,7 +73,7 @@ class Transaction:
         if records:
             self.reach("append", saw=records[0].version - 1, left=records[0].remaining + records[0].quantity)
             decided = time.perf_counter()
-            self.position = self.store.append(view, records)
+            self.position = (append or self.store.append)(view, records)
         self.outcomes = outcomes
         self.store_ms += (read - began + time.perf_counter() - decided) * 1e3
         self.reach("release", version=view.version)
@@ -86,7 +94,11 @@ class Guard(ABC):
 
     name: ClassVar[str]
     stores: ClassVar[frozenset[str] | None] = None
-    """The stores it fits; None: all."""
+    """The stores it fits; None: all that offer what it needs."""
+    needs: ClassVar[type | None] = None
+    """What a store must offer, one of the capabilities in ``stores``."""
+    groups: ClassVar[bool] = False
+    """A process has one transaction of an event under way at a time; who comes meanwhile is decided in the next one."""
     excludes: ClassVar[str]
     """Who cannot be inside with whom, in a few words."""
 
@@ -102,6 +114,12 @@ class Guard(ABC):
         return contextlib.nullcontext()
 
     @classmethod
+    def fits(cls, store: Store) -> bool:
+        """Whether it can do what it promises over this store."""
+        named = cls.stores is None or store.name in cls.stores
+        return named and (cls.needs is None or isinstance(store, cls.needs))
+
+    @classmethod
     def safe(cls, store_scope: str, processes: int) -> bool:
         """Whether nobody is let in with somebody else among so many processes."""
         return True
@@ -109,6 +127,8 @@ class Guard(ABC):
 
 class Mutex(Guard):
     """A guard that excludes by a lock an event: ``exclusive`` says how it is had."""
+
+    groups: ClassVar[bool] = True
 
     @abstractmethod
     def exclusive(
@@ -125,7 +145,7 @@ class Mutex(Guard):
             transaction.commands = transaction.take()
             if transaction.commands:
                 transaction.read_decide_write()
-            transaction.held_ms = (time.perf_counter() - began) * 1e3
+        transaction.held_ms = (time.perf_counter() - began) * 1e3
 
     def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
         return self.exclusive(event, deadline)
@@ -140,5 +160,4 @@ def guard_class(name: str) -> type[Guard]:
 
 def fitting(store: Store) -> list[str]:
     """The names of the guards that fit a store, in the order of the registry."""
-    classes = {name: guard_class(name) for name in GUARDS}
-    return [name for name, each in classes.items() if each.stores is None or store.name in each.stores]
+    return [name for name in GUARDS if guard_class(name).fits(store)]

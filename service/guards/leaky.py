@@ -19,6 +19,7 @@ class LeakyGuard(FileGuard):
     """Runs most transactions under the file lock and some, by chance, under nothing. Acts on lab events only."""
 
     name: ClassVar[str] = "leaky"
+    groups: ClassVar[bool] = False
     excludes: ClassVar[str] = "every process of one host, most of the time"
 
     def __init__(self, settings: Settings, store: Store) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response, g
 
-from service.inventory import Event
+from service.inventory import Event, Record
 from service.routes.answers import body, event_content, event_id, json_answer, office, require_admin
 from service.settings import EVENT_ID, MAX_CAPACITY
 
 blueprint = Blueprint("events", __name__)
+
+LINES_AT_ONCE = 1000
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
 
@@ -68,5 +72,17 @@ def delete(event: str) -> Response:
 def audit(event: str) -> Response:
     about, records = office().audit(event_id(event))
     head = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
-    lines = [msgspec.json.encode(head), *(msgspec.json.encode(record.audit_line()) for record in records)]
-    return Response(b"\n".join(lines) + b"\n", content_type="application/x-ndjson")
+
+    def lines() -> Iterator[bytes]:
+        yield msgspec.json.encode(head) + b"\n"
+        for some in batched(records, LINES_AT_ONCE):
+            yield b"".join(msgspec.json.encode(record.audit_line()) + b"\n" for record in some)
+
+    return Response(lines(), content_type="application/x-ndjson")
+
+
+def batched(records: Collection[Record], size: int) -> Iterator[list[Record]]:
+    """The records in lists of ``size``, as they are read."""
+    source = iter(records)
+    while some := list(itertools.islice(source, size)):
+        yield some

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import ClassVar
 
 from service.errors import RefusedToStart
-from service.inventory import Command, Event, Record, View
+from service.inventory import Command, Event, Outcome, Record, View
 from service.settings import Settings
 
 STORES: dict[str, str] = {
     "json": "service.stores.json_document:JsonDocuments",
+    "journal": "service.stores.journal:Journal",
     "memory": "service.stores.memory:Memory",
+    "sqlite": "service.stores.sqlite:Sqlite",
 }
 
 
@@ -80,6 +84,58 @@ class Store(ABC):
 
     def tidy(self) -> None:  # noqa: B027
         """Remove what killed processes left behind; called by the first process of a new master, alone."""
+
+
+class CommitFailed(OSError):
+    """The disk failed in a commit: it may have been written, and may not last. Closes the store for all processes."""
+
+
+class Conflict(Exception):
+    """Somebody else committed since the view was read; nothing was written."""
+
+
+class ComparesAndSets(ABC):
+    """A store that can write on the condition that nothing was committed since a view was read."""
+
+    @abstractmethod
+    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+        """As ``append``; raises ``Conflict`` where the event is not at the view's version any more."""
+
+
+class LocksWriters(ABC):
+    """A store with a lock of its own among those who write."""
+
+    @abstractmethod
+    def writing(
+        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[None]:
+        """Nobody else writes to the event inside this block, and what ``append`` writes is committed at its end.
+
+        ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite).
+        """
+
+
+class CommitsAtomically(ABC):
+    """A store whose engine decides by itself: a command is a conditional statement in the engine's own language."""
+
+    translates: ClassVar[frozenset[type[Command]]]
+    """The kinds of commands that there is a statement for."""
+
+    @abstractmethod
+    def commit_atomically(
+        self,
+        event: str,
+        commands: Sequence[Command],
+        now: datetime,
+        deadline: float,
+        blocked: Callable[[], None] = lambda: None,
+    ) -> tuple[list[Outcome], object]:
+        """Decide and write the commands in order, in one commit; the outcomes, as ``inventory.decide_all`` has them,
+        and the position to make durable.
+
+        ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite), and as of
+        ``append``.
+        """
 
 
 def open_store(settings: Settings) -> Store:

@@ -11,7 +11,7 @@ that was read before; that takes a guard.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -118,9 +118,9 @@ class JsonDocuments(Store):
             os.fsync(self._directory_fd)
             self._durable[event] = file
 
-    def audit(self, event: str) -> tuple[Event, Iterator[Record], object]:
+    def audit(self, event: str) -> tuple[Event, list[Record], object]:
         document, file = self._read(event)
-        return document.about, iter(document.records), file
+        return document.about, document.records, file
 
     def tidy(self) -> None:
         for leftover in self._directory.glob("*.tmp"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from service.errors import Problem
@@ -53,9 +53,9 @@ class Memory(Store):
     def make_durable(self, event: str, position: object) -> None:
         """Nothing to do: this store promises no durability."""
 
-    def audit(self, event: str) -> tuple[Event, Iterator[Record], object]:
+    def audit(self, event: str) -> tuple[Event, tuple[Record, ...], object]:
         about, records = self._read(event)
-        return about, iter(records), None
+        return about, records, None
 
     def _read(self, event: str) -> tuple[Event, tuple[Record, ...]]:
         try:

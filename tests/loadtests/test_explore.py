@@ -45,6 +45,29 @@ def test_under_a_guard_that_excludes_no_schedule_loses(guard: str, worker: str) 
     assert explored.schedules == 20
 
 
+def test_a_store_that_keeps_both_sales_is_not_said_to_have_lost_one() -> None:
+    explored = run(Case(store="sqlite", guard="none", worker="gthread", most=8))
+    assert explored.first is not None
+    assert explored.first.replay == "1.sqlite.none.2x1.avpw.AABBBBAA"
+    assert steps_of(explored)[-2][2].endswith("B had written version 1 already: both sales stand under it.")
+
+
+@pytest.mark.parametrize(
+    ("guard", "worker", "schedules", "says"),
+    [
+        ("immediate", "sync", 20, "reads: nothing left, version 1. Nothing to write."),
+        ("optimistic", "gthread", 74, "finds that somebody wrote since: nothing is written"),
+        ("atomic", "gevent", 20, "statement finds version 1 and changes nothing."),
+    ],
+)
+def test_no_schedule_loses_under_the_guards_of_an_engine_and_the_story_says_why(
+    guard: str, worker: str, schedules: int, says: str
+) -> None:
+    explored = run(Case(store="sqlite", guard=guard, worker=worker))
+    assert (explored.verdict, explored.whole, explored.schedules) == ("valid", True, schedules)
+    assert any(says in step.text for step in explored.example)
+
+
 def test_guard_thread_loses_between_processes() -> None:
     explored = run(Case(guard="thread", worker="sync", most=8))
     assert explored.verdict == "invalid"

@@ -6,6 +6,7 @@ import pytest
 
 from loadtests.lab.launcher import Service
 from loadtests.lab.promise import Kept, Promise, kept, promise
+from service.guards import GUARDS, guard_class
 
 
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
@@ -22,6 +23,14 @@ def test_a_lock_inside_each_process_does_not_help_several(worker: str) -> None:
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_a_lock_on_a_file_holds_everywhere(worker: str) -> None:
     assert promise(Service(worker=worker, guard="file", think_ms=5)) is Promise.EXACT
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("processes", [1, 4])
+def test_the_lab_expects_of_each_guard_what_the_service_says_of_it(guard: str, processes: int) -> None:
+    """The lab never imports the service, so it has to be told of a new guard that is not safe."""
+    expected = promise(Service(worker="gthread", guard=guard, processes=processes, think_ms=5))
+    assert (expected is Promise.EXACT) is guard_class(guard).safe("host", processes)
 
 
 def test_one_process_without_threads_needs_no_guard() -> None:

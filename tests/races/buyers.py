@@ -2,7 +2,8 @@
 
 Opens a box office on the given data directory, waits for a line on standard input (so that several processes begin
 together), lets so many threads or greenlets buy one ticket after another until nothing is left, and prints what they
-were told: ``{"sold": [[ticket, …], …], "problems": {"code": count}}``.
+were told: ``{"sold": [[order, [ticket, …]], …], "problems": {"code": count}, "recorded": [order, …]}``, the last as the
+store has it when these buyers have left.
 """
 
 from __future__ import annotations
@@ -24,33 +25,38 @@ def main(wanted: dict[str, Any]) -> None:
     from service.box_office import BoxOffice
     from service.control import Control
     from service.errors import Problem
+    from service.inventory import Event
     from service.settings import Settings, Think
     from service.stores import open_store
 
     settings = Settings(
         data=Path(wanted["data"]),
         store=wanted["store"],
-        batch=wanted.get("batch"),
+        batch=wanted["batch"],
         lock_timeout_s=30,
         think=Think(wanted["think_ms"], wanted["think_ms"]),
         allow_unsafe=True,
+        leak=wanted["leak"],
     )
     control = Control(settings.data)
     control.start(wanted["guard"], "test", 30)
-    office = BoxOffice(settings, open_store(settings), control, wanted["processes"])
-    sold: list[tuple[int, ...]] = []
+    store = open_store(settings)
+    if store.scope == "process":
+        store.create(Event("show", "Show", wanted["capacity"], lab=True))
+    office = BoxOffice(settings, store, control, wanted["processes"])
+    sold: list[tuple[str, tuple[int, ...]]] = []
     problems: Counter[str] = Counter()
 
     def buy(name: str) -> None:
-        serial = 0
-        while True:
-            serial += 1
+        # Bounded: who is still sold tickets after so many has shown enough.
+        for serial in range(20 * wanted["capacity"]):
             try:
                 done = office.buy("show", key=f"{name}-{serial}", request="", quantity=1, buyer=None)
-                sold.append(done.record.tickets)
+                sold.append((done.record.order, done.record.tickets))
             except Problem as problem:
                 problems[problem.code] += 1
-                return
+                if problem.code != "contention":
+                    return
 
     print("ready", flush=True)
     sys.stdin.readline()
@@ -59,7 +65,8 @@ def main(wanted: dict[str, Any]) -> None:
         buyer.start()
     for buyer in buyers:
         buyer.join()
-    print(json.dumps({"sold": sold, "problems": problems}))
+    recorded = [record.order for record in office.audit("show")[1]]
+    print(json.dumps({"sold": sold, "problems": problems, "recorded": recorded}))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ REFUSED: dict[str, Refused] = {
         prepare=a_file_for_data,
     ),
     "an unknown setting": setting("GAURD", "on", "is not a setting", "LASTSEAT_GUARD,"),
-    "an unknown store": setting("STORE", "paper", "'paper'", "json, memory"),
+    "an unknown store": setting("STORE", "paper", "'paper'", "json, journal, memory"),
     "an unknown guard": setting("GUARD", "hope", "'hope'", "on, off, none, thread, file"),
     "an unfit guard": Refused(
         ("'file' does not fit store 'memory'", "none, thread"),

@@ -27,6 +27,7 @@ from loadtests.lab.explore.schedules import Chooser, Course
 from loadtests.lab.explore.stage import Answered, Arrival, Stage
 from loadtests.lab.explore.story import Step, Story
 from loadtests.lab.launcher import RunningOffice
+from loadtests.lab.office import OfficeError
 from loadtests.lab.recorder import Operation, Recorder
 
 DEFAULT_GATES = ("acquire", "view", "append", "answer")
@@ -134,7 +135,7 @@ class _Performance:
         self._disturbed = False
         self._wakes = False
         self._ended = False
-        self.story = Story()
+        self.story = Story(self._stands)
         self.buyers = [_Buyer(chr(ord("A") + number), number) for number in range(performer.buyers)]
         self._by_name = {buyer.name: buyer for buyer in self.buyers}
 
@@ -195,6 +196,14 @@ class _Performance:
             return_ns=return_ns,
             outcome=outcome,  # type: ignore[arg-type]
         )
+
+    def _stands(self, buyer: str) -> bool:
+        """Whether the office's own list has a buyer's sale now; buyers buy under their names as keys."""
+        try:
+            audit = self._performer.office.office.audit(self._event, timeout_s=_PATIENCE_S)
+        except OfficeError:
+            return False
+        return any(line.get("key") == buyer for line in map(msgspec.json.decode, audit.splitlines()))
 
     # -- the buyers -----------------------------------------------------------------------------------------------
 

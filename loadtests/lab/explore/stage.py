@@ -33,6 +33,8 @@ class Arrival(msgspec.Struct, omit_defaults=True):
     """At ``append``: the tickets that were left when it was read."""
     version: int | None = None
     """At ``release``: the version that was written or refused on."""
+    refused: bool = False
+    """At ``release``: the engine decided, and refused."""
 
 
 class Answered(msgspec.Struct):

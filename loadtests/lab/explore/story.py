@@ -6,6 +6,8 @@ that follows it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from loadtests.lab.explore.stage import Answered, Arrival
@@ -33,9 +35,10 @@ class Step(msgspec.Struct, omit_defaults=True):
 
 
 class Story:
-    """The steps of one performance, in order."""
+    """The steps of one performance, in order. ``stands`` tells whether the office's list has a buyer's sale."""
 
-    def __init__(self) -> None:
+    def __init__(self, stands: Callable[[str], bool] = lambda _buyer: False) -> None:
+        self._stands = stands
         self.steps: list[Step] = []
         self._written: dict[int, str] = {}
 
@@ -58,8 +61,14 @@ class Story:
         elif arrival.gate == "release" and last.gate == "view":
             last.version, last.left = arrival.version, 0
             last.text = f"{buyer} reads: nothing left, version {arrival.version}. Nothing to write."
-        elif arrival.gate == "release" and last.gate == "append" and arrival.version is not None:
-            self._wrote(buyer, last, arrival.version)
+        elif last.gate == "append" and arrival.gate == "release" and arrival.version is not None:
+            if arrival.refused:
+                last.version = arrival.version
+                last.text = f"{buyer}'s statement finds version {arrival.version} and changes nothing."
+            else:
+                self._wrote(buyer, last, arrival.version)
+        elif last.gate == "append" and arrival.gate == "view":
+            last.text = f"{buyer} finds that somebody wrote since: nothing is written, {buyer} begins again."
 
     def finish(self, answers: list[Answered]) -> None:
         """Put the answers into the steps in which they were given, once they are all there."""
@@ -79,7 +88,8 @@ class Story:
         overwritten = self._written.get(version)
         if overwritten is not None:
             step.wrong = True
-            step.text += f" {overwritten} had written version {version} already: that sale is gone."
+            became = "both sales stand under it" if self._stands(overwritten) else "that sale is gone"
+            step.text += f" {overwritten} had written version {version} already: {became}."
         self._written[version] = buyer
 
     def _last(self, buyer: str, gate: str | None = None) -> Step | None:

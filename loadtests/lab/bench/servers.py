@@ -1,0 +1,213 @@
+"""The servers that are measured, each behind the same few questions: make a fresh event, what was kept of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import time
+import urllib.error
+import urllib.request
+from abc import abstractmethod
+from pathlib import Path
+
+import msgspec
+
+from loadtests.lab import processes
+from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
+from loadtests.lab.bench.usage import children, cpu_s, memory_mb
+from loadtests.lab.launcher import NotReady, RunningOffice
+from loadtests.lab.paths import CHECKOUT
+
+_QUIET_FOR_S = 0.06
+_QUIET_WITHIN_S = 20.0
+_REFUSED = "refused to start: "
+
+
+class NotAvailable(Exception):
+    """The service does not offer this cell; the message is its own."""
+
+
+class WrongAnswer(Exception):
+    """The server does not sell a ticket as it should: measuring it would be measuring something else."""
+
+
+class Subject(RunningOffice):
+    """A server under measurement. ``pids`` are gunicorn's workers."""
+
+    application: str
+
+    def __init__(self, cell: Cell, folder: Path) -> None:
+        super().__init__(cell.service, folder)
+        self.cell = cell
+        self.start_s = 0.0
+        self.pids: list[int] = []
+        self._numbers = itertools.count(1)
+
+    def start(self) -> None:
+        """Start, and return when it has sold a ticket and all workers are up and at rest.
+
+        Raises ``NotAvailable``, ``NotReady`` and ``WrongAnswer``; then nothing is left running.
+        """
+        began = time.monotonic()
+        try:
+            super().start()
+        except NotReady as error:
+            _, refused, why = str(error).partition(_REFUSED)
+            if refused:
+                raise NotAvailable(why.splitlines()[0]) from None
+            raise
+        self.start_s = time.monotonic() - began
+        try:
+            self._refuse_wrong_answers()
+            self._wait_until_quiet()
+        except BaseException:
+            with processes.undisturbed():
+                self.stop(grace_s=1.0)
+            raise
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._port is None:
+            raise NotReady("this server was not started")
+        return self._port
+
+    @abstractmethod
+    def fresh(self, capacity: int = CAPACITY) -> str:
+        """Make an event, or the like, of which nothing is sold; the path to POST purchases to."""
+
+    @abstractmethod
+    def kept(self, path: str) -> int | None:
+        """How many sales the server kept of what ``fresh`` made; None where it keeps nothing."""
+
+    def memory_mb(self) -> float | None:
+        """The memory of its largest worker."""
+        return max(filter(None, map(memory_mb, self.pids)), default=None)
+
+    def _command(self, fd: int) -> list[str]:
+        return [*super()._command(fd)[:-1], self.application]
+
+    def _refuse_wrong_answers(self) -> None:
+        """Buy one ticket and look at the answer; under load only its status is looked at."""
+        headers = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{self.url}{self.fresh()}", b'{"quantity":1}', headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=_QUIET_WITHIN_S) as answer:
+                status, content = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, content = error.code, error.read()
+        except OSError as error:
+            raise WrongAnswer(f"asked for one ticket it gave no answer ({error}); its log is {self.log}") from None
+        with contextlib.suppress(ValueError):
+            said = json.loads(content)
+            if status == 201 and isinstance(said, dict) and said.get("quantity") == 1:
+                return
+        raise WrongAnswer(f"asked for one ticket it answered {status}, {content[:80]!r}; its log is {self.log}")
+
+    def _wait_until_quiet(self) -> None:
+        """All workers have been started, and none of them computes: one that still imports would steal time."""
+        deadline = time.monotonic() + _QUIET_WITHIN_S
+        before = -1.0
+        while True:
+            self.pids = children(self.pid)
+            used = cpu_s(self.pids)
+            if len(self.pids) == self.service.shape[0] and used == before:
+                return
+            if time.monotonic() > deadline:
+                raise NotReady(
+                    f"the workers did not come to rest within {_QUIET_WITHIN_S:g} s; their log is {self.log}"
+                )
+            before = used
+            time.sleep(_QUIET_FOR_S)
+
+
+class OfficeSubject(Subject):
+    """The service as it is."""
+
+    application = "service:app"
+
+    def fresh(self, capacity: int = CAPACITY) -> str:
+        event = f"window-{next(self._numbers)}"
+        self.office.create_event(event, capacity)
+        return f"/events/{event}/orders"
+
+    def kept(self, path: str) -> int:
+        """From the audit: sold, and every order and ticket number once."""
+        lines = self.office.audit(_event(path), timeout_s=600.0).splitlines()[1:]
+        records = [msgspec.json.decode(line, type=_Record) for line in lines]
+        sold = [record for record in records if record.kind == "sold"]
+        orders = {record.order for record in sold}
+        tickets = {number for record in sold for number in record.tickets}
+        return min(len(sold), len(orders), len(tickets))
+
+    def counted(self, path: str) -> int:
+        """The event's own counter of sold tickets: cheaper than its audit where there are many."""
+        with urllib.request.urlopen(f"{self.url}/events/{_event(path)}", timeout=60) as answer:
+            return int(json.load(answer)["sold"])
+
+
+class _Record(msgspec.Struct):
+    kind: str
+    order: str | None = None
+    tickets: list[int] = []
+
+
+class CeilingSubject(Subject):
+    """A server that answers and keeps nothing."""
+
+    def __init__(self, cell: Cell, folder: Path) -> None:
+        super().__init__(cell, folder)
+        self.application = f"loadtests.lab.bench.{ {'stubbed': 'stubbed', 'bare': 'ceiling'}[cell.store] }:app"
+
+    def fresh(self, capacity: int = CAPACITY) -> str:
+        return "/events/show/orders"
+
+    def kept(self, path: str) -> None:
+        return None
+
+
+class PlainSubject(Subject):
+    """``examples/plain_shop.py``: its file is written anew for each window."""
+
+    application = "plain_shop:app"
+
+    def fresh(self, capacity: int = CAPACITY) -> str:
+        self._capacity = capacity
+        shop: dict[str, object] = {"left": capacity}
+        if self.cell.orders:
+            shop["orders"] = [{"order": number, "quantity": 1} for number in range(1, self.cell.orders + 1)]
+        (self.data / "tickets.json").write_text(json.dumps(shop))
+        return "/buy"
+
+    def kept(self, path: str) -> int:
+        return self._capacity - int(json.loads((self.data / "tickets.json").read_text())["left"])
+
+    def _command(self, fd: int) -> list[str]:
+        *command, application = super()._command(fd)
+        return [*command, "--pythonpath", str(CHECKOUT / "examples"), application]
+
+    def start(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.fresh()
+        super().start()
+
+    def _wait_until_ready(self) -> None:
+        # It says nothing of itself; but nobody else can have the port, which was bound here.
+        deadline = time.monotonic() + _QUIET_WITHIN_S
+        while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(self.url, timeout=2):
+                return
+            time.sleep(0.01)
+        raise NotReady(f"the plain shop did not start. Its log {self.log} ends:\n{self.last_lines()}")
+
+
+def subject(cell: Cell, folder: Path) -> Subject:
+    """The server of a cell, not started."""
+    if cell.store == PLAIN:
+        return PlainSubject(cell, folder)
+    return CeilingSubject(cell, folder) if cell.store in CEILINGS else OfficeSubject(cell, folder)
+
+
+def _event(path: str) -> str:
+    return path.split("/")[2]

@@ -1,0 +1,52 @@
+"""Guard ``atomic``: each command is one conditional statement of the store's engine, which reads, decides and writes.
+
+Guarantees: nothing of this program stands between reading and writing, so no buyer can be there together with another
+one. Does not guarantee: any rule that was not translated; it fits a store only if that has a statement for every kind
+of command. Nor can anything be put in between: the delay of an experiment (``LASTSEAT_THINK_MS``) passes before.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import ClassVar, cast, get_args
+
+from service.guards import Guard, Transaction
+from service.inventory import Command, Record, Replay
+from service.settings import Settings
+from service.stores import CommitsAtomically, Store
+
+
+class AtomicGuard(Guard):
+    """Takes those who wait, thinks, and lets the engine decide them in order and commit them together."""
+
+    name: ClassVar[str] = "atomic"
+    groups: ClassVar[bool] = True
+    needs: ClassVar[type | None] = CommitsAtomically
+    excludes: ClassVar[str] = "nobody: one conditional statement"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._store = cast(CommitsAtomically, store)
+
+    @classmethod
+    def fits(cls, store: Store) -> bool:
+        return isinstance(store, CommitsAtomically) and store.translates >= set(get_args(Command))
+
+    def run(self, transaction: Transaction) -> None:
+        began = time.perf_counter()
+        transaction.commands = transaction.take()
+        if transaction.commands:
+            transaction.think()
+            self._commit(transaction)
+        transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def _commit(self, transaction: Transaction) -> None:
+        transaction.reach("append")
+        began = time.perf_counter()
+        transaction.outcomes, transaction.position = self._store.commit_atomically(
+            transaction.event, transaction.commands, datetime.now(UTC), transaction.deadline, transaction.blocked
+        )
+        transaction.store_ms += (time.perf_counter() - began) * 1e3
+        last = transaction.outcomes[-1]
+        version = last.record.version if isinstance(last, Replay) else last.version
+        transaction.reach("release", version=version, refused=not isinstance(last, Record))

@@ -1,0 +1,354 @@
+"""One event's journal as one process knows it: the counters, what the active segment holds, indexes for the rest.
+
+What other processes appended is read from the tail before every view. So the state in memory is that of the active
+segment only; a key, an order or a buyer from before is found through an index and read from its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from service.blocking import call_blocking
+from service.errors import Problem
+from service.files import storage_problems
+from service.inventory import Cancel, Command, Order, Record, View, order_after
+from service.stores import Conflict
+from service.stores.journal_index import (
+    Index,
+    entries_of,
+    hash_of,
+    merge,
+    open_indexes,
+    place_of,
+    split_place,
+    write_index,
+)
+from service.stores.journal_lines import (
+    ANY_VERSION,
+    FORMAT,
+    Counters,
+    Damaged,
+    Gap,
+    Head,
+    Line,
+    Seal,
+    count_in,
+    encode,
+)
+from service.stores.journal_mark import DurableMark
+from service.stores.journal_segments import (
+    Appending,
+    Position,
+    Segment,
+    append,
+    begin_segment,
+    commit_failed,
+    cut_torn_tail,
+    read_head,
+    segment_numbers,
+    segment_path,
+    sync_data,
+)
+
+SEGMENT_RECORDS = 16_384
+
+log = logging.getLogger("lastseat")
+
+
+class Ledger:
+    """Any number of threads or greenlets use it at once."""
+
+    def __init__(self, directory: Path, segment_records: int | None = None) -> None:
+        """Open a journal. Errors: ``unknown_event``, ``corrupt_document``."""
+        self._directory = directory
+        self._segment_records = segment_records or SEGMENT_RECORDS
+        self._mutex = threading.RLock()
+        self._syncing = threading.Lock()
+        self._indexes: list[Index] = []
+        self._old: dict[int, Segment] = {}
+        self._sealed = False
+        try:
+            numbers = segment_numbers(directory)
+            if not numbers:
+                raise Problem(
+                    "corrupt_document",
+                    f"journal/{directory.name} in the data directory has no segment any more. Nothing was written. "
+                    "Stop the service and put a good copy back, or remove that directory.",
+                )
+            self._lock_fd = os.open(directory / "append.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._appending = Appending(self._lock_fd)
+            self._mark = DurableMark(directory / "durable")
+            self._open(numbers[-1])
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        self._indexes = self._indexes_before(self._segment.number)
+        with self._appending:
+            self._read_on()
+            self._mark.begin(place_of(self._segment.number, self._offset))
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take in what was appended since."""
+        with self._mutex:
+            size = self._segment.size_unless_replaced(self._offset)
+            if self._sealed or size > self._offset:
+                # While nobody writes: of records that are written together the first may be there already and be taken
+                # back yet, when there is no room for the last.
+                with self._appending:
+                    self._read_on()
+
+    def _read_on(self) -> None:
+        """To be called while ``appending``."""
+        while True:
+            if self._segment.size() > self._offset:
+                # Ends before a line that is being written, or that a crash left torn.
+                for offset, line in self._segment.lines(self._offset):
+                    self._take_in(line, offset)
+            if not (self._sealed and self._open_successor()):
+                return
+
+    def view(self, commands: Sequence[Command], order: str | None) -> View:
+        """The counters, and what the commands need to see."""
+        with self._mutex:
+            self.refresh()
+            counters = self._counters
+            view = View(self.about, counters.version, counters.sold, 0, counters.next_ticket)
+            view.source = Position(self._segment.number, self._offset)
+            for command in commands:
+                record = self._keys.get(command.key) or self._find_key(command.key)
+                if record is not None:
+                    view.keys[command.key] = record
+                if isinstance(command, Cancel):
+                    self._show_order(view, command.order)
+                buyer = getattr(command, "buyer", None)
+                if buyer is not None and self.about.max_per_buyer is not None and buyer not in view.bought:
+                    view.bought[buyer] = self._bought(buyer)
+            if order is not None:
+                self._show_order(view, order)
+            return view
+
+    @property
+    def count(self) -> int:
+        """How many records this process has seen."""
+        return self._counters.count
+
+    def audit(self) -> tuple[int, Position]:
+        """How many records there are, and where they end."""
+        with self._mutex:
+            self.refresh()
+            return self._counters.count, Position(self._segment.number, self._offset)
+
+    def records(self, until: Position) -> Iterator[Record]:
+        """All records before a place, in the order in which they were written, read as they are asked for."""
+        for number in range(1, until.segment + 1):
+            for _, line in self._lines_of(number, until.offset if number == until.segment else None):
+                if isinstance(line, Record):
+                    yield line
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def append(
+        self, records: Sequence[Record], *, unchanged_since: Position | None = None, halfway: Callable[[], None] | None
+    ) -> Position:
+        """Write records behind what is there. With ``unchanged_since``, only if nothing was written after that place.
+
+        Errors: ``Conflict``; ``storage_full``, ``storage_refused``, ``lock_timeout`` (definite); ``CommitFailed``.
+        """
+        lines = [encode(record) for record in records]
+        with self._mutex, self._appending:
+            if self._sealed or self._segment.size() != self._offset:
+                self._read_on()
+                self._cut_torn_tail()
+            if unchanged_since is not None and unchanged_since != (self._segment.number, self._offset):
+                raise Conflict
+            if self._sealed or self._in_segment >= self._segment_records:
+                self._begin_next_segment()
+            append(self._segment, self._offset, b"".join(lines), halfway)
+            for record, line in zip(records, lines, strict=True):
+                self._take_in(record, self._offset + len(line))
+            position = Position(self._segment.number, self._offset)
+            self._mark.wrote(place_of(*position))
+            return position
+
+    def sync(self, position: Position) -> None:
+        """Return when everything before ``position`` survives a power cut. Errors: ``OSError``."""
+        wanted = place_of(*position)
+        if self._mark.place >= wanted:
+            return
+        with self._syncing:
+            # Who waited here is often served by the one before.
+            if self._mark.place >= wanted:
+                return
+            segment = self._segment
+            if position.segment < segment.number:
+                return  # a sealed segment was synced before its successor got its first record
+            covered = max(wanted, min(self._mark.written, place_of(segment.number + 1, 0)))
+            call_blocking(lambda: sync_data(segment.fd))
+            self._mark.advance(covered)
+
+    def close(self) -> None:
+        """Give the append lock's descriptor back; everything else goes with the last reference."""
+        os.close(self._lock_fd)
+
+    # -- within ---------------------------------------------------------------------------------------------------
+
+    def _open(self, number: int) -> None:
+        """Make a segment the active one, with nothing of it taken in but its head."""
+        segment = Segment(self._directory, number)
+        self._offset, head = read_head(segment)
+        self._segment = segment
+        self.id, self.about = head.id, head.about
+        self._sealed = False
+        self._counters: Counters = head.before
+        self._in_segment = 0
+        self._keys: dict[str, Record] = {}
+        self._orders: dict[str, Order] = {}
+        self._of_buyer: dict[str, int] = {}
+
+    def _take_in(self, line: Line, offset: int) -> None:
+        if isinstance(line, Record):
+            try:
+                count_in(self._counters, line)
+            except Damaged as damage:
+                raise self._segment.damaged(self._offset, damage.reason) from None
+            self._in_segment += 1
+            self._keys[line.key] = line
+            # A sale's order is new; only what is done to it later needs what it was.
+            before = None if line.kind == "sold" else self._orders.get(line.order) or self._find_order(line.order)
+            self._orders[line.order] = order_after(line, before)
+            if line.buyer is not None:
+                given = line.quantity if line.kind == "sold" else -line.quantity
+                self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + given
+        elif isinstance(line, Gap):
+            self._counters.highest = ANY_VERSION
+        elif isinstance(line, Seal):
+            self._sealed = True
+        elif isinstance(line, Head):
+            raise self._segment.damaged(self._offset, "a head in the middle")
+        self._offset = offset
+
+    def _cut_torn_tail(self) -> None:
+        length = cut_torn_tail(self._segment, self._offset)
+        if length:
+            log.warning(
+                "%s: %d bytes that a crash left unfinished were cut at byte %d and kept beside it",
+                self._segment.path.name,
+                length,
+                self._offset,
+            )
+
+    def _open_successor(self) -> bool:
+        """Go on in the segment after a sealed one; whether it is there yet."""
+        following = self._segment.number + 1
+        if not segment_path(self._directory, following).exists():
+            return False  # its writer was killed in between; the next writer makes it
+        # First: where there is no room for an index this one stays as it is, instead of forgetting what it has not.
+        indexes = self._indexes_before(following)
+        self._open(following)
+        self._indexes = indexes
+        return True
+
+    def _begin_next_segment(self) -> None:
+        """Seal the active segment, sync it, and go on in a new one; nobody else writes meanwhile."""
+        number = self._segment.number
+        if not self._sealed:
+            append(self._segment, self._offset, encode(Seal(number)))
+            self._sealed = True
+            self._offset = self._segment.size()
+        with commit_failed():
+            sync_data(self._segment.fd)
+        begin_segment(self._directory, Head(FORMAT, self.id, self.about, number + 1, self._counters))
+        self._mark.advance(place_of(number + 1, 0))
+        self._read_on()
+
+    def _lines_of(self, number: int, end: int | None = None) -> Iterator[tuple[int, Line]]:
+        """The lines of a segment, each with the offset after it: up to ``end``, or all of a closed one.
+
+        Errors: ``corrupt_document`` also where it is missing or was cut at its end, which no line in it tells.
+        """
+        try:
+            segment = Segment(self._directory, number)
+        except FileNotFoundError:
+            raise Problem(
+                "corrupt_document",
+                f"{self._directory.name}/{segment_path(self._directory, number).name} is missing. Nothing was written. "
+                "Stop the service and put a good copy back.",
+            ) from None
+        try:
+            line: Line | None = None
+            for offset, line in segment.lines(0, end):
+                yield offset, line
+            if end is None and not isinstance(line, Seal):
+                raise segment.damaged(segment.size(), "it ends without its seal, so what stood there is gone")
+        finally:
+            segment.close()
+
+    def _index_segment(self, number: int) -> Index:
+        entries: list[tuple[int, int]] = []
+        start = 0
+        for offset, line in self._lines_of(number):
+            if isinstance(line, Record):
+                entries += entries_of(line, place_of(number, start))
+            start = offset
+        index = write_index(self._directory, number, number, entries)
+        indexes = [each for each in open_indexes(self._directory) if each.last < number] + [index]
+        while len(indexes) > 1 and indexes[-1].size >= indexes[-2].size:
+            right, left = indexes.pop(), indexes.pop()
+            indexes.append(merge(self._directory, left, right))
+        return indexes[-1]
+
+    def _indexes_before(self, active: int) -> list[Index]:
+        """Open what covers the closed segments; build what is missing. Errors: ``storage_full``, …"""
+        while True:
+            indexes = open_indexes(self._directory)
+            covered = {number for each in indexes for number in range(each.first, each.last + 1)}
+            missing = [n for n in segment_numbers(self._directory) if n < active and n not in covered]
+            if not missing:
+                return [each for each in indexes if each.first < active]
+            with storage_problems():
+                self._index_segment(missing[0])
+
+    def _found(self, kind: str, name: str) -> Iterator[Record]:
+        """The records of the closed segments that may be of this name, in order."""
+        if not self._indexes:
+            return
+        wanted = hash_of(kind, name)
+        for index in self._indexes:
+            for place in index.find(wanted):
+                yield self._read(place)
+
+    def _read(self, place: int) -> Record:
+        number, offset = split_place(place)
+        segment = self._old.get(number)
+        if segment is None:
+            segment = self._old.setdefault(number, Segment(self._directory, number))
+        for _, line in segment.lines(offset):
+            if isinstance(line, Record):
+                return line
+            break
+        raise segment.damaged(offset, "an index names a record here, and there is none")
+
+    def _find_key(self, key: str) -> Record | None:
+        return next((record for record in self._found("key", key) if record.key == key), None)
+
+    def _find_order(self, order: str) -> Order | None:
+        found: Order | None = None
+        for record in self._found("order", order):
+            if record.order == order:
+                found = order_after(record, found)
+        return found
+
+    def _show_order(self, view: View, order: str) -> None:
+        found = self._orders.get(order) or self._find_order(order)
+        if found is not None:
+            view.orders[order] = found
+
+    def _bought(self, buyer: str) -> int:
+        earlier: Iterable[Record] = (record for record in self._found("buyer", buyer) if record.buyer == buyer)
+        total = sum(record.quantity if record.kind == "sold" else -record.quantity for record in earlier)
+        return total + self._of_buyer.get(buyer, 0)

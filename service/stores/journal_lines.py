@@ -1,0 +1,113 @@
+"""The lines of a journal: JSON, one a line, each with a checksum of its own text.
+
+    {"journal":1,"id":"…","about":{…},"segment":2,"before":{"count":16384,"sold":…},"crc":"09f1c2aa"}
+    {"version":16385,"kind":"sold","key":"…","order":"…","quantity":2,"tickets":[31,32],…,"crc":"7d5e01b3"}
+    {"sealed":2,"crc":"51c09e77"}
+
+A segment begins with a *head*, which says of what event it is and what stood in all segments before it, and ends
+with a *seal* once the next one has begun. ``crc`` is the CRC-32 of everything before it in the line. A line that a
+crash left half written fails it, and so does one with a flipped bit.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from service.inventory import Event, Record
+
+FORMAT = 1
+_TAIL = len(b',"crc":"00000000"}\n')
+_encoder = msgspec.json.Encoder()
+_records = msgspec.json.Decoder(Record)
+
+
+ANY_VERSION = 1 << 62
+"""The highest version behind a gap: whatever comes next is believed."""
+
+
+class Counters(msgspec.Struct):
+    """What the records up to some place add up to."""
+
+    count: int = 0
+    version: int = 0
+    """Of the last record; under an unsafe guard not always the highest."""
+    highest: int = 0
+    sold: int = 0
+    next_ticket: int = 1
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The first line of a segment."""
+
+    journal: int
+    id: str
+    """Made with the event: another event of the same name has another one."""
+    about: Event
+    segment: int
+    before: Counters
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """The last line of a segment that has a successor."""
+
+    sealed: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Left by ``repair``: a line that could not be read stood here, so versions may jump."""
+
+    gap: str
+
+
+Line = Record | Head | Seal | Gap
+
+
+class Damaged(Exception):
+    """A line that is none. ``torn`` if nothing readable follows it, as a crash leaves it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def encode(line: Line) -> bytes:
+    """A line with its checksum and its end."""
+    text = _encoder.encode(line)[:-1]
+    return b'%b,"crc":"%08x"}\n' % (text, zlib.crc32(text))
+
+
+def decode(line: bytes) -> Line:
+    """The meaning of a line with its end. Raises ``Damaged`` in words."""
+    if not line.endswith(b'"}\n') or line[-_TAIL : -_TAIL + 8] != b',"crc":"':
+        raise Damaged("it breaks off")
+    text = line[:-_TAIL]
+    if b"%08x" % zlib.crc32(text) != line[-11:-3]:
+        raise Damaged("its checksum is wrong")
+    try:
+        if text.startswith(b'{"version"'):
+            return _records.decode(line)
+        for prefix, kind in _OTHERS.items():
+            if text.startswith(prefix):
+                found: Line = msgspec.json.decode(line, type=kind)
+                return found
+    except msgspec.DecodeError as error:
+        raise Damaged(str(error)) from None
+    raise Damaged("it is of no known kind")
+
+
+_OTHERS: dict[bytes, type[Head] | type[Seal] | type[Gap]] = {b'{"journal"': Head, b'{"sealed"': Seal, b'{"gap"': Gap}
+
+
+def count_in(counters: Counters, record: Record) -> None:
+    """Add a record. Raises ``Damaged`` where a version is missing before it: nobody can have written that."""
+    if record.version > counters.highest + 1:
+        raise Damaged(f"version {record.version} follows {counters.highest}: what stood between is gone")
+    given = record.quantity if record.kind == "sold" else -record.quantity
+    counters.count += 1
+    counters.version = record.version
+    counters.highest = record.version if counters.highest == ANY_VERSION else max(counters.highest, record.version)
+    counters.sold += given
+    if record.kind == "sold":
+        counters.next_ticket = max(counters.next_ticket, record.tickets[-1] + 1)

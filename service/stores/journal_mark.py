@@ -1,0 +1,82 @@
+"""The durable mark of a journal: up to where some process has seen it synced. All processes share it.
+
+One fdatasync covers all earlier appends to a file, other processes' too; who finds the mark beyond his own place needs
+none. The mark is a lower bound: it may lag behind (two that set it at once), never run ahead. What was synced is only
+known as long as the machine runs, so it counts for one boot.
+
+How far a sync reaches is told by ``written``, the end of the last append that was finished, and not by the size of the
+file: behind that end may stand half a line, which is cut or taken back, and a record that then comes into its place
+would be held for durable before it was synced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import struct
+from pathlib import Path
+
+_BOOT, _PLACE, _WRITTEN = 0, 8, 16
+_SIZE = 24
+
+
+class DurableMark:
+    """One small memory-mapped file of three aligned words: the boot it belongs to, the place, what is written."""
+
+    def __init__(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if os.fstat(fd).st_size < _SIZE:
+                os.write(fd, bytes(_SIZE))
+            self._words = mmap.mmap(fd, _SIZE)
+        finally:
+            os.close(fd)
+
+    def begin(self, end: int) -> None:
+        """To be called once by each process that opens the journal, while appending: forget what an earlier boot knew.
+
+        ``end`` is the place where the last whole line ends; a mark beyond it is another journal's.
+        """
+        boot = _this_boot()
+        if self._word(_BOOT) != boot or self.place > end:
+            self._set_word(_PLACE, 0)
+            self._set_word(_BOOT, boot)
+        self.wrote(end)
+
+    @property
+    def place(self) -> int:
+        return self._word(_PLACE)
+
+    @property
+    def written(self) -> int:
+        """Where the last finished append ended; a lower bound, for a writer may be killed before he says so."""
+        return self._word(_WRITTEN)
+
+    def wrote(self, place: int) -> None:
+        """Everything before ``place`` is whole lines; to be called while appending."""
+        self._set_word(_WRITTEN, place)
+
+    def advance(self, place: int) -> None:
+        """Everything before ``place`` was synced. A larger mark stays."""
+        if place > self.place:
+            self._set_word(_PLACE, place)
+
+    def close(self) -> None:
+        self._words.close()
+
+    def _word(self, offset: int) -> int:
+        word: int = struct.unpack_from("=q", self._words, offset)[0]
+        return word
+
+    def _set_word(self, offset: int, value: int) -> None:
+        struct.pack_into("=q", self._words, offset, value)
+
+
+def _this_boot() -> int:
+    """A number that is another one after a reboot. Where the system does not tell, another one for each process."""
+    try:
+        name = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        name = f"{os.getpid()}:{os.urandom(8).hex()}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=7).digest())

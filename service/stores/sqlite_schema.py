@@ -1,0 +1,141 @@
+"""The tables of ``lastseat.db``, how the file comes to be, and how a record becomes a row and a row a record.
+
+The file is made beside its name, whole and synced, and then gets the name: so a file of this name that is empty or
+half is never one that is just being made. It is damaged, and to begin again in it would sell every seat anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from service.errors import RefusedToStart
+from service.files import temporary_beside
+from service.inventory import Record
+from service.stores.sqlite_connections import damaged, is_busy, open_connection
+
+APPLICATION = 0x4C535431
+FORMAT = 1
+
+# No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one
+# ticket, and the store keeps both. An order's tickets follow one another, so the first of them tells all.
+_SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {FORMAT};
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    about TEXT NOT NULL,
+    version INTEGER NOT NULL DEFAULT 0,
+    sold INTEGER NOT NULL DEFAULT 0,
+    next_ticket INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    quantity INTEGER NOT NULL,
+    first_ticket INTEGER NOT NULL,
+    remaining INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    buyer TEXT
+);
+CREATE INDEX records_of_event ON records (event);
+CREATE INDEX records_by_key ON records (event, key);
+CREATE INDEX records_by_order ON records (event, order_id);
+CREATE INDEX records_by_buyer ON records (event, buyer, kind, quantity) WHERE buyer IS NOT NULL;
+"""
+
+RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer"
+_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KINDS = frozenset({"sold", "cancelled"})
+
+
+def make_file(path: Path) -> None:
+    """Let there be a database at ``path``; one that exists, also one made by another process just now, is left."""
+    if path.exists():
+        return
+    temporary = temporary_beside(path)
+    try:
+        connection = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            connection.executescript(_SCHEMA)
+        finally:
+            connection.close()
+        _sync(temporary)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    except sqlite3.Error as error:
+        raise OSError(0, f"SQLite says: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def check_file(path: Path) -> None:
+    """Raise ``RefusedToStart`` for a file that is not this store's database, and where WAL mode does not work."""
+    try:
+        connection = open_connection(path)
+        try:
+            [application], [form], [mode] = (
+                connection.execute(f"PRAGMA {name}").fetchone()
+                for name in ("application_id", "user_version", "journal_mode")
+            )
+            connection.execute("SELECT 1 FROM events, records LIMIT 1").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        if is_busy(error):
+            return  # another process has it open, so it was checked there
+        raise RefusedToStart(str(damaged(path, str(error)).detail)) from None
+    if application != APPLICATION:
+        raise RefusedToStart(str(damaged(path, "it is empty or was made by another program").detail))
+    if form != FORMAT:
+        raise RefusedToStart(f"{path} has format {form}, and this service reads {FORMAT}. Nothing was written to it.")
+    if mode != "wal":
+        raise RefusedToStart(
+            f"{path} cannot have a write-ahead log here (journal mode {mode!r}), as on some network file systems. "
+            "Let LASTSEAT_DATA name a local directory."
+        )
+
+
+def insert(connection: sqlite3.Connection, row: int, records: Sequence[Record]) -> None:
+    """Write records as they are, in their order."""
+    connection.executemany(_INSERT, [(row, *_columns(record)) for record in records])
+
+
+def record_of(columns: Sequence[Any], path: Path) -> Record:
+    """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
+    version, kind, key, order, quantity, first, remaining, request, buyer = columns
+    if kind not in _KINDS or not all(isinstance(number, int) for number in (version, quantity, first, remaining)):
+        raise damaged(path, f"a record has kind {kind!r}, version {version!r}, tickets {first!r} + {quantity!r}")
+    tickets = tuple(range(first, first + quantity))
+    return Record(
+        version, cast(Literal["sold", "cancelled"], kind), key, order, quantity, tickets, remaining, request, buyer
+    )
+
+
+def _columns(record: Record) -> tuple[object, ...]:
+    first = record.tickets[0]
+    if record.tickets != tuple(range(first, first + record.quantity)):
+        raise ValueError("the tickets of a record follow one another")
+    return (
+        record.version, record.kind, record.key, record.order, record.quantity, first, record.remaining,
+        record.request, record.buyer,
+    )  # fmt: skip
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,239 @@
+"""Opens an office on what a power cut left, and compares what is there with what had been answered.
+
+Every state is opened in a process of its own, as after a boot: nothing of the one before is open any more, and what
+kills the process is a finding and not the end of the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+from power_cut import Image
+
+_CHUNK = 20
+
+
+class Left(NamedTuple):
+    """What a cut left, and how many of the run's answers had been given by then."""
+
+    place: int
+    answered: int
+    image: Image
+
+
+@dataclass
+class Told:
+    """What the answers up to some moment promise of one event."""
+
+    exists: bool = False
+    deleted: bool = False
+    version: int = 0
+    orders: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Run(NamedTuple):
+    """The whole run: its store, its answers in order, and the audits of its events as they were at their longest."""
+
+    store: str
+    answers: list[dict[str, Any]]
+    audits: dict[str, list[dict[str, Any]]]
+
+
+def run_of(store: str, lines: Sequence[bytes]) -> Run:
+    """The run that gave these answers."""
+    answers = [json.loads(line) for line in lines]
+    audits: dict[str, list[dict[str, Any]]] = {}
+    for each in answers:
+        if "audit" in each["answer"]:
+            audits[each["event"]] = each["answer"]["audit"][1:]
+    return Run(store, answers, audits)
+
+
+Findings = Callable[[Run, Sequence[Left]], list[str]]
+
+
+@contextlib.contextmanager
+def judges() -> Iterator[Findings]:
+    """Gives what finds out what is wrong with states, a sentence each; several processes do, until the block ends."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        def find(run: Run, left: Sequence[Left]) -> list[str]:
+            chunks = [(run, left[start : start + _CHUNK]) for start in range(0, len(left), _CHUNK)]
+            return [finding for some in pool.map(_judge_some, chunks) for finding in some]
+
+        yield find
+
+
+def _judge_some(work: tuple[Run, Sequence[Left]]) -> list[str]:
+    run, left = work
+    _load_all()
+    return [f"place {each.place}: {finding}" for each in left if (finding := _in_a_process_of_its_own(run, each))]
+
+
+def _load_all() -> None:
+    """Before the forks, once for all: what each of them would load by itself."""
+    from service.guards import GUARDS
+    from service.stores import STORES
+
+    places = (place.partition(":")[0] for place in (*GUARDS.values(), *STORES.values()))
+    for name in ("service.app", "flask.testing", "numpy", *places):
+        importlib.import_module(name)
+
+
+def _in_a_process_of_its_own(run: Run, left: Left) -> str:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        try:
+            finding = _judge(run, left)
+        except BaseException:
+            finding = traceback.format_exc()
+        os.write(writing, (finding or "fine").encode()[:60_000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        finding = said.read().decode()
+    _, status = os.waitpid(child, 0)
+    if not finding:
+        return f"the process that opened it ended with wait status {status}"
+    return "" if finding == "fine" else finding
+
+
+def _judge(run: Run, left: Left) -> str:
+    memory = Path("/dev/shm")
+    where = Path(tempfile.mkdtemp(prefix="lastseat-", dir=memory if os.access(memory, os.W_OK) else None))
+    try:
+        for path, content in sorted(left.image.items()):
+            if content is None:
+                (where / path).mkdir()
+            else:
+                (where / path).write_bytes(content)
+        return _compare(run, run.answers[: left.answered], run.answers[left.answered :], where / "data")
+    finally:
+        shutil.rmtree(where)
+
+
+def _compare(run: Run, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], data: Path) -> str:
+    told = _told(before)
+    first = _open(run.store, data, boot=1)
+    found = {event: _audit(first, event) for event in {each["event"] for each in run.answers}}
+    for event, (status, records) in found.items():
+        if status == 404:
+            if told[event].exists and not _is_being_deleted(event, after):
+                return f"event {event} is gone, and was answered for at version {told[event].version}"
+        elif status != 200:
+            return f"the audit of {event} is refused: {records}"
+        else:
+            finding = _broken_promise(event, told[event], records, run.audits[event])
+            finding = finding or _sell_on(first, event, len(records))
+            if finding:
+                return finding
+    return _after_second_start(run.store, data, found)
+
+
+def _after_second_start(store: str, data: Path, found: Mapping[str, tuple[int, list[dict[str, Any]]]]) -> str:
+    second = _open_store(store, data, boot=2)
+    there = {event: records for event, (status, records) in found.items() if status == 200}
+    if sorted(there) != second.names():
+        return f"after the second start there are {second.names()}, and there were {sorted(there)}"
+    for event, records in there.items():
+        again = [json.loads(json.dumps(record.audit_line())) for record in second.audit(event)[1]]
+        if again[:-1] != records or len(again) != len(records) + 1:
+            return f"{event} is another one after the second start: {again} and not {records} and one more"
+    return ""
+
+
+def _broken_promise(event: str, told: Told, records: list[dict[str, Any]], whole: list[dict[str, Any]]) -> str:
+    if told.deleted:
+        return f"event {event} is there again after its removal was answered"
+    if records != whole[: len(records)]:
+        return f"the audit of {event} is not how it began: {records} and not {whole}"
+    if len(records) < told.version:
+        return f"{event} is at version {len(records)}, and an answer left at {told.version}"
+    for order, answer in told.orders.items():
+        if not any(_is_answered_by(record, answer) for record in records):
+            return f"order {order} of {event} was acknowledged and is not there"
+    return ""
+
+
+def _told(answers: Sequence[dict[str, Any]]) -> defaultdict[str, Told]:
+    told: defaultdict[str, Told] = defaultdict(Told)
+    for each in answers:
+        promised, answer = told[each["event"]], each["answer"]
+        promised.deleted = each["method"] == "DELETE" and not answer
+        promised.exists = not promised.deleted
+        promised.version = max(promised.version, answer.get("version", 0))
+        if each["method"] == "POST" and "order" in answer:
+            promised.orders[answer["order"]] = answer
+    return told
+
+
+def _is_being_deleted(event: str, after: Sequence[dict[str, Any]]) -> bool:
+    """Whether the next answer about the event is that it is removed: then the cut came in between."""
+    following = next((each for each in after if each["event"] == event), None)
+    return following is not None and following["method"] == "DELETE" and not following["answer"]
+
+
+def _is_answered_by(record: dict[str, Any], answer: dict[str, Any]) -> bool:
+    return record["kind"] == "sold" and all(
+        record[name] == answer[name] for name in ("order", "quantity", "tickets", "version")
+    )
+
+
+def _open(store: str, data: Path, *, boot: int) -> Any:
+    from service.app import create_app
+    from service.settings import Settings
+
+    with _after_boot(boot):
+        return create_app(Settings(data=data, store=store, first_event=None)).test_client()
+
+
+def _open_store(store: str, data: Path, *, boot: int) -> Any:
+    from service.settings import Settings
+    from service.stores import open_store
+
+    with _after_boot(boot):
+        return open_store(Settings(data=data, store=store))
+
+
+@contextlib.contextmanager
+def _after_boot(number: int) -> Iterator[None]:
+    """As after a boot: what a mark of an earlier one says is worth nothing, and the service has to know that."""
+    from service.stores import journal_mark
+
+    with (
+        mock.patch("service.surroundings._identity", lambda _: f"boot {number}"),
+        mock.patch.object(journal_mark, "_this_boot", lambda: 4711 + number),
+    ):
+        yield
+
+
+def _audit(client: Any, event: str) -> tuple[int, list[dict[str, Any]]]:
+    answer = client.get(f"/events/{event}/audit")
+    if answer.status_code == 404:
+        return 404, []
+    if answer.status_code != 200:
+        return answer.status_code, [answer.get_json()]
+    return 200, [json.loads(line) for line in answer.text.splitlines()[1:]]
+
+
+def _sell_on(client: Any, event: str, version: int) -> str:
+    answer = client.post(f"/events/{event}/orders", json={"quantity": 1})
+    if answer.status_code != 201 or answer.get_json()["version"] != version + 1:
+        return f"the next buyer of {event} is told {answer.status_code} {answer.text}"
+    return ""

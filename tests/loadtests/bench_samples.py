@@ -1,0 +1,77 @@
+"""Results of a benchmark that nobody ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadtests.lab.bench.figures import Interval
+from loadtests.lab.bench.growth import Grown
+from loadtests.lab.bench.marks import marks
+from loadtests.lab.bench.pairs import Measured
+from loadtests.lab.bench.results import Results
+from loadtests.lab.bench.scalability import Law
+from loadtests.lab.bench.scaling import Scaled, Scaling
+from loadtests.lab.bench.window import Window
+from loadtests.lab.busy import Busy
+from loadtests.lab.machine import Machine
+
+MACHINE = Machine("Linux 6", "a processor", 2, 8.0, "3.11", {"flask": "3"}, "ext4", 170.0)
+IDLE = Busy(computing=0.1, waiting_for_core=0.0)
+
+
+def measured(**given: Any) -> Measured:
+    """A cell with plausible figures; ``given`` replaces them."""
+    ratios = given.pop("ratios", [0.9, 0.91, 0.92])
+    plausible: dict[str, Any] = {
+        "worker": "gevent",
+        "store": "journal",
+        "guard": "file",
+        "batch": 256,
+        "orders": 0,
+        "program": "journal + file, batch 256",
+        "clients": 64,
+        "processes": 2,
+        "threads": 1,
+        "durable": True,
+        "sold_per_s": 2700.0,
+        "ceiling_per_s": 3000.0,
+        "ratio": Interval(ratios[1], ratios[0], ratios[2]),
+        "ratios": ratios,
+        "p50_ms": 20.0,
+        "p99_ms": 40.0,
+        "p999_ms": 50.0,
+        "cpu_us": 450.0,
+        "ceiling_cpu_us": 400.0,
+        "generator_cpu": 0.2,
+        "generator_saturated": False,
+        "start_s": 0.4,
+    }
+    return Measured(**(plausible | given))
+
+
+def window(**given: Any) -> Window:
+    """A second in which something was answered."""
+    return Window(**({"seconds": 1.0, "answers": {}, "told": {}, "busy": IDLE} | given))
+
+
+def results() -> Results:
+    """One of everything."""
+    cells = [
+        measured(),
+        measured(
+            store="plain", guard="filelock", batch=1, program="plain, a counter", durable=False, ratios=[0.2, 0.3, 0.4]
+        ),
+    ]
+    growth = [
+        Grown(worker="gevent", store="journal", guard="file", batch=256, orders=orders, sold_per_s=2600.0,
+              fresh_per_s=2650.0, ratio=Interval(0.98, 0.96, 1.0), memory_mb=30.0)
+        for orders in (0, 1000)
+    ]  # fmt: skip
+    scaling = Scaling(
+        worker="sync", store="journal", guard="file", batch=256, clients=64, best_workers=9.5,
+        law=Law(500.0, 0.1, 0.01),
+        rows=[Scaled(workers=n, sold_per_s=400.0 * n, limit_per_s=4000.0, held_ms=0.25) for n in (1, 2, 4)],
+    )  # fmt: skip
+    found = Results(machine=MACHINE, load_before=0.1, cells=cells, growth=growth, scaling=[scaling])
+    found.marks = marks(found.cells, found.growth, seed=1)
+    return found

@@ -1,0 +1,209 @@
+"""``lastseat bench`` end to end: real gunicorns, tiny windows. No speed is asserted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loadtests.lab.bench.bench import Bench, Reporter, Settings
+from loadtests.lab.bench.cells import Cell, stubbed
+from loadtests.lab.bench.command import bench
+from loadtests.lab.bench.generators import LoadGenerator
+from loadtests.lab.bench.pairs import Measurer, NothingSold, Shape
+from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, WrongAnswer, subject
+from loadtests.lab.launcher import NotReady
+from tests.loadtests.test_demo import processes_of
+from tests.loadtests.test_target import LASTSEAT, lastseat
+
+TINY = ["--pairs", "1", "--seconds", "0.1", "--clients", "4"]
+KEYS = {"worker", "store", "guard", "batch", "sold_per_s", "ceiling_per_s", "ratio", "p50_ms", "p99_ms", "cpu_us"}
+
+A_SHOP = """
+import os
+
+def app(environ, start):
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    sold = environ["REQUEST_METHOD"] == "GET" or {sold}
+    headers = [("Last-Seat-Worker", str(os.getpid())), ("Content-Length", "{length}")]
+    start("{status}" if sold else "503 Busy", headers)
+    return [b'{content}']
+"""
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("worker", ["sync", "gevent"])
+def test_one_pair_under_a_real_gunicorn_gives_the_json_that_is_promised(tmp_path: Path, worker: str) -> None:
+    done = lastseat(
+        tmp_path, "bench", "--quick", "--only", "cells", "--worker", worker, "--store", "journal", *TINY, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert set(said) >= {"cells", "growth", "machine"}
+    assert said["growth"] == []
+    assert {"processor", "cores", "file_system", "fdatasync_us"} <= set(said["machine"])
+    assert [(cell["store"], cell["guard"]) for cell in said["cells"]] == [("journal", "file")] * 2
+    assert [cell["batch"] for cell in said["cells"]] == [1, 256]
+    for cell in said["cells"]:
+        assert set(cell) >= KEYS
+        assert set(cell["ratio"]) == {"median", "low", "high"}
+        assert cell["worker"] == worker
+        assert cell["sold_per_s"] > 0
+        assert cell["problems"] == []
+        assert cell["other_answers"] == {}
+    assert [each["store"] for each in said["ceilings"]] == ["stubbed", "bare"]
+    assert said["generator"]["requests_per_s"] > 0
+    folder = tmp_path / "results/bench/latest"
+    assert (folder / "report.html").exists()
+    assert json.loads((folder / "experiment.json").read_text())["command"].startswith("lastseat bench")
+    assert list(folder.rglob("data")) == []
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.servers
+def test_the_plain_shop_is_measured_with_a_counter_and_with_a_thousand_orders(tmp_path: Path) -> None:
+    done = lastseat(tmp_path, "bench", "--only", "cells", "--worker", "gthread", "--store", "plain", *TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(done.stdout)["cells"]
+    assert [(cell["store"], cell["guard"], cell["orders"]) for cell in cells] == [
+        ("plain", "filelock", 0),
+        ("plain", "filelock", 1000),
+    ]
+    assert all(cell["problems"] == [] and cell["refused_per_s"] > 0 for cell in cells)
+
+
+@pytest.mark.servers
+def test_an_event_grows_and_opens_again_after_a_crash_with_every_order(tmp_path: Path) -> None:
+    settings = Settings(
+        workers=["gevent"],
+        stores=["journal"],
+        clients=[4],
+        parts=["growth"],
+        shape=Shape(1, 0.1),
+        growth=150,
+        quick=True,
+    )
+    found = Bench(settings, tmp_path, Reporter()).run()
+    assert found.problems == []
+    assert found.missing == []
+    assert [row.orders for row in found.growth] == [0, 100, 150]
+    assert found.growth[-1].reopened_s is not None
+
+
+@pytest.mark.servers
+def test_ctrl_c_ends_every_server_and_the_generator_and_keeps_what_there_is(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [*LASTSEAT, "bench", "--only", "cells", "--worker", "gevent", "--store", "journal", "--seconds", "60"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        # The bench itself, its generator, gunicorn's master and two workers.
+        while len(processes_of(tmp_path)) < 5:
+            assert time.monotonic() < deadline, "nothing was measured"
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 130, said
+    assert "everything that was started has been stopped" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "results/bench/latest/report.html").exists()
+    assert processes_of(tmp_path) == []
+
+
+def shop(tmp_path: Path, *, sold: str, status: str = "201 CREATED", content: str = '{"quantity":1}') -> CeilingSubject:
+    """A server of a few lines in the place of a ceiling; ``sold`` says when it sells, ``content`` what it answers."""
+    found = CeilingSubject(stubbed("sync"), tmp_path / "shop")
+    found.application = "shop:app"
+    found.data.mkdir(parents=True)
+    text = A_SHOP.format(sold=sold, status=status, content=content, length=len(content))
+    (found.data / "shop.py").write_text(text)
+    return found
+
+
+@pytest.mark.servers
+def test_a_server_that_does_not_start_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    broken = CeilingSubject(stubbed("sync"), tmp_path)
+    broken.application = "there_is_no_such_module:app"
+    with pytest.raises(NotReady, match="ended with status"), broken:
+        pass
+    assert "there_is_no_such_module" in broken.log.read_text()
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.servers
+def test_a_pairing_that_the_service_refuses_is_named_in_its_words(tmp_path: Path) -> None:
+    with pytest.raises(NotAvailable, match="memory"), OfficeSubject(Cell("sync", "memory", "file"), tmp_path):
+        pass
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.servers
+def test_a_server_that_sells_rightly_is_measured(tmp_path: Path) -> None:
+    with shop(tmp_path, sold="True") as right, LoadGenerator(tmp_path) as generator:
+        assert Measurer(generator, right, Shape(1, 0.1)).measure(right, 4).sold_per_s > 0
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("status", "content"), [("200 OK", '{"quantity":1}'), ("201 CREATED", "sold"), ("201 CREATED", '{"quantity":2}')]
+)
+def test_a_server_with_a_wrong_answer_is_not_measured(tmp_path: Path, status: str, content: str) -> None:
+    with (
+        pytest.raises(WrongAnswer, match=status.split(maxsplit=1)[0]),
+        shop(tmp_path, sold="True", status=status, content=content),
+    ):
+        pass
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.servers
+def test_a_server_that_stops_selling_under_load_has_no_rate(tmp_path: Path) -> None:
+    sells_once = "not os.path.exists('once') and not open('once', 'w').close()"
+    with (
+        shop(tmp_path, sold=sells_once) as tired,
+        LoadGenerator(tmp_path) as generator,
+        pytest.raises(NothingSold, match="503"),
+    ):
+        Measurer(generator, tired, Shape(1, 0.1)).measure(tired, 4)
+
+
+@pytest.mark.servers
+def test_a_sale_that_the_store_does_not_have_is_found(tmp_path: Path) -> None:
+    with subject(Cell("sync", "plain", "filelock"), tmp_path / "plain") as plain, LoadGenerator(tmp_path) as generator:
+        ceiling = Measurer(generator, plain, Shape(1, 0.1))
+        problems: list[str] = []
+        ceiling.window(plain, 4, problems)
+        assert problems == []
+        forgetful = plain.data / "tickets.json"
+        kept = plain.kept
+        plain.kept = lambda path: forgetful.write_text('{"left": 10000000}') and kept(path)  # type: ignore[method-assign]
+        ceiling.window(plain, 4, problems)
+    assert len(problems) == 1
+    assert problems[0].endswith("sales, and 0 were kept")
+
+
+def test_a_page_without_a_place_for_results_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no markers")
+    done = CliRunner().invoke(bench, ["--write", str(page), "--results", str(tmp_path / "results")])
+    assert done.exit_code == 2
+    assert "no place for results" in done.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_help_has_examples() -> None:
+    assert "lastseat bench --quick" in CliRunner().invoke(bench, ["--help"]).output

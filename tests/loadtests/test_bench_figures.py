@@ -1,0 +1,202 @@
+"""The benchmark's figures, on data whose answer is known; no server runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadtests.lab.bench.batches import Batches
+from loadtests.lab.bench.cells import BATCH, OFFICES, Cell, plan
+from loadtests.lab.bench.figures import abba, median_interval, percentile, quotient_interval
+from loadtests.lab.bench.marks import marks
+from loadtests.lab.bench.page import BEGIN, END, has_section, write_page, write_section
+from loadtests.lab.bench.pairs import disagreement
+from loadtests.lab.bench.results import Missing
+from loadtests.lab.bench.scalability import Law, fit
+from loadtests.lab.bench.tables import grids
+from loadtests.lab.bench.words import notes
+from service.guards import guard_class
+from service.stores import STORES
+from tests.loadtests.bench_samples import measured, results, window
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_drift_gives_one_order_an_advantage_and_abba_none() -> None:
+    speeds = iter(range(100, 140))
+    always_a_first = [next(speeds) / next(speeds) for _ in range(10)]
+    assert all(ratio < 1 for ratio in always_a_first)
+
+    speeds = iter(range(100, 140))
+    firsts: list[float] = []
+    for order in abba(10):
+        pair = {side: next(speeds) for side in order}
+        firsts.append(pair["A"] / pair["B"])
+    assert abba(4) == [("A", "B"), ("B", "A"), ("A", "B"), ("B", "A")]
+    assert np.median(firsts) == pytest.approx(1.0, abs=0.001)
+
+
+def test_the_interval_of_equal_values_is_the_value() -> None:
+    found = median_interval([0.8] * 10, seed=1)
+    assert (found.median, found.low, found.high) == (0.8, 0.8, 0.8)
+
+
+def test_the_interval_is_that_of_the_exact_bootstrap_of_three_values() -> None:
+    # Of 27 equally likely resamples of (1, 2, 3), 7 have the median 1, 13 the median 2, 7 the median 3.
+    found = median_interval([1.0, 2.0, 3.0], seed=1)
+    assert (found.median, found.low, found.high) == (2.0, 1.0, 3.0)
+
+
+def test_the_interval_contains_the_true_median_about_as_often_as_it_says() -> None:
+    random = np.random.default_rng(7)
+    hits = 0
+    for seed in range(200):
+        found = median_interval(random.normal(0.9, 0.05, 20).tolist(), seed)
+        hits += found.low <= 0.9 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_the_same_values_and_seed_give_the_same_interval() -> None:
+    values = [0.7, 0.9, 0.8, 0.85]
+    assert median_interval(values, 3) == median_interval(values, 3)
+
+
+def test_there_is_no_median_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        median_interval([], seed=1)
+
+
+def test_a_quotient_compares_medians_that_were_measured_apart() -> None:
+    found = quotient_interval([0.8] * 5, [0.2] * 5, seed=1)
+    assert (found.median, found.low, found.high) == pytest.approx((4.0, 4.0, 4.0))
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
+def test_percentiles_are_values_that_were_measured(share: float, wanted: int) -> None:
+    assert percentile(list(range(1, 101)), share) == wanted
+    assert percentile([], share) is None
+
+
+@pytest.mark.parametrize(
+    "law", [Law(500.0, 0.05, 0.002), Law(1200.0, 0.3, 0.0), Law(80.0, 0.0, 0.01), Law(10.0, 0.0, 0.0)]
+)
+def test_the_fit_recovers_the_law_that_made_the_data(law: Law) -> None:
+    workers = [1, 2, 4, 8, 16, 32]
+    found = fit(workers, [law.per_s(n) for n in workers])
+    assert found.alone_per_s == pytest.approx(law.alone_per_s, rel=1e-6)
+    assert found.contention == pytest.approx(law.contention, abs=1e-6)
+    assert found.coherency == pytest.approx(law.coherency, abs=1e-6)
+
+
+def test_no_parameter_of_the_fit_is_negative_where_the_data_is_better_than_linear() -> None:
+    found = fit([1, 2, 4], [100.0, 230.0, 500.0])
+    assert (found.contention, found.coherency) == (0.0, 0.0)
+
+
+def test_the_most_is_sold_where_the_law_has_its_top() -> None:
+    law = Law(500.0, 0.1, 0.01)
+    assert law.best_workers is not None
+    top = law.per_s(law.best_workers)
+    assert top > law.per_s(law.best_workers - 0.5)
+    assert top > law.per_s(law.best_workers + 0.5)
+    assert Law(500.0, 0.1, 0.0).best_workers is None
+
+
+def test_two_numbers_of_workers_fit_no_law() -> None:
+    with pytest.raises(ValueError, match="three"):
+        fit([1, 2], [10.0, 20.0])
+
+
+@pytest.mark.parametrize(
+    ("kept", "unknown", "agree"),
+    [(4, 0, False), (5, 0, True), (6, 0, False), (6, 1, True), (7, 1, False), (None, 0, True)],
+)
+def test_what_was_told_and_what_was_kept_agree_only_within_what_is_unknown(
+    kept: int | None, unknown: int, agree: bool
+) -> None:
+    found = disagreement(window(told={201: 5, 409: 9}, unknown=unknown), kept)
+    assert (found is None) == agree
+
+
+def _answer(version: int, worker: int, hold: str) -> bytes:
+    return (
+        f"HTTP/1.1 201 CREATED\r\nServer-Timing: wait;dur=1.000, hold;dur={hold}, store;dur=0.2\r\n"
+        f'Last-Seat-Worker: {worker}\r\n\r\n{{"order":"o","version":{version}}}\n'
+    ).encode()
+
+
+def test_purchases_with_the_same_worker_times_and_consecutive_versions_were_decided_together() -> None:
+    batches = Batches()
+    for answer in [_answer(3, 7, "0.5"), _answer(1, 7, "0.1"), _answer(2, 7, "0.1"), _answer(4, 8, "0.5"),
+                   _answer(6, 8, "0.5")]:  # fmt: skip
+        batches.add(answer)
+    batches.add(b"HTTP/1.1 201 CREATED\r\n\r\n{}")
+    assert batches.sizes() == {1: 3, 2: 1}
+    assert batches.held_ms() == pytest.approx((0.1 + 0.5 + 0.5 + 0.5) / 4)
+
+
+def test_every_measured_pairing_is_one_that_the_service_has() -> None:
+    for store, guard, _ in OFFICES:
+        assert store in STORES
+        stores = guard_class(guard).stores
+        assert stores is None or store in stores
+
+
+def test_each_worker_model_begins_with_its_ceilings_and_quick_has_no_less_to_compare() -> None:
+    cells = plan(["sync", "gevent"], ["journal", "plain"], quick=True)
+    assert [cell.store for cell in cells[:2]] == ["stubbed", "bare"]
+    assert Cell("gevent", "journal", "file", BATCH) in cells
+    assert {cell.store for cell in cells} == {"stubbed", "bare", "journal", "plain"}
+
+
+def test_a_mark_is_reached_only_if_the_whole_interval_is() -> None:
+    [reached] = marks([measured(ratios=[0.86, 0.9, 0.95])], [], seed=1)
+    [perhaps] = marks([measured(ratios=[0.80, 0.9, 0.95])], [], seed=1)
+    [missed] = marks([measured(ratios=[0.70, 0.75, 0.80])], [], seed=1)
+    assert [mark.verdict for mark in (reached, perhaps, missed)] == ["yes", "perhaps", "no"]
+    assert marks([measured(clients=8)], [], seed=1) == []
+
+
+def test_what_goes_wrong_is_said_first_and_decides_the_status() -> None:
+    found = results()
+    assert found.status == 0
+    found.missing = [Missing("cells", "sync", "json", "file", 1, "it did not start", failed=True)]
+    assert found.status == 2
+    found.cells[0].problems = ["buyers were told of 5 sales, and 4 were kept"]
+    assert found.status == 1
+    said = notes(found)
+    assert "told of 5 sales, and 4 were kept" in said[0]
+    assert said[1] == "! not measured: sync json + file: it did not start"
+
+
+def test_the_report_has_every_table_and_plot_and_needs_no_network(tmp_path: Path) -> None:
+    found = results()
+    write_page(tmp_path / "report.html", found, when="now", command="lastseat bench <b>")
+    page = (tmp_path / "report.html").read_text()
+    for grid in grids(found):
+        assert grid.title.replace("'", "&#39;") in page
+    assert page.count("<svg") == 3
+    assert "lastseat bench &lt;b&gt;" in page
+    assert "src=" not in page
+
+
+def test_the_results_of_a_page_are_replaced_and_its_own_words_stay(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("before\n")
+    assert not has_section(page)
+    page.write_text(f"before\n{BEGIN}\nof yesterday\n{END}\nafter\n")
+    for _ in range(2):
+        assert has_section(page)
+        write_section(page, results(), when="now", command="lastseat bench")
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "yesterday" not in text
+    assert text.count("| gevent × 2 | journal + file, batch 256 |") == 2  # how fast, and how it started
+    assert (tmp_path / "pictures" / "bench-64-clients.svg").exists()
+
+
+def test_the_documentation_has_a_place_for_results() -> None:
+    assert has_section(ROOT / "docs" / "benchmarks.md")

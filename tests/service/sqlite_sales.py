@@ -1,0 +1,27 @@
+"""Sales on the store ``sqlite`` without an office around it, for its tests."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from service.inventory import Event, Record, Sell, View, decide_all, records_of
+from service.stores.sqlite import Sqlite
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+SHOW = Event("show", "Show", 10_000, lab=True)
+FAR_S = 30.0
+
+
+def sale(view: View, key: str) -> list[Record]:
+    return records_of(decide_all(view, [Sell(key, "r", f"o-{key}", 1)], NOW))
+
+
+def write(store: Sqlite, key: str) -> None:
+    view = store.view("show", [Sell(key, "r", f"o-{key}", 1)])
+    store.append(view, sale(view, key))
+
+
+def sell(store: Sqlite, key: str) -> None:
+    with store.writing("show", time.monotonic() + FAR_S):
+        write(store, key)

@@ -1,0 +1,182 @@
+"""The store ``sqlite``: what its errors mean for a buyer, and which files it takes for its own."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from flask.testing import FlaskClient
+from sqlite_sales import FAR_S, SHOW, sell
+
+from service.errors import Problem, RefusedToStart
+from service.settings import Settings
+from service.stores import sqlite_connections
+from service.stores.sqlite import Sqlite
+from service.surroundings import Surroundings, refuse_unsafe
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Sqlite]:
+    opened = Sqlite(Settings(data=tmp_path, lock_timeout_s=FAR_S))
+    opened.create(SHOW)
+    yield opened
+    opened.close()
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+class Failing:
+    """A connection of which one kind of statement fails with one of SQLite's codes for as long as ``fails``."""
+
+    fails = False
+
+    def __init__(self, connection: sqlite3.Connection, statement: str, code: int) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._code = code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        if Failing.fails and statement.lstrip().startswith(self._statement):
+            error = sqlite3.OperationalError("injected")
+            error.sqlite_errorcode = self._code
+            raise error
+        return self._connection.execute(statement, *arguments)
+
+
+class Told(NamedTuple):
+    statement: str
+    error: int
+    code: str
+    definite: bool
+
+
+TOLD = [
+    Told("UPDATE events", sqlite3.SQLITE_FULL, "storage_full", True),
+    Told("UPDATE events", sqlite3.SQLITE_READONLY, "storage_refused", True),
+    Told("UPDATE events", sqlite3.SQLITE_IOERR_READ, "storage_refused", True),
+    Told("UPDATE events", sqlite3.SQLITE_CORRUPT, "corrupt_document", True),
+    Told("UPDATE events", sqlite3.SQLITE_NOTADB, "corrupt_document", True),
+    Told("UPDATE events", sqlite3.SQLITE_NOMEM, "internal", False),
+    Told("BEGIN IMMEDIATE", sqlite3.SQLITE_BUSY, "lock_timeout", True),
+    Told("BEGIN IMMEDIATE", sqlite3.SQLITE_CANTOPEN, "storage_refused", True),
+    Told("COMMIT", sqlite3.SQLITE_FULL, "storage_full", True),
+    Told("COMMIT", sqlite3.SQLITE_READONLY, "storage_refused", True),
+    Told("COMMIT", sqlite3.SQLITE_IOERR_WRITE, "storage_refused", True),
+    Told("COMMIT", sqlite3.SQLITE_IOERR_FSYNC, "not_durable", False),
+    Told("COMMIT", sqlite3.SQLITE_IOERR_FSTAT, "not_durable", False),
+    Told("COMMIT", sqlite3.SQLITE_NOMEM, "not_durable", False),
+]
+
+
+@pytest.mark.parametrize("guard", ["none", "immediate", "optimistic", "atomic"])
+@pytest.mark.parametrize("told", TOLD, ids=[f"{told.statement}-{told.error}" for told in TOLD])
+def test_each_error_says_whether_it_is_definite_and_only_a_doubtful_commit_closes_the_store(
+    make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch, guard: str, told: Told
+) -> None:
+    really_open = sqlite_connections.open_connection
+    monkeypatch.setattr(
+        sqlite_connections, "open_connection", lambda path: Failing(really_open(path), told.statement, told.error)
+    )
+    client = make_client(store="sqlite", guard=guard, lock_timeout_s=0.05)
+    monkeypatch.setattr(Failing, "fails", True)
+    answer = client.post("/events/show/orders", json={"quantity": 1})
+    assert (answer.json["code"], answer.json["definite"]) == (told.code, told.definite)
+    monkeypatch.setattr(Failing, "fails", False)
+    again = client.post("/events/show/orders", json={"quantity": 1})
+    if told.code == "not_durable":
+        assert (again.json["code"], again.json["definite"]) == ("store_closed", True)
+    else:
+        assert again.json["tickets"] == [1], "an error left something behind"
+
+
+# -- guards that do not fit ------------------------------------------------------------------------------------------
+
+
+def test_a_guard_that_does_not_fit_is_refused_with_those_that_do(
+    make_client: Callable[..., FlaskClient], admin: dict[str, str]
+) -> None:
+    fitting = "none, thread, immediate, optimistic, atomic"
+    with pytest.raises(RefusedToStart, match=f"Guard 'file' does not fit store 'sqlite'. These do: {fitting}"):
+        make_client(store="sqlite", guard="file")
+    answer = make_client(store="sqlite").put("/guard", json={"guard": "file"}, headers=admin)
+    assert (answer.status_code, answer.json["code"], answer.json["guards"]) == (422, "guard_unfit", fitting.split(", "))
+
+
+def test_a_guard_of_one_process_is_refused_for_several_and_the_stores_own_is_named() -> None:
+    settings, several = Settings(store="sqlite", guard="thread"), Surroundings("master", processes=2)
+    with pytest.raises(RefusedToStart, match="LASTSEAT_GUARD=immediate"):
+        refuse_unsafe(settings, "thread", Sqlite.scope, Sqlite.safe_guard, several)
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+def _another_programs(path: Path) -> None:
+    sqlite3.connect(path).executescript("CREATE TABLE events (id); CREATE TABLE records (id);").connection.close()
+
+
+def _of_a_later_version(path: Path) -> None:
+    Sqlite(Settings(data=path.parent)).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
+NOT_OURS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "no database": (lambda path: path.write_bytes(b"seats and tickets\n" * 500), "not a database"),
+    "another program's": (_another_programs, "made by another program"),
+    "of a later version": (_of_a_later_version, "has format 2, and this service reads 1"),
+}
+
+
+@pytest.mark.parametrize(("make", "says"), NOT_OURS.values(), ids=NOT_OURS)
+def test_a_file_that_is_not_this_stores_is_refused_at_start_and_left_as_it_is(
+    tmp_path: Path, make: Callable[[Path], Any], says: str
+) -> None:
+    path = tmp_path / "lastseat.db"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(RefusedToStart, match=says):
+        Sqlite(Settings(data=tmp_path))
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_page_is_refused_and_said(store: Sqlite, tmp_path: Path) -> None:
+    for number in range(200):
+        sell(store, f"k{number}")
+    store.close()
+    path = tmp_path / "lastseat.db"
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(RefusedToStart, match="put a good copy back"):
+        Sqlite(Settings(data=tmp_path))
+    with pytest.raises(Problem, match="corrupt_document"):
+        store.view("show")
+
+
+def test_a_copy_put_in_its_place_under_a_running_service_sells_nothing(store: Sqlite, tmp_path: Path) -> None:
+    path = tmp_path / "lastseat.db"
+    with sqlite3.connect(tmp_path / "copy") as copy:
+        sqlite3.connect(path).backup(copy)
+    sell(store, "a")
+    shutil.move(tmp_path / "copy", path)
+    for call in (lambda: store.view("show"), lambda: sell(store, "b"), lambda: store.audit("show")):
+        with pytest.raises(Problem, match="removed or replaced"):
+            call()
+
+
+def test_what_a_killed_start_left_is_tidied(store: Sqlite, tmp_path: Path) -> None:
+    (tmp_path / "lastseat.db.4711.0.tmp").touch()
+    (tmp_path / "lastseat.db.4711.0.tmp-wal").touch()
+    store.tidy()
+    assert not list(tmp_path.glob("*.tmp*"))
