@@ -19,7 +19,7 @@ demo: $(READY) ## the proof: the lock off and on, under each worker class
 	@$(BIN)/lastseat demo $(ARGS)
 
 test: $(READY) ## everything that is checked: style, types, behaviour, the page in a browser
-	@scripts/browser
+	@scripts/test-needs
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(ARGS)
 
