@@ -14,12 +14,13 @@ from flask import Flask
 from service import surroundings
 from service.box_office import BoxOffice
 from service.control import Control
+from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
 from service.files import check_locks_exclude, make_directory, sync_names
 from service.inventory import Event
 from service.routes import register
 from service.settings import Settings, is_token
-from service.stores import open_store
+from service.stores import SharesSwitch, open_store
 
 MAX_BODY_BYTES = 64 * 1024
 SWITCH_INTERVAL_S = 0.0005
@@ -54,7 +55,7 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     store = open_store(settings)
     # The directory that the store keeps its events in has to be there after a power cut, or all they hold is gone.
     sync_names(settings.data)
-    control = Control(settings.data)
+    control = EngineControl(store, settings.data) if isinstance(store, SharesSwitch) else Control(settings.data)
     guard = _guard_at_start(settings, store.name, store.safe_guard)
     surroundings.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     office = BoxOffice(settings, store, control, around.processes)
@@ -63,7 +64,7 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     except Problem as problem:
         raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.kind.title}. {problem.detail}") from None
     try:
-        first = control.start(name, around.master, START_PATIENCE_S, store.tidy)
+        first = control.start(name, around.master, START_PATIENCE_S, store.tidy, given=bool(settings.guard))
     except Problem as problem:
         raise RefusedToStart(
             f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
@@ -77,7 +78,7 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
 
 
 def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
-    return {"on": safe_guard, "off": "none"}.get(settings.guard, settings.guard)
+    return {"": safe_guard, "on": safe_guard, "off": "none"}.get(settings.guard, settings.guard)
 
 
 def _prepare(data: Path) -> None:

@@ -157,7 +157,7 @@ class Line:
 
     def go_on(self, take: Take) -> None:
         """The transaction that kept the line has ended: the next one leads."""
-        if take.keep_the_line:
+        if take.kept:
             with self._mutex:
                 self._kept = False
                 self._next_leads()
@@ -180,15 +180,21 @@ class Line:
 
 
 class Take:
-    """The leader's hand: called once, under the guard, it takes the commands in line."""
+    """The leader's hand: called under the guard, it takes the commands in line; called again, it gives the same.
+
+    A transaction is run again when it met another epoch, or when the engine refused it for the sake of another one.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self.keep_the_line = False
-        """Whether those who come from now on wait until this transaction has ended."""
+        """Whether those who come from now on shall wait until this transaction has ended."""
+        self.kept = False
+        """Whether they do."""
         self.taken: list[Waiting] = []
 
     def __call__(self) -> Sequence[Command]:
-        self.keep_the_line = self.keep_the_line and self._line.limit > 1
-        self.taken = self._line.take(keep=self.keep_the_line)
+        if not self.taken:
+            self.kept = self.keep_the_line and self._line.limit > 1
+            self.taken = self._line.take(keep=self.kept)
         return [waiting.command for waiting in self.taken]

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.batch import Line, Take
-from service.control import Control, Mode
+from service.control import Control, Mode, Switched
+from service.engine_control import EngineControl
 from service.errors import Problem
 from service.gates import Gates
 from service.guards import GUARDS, Guard, Transaction, fitting, guard_class
@@ -69,7 +70,7 @@ class Done:
 class BoxOffice:
     """One per process; any number of threads or greenlets use it at once."""
 
-    def __init__(self, settings: Settings, store: Store, control: Control, processes: int) -> None:
+    def __init__(self, settings: Settings, store: Store, control: Control | EngineControl, processes: int) -> None:
         self.store = store
         self.control = control
         self.guards = fitting(store)
@@ -148,6 +149,9 @@ class BoxOffice:
             try:
                 with self._closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
                     yield
+            except Switched:
+                self.control.refresh()
+                raise Problem("switching", retry_after_s=1) from None
             finally:
                 _request_mode.reset(token)
 
@@ -224,8 +228,7 @@ class BoxOffice:
         def lead(take: Take) -> Transaction:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
-            with self.control.transaction(deadline) as current:
-                return self._transact(event, current, take, deadline, command.key)
+            return self._in_the_current_epoch(event, take, deadline, command.key)
 
         def has_to_wait() -> None:
             if self._gates is not None:
@@ -238,6 +241,17 @@ class BoxOffice:
             raise RuntimeError("a purchase was answered without an outcome")
         times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
         return _done(waiting.outcome, times)
+
+    def _in_the_current_epoch(self, event: str, take: Take, deadline: float, key: str) -> Transaction:
+        while True:
+            try:
+                with self.control.transaction(deadline) as mode:
+                    return self._transact(event, mode, take, deadline, key)
+            except Switched:
+                # Decided under a guard that is not the one any more, and not written: the same commands again.
+                self.control.refresh()
+            if time.monotonic() >= deadline:
+                raise Problem("switching", retry_after_s=1)
 
     def _reach(self, gate: str, event: str, key: str) -> None:
         if self._gates is not None:
@@ -308,7 +322,7 @@ class _ClosingIfNotDurable:
 
     __slots__ = ("_control", "_failure")
 
-    def __init__(self, control: Control, failure: type[OSError]) -> None:
+    def __init__(self, control: Control | EngineControl, failure: type[OSError]) -> None:
         self._control = control
         self._failure = failure
 

@@ -31,6 +31,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -54,6 +55,15 @@ class Mode(NamedTuple):
     epoch: int
     generation: int
     """Grows whenever an event is deleted: what was remembered about events is to be forgotten then."""
+
+
+class Switched(Exception):
+    """A transaction met an epoch that is not the one it takes part in; nothing was written. It is to be run again."""
+
+
+taking_part: ContextVar[Mode | None] = ContextVar("taking_part", default=None)
+"""The mode that the transaction of this thread or greenlet takes part in, where the switch lives in an engine: each
+view and each write of such a store looks, in the engine, whether it still holds. None: nobody has to look."""
 
 
 class _Saved(msgspec.Struct):
@@ -80,9 +90,12 @@ class Control:
         self._mode = Mode("", -1, -1)
         self._master = ""
 
-    def start(self, guard: str, master: str, timeout_s: float, tidy: Callable[[], None] = lambda: None) -> bool:
+    def start(
+        self, guard: str, master: str, timeout_s: float, tidy: Callable[[], None] = lambda: None, *, given: bool = True
+    ) -> bool:
         """Begin an epoch of ``guard`` if ``master`` is new here; a respawned worker follows the others.
 
+        Whether the guard was ``given`` or is the default makes no difference here: files have no memory of their own.
         Returns whether this process was the first of its master; then ``tidy`` was called while nobody wrote.
         Errors: ``switch_timeout`` (definite); ``RefusedToStart`` where the control files are damaged.
         """
@@ -179,6 +192,9 @@ class Control:
     @property
     def closed(self) -> bool:
         return self._word(_CLOSED) != 0
+
+    def refresh(self) -> None:
+        """Nothing to do: the words in memory are the truth, and no transaction ever meets ``Switched``."""
 
     def close(self) -> None:
         self._words.close()

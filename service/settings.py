@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.errors import RefusedToStart
 
+# How an address begins, and the store that it is of.
+SCHEMES = {
+    "postgresql": "postgres", "postgres": "postgres", "redis": "redis", "rediss": "redis", "unix": "redis",
+}  # fmt: skip
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
 
@@ -31,7 +36,12 @@ class Think:
 class Settings:
     data: Path = Path("data")
     store: str = "json"
-    guard: str = "on"
+    store_url: str = field(default="", repr=False)
+    """Where the engine of a store is, that has one. May hold a password: never shown."""
+    guard: str = ""
+    """Empty: ``on``, or what the engine says where it has a say."""
+    pool: int = 8
+    """Most connections of a process to the store's engine."""
     batch: int | None = None
     """Most purchases of one process decided together; None leaves it to the store."""
     lock_timeout_s: float = 5.0
@@ -52,17 +62,20 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
-        "LEAK", "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+        "LEAK", "GATES", "POOL", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
             names = ", ".join(sorted(f"LASTSEAT_{each}" for each in known))
             raise RefusedToStart(f"{name} is not a setting. The settings are: {names}.")
     batch = environ.get("LASTSEAT_BATCH", "")
+    store, store_url = _store(environ.get("LASTSEAT_STORE") or "json")
     return Settings(
         data=Path(environ.get("LASTSEAT_DATA") or "data"),
-        store=environ.get("LASTSEAT_STORE") or "json",
-        guard=environ.get("LASTSEAT_GUARD") or "on",
+        store=store,
+        store_url=store_url,
+        guard=environ.get("LASTSEAT_GUARD") or "",
+        pool=int(_number("LASTSEAT_POOL", environ.get("LASTSEAT_POOL") or "8", 1, 1_000, whole=True)),
         batch=int(_number("LASTSEAT_BATCH", batch, 1, 10_000, whole=True)) if batch else None,
         lock_timeout_s=_number("LASTSEAT_LOCK_TIMEOUT_S", environ.get("LASTSEAT_LOCK_TIMEOUT_S") or "5", 0.01, 3600),
         think=_think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io"),
@@ -98,6 +111,19 @@ def _choice(name: str, environ: Mapping[str, str], choices: tuple[str, ...]) -> 
     if value not in choices:
         raise _refuse(name, value, f"it must be one of {', '.join(choices)}")
     return value
+
+
+def _store(value: str) -> tuple[str, str]:
+    """A store's name, and its address where that is what was given. A password in it is not repeated."""
+    scheme, separator, _ = value.partition("://")
+    if not separator:
+        if value in SCHEMES.values():
+            raise RefusedToStart(f"LASTSEAT_STORE={value} needs an address: {_EXAMPLES[value]}.")
+        return value, ""
+    if scheme not in SCHEMES:
+        begins = ", ".join(f"{known}://" for known in SCHEMES)
+        raise RefusedToStart(f"LASTSEAT_STORE: {scheme!r} is no scheme of a store. An address begins with {begins}.")
+    return SCHEMES[scheme], value
 
 
 def _think(delay: str, how: str) -> Think:

@@ -42,4 +42,4 @@ class ThreadGuard(Mutex):
 
     @classmethod
     def safe(cls, store_scope: str, processes: int) -> bool:
-        return processes == 1
+        return processes == 1 and store_scope != "cluster"

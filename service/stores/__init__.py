@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import ClassVar
 
+from service.control import Mode
 from service.errors import RefusedToStart
 from service.inventory import Command, Event, Outcome, Record, View
 from service.settings import Settings
@@ -35,7 +36,7 @@ class Store(ABC):
 
     name: ClassVar[str]
     scope: ClassVar[str]
-    """Who sees the same data: ``process`` or ``host``."""
+    """Who sees the same data: ``process``, ``host`` or ``cluster``."""
     durable: ClassVar[bool]
     """Whether ``make_durable`` promises that the data survives a power cut."""
     safe_guard: ClassVar[str]
@@ -84,6 +85,9 @@ class Store(ABC):
 
     def tidy(self) -> None:  # noqa: B027
         """Remove what killed processes left behind; called by the first process of a new master, alone."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of files and connections."""
 
 
 class CommitFailed(OSError):
@@ -135,6 +139,35 @@ class CommitsAtomically(ABC):
 
         ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite), and as of
         ``append``.
+        """
+
+
+class SharesSwitch(ABC):
+    """A store whose engine also keeps the guard's switch, so that processes on many hosts follow one.
+
+    Such a store is built without any input or output: its engine may be away when a worker starts again. Every view
+    and every append looks in the engine, in the same transaction or script, whether ``control.taking_part`` (where it is
+    not None) is the engine's mode, and raises ``control.Switched``, having written nothing, where it is not: another
+    guard, another epoch, or another generation. ``delete`` raises the generation together with what it removes.
+    """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Look at the engine before the first sale of a master; warn of settings that lose what was acknowledged.
+
+        Errors: ``RefusedToStart`` where it cannot be reached, or its schema is missing or of another version.
+        """
+
+    @abstractmethod
+    def mode(self) -> Mode | None:
+        """What the engine says now; None where no epoch has begun. Errors: ``engine_unreachable``."""
+
+    @abstractmethod
+    def begin_epoch(self, guard: str, timeout_s: float) -> Mode:
+        """Begin the next epoch, drained: when it returns no transaction of an older one can commit a write any more.
+
+        Errors: ``switch_timeout`` (definite, unchanged), ``engine_unreachable`` (definite), ``outcome_unknown``
+        (indefinite).
         """
 
 
