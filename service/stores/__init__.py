@@ -142,6 +142,34 @@ class CommitsAtomically(ABC):
         """
 
 
+class LateToken(Exception):
+    """The fencing token is not the newest any more: somebody else has the lease; nothing was written."""
+
+
+class GrantsLeases(ABC):
+    """A store whose engine lends the right to write for a time, after which it lends it to somebody else.
+
+    Errors of each: ``engine_unreachable``, ``engine_refused`` (definite), ``outcome_unknown`` (of the lease, which then
+    may be held by nobody until it ends).
+    """
+
+    @abstractmethod
+    def take_lease(self, event: str, owner: str, lease_ms: int) -> bool:
+        """Have the event's lease for ``lease_ms`` from the moment in which the engine grants it, if nobody has it."""
+
+    @abstractmethod
+    def take_fenced_lease(self, event: str, lease_ms: int) -> str | None:
+        """The same; returns a token that no earlier holder had, or None where somebody has the lease."""
+
+    @abstractmethod
+    def give_lease_back(self, event: str, owner: str) -> bool:
+        """Let go of the lease, if ``owner`` (or the token) still has it; whether it had."""
+
+    @abstractmethod
+    def append_fenced(self, view: View, records: Sequence[Record], token: str) -> object:
+        """As ``append``; raises ``LateToken`` where a newer token was given out."""
+
+
 class SharesSwitch(ABC):
     """A store whose engine also keeps the guard's switch, so that processes on many hosts follow one.
 
