@@ -40,6 +40,7 @@ TABLE: dict[str, Kind] = {
     "guard_unfit": Kind(422, True, "This guard does not fit the store or the processes"),
     # what the machine could not do
     "lock_timeout": Kind(503, True, "The guard was not free in time; nothing was written"),
+    "lease_lost": Kind(503, True, "The lease ended before the write, and somebody else has it; nothing was written"),
     "contention": Kind(503, True, "Others wrote first, every time; nothing was written"),
     "scheduler_gone": Kind(503, True, "The scheduler of an experiment is gone; nothing was written"),
     "switching": Kind(503, True, "The guard is being switched; nothing was written"),

@@ -45,6 +45,8 @@ class Settings:
     batch: int | None = None
     """Most purchases of one process decided together; None leaves it to the store."""
     lock_timeout_s: float = 5.0
+    lease_ms: int = 2_000
+    """How long a lease lasts that nobody gives back; for the guards ``lease`` and ``fenced``."""
     think: Think = Think()
     request_scope: bool = False
     """Hold the guard around the whole request, as one should not."""
@@ -62,7 +64,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
-        "LEAK", "GATES", "POOL", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+        "LEAK", "LEASE_MS", "GATES", "POOL", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
@@ -78,6 +80,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         pool=int(_number("LASTSEAT_POOL", environ.get("LASTSEAT_POOL") or "8", 1, 1_000, whole=True)),
         batch=int(_number("LASTSEAT_BATCH", batch, 1, 10_000, whole=True)) if batch else None,
         lock_timeout_s=_number("LASTSEAT_LOCK_TIMEOUT_S", environ.get("LASTSEAT_LOCK_TIMEOUT_S") or "5", 0.01, 3600),
+        lease_ms=int(
+            _number("LASTSEAT_LEASE_MS", environ.get("LASTSEAT_LEASE_MS") or "2000", 1, 3_600_000, whole=True)
+        ),
         think=_think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io"),
         request_scope=_choice("LASTSEAT_GUARD_SCOPE", environ, ("decision", "request")) == "request",
         first_event=_event(environ.get("LASTSEAT_EVENT", "show:100")),

@@ -28,6 +28,8 @@ GUARDS: dict[str, str] = {
     "immediate": "service.guards.immediate:ImmediateGuard",
     "optimistic": "service.guards.optimistic:OptimisticGuard",
     "atomic": "service.guards.atomic:AtomicGuard",
+    "lease": "service.guards.lease:LeaseGuard",
+    "fenced": "service.guards.fenced:FencedGuard",
 }
 
 

@@ -1,0 +1,101 @@
+"""Guard ``lease``: the right to write is lent for a time (``SET key owner NX PX``), on all hosts that reach the engine.
+
+Guarantees: while a lease lasts nobody else gets it, and one whose holder has died comes free by itself. Who gives it
+back deletes it only if it is still his (compare and delete).
+
+Does not guarantee that two never write at once. A lease ends by the engine's clock, and its holder does not notice:
+paused between reading and writing for longer than the lease (a garbage collection, a swapped page, a stopped process
+or virtual machine), it wakes up and writes what it decided on what it had read, though somebody else has sold since.
+Looking at the clock before writing makes that rarer and not impossible: the pause can come after the look. The same
+where the key is lost: deleted by hand, evicted, or not yet copied to the replica that took over. So it acts on lab
+events only; ``fenced`` is the remedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import ClassVar, TypeVar, cast
+
+from service.errors import Problem
+from service.guards import Mutex
+from service.settings import Settings
+from service.stores import GrantsLeases, Store
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01
+
+
+class LeaseGuard(Mutex):
+    """A lease an event. The threads or greenlets of one process stand behind an ordinary lock, so one of them asks."""
+
+    name: ClassVar[str] = "lease"
+    needs: ClassVar[type | None] = GrantsLeases
+    excludes: ClassVar[str] = "holders of a lease, until one is paused past its end"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._store = cast(GrantsLeases, store)
+        self._lease_ms = settings.lease_ms
+        self._locks: dict[str, threading.RLock] = {}
+        self._held: dict[str, str] = {}
+        """Of each event whose lease this process believes to have: as whom."""
+
+    @contextlib.contextmanager
+    def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
+        # setdefault: two threads that ask for the first time at once must get the same lock.
+        lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
+        if not lock.acquire(blocking=False):
+            blocked()
+            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise Problem("lock_timeout", retry_after_s=1)
+        try:
+            if event in self._held:
+                yield
+                return
+            self._held[event] = self._take(event, deadline, blocked)
+            try:
+                yield
+            finally:
+                self._give_back(event, self._held.pop(event))
+        finally:
+            lock.release()
+
+    def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
+        owner = secrets.token_hex(8)
+        wait_for(lambda: self._store.take_lease(event, owner, self._lease_ms), deadline, blocked)
+        return owner
+
+    def _give_back(self, event: str, owner: str) -> None:
+        # Whatever fails here has nothing to do with what was written, and the lease ends by itself.
+        with contextlib.suppress(Problem):
+            self._store.give_lease_back(event, owner)
+
+    @classmethod
+    def safe(cls, store_scope: str, processes: int) -> bool:
+        return False
+
+
+T = TypeVar("T")
+
+
+def wait_for(take: Callable[[], T | None], deadline: float, blocked: Callable[[], None]) -> T:
+    """Ask until it is granted, and give what was.
+
+    The pauses are random below a limit that doubles: those who wait must not ask in step. ``blocked`` is called once
+    by who does not get it at once. Errors: ``lock_timeout`` (definite).
+    """
+    limit_s = _FIRST_PAUSE_S
+    for attempt in itertools.count():
+        if granted := take():
+            return granted
+        if not attempt:
+            blocked()
+        if time.monotonic() >= deadline:
+            raise Problem("lock_timeout", retry_after_s=1)
+        time.sleep(random.uniform(0, limit_s))
+        limit_s = min(2 * limit_s, _LONGEST_PAUSE_S)
+    raise RuntimeError("counting has no end")

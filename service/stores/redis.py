@@ -1,0 +1,336 @@
+"""Store ``redis``: a Valkey, or a Redis from version 7 on, for the offices of many hosts.
+
+An event is a hash of counters, a stream of records as JSON, two hashes that lead from keys and orders to their records,
+and the sums of its buyers. All keys of an office begin with one tag in braces (``{lastseat}``), so they sit in one slot
+of a cluster, and the switch that every script compares sits there with them. Whatever reads more than one of them, and
+whatever writes, is one script (``redis_scripts``), so nobody sees half of it and a purchase is one round trip or two.
+
+Guarantees, where the engine has ``appendonly yes`` and ``appendfsync always``: it answers only when what it wrote, and
+whatever the same turn of its loop let others read, is synced; so nothing is left for ``make_durable``. An engine that
+shows fewer records of an event, an older epoch or another office than this process has seen is refused.
+
+Does not guarantee: that nobody else wrote between a view and an append; that takes a guard, and no condition stands in
+for it: counters are written as the view had them, versions and ticket numbers collide freely. Nor that a failover to
+a replica keeps what was acknowledged: replication is asynchronous, and ``WAIT`` only makes the loss less likely. A
+process that has seen more notices; one that starts later does not.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+from service.control import Mode, Switched, taking_part
+from service.errors import Problem
+from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after
+from service.settings import Settings
+from service.stores import CommitsAtomically, ComparesAndSets, Conflict, GrantsLeases, LateToken, SharesSwitch, Store
+from service.stores import redis_scripts as scripts
+from service.stores.redis_engine import Engine
+from service.stores.redis_records import (
+    bought_by,
+    command_of,
+    encode,
+    microseconds,
+    outcome_of,
+    record_of,
+    rows_of,
+)
+from service.stores.redis_scripts import Script
+from service.stores.redis_setup import check, set_up
+
+PAGE = 2_000
+_events = msgspec.json.Decoder(Event)
+
+
+class Seen(NamedTuple):
+    """What this process has seen of an event: which one of that name, how many records, under which generation."""
+
+    born: str = ""
+    records: int = 0
+    generation: int = 0
+
+
+class _Source(NamedTuple):
+    """Where a view came from."""
+
+    born: str
+    records: int
+
+
+class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitch):
+    name: ClassVar[str] = "redis"
+    scope: ClassVar[str] = "cluster"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "atomic"
+    default_batch: ClassVar[int] = 64
+    translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel})
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = Engine(settings.store_url, settings.pool, settings.lock_timeout_s)
+        self._made = ""
+        """Which office this process sells for; empty until it has met it."""
+        self._latest = (0, 0)
+        self._seen: dict[str, Seen] = {}
+
+    # -- the switch -----------------------------------------------------------------------------------------------
+
+    def set_up(self) -> str:
+        """Make the office in the engine, or bring it to this version; says what was done."""
+        return set_up(self._engine)
+
+    def check(self) -> None:
+        check(self._engine)
+
+    def mode(self) -> Mode | None:
+        how, mode, _ = self._ask(scripts.LOOK, "", b"[]", with_mode=False)
+        self._sure(how)
+        return mode if mode.epoch else None
+
+    def begin_epoch(self, guard: str, timeout_s: float) -> Mode:
+        """Nobody has to be waited for: a script of an older epoch ran before this one, or finds the mode changed."""
+        how, mode, _ = self._ask(scripts.BEGIN_EPOCH, "", encode([guard]), with_mode=False)
+        self._sure(how)
+        return mode
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def create(self, event: Event) -> None:
+        fields = {
+            "about": encode(event).decode(), "born": secrets.token_hex(8), "count": 0, "version": 0, "sold": 0,
+            "next": 1, "fence": 0, "capacity": event.capacity, "per_order": event.max_per_order,
+        }  # fmt: skip
+        if event.max_per_buyer is not None:
+            fields["per_buyer"] = event.max_per_buyer
+        if event.opens_at is not None:
+            fields["opens"] = str(microseconds(event.opens_at))
+        flat = [part for pair in fields.items() for part in pair]
+        how, _, _ = self._ask(scripts.CREATE, event.event, encode([event.event, flat]), with_mode=False)
+        if how == b"exists":
+            raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
+        self._sure(how)
+
+    def delete(self, event: str) -> None:
+        how, _, _ = self._ask(scripts.DELETE, event, encode([event]), with_mode=False)
+        self._sure(how)
+        self._seen.pop(event, None)
+
+    def names(self) -> list[str]:
+        self.mode()
+        return sorted(name.decode() for name in self._engine.ask("SMEMBERS", self._key("events")))
+
+    # -- reading and writing --------------------------------------------------------------------------------------
+
+    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+        keys = list({command.key for command in commands})
+        orders = list({command.order for command in commands if isinstance(command, Cancel)} | {order} - {None})
+        buyers = list({each.buyer for each in commands if isinstance(each, Sell) and each.buyer is not None})
+        how, mode, said = self._ask(scripts.VIEW, event, encode([keys, orders, buyers]))
+        self._sure(how)
+        born, count, version, sold, next_ticket, about, *found = said
+        self._note(event, born, count, mode)
+        view = View(_about(about), int(version), int(sold), next_ticket=int(next_ticket))
+        view.source = _Source(born.decode(), int(count))
+        for key, line in zip(keys, found, strict=False):
+            if line:
+                view.keys[key] = record_of(line)
+        for line in found[len(keys) : len(keys) + len(orders)]:
+            if line:
+                record = record_of(line)
+                view.orders[record.order] = order_after(record, None)
+        if view.event.max_per_buyer is not None:
+            sums = found[len(keys) + len(orders) :]
+            view.bought.update((buyer, int(had or 0)) for buyer, had in zip(buyers, sums, strict=True))
+        return view
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        return self._append(view, records, "")
+
+    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+        """As in any Redis: ``WATCH`` what was read, see whether it still is so, and write in ``MULTI`` … ``EXEC``,
+        which the engine refuses where somebody has written to it since."""
+        event, source = view.event.event, _source(view)
+        latest, watched = self._latest, (self._key("office"), self._key("event", event))
+        # Its text and not its digest: in a transaction there is no asking again for what the engine has forgotten.
+        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, _moved(view, records, "")))
+        with self._engine.connection() as connection:
+            looked = ("HMGET", watched[1], "born", "count")
+            _, found = self._engine.exchange_all(connection, [("WATCH", *watched), looked], writes=False)
+            if found == [source.born.encode(), b"%d" % source.records]:
+                [written] = self._engine.exchange_all(connection, [("MULTI",), write, ("EXEC",)], writes=True)[-1] or [
+                    None
+                ]
+            else:
+                written = self._engine.exchange(connection, ("UNWATCH",), writes=False) and None
+        if written is None:
+            raise Conflict
+        if isinstance(written, Exception):
+            raise self._engine.problem(written)
+        return self._wrote(event, self._parts(written, latest))
+
+    def commit_atomically(
+        self,
+        event: str,
+        commands: Sequence[Command],
+        now: datetime,
+        deadline: float,
+        blocked: Callable[[], None] = lambda: None,
+    ) -> tuple[list[Outcome], object]:
+        asked = encode([microseconds(now), [command_of(command) for command in commands]])
+        how, mode, said = self._ask(scripts.DECIDE, event, asked)
+        self._sure(how)
+        born, count, opens, *told = said
+        self._note(event, born, count, mode)
+        opens_us = int(opens) if opens else None
+        return [outcome_of(each, command, opens_us, now) for each, command in zip(told, commands, strict=True)], None
+
+    def make_durable(self, event: str, position: object) -> None:
+        """Nothing is left to do: the engine answered after it had synced."""
+
+    def audit(self, event: str) -> tuple[Event, Records, object]:
+        view = self.view(event)
+        return view.event, Records(self._engine, self._key("event", event, "records"), _source(view).records), None
+
+    def close(self) -> None:
+        self._engine.close()
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    def take_lease(self, event: str, owner: str, lease_ms: int) -> bool:
+        key = self._key("event", event, "lease")
+        return self._engine.ask("SET", key, owner, "NX", "PX", lease_ms) is not None
+
+    def take_fenced_lease(self, event: str, lease_ms: int) -> str | None:
+        how, _, said = self._ask(scripts.TAKE_FENCED, event, encode([lease_ms]))
+        if how == b"taken":
+            return None
+        self._sure(how)
+        return said[0].decode()
+
+    def give_lease_back(self, event: str, owner: str) -> bool:
+        return bool(self._engine.run(scripts.GIVE_BACK, [self._key("event", event, "lease")], owner))
+
+    def append_fenced(self, view: View, records: Sequence[Record], token: str) -> object:
+        return self._append(view, records, token)
+
+    # -- within ---------------------------------------------------------------------------------------------------
+
+    def _append(self, view: View, records: Sequence[Record], token: str) -> object:
+        event = view.event.event
+        return self._wrote(event, self._ask(scripts.APPEND, event, _moved(view, records, token)))
+
+    def _wrote(self, event: str, parts: tuple[bytes, Mode, list[bytes]]) -> object:
+        how, mode, said = parts
+        if how == b"fenced":
+            raise LateToken(said[0].decode())
+        self._sure(how)
+        self._note(event, said[0], said[1], mode)
+        return None
+
+    def _ask(
+        self, script: Script, event: str, more: bytes, *, with_mode: bool = True
+    ) -> tuple[bytes, Mode, list[bytes]]:
+        """How a script went, the engine's mode, and what else it said."""
+        latest = self._latest
+        count, *rest = self._arguments(event, more, with_mode=with_mode)
+        return self._parts(self._engine.run(script, rest[:count], *rest[count:]), latest)
+
+    def _arguments(self, event: str, more: bytes, *, with_mode: bool = True) -> list[Any]:
+        """How many keys, the keys, and what is asked: a list of which ``more`` is the end."""
+        mode = taking_part.get() if with_mode else None
+        told = "" if mode is None else f"{mode.epoch} {mode.generation} {mode.guard}"
+        asked = encode([self._made, told, *self._seen.get(event, Seen())])
+        keys = [self._key("office"), self._key("event", event)]
+        keys += [self._key("event", event, part) for part in ("records", "keys", "orders", "bought", "lease")]
+        keys.append(self._key("events"))
+        return [len(keys), *keys, asked[:-1] + b"," * (len(more) > 2) + more[1:]]
+
+    def _parts(self, answer: bytes, latest: tuple[int, int]) -> tuple[bytes, Mode, list[bytes]]:
+        """An answer, taken apart. ``latest`` is what had been seen when it was asked for: of two answers that are under
+        way at once, the older one may come last."""
+        how, made, epoch, generation, guard, *said = answer.split(b"\n")
+        mode = Mode(guard.decode(), int(epoch), int(generation))
+        if how != b"replaced":
+            self._made = self._made or made.decode()
+            if mode.epoch < latest[0] or mode.generation < latest[1]:
+                raise _went_back("an older epoch of the switch")
+            self._latest = max(self._latest, (mode.epoch, mode.generation))
+        return how, mode, said
+
+    def _sure(self, how: bytes) -> None:
+        """Raise what an answer means that is not ``ok``. Nothing was written then."""
+        if how == b"ok":
+            return
+        if how == b"switched":
+            raise Switched
+        if how == b"unknown":
+            raise Problem("unknown_event")
+        if how == b"behind":
+            raise _went_back("fewer sales of this event")
+        raise _went_back("another office, or none")
+
+    def _note(self, event: str, born: bytes, count: bytes, mode: Mode) -> None:
+        """Remember the most that was seen; of two answers the later one may come first."""
+        before = self._seen.get(event)
+        seen = Seen(born.decode(), int(count), mode.generation)
+        if before is None or before.born != seen.born or before.records <= seen.records:
+            self._seen[event] = seen
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._engine.tag, *parts))
+
+
+class Records:
+    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
+
+    def __init__(self, engine: Engine, stream: str, count: int) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        for first in range(1, self._count + 1, PAGE):
+            last = min(self._count, first + PAGE - 1)
+            found = self._engine.ask("XRANGE", self._stream, f"{first}-0", f"{last}-0")
+            if len(found) != last - first + 1:
+                raise Problem("unknown_event", "It was removed while its audit was read.")
+            for _, (_, line) in found:
+                yield record_of(line)
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+
+def _source(view: View) -> _Source:
+    if not isinstance(view.source, _Source):
+        raise TypeError("append takes a view that this store made")
+    return view.source
+
+
+def _moved(view: View, records: Sequence[Record], token: str) -> bytes:
+    """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
+    bought = bought_by(records) if view.event.max_per_buyer is not None else {}
+    return encode([_source(view).born, token, view.version, view.sold, view.next_ticket, rows_of(records), bought])
+
+
+def _about(content: bytes) -> Event:
+    try:
+        return _events.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem("corrupt_document", f"What the engine has of the event cannot be read ({error}).") from None
+
+
+def _went_back(what: str) -> Problem:
+    return Problem(
+        "engine_went_back",
+        f"It shows {what}, unlike before: it was emptied, restored from an older copy, or has failed over to a replica "
+        "that lagged. Nothing was written. Bring back the engine that has the sales; where this one is right, restart "
+        "every node.",
+    )
