@@ -59,6 +59,7 @@ class ValkeyServer:
         self._options = list(options)
         # The path of a Unix socket may have about 100 characters, so it is not in the folder.
         self._socket_folder = Path(tempfile.mkdtemp(prefix="lastseat-valkey-"))
+        self._offices = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,6 +70,11 @@ class ValkeyServer:
     def url(self) -> str:
         """What ``LASTSEAT_STORE`` takes."""
         return f"unix://{self.socket}"
+
+    def fresh_database(self) -> str:
+        """The address of a new and empty office: its keys have a prefix of their own."""
+        self._offices += 1
+        return f"{self.url}?prefix=fresh-{self._offices}"
 
     @property
     def pid(self) -> int:

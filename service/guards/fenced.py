@@ -3,9 +3,9 @@
 Guarantees, on every host that reaches the engine: what is written was decided while nobody else had been given the
 lease. The script that writes compares the token with the newest that was *given out*, not with the newest that has
 written: who reads under token 34 must not be overtaken by a late write under 33, and 34 has written nothing yet. So a
-holder that was paused past its lease writes only if nobody came after it; else the write is refused, definitely, and its
-commands are decided again under a new lease, or refused when their time is over. The counter is a field of the event
-itself: it is lost only together with the event's sales. Losing the lease key costs a repetition and no sale.
+holder that was paused past its lease writes only if nobody came after it; else the write is refused, definitely, and
+its commands are decided again under a new lease, or refused when their time is over. The counter is a field of the
+event itself: it is lost only together with the event's sales. Losing the lease key costs a repetition and no sale.
 
 Does not guarantee: fairness, or that a holder gets anything done in time (a lease shorter than the work is lost every
 time). The idea: Martin Kleppmann, How to do distributed locking, 2016; there the store compares with what has written.

@@ -24,6 +24,7 @@ STORES: dict[str, str] = {
     "journal": "service.stores.journal:Journal",
     "memory": "service.stores.memory:Memory",
     "sqlite": "service.stores.sqlite:Sqlite",
+    "redis": "service.stores.redis:Redis",
 }
 
 
@@ -174,10 +175,17 @@ class SharesSwitch(ABC):
     """A store whose engine also keeps the guard's switch, so that processes on many hosts follow one.
 
     Such a store is built without any input or output: its engine may be away when a worker starts again. Every view
-    and every append looks in the engine, in the same transaction or script, whether ``control.taking_part`` (where it is
-    not None) is the engine's mode, and raises ``control.Switched``, having written nothing, where it is not: another
+    and every append looks in the engine, in the same transaction or script, whether ``control.taking_part`` (where not
+    None) is the engine's mode, and raises ``control.Switched``, having written nothing, where it is not: another
     guard, another epoch, or another generation. ``delete`` raises the generation together with what it removes.
     """
+
+    @abstractmethod
+    def set_up(self) -> str:
+        """Make what the store needs in the engine, or bring it to this version; says what was done. No sale is lost.
+
+        Errors: ``RefusedToStart`` where it cannot be reached, or a later version is there; nothing was changed.
+        """
 
     @abstractmethod
     def check(self) -> None:

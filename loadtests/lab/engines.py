@@ -1,0 +1,67 @@
+"""Private servers for the stores that need an engine: each is started when it is first asked for, and ended together.
+
+An engine is one file and one line in ``ENGINES``. All of them have the same shape: built with a folder and settings;
+``url``, ``fresh_database``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``resume``, ``pid``, ``log``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ENGINES: dict[str, str] = {
+    "postgres": "loadtests.lab.postgres_server:PostgresServer",
+    "redis": "loadtests.lab.valkey_server:ValkeyServer",
+}
+
+
+class Engines:
+    """A context manager; ``folder`` gets a folder of each engine that was started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = ExitStack()
+        self._servers: dict[str, Any] = {}
+
+    def server(self, store: str) -> Any:
+        """The running server of a store's engine."""
+        if store not in self._servers:
+            self._servers[store] = self._running.enter_context(engine_class(store)(self._folder / store))
+        return self._servers[store]
+
+    def fresh(self, store: str) -> str:
+        """The address of an empty office in it, set up; what ``LASTSEAT_STORE`` takes. Of any other store its name."""
+        if store not in ENGINES:
+            return store
+        address: str = self.server(store).fresh_database()
+        set_up(address)
+        return address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+
+def engine_class(store: str) -> Any:
+    """The class of a store's engine; ``KeyError`` where it needs none."""
+    module_name, _, class_name = ENGINES[store].partition(":")
+    return getattr(importlib.import_module(module_name), class_name)
+
+
+def set_up(address: str) -> str:
+    """What ``lastseat store init`` does."""
+    from service.settings import from_environment
+    from service.stores import SharesSwitch, open_store
+
+    store = open_store(from_environment({"LASTSEAT_STORE": address}))
+    try:
+        return store.set_up() if isinstance(store, SharesSwitch) else "nothing has to be set up"
+    finally:
+        store.close()
