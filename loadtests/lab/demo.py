@@ -27,7 +27,7 @@ from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
 from workers import WORKER_MODELS
 
-_SAFE_GUARDS = {"json": "file", "journal": "file", "sqlite": "immediate"}
+_SAFE_GUARDS = {"json": "file", "journal": "file", "sqlite": "immediate", "redis": "atomic"}
 _WIDE_ENOUGH = 160
 """Columns where the output is no terminal: a file or a pipe need not wrap."""
 _EXIT = {Kept.YES: 0, Kept.NO: 1, Kept.UNDECIDED: 2}
@@ -203,7 +203,7 @@ def _cell_as_json(result: Result) -> dict[str, Any]:
         "processes": processes,
         "threads": threads,
         "guard": service.guard,
-        "store": service.store,
+        "store": service.shown.store,
         "think_ms": service.think_ms,
         "rounds": result.rounds,
         "rounds_wrong": result.rounds_wrong,

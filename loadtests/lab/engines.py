@@ -7,6 +7,7 @@ An engine is one file and one line in ``ENGINES``. All of them have the same sha
 from __future__ import annotations
 
 import importlib
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,10 @@ ENGINES: dict[str, str] = {
     "postgres": "loadtests.lab.postgres_server:PostgresServer",
     "redis": "loadtests.lab.valkey_server:ValkeyServer",
 }
+
+
+class NoEngine(Exception):
+    """There is no server to start, or it does not come up. The message says what to install or where the log is."""
 
 
 class Engines:
@@ -56,12 +61,29 @@ def engine_class(store: str) -> Any:
 
 
 def set_up(address: str) -> str:
-    """What ``lastseat store init`` does."""
+    """What ``lastseat store init`` does. Raises ``NoEngine`` with what the service says where that fails."""
+    # Not at the top: the lab speaks to an office over HTTP, and this is done before there is one.
+    from service.errors import Problem, RefusedToStart
     from service.settings import from_environment
     from service.stores import SharesSwitch, open_store
 
-    store = open_store(from_environment({"LASTSEAT_STORE": address}))
     try:
-        return store.set_up() if isinstance(store, SharesSwitch) else "nothing has to be set up"
-    finally:
-        store.close()
+        store = open_store(from_environment({"LASTSEAT_STORE": address}))
+        try:
+            return store.set_up() if isinstance(store, SharesSwitch) else "nothing has to be set up"
+        finally:
+            store.close()
+    except (Problem, RefusedToStart) as error:
+        raise NoEngine(str(error)) from None
+
+
+def shown_address(store: str) -> str:
+    """A store as it may be written down: without the password that an address may have."""
+    scheme, separator, rest = store.partition("://")
+    if not separator:
+        return store
+    before, at, after = rest.rpartition("@")
+    user = before.partition(":")[0]
+    place, _, query = after.partition("?")
+    kept = "&".join(part for part in query.split("&") if part and not re.match(r"(?i)\w*(password|secret)\w*=", part))
+    return f"{scheme}://{user}{at if user else ''}{place}{'?' if kept else ''}{kept}"

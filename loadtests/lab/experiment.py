@@ -147,7 +147,7 @@ def run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(
-        service=experiment.service,
+        service=experiment.service.shown,
         workload=experiment.workload,
         promise=experiment.promise.value,
         machine=describe(folder),

@@ -21,6 +21,7 @@ from typing import Self
 import msgspec
 
 from loadtests.lab import processes
+from loadtests.lab.engines import ENGINES, Engines, NoEngine, set_up, shown_address
 from loadtests.lab.office import Office, find_token
 from loadtests.lab.paths import GUNICORN_CONF
 from workers import WORKER_MODELS
@@ -38,6 +39,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     processes: int | None = None
     threads: int | None = None
     store: str = "json"
+    """A name or an address. Of an engine named without an address the lab starts one of its own."""
     guard: str = "file"
     think_ms: float = 0.0
     think_high_ms: float | None = None
@@ -49,6 +51,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     allow_unsafe: bool = False
     leak: float = 0.0
     """How often guard ``leaky`` is skipped; a probability."""
+    lease_ms: int | None = None
+    """How long a lease lasts that nobody gives back, under the guards that have one."""
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -62,6 +66,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def survives(self) -> bool:
         """Whether what the store keeps is meant to be there after a restart."""
         return self.store != "memory"
+
+    @property
+    def shown(self) -> Service:
+        """The same as it may be written down: an address without its password."""
+        return msgspec.structs.replace(self, store=shown_address(self.store))
 
     @property
     def think(self) -> str:
@@ -98,6 +107,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             variables["LASTSEAT_ALLOW_UNSAFE"] = "1"
         if self.leak:
             variables["LASTSEAT_LEAK"] = f"{self.leak:g}"
+        if self.lease_ms is not None:
+            variables["LASTSEAT_LEASE_MS"] = str(self.lease_ms)
         if self.gates:
             variables |= {"LASTSEAT_GATES": self.gates, "LASTSEAT_GATES_PATIENCE_S": "3600"}
         return variables
@@ -129,6 +140,9 @@ class RunningOffice:
         self.service = service
         self.data = folder / "data"
         self.log = folder / "server.log"
+        self.engines = Engines(folder)
+        """With the store's own engine, where the lab has started one for it."""
+        self._address = ""
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -164,11 +178,13 @@ class RunningOffice:
     ) -> None:
         with processes.undisturbed():
             self.stop(grace_s=GRACE_S if kind is None else 2.0)
+            self.engines.__exit__(kind, error, traceback)
 
     def start(self) -> None:
         """Start, and return when it says that it is ready. Raises ``NotReady``; then nothing is left running."""
         self.data.mkdir(parents=True, exist_ok=True)
         try:
+            self._find_store()
             self._launch()
             self._wait_until_ready()
         except BaseException:
@@ -187,9 +203,26 @@ class RunningOffice:
             processes.kill(self._process)
 
     def restart(self) -> None:
-        """Start again on the same data, and on the same port."""
+        """``kill -9``, of an engine of its own too; start again on what the disks kept, and on the same port."""
         self.kill()
+        if self.has_own_engine:
+            self.engines.server(self.service.store).restart()
         self.start()
+
+    @property
+    def has_own_engine(self) -> bool:
+        """Whether the lab has started an engine for this office alone."""
+        return self.service.store in ENGINES
+
+    def _find_store(self) -> None:
+        """Let there be what ``LASTSEAT_STORE`` shall name. Raises ``NotReady``."""
+        try:
+            if self.has_own_engine:
+                self._address = self._address or self.engines.fresh(self.service.store)
+            elif "://" in self.service.store:
+                set_up(self.service.store)
+        except NoEngine as error:
+            raise NotReady(str(error)) from None
 
     def last_lines(self, count: int = _LOG_TAIL) -> str:
         """The end of the log, for messages."""
@@ -209,7 +242,8 @@ class RunningOffice:
             self._process = processes.start(
                 self._command(bound.fileno()),
                 log=self.log,
-                environment=self.service.environment(self.data),
+                environment=self.service.environment(self.data)
+                | ({"LASTSEAT_STORE": self._address} if self._address else {}),
                 directory=self.data,
                 pass_fds=(bound.fileno(),),
             )

@@ -167,7 +167,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "fairness": msgspec.to_builtins(measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrived),
         "notes": result.conclusion.notes,
-        SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service),
+        SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service.shown),
         WORKLOAD: msgspec.to_builtins(workload),
         "target": result.experiment.target and result.experiment.service.spelled,
         "folder": str(result.folder),

