@@ -23,11 +23,17 @@ _GONE_WITHIN_S = 10.0
 
 _TERMINATE_WITH_PARENT = """
 import ctypes, os, signal, sys
-parent = int(sys.argv[1])
+parent, user = int(sys.argv[1]), sys.argv[2]
+if user:  # before the request: the kernel forgets it with the user
+    import pwd
+    account = pwd.getpwnam(user)
+    os.initgroups(user, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
 ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 if os.getppid() != parent:  # it died before the request was made
     sys.exit(143)
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -38,11 +44,16 @@ def start(
     environment: Mapping[str, str],
     directory: Path,
     pass_fds: Sequence[int] = (),
+    user: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` in a session of its own, its output appended to ``log``; ``command[0]`` is a full path."""
+    """Start ``command`` in a session of its own, its output appended to ``log``; ``command[0]`` is a full path.
+
+    As another ``user`` where one is named: root may do that, nobody else, and only on Linux.
+    """
     whole = list(command)
     if sys.platform == "linux":
-        whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), *command]
+        # The interpreter may be where that user cannot reach it, so it becomes that user only when it runs.
+        whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", *command]
     with log.open("ab") as output:
         return subprocess.Popen(
             whole,

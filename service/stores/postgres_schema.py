@@ -1,0 +1,169 @@
+"""The schema ``lastseat`` in a PostgreSQL database: how it comes to be, its version, and how a row becomes a record.
+
+No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one ticket,
+and the store keeps both. An order's tickets follow one another, so the first of them tells all. ``events.records``
+counts what was appended and never falls, unlike the version, which sales without a guard overwrite for each other.
+
+A migration is one entry in ``MIGRATIONS``: its place is the version that it leads to. All that are due run in one
+transaction, and only one process runs them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import psycopg
+from psycopg import errors
+
+from service.errors import Problem, RefusedToStart
+from service.inventory import Record
+from service.stores.postgres_atomic import FUNCTION
+from service.stores.postgres_errors import INIT, problem_of, said
+
+log = logging.getLogger("lastseat")
+
+RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer"
+_KINDS = frozenset({"sold", "cancelled"})
+_SETTING_UP = 0x4C535431  # of an advisory lock
+
+_FIRST = """
+CREATE TABLE lastseat.control (
+    guard text NOT NULL,
+    epoch bigint NOT NULL,
+    generation bigint NOT NULL
+);
+INSERT INTO lastseat.control VALUES ('', 0, 0);
+CREATE TABLE lastseat.events (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    about text NOT NULL,
+    capacity integer NOT NULL,
+    opens_at timestamptz,
+    max_per_order integer NOT NULL,
+    max_per_buyer integer,
+    version bigint NOT NULL DEFAULT 0,
+    sold integer NOT NULL DEFAULT 0,
+    next_ticket bigint NOT NULL DEFAULT 1,
+    records bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 20);  -- its rows are rewritten by every sale, on the page where they are
+CREATE TABLE lastseat.records (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    event bigint NOT NULL,
+    version bigint NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    order_id text NOT NULL,
+    quantity integer NOT NULL,
+    first_ticket bigint NOT NULL,
+    remaining integer NOT NULL,
+    request text NOT NULL,
+    buyer text
+);
+CREATE INDEX records_of_event ON lastseat.records (event, id);
+CREATE INDEX records_by_key ON lastseat.records (event, key);
+CREATE INDEX records_by_order ON lastseat.records (event, order_id);
+CREATE INDEX records_by_buyer ON lastseat.records (event, buyer) INCLUDE (kind, quantity) WHERE buyer IS NOT NULL;
+"""
+
+MIGRATIONS = (_FIRST + FUNCTION,)
+VERSION = len(MIGRATIONS)
+
+
+def set_up(connection: psycopg.Connection[Any]) -> str:
+    """Let the database have the schema in this version; what was done, in words. What is sold already is kept.
+
+    Errors: ``RefusedToStart`` where a later service's schema is there; ``Problem`` (definite): nothing was changed.
+    """
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SETTING_UP,))
+            found = _version(connection)
+            if found > VERSION:
+                raise RefusedToStart(_other_version(found))
+            if found == VERSION:
+                return f"the schema lastseat has version {VERSION} already; nothing was changed"
+            if not found:
+                connection.execute("CREATE SCHEMA lastseat")
+                connection.execute("CREATE TABLE lastseat.about (version integer NOT NULL)")
+                connection.execute("INSERT INTO lastseat.about VALUES (0)")
+            for migration in MIGRATIONS[found:]:
+                connection.execute(migration)
+            connection.execute("UPDATE lastseat.about SET version = %s", (VERSION,))
+    except psycopg.Error as error:
+        raise problem_of(error) from error
+    if not found:
+        return f"the schema lastseat was made, version {VERSION}"
+    return f"the schema lastseat was brought from version {found} to {VERSION}"
+
+
+def check(connection: psycopg.Connection[Any]) -> None:
+    """Raise ``RefusedToStart`` where the schema is not this version's; warn of settings that lose sales."""
+    try:
+        found = _version(connection)
+        [settings] = connection.execute(
+            "SELECT current_setting('fsync'), current_setting('synchronous_commit'), "
+            "current_setting('full_page_writes'), pg_is_in_recovery()"
+        ).fetchall()
+    except psycopg.Error as error:
+        raise RefusedToStart(f"PostgreSQL said: {said(error)}. Nothing was written.") from None
+    if not found:
+        raise RefusedToStart(f"PostgreSQL has no schema `lastseat` in this database. Make it: {INIT}.")
+    if found != VERSION:
+        raise RefusedToStart(_other_version(found))
+    fsync, synchronous_commit, full_page_writes, standby = settings
+    if standby:
+        raise RefusedToStart("This PostgreSQL is a standby and takes no writes. Let LASTSEAT_STORE name the primary.")
+    if synchronous_commit == "off":
+        log.warning(
+            "PostgreSQL runs with synchronous_commit=off: the sales of the last moments before a crash of its host are "
+            "lost though buyers have their answers. Set it to on."
+        )
+    for name, value, what in (("fsync", fsync, "nothing"), ("full_page_writes", full_page_writes, "no whole page")):
+        if value == "off":
+            log.warning("PostgreSQL runs with %s=off: %s is sure to survive a crash of its host; set it on", name, what)
+
+
+def record_of(columns: Sequence[Any]) -> Record:
+    """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
+    version, kind, key, order, quantity, first, remaining, request, buyer = columns
+    if kind not in _KINDS:
+        detail = f"A record in PostgreSQL has the kind {kind!r}. Nothing was written. Was the schema changed by hand?"
+        raise Problem("corrupt_document", detail)
+    tickets = tuple(range(first, first + quantity))
+    return Record(
+        version, cast(Literal["sold", "cancelled"], kind), key, order, quantity, tickets, remaining, request, buyer
+    )
+
+
+def columns_of(records: Sequence[Record]) -> list[list[Any]]:
+    """The records as one list a column, in the order of ``RECORD``."""
+    for record in records:
+        if record.tickets != tuple(range(record.tickets[0], record.tickets[0] + record.quantity)):
+            raise ValueError("the tickets of a record follow one another")
+    rows = [
+        (each.version, each.kind, each.key, each.order, each.quantity, each.tickets[0], each.remaining, each.request,
+         each.buyer)
+        for each in records
+    ]  # fmt: skip
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _version(connection: psycopg.Connection[Any]) -> int:
+    """The version of the schema there is; 0 for none."""
+    [(there,)] = connection.execute("SELECT to_regclass('lastseat.about') IS NOT NULL").fetchall()
+    if not there:
+        return 0
+    try:
+        rows = connection.execute("SELECT version FROM lastseat.about").fetchall()
+    except errors.InsufficientPrivilege:
+        raise RefusedToStart(
+            "PostgreSQL's user of LASTSEAT_STORE may not use the schema `lastseat`. Grant it."
+        ) from None
+    return int(rows[0][0]) if rows else 0
+
+
+def _other_version(found: int) -> str:
+    remedy = f"Bring it there: {INIT}." if found < VERSION else "Start the service that made it, or a later one."
+    return f"PostgreSQL has the schema lastseat in version {found}, and this service needs {VERSION}. {remedy}"
