@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "lesson": ("workers.lessons.command:lesson", "The lessons: what is said about concurrency, measured."),
     "journal": ("service.journal_command:journal", "Verify, show and repair the journals of the store `journal`."),
+    "store": ("service.store_command:store", "Set up PostgreSQL, Valkey or Redis for the office."),
     "check": ("loadtests.lab.check:check", "Judge a recorded history again."),
 }
 

@@ -36,6 +36,7 @@ from service.stores import (
 )
 from service.stores.postgres_atomic import CALL, TRANSLATED, encoded, outcomes_of
 from service.stores.postgres_connections import Connections, Patient
+from service.stores.postgres_errors import reason_of
 from service.stores.postgres_schema import RECORD, check, columns_of, record_of, set_up
 from service.stores.watermark import Seen, Watermark
 
@@ -113,16 +114,18 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     # -- the engine and its switch --------------------------------------------------------------------------------
 
     def set_up(self) -> str:
-        with contextlib.closing(self._connections.connect()) as connection:
+        with contextlib.closing(self._connected()) as connection:
             return set_up(connection)
 
     def check(self) -> None:
-        try:
-            connection = self._connections.connect()
-        except Problem as problem:
-            raise RefusedToStart(f"{problem.kind.title}. {problem.detail}") from None
-        with contextlib.closing(connection):
+        with contextlib.closing(self._connected()) as connection:
             check(connection)
+
+    def _connected(self) -> Patient:
+        try:
+            return self._connections.connect()
+        except Problem as problem:
+            raise RefusedToStart(f"{problem.detail} ({reason_of(problem.__cause__)})") from None
 
     def mode(self) -> Mode | None:
         rows = self._connections.ask("SELECT guard, epoch, generation FROM lastseat.control")

@@ -15,6 +15,7 @@ as the hub wants it only if it is imported after the patch.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import select
@@ -32,7 +33,9 @@ from psycopg.pq import TransactionStatus
 from service.blocking import patched
 from service.errors import Problem, RefusedToStart
 from service.stores import Conflict
-from service.stores.postgres_errors import Silent, problem_of, problem_of_commit, problem_of_connecting
+from service.stores.postgres_errors import Silent, problem_of, problem_of_commit, problem_of_connecting, reason_of
+
+log = logging.getLogger("lastseat")
 
 SPARE_S = 2.0
 """How much longer this side waits than it has allowed the engine to."""
@@ -40,6 +43,7 @@ GATE_PATIENCE_MS = 50
 """Under an experiment's gates: how long a lock may take before the scheduler is told that somebody waits for it."""
 _CONNECT_WITHIN_S = 5.0
 _FOREVER_S = 3_600.0
+_WARN_EVERY_S = 10.0
 _OPEN = frozenset({TransactionStatus.INTRANS, TransactionStatus.INERROR})
 _LOCK_CONTROL = "LOCK TABLE lastseat.control IN ROW SHARE MODE"
 
@@ -72,7 +76,8 @@ class Connections:
                 "psycopg was imported before gevent's monkey patch: waiting for PostgreSQL would stop every greenlet. "
                 "Do not import it in gunicorn.conf.py, and start without --preload."
             )
-        self._parameters = conninfo_to_dict(url)
+        self._parameters = _parsed(url)
+        self._warn_again = 0.0
         self.patience_s = patience_s
         self._idle_limit_ms = int(idle_limit_s * 1e3)
         self._watched = watched
@@ -164,7 +169,7 @@ class Connections:
         try:
             connection = Patient.connect(**self._arguments())
         except psycopg.Error as error:
-            raise problem_of_connecting(error) from None
+            raise problem_of_connecting(error) from error
         connection.until = time.monotonic() + self.patience_s
         return connection
 
@@ -201,13 +206,23 @@ class Connections:
             )
         connection: Patient | None = None
         try:
-            connection = self._idle_one() or self.connect()
+            connection = self._idle_one() or self._new_one()
             connection.until = until + SPARE_S
             yield connection
         finally:
             if connection is not None:
                 self._give_back(connection)
             self._free.release()
+
+    def _new_one(self) -> Patient:
+        try:
+            return self.connect()
+        except Problem as problem:
+            # For the log, and not too often, what buyers are not told: which server it was, and why.
+            if time.monotonic() >= self._warn_again:
+                self._warn_again = time.monotonic() + _WARN_EVERY_S
+                log.warning("no connection to PostgreSQL: %s", reason_of(problem.__cause__))
+            raise
 
     def _idle_one(self) -> Patient | None:
         while True:
@@ -262,6 +277,17 @@ def sorted_errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise problem_of(error) from error
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.Error:
+        # Its words are not repeated: they may quote the password.
+        raise RefusedToStart(
+            "LASTSEAT_STORE is no address that PostgreSQL understands. One is postgresql://user:password@host:5432/"
+            "database?sslmode=require; in a password @ : / ? # % are written as %40 %3A %2F %3F %23 %25."
+        ) from None
 
 
 def _script(begin: str, locks: list[str], lock_ms: int, statement_ms: int) -> Any:

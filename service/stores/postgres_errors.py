@@ -82,10 +82,15 @@ def problem_of_connecting(error: psycopg.Error) -> Problem:
     return unreachable(error)
 
 
+def reason_of(error: BaseException | None) -> str:
+    """Why there is no connection, and to which server, in libpq's words; for the log and the command line."""
+    return " ".join(str(error).split())
+
+
 def unreachable(error: psycopg.Error) -> Problem:
     """The engine is away, or went away before anything was committed."""
     silent = isinstance(error, Silent | errors.ConnectionTimeout)
-    why = "it did not answer in time" if silent else "the connection is gone"
+    why = "it did not answer in time" if silent else "there is no connection"
     return Problem(
         "engine_unreachable",
         f"PostgreSQL cannot be reached ({why}). Nothing was written; try again.",

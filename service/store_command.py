@@ -1,0 +1,50 @@
+"""``lastseat store init``: lets an engine have what the store keeps in it, for PostgreSQL its tables and functions."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from service.errors import Problem, RefusedToStart
+from service.settings import from_environment
+from service.stores import STORES, SharesSwitch, open_store
+
+
+@click.group()
+def store() -> None:
+    """Set up the engine that keeps the sales of many hosts.
+
+    \b
+    Examples:
+      lastseat store init postgresql://office@db.example/tickets
+      LASTSEAT_STORE=redis://cache.example:6379/0 lastseat store init
+    """
+
+
+@store.command()
+@click.argument("address", required=False)
+def init(address: str | None) -> None:
+    """Make the schema in the engine at ADDRESS (LASTSEAT_STORE by default), or bring an older one up to date.
+
+    Can be repeated, and by several at once; what is sold is kept. A password is better left out of the address:
+    PGPASSWORD or ~/.pgpass has it for PostgreSQL, and neither the shell's history nor `ps` then.
+    """
+    address = address or os.environ.get("LASTSEAT_STORE", "")
+    if "://" not in address:
+        raise click.UsageError(
+            "name the engine, like `lastseat store init postgresql://user@host/database`, or let LASTSEAT_STORE name "
+            "it; stores that keep files need no set-up"
+        )
+    try:
+        opened = open_store(from_environment({"LASTSEAT_STORE": address}))
+        if not isinstance(opened, SharesSwitch):
+            raise click.UsageError(f"of the stores {', '.join(STORES)} this one needs no set-up")
+        try:
+            click.echo(f"{opened.name}: {opened.set_up()}")
+        finally:
+            opened.close()
+    except RefusedToStart as refusal:
+        raise click.ClickException(str(refusal)) from None
+    except Problem as problem:
+        raise click.ClickException(f"{problem.kind.title}. {problem.detail}") from None
