@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
@@ -25,13 +26,22 @@ hypothesis_settings.load_profile("lastseat")
 TOKEN = "test-token"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def engines() -> Iterator[None]:
+    """Engines that were started for tests end with the session."""
+    with servers.ended_at_the_end():
+        yield
+
+
 @pytest.fixture
 def make_client(tmp_path: Path) -> Callable[..., FlaskClient]:
     """An office in this process with the given settings, as a client of its HTTP interface."""
 
     def make(**settings: Any) -> FlaskClient:
         given: dict[str, Any] = {"data": tmp_path / "data", "admin_token": TOKEN, "first_event": ("show", 10)}
-        return create_app(Settings(**(given | settings))).test_client()
+        given |= settings
+        given.setdefault("store_url", servers.address_of(given.get("store", ""), given["data"]))
+        return create_app(Settings(**given)).test_client()
 
     return make
 

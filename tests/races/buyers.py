@@ -24,23 +24,26 @@ def main(wanted: dict[str, Any]) -> None:
 
     from service.box_office import BoxOffice
     from service.control import Control
+    from service.engine_control import EngineControl
     from service.errors import Problem
     from service.inventory import Event
     from service.settings import Settings, Think
-    from service.stores import open_store
+    from service.stores import SharesSwitch, open_store
 
     settings = Settings(
         data=Path(wanted["data"]),
         store=wanted["store"],
+        store_url=wanted["store_url"],
+        lease_ms=wanted["lease_ms"],
         batch=wanted["batch"],
         lock_timeout_s=30,
         think=Think(wanted["think_ms"], wanted["think_ms"]),
         allow_unsafe=True,
         leak=wanted["leak"],
     )
-    control = Control(settings.data)
-    control.start(wanted["guard"], "test", 30)
     store = open_store(settings)
+    control = EngineControl(store, settings.data) if isinstance(store, SharesSwitch) else Control(settings.data)
+    control.start(wanted["guard"], "test", 30)
     if store.scope == "process":
         store.create(Event("show", "Show", wanted["capacity"], lab=True))
     office = BoxOffice(settings, store, control, wanted["processes"])

@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from servers import address_of, settings_of
+
 from service.inventory import Event
-from service.settings import Settings
 from service.stores import open_store
 
 CAPACITY = 30
 THINK_MS = 2
 LEAK = 0.5
 """How often guard ``leaky`` lets somebody in."""
+LONG_LEASE_MS, SHORT_LEASE_MS = 30_000, 1
+"""A lease that nobody outlasts, and one that is over before who has it has thought."""
 PATIENCE_S = 60
 BUYERS = Path(__file__).with_name("buyers.py")
 
@@ -56,15 +59,16 @@ class Sale(NamedTuple):
         return self.acknowledged > CAPACITY or self.booked_twice > 0 or self.lost > 0
 
 
-def hold_sale(data: Path, guard: str, store: str, crowd: Crowd, batch: int) -> Sale:
+def hold_sale(data: Path, guard: str, store: str, crowd: Crowd, batch: int, *, lease_ms: int = LONG_LEASE_MS) -> Sale:
     """Sell ``CAPACITY`` tickets to a crowd whose buyers think 2 ms before they write."""
-    opened = open_store(Settings(data=data, store=store))
+    opened = open_store(settings_of(store, data))
     opened.create(Event("show", "Show", CAPACITY, lab=True))
     running: list[subprocess.Popen[str]] = []
     try:
         for number in range(crowd.processes):
             wanted = {
-                "data": str(data), "store": store, "guard": guard, "how": crowd.how, "processes": crowd.processes,
+                "data": str(data), "store": store, "store_url": address_of(store, data),
+                "guard": guard, "lease_ms": lease_ms, "how": crowd.how, "processes": crowd.processes,
                 "batch": batch, "think_ms": THINK_MS, "leak": LEAK, "buyers": crowd.buyers, "name": str(number),
                 "capacity": CAPACITY,
             }  # fmt: skip
@@ -90,7 +94,7 @@ def hold_sale(data: Path, guard: str, store: str, crowd: Crowd, batch: int) -> S
             process.wait()
     recorded = (
         [record.order for record in opened.audit("show")[1]]
-        if opened.scope == "host"
+        if opened.scope != "process"
         else [order for each in told for order in each["recorded"]]
     )
     orders = [order for each in told for order, _ in each["sold"]]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from servers import settings_of
 
 from service.errors import Problem
 from service.guards import fitting
@@ -19,7 +20,7 @@ SHOW = Event("show", "Show", 10, lab=True, max_per_buyer=9, opens_at=NOW)
 
 @pytest.fixture(params=list(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(Settings(data=tmp_path, store=request.param))
+    return open_store(settings_of(request.param, tmp_path))
 
 
 def sell(key: str, quantity: int = 1) -> Sell:
@@ -94,7 +95,7 @@ def test_another_opening_of_a_durable_store_finds_everything(store: Store, tmp_p
     store.create(SHOW)
     written = commit(store, sell("a", 3), sell("b"))
     if store.durable:
-        again = open_store(Settings(data=tmp_path, store=store.name))
+        again = open_store(settings_of(store.name, tmp_path))
         assert list(again.audit("show")[1]) == written
     else:
         assert store.scope == "process"
