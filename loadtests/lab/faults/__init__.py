@@ -1,100 +1,103 @@
 """Faults that are injected into a running sale, and healed. A fault is one file and one line in ``FAULTS``.
 
-What is injected stands in the results as ``faults.json``, from when to when on the history's clock, and as bands in the
+What happened stands in the results as ``faults.json``, from when to when on the history's clock, and as bands in the
 report. The verdict knows nothing of it: a fault is no excuse for a seat that was sold twice.
-
-A fault is moved by the thread that started the servers (``Injection.step``), while it waits for the load to end: on
-Linux a program ends with the *thread* that started it, so one that is started in a thread of its own would end there.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
 from loadtests.lab.live import LiveCount
 
 FAULTS: dict[str, str] = {
+    "pause": "loadtests.lab.faults.pause:Pause",
     "kill-node": "loadtests.lab.faults.kill_node:KillNode",
+    "cut-node": "loadtests.lab.faults.cut_node:CutNode",
     "restart-engine": "loadtests.lab.faults.restart_engine:RestartEngine",
     "kill-engine": "loadtests.lab.faults.kill_engine:KillEngine",
-    "cut-node": "loadtests.lab.faults.cut_node:CutNode",
 }
 FAULTS_FILE = "faults.json"
+_POLL_S = 0.01
 
 
 class FaultUnfit(Exception):
     """The fault cannot be injected into such an experiment; the message says what it needs."""
 
 
-class Span(msgspec.Struct, frozen=True):
-    """Something that was injected: what, and from when to when, in nanoseconds of the history's clock."""
+class NotInjected(Exception):
+    """There was no occasion for the fault before the round was over."""
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """What was injected: from when to when, in nanoseconds of the history's clock, and in words."""
 
     name: str
     begin_ns: int
     end_ns: int
+    text: str = ""
 
 
 class Fault(ABC):
-    """One kind of fault. Built once for an experiment, and injected once into each of its rounds."""
+    """One kind of fault, for one experiment: a context manager, injected once into each of its rounds."""
 
-    says: ClassVar[str]
-    """What it does, for ``--help``."""
-    after_share: ClassVar[float] = 1 / 3
-    """It is injected when this share of a round's tickets has been acknowledged."""
+    name: ClassVar[str]
 
-    @classmethod
-    @abstractmethod
-    def fit(cls, service: Any) -> Any:
-        """The service as the fault needs it, a ``launcher.Service``. Raises ``FaultUnfit``."""
+    def adapt(self, service: Any) -> Any:
+        """The ``launcher.Service`` as the fault needs it. Raises ``FaultUnfit``."""
+        return service
 
     @abstractmethod
-    def inject(self, server: Any) -> str:
-        """Do it to the running server; returns what was done, for the report."""
+    def inject(self, server: Any, over: threading.Event) -> Happened:
+        """Wait for the occasion, do it, heal it; ``over`` is set when the round has ended.
+
+        Called by the thread that started the servers, while another one waits for the load: on Linux a program ends
+        with the *thread* that started it, so one that were started again in a thread of its own would end with that.
+        Raises ``NotInjected``.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class TimedFault(Fault):
+    """A fault that begins when a part of a round's tickets is sold, and is healed some time later."""
+
+    after_share: ClassVar[float] = 1 / 4
+    lasts_s: ClassVar[float] = 1.0
+
+    def inject(self, server: Any, over: threading.Event) -> Happened:
+        live = LiveCount(server.folder)
+        # Of the part that is being written: rounds that have ended left none.
+        while live.read() < max(1, server.capacity * self.after_share):
+            if over.wait(_POLL_S):
+                raise NotInjected(f"the round was over before {self.after_share:.0%} of its tickets were sold")
+        begin_ns = time.monotonic_ns()
+        try:
+            text = self.begin(server)
+            over.wait(self.lasts_s)
+        finally:
+            self.heal(server)
+        return Happened(self.name, begin_ns, time.monotonic_ns(), text)
+
+    @abstractmethod
+    def begin(self, server: Any) -> str:
+        """Do it; returns what was done."""
 
     @abstractmethod
     def heal(self, server: Any) -> None:
-        """Undo it; returns when it is undone."""
-
-
-class Injection:
-    """One fault in one round: waits until a part is sold, injects, waits, heals."""
-
-    def __init__(self, fault: Fault, server: Any, folder: Path, capacity: int, lasts_s: float) -> None:
-        self._fault = fault
-        self._server = server
-        self._folder = folder
-        self._live = LiveCount(folder)
-        self._due = max(1, int(capacity * fault.after_share))
-        self._lasts_ns = int(lasts_s * 1e9)
-        self._began_ns = 0
-        self._done = ""
-        self._healed = False
-
-    @property
-    def injected(self) -> bool:
-        return self._began_ns > 0
-
-    def step(self) -> None:
-        """To be called again and again while the round runs."""
-        if not self.injected:
-            if self._live.read() >= self._due:
-                self._began_ns = time.monotonic_ns()
-                self._done = self._fault.inject(self._server)
-        elif not self._healed and time.monotonic_ns() - self._began_ns >= self._lasts_ns:
-            self.heal()
-
-    def heal(self) -> None:
-        """Undo what is not undone yet, and write down from when to when it was. Idempotent."""
-        if self.injected and not self._healed:
-            self._healed = True
-            self._fault.heal(self._server)
-            note(self._folder, Span(self._done, self._began_ns, time.monotonic_ns()))
+        """Undo it, what is not done too; returns when that is so."""
 
 
 def fault_class(name: str) -> type[Fault]:
@@ -104,15 +107,39 @@ def fault_class(name: str) -> type[Fault]:
     return found
 
 
-def note(folder: Path, span: Span) -> None:
+def while_waiting(wait: Callable[[], object], inject: Callable[[threading.Event], None]) -> None:
+    """Call ``inject`` here while ``wait`` waits in a thread, at whose end ``over`` is set; returns when both are done.
+
+    What either raises is raised here.
+    """
+    over, raised = threading.Event(), []
+
+    def waiting() -> None:
+        try:
+            wait()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            over.set()
+
+    thread = threading.Thread(target=waiting, daemon=True)
+    thread.start()
+    inject(over)
+    thread.join()
+    if raised:
+        raise raised[0]
+
+
+def note(folder: Path, happened: Happened) -> None:
     """Add what was injected to the folder's ``faults.json``."""
-    spans = [*read_faults(folder), span]
-    (folder / FAULTS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(spans)) + b"\n")
+    (folder / FAULTS_FILE).write_bytes(
+        msgspec.json.format(msgspec.json.encode([*read_faults(folder), happened])) + b"\n"
+    )
 
 
-def read_faults(folder: Path) -> list[Span]:
+def read_faults(folder: Path) -> list[Happened]:
     """What was injected into the run of a results folder; nothing where nothing was noted."""
     try:
-        return msgspec.json.decode((folder / FAULTS_FILE).read_bytes(), type=list[Span])
+        return msgspec.json.decode((folder / FAULTS_FILE).read_bytes(), type=list[Happened])
     except FileNotFoundError:
         return []

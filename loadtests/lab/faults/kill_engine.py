@@ -1,4 +1,4 @@
-"""``kill-engine``: ``kill -9`` of the engine during the sale, and it is started again on what its disk kept."""
+"""Fault ``kill-engine``: ``kill -9`` of the engine during the sale; it is started again on what its disk kept."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from loadtests.lab.faults.restart_engine import RestartEngine
 
 
 class KillEngine(RestartEngine):
-    says: ClassVar[str] = "kill -9 of the engine, which is then started again"
+    name: ClassVar[str] = "kill-engine"
 
-    def inject(self, server: Any) -> str:
+    def begin(self, server: Any) -> str:
         server.engine.kill()
         return "engine killed"

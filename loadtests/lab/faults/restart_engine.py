@@ -1,27 +1,28 @@
-"""``restart-engine``: the engine is stopped in order during the sale, as an upgrade of it does, and started again."""
+"""Fault ``restart-engine``: the engine is stopped in order during the sale, as for its upgrade, and started again."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from loadtests.lab.engines import ENGINES
-from loadtests.lab.faults import Fault, FaultUnfit
+from loadtests.lab.faults import FaultUnfit, TimedFault
 
 
-class RestartEngine(Fault):
-    says: ClassVar[str] = "the engine is stopped in order, and started again"
+class RestartEngine(TimedFault):
+    name: ClassVar[str] = "restart-engine"
+    lasts_s: ClassVar[float] = 0.5
 
-    @classmethod
-    def fit(cls, service: Any) -> Any:
+    def adapt(self, service: Any) -> Any:
         if service.store not in ENGINES:
             raise FaultUnfit(
-                f"this fault is done to an engine that the lab has started itself: say --store {' or '.join(ENGINES)}"
+                f"the fault {self.name} is done to an engine that the lab has started: say --store "
+                f"{' or '.join(ENGINES)}, without an address."
             )
         return service
 
-    def inject(self, server: Any) -> str:
+    def begin(self, server: Any) -> str:
         server.engine.stop()
         return "engine stopped"
 
     def heal(self, server: Any) -> None:
-        server.engine.start()
+        server.engine.restart()
