@@ -6,11 +6,12 @@ report. The verdict knows nothing of it: a fault is no excuse for a seat that wa
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -57,11 +58,9 @@ class Fault(ABC):
 
     @abstractmethod
     def inject(self, server: Any, over: threading.Event) -> Happened:
-        """Wait for the occasion, do it, heal it; ``over`` is set when the round has ended.
+        """Wait for the occasion, do it, heal it; ``over`` is set when the round has ended. Raises ``NotInjected``.
 
-        Called by the thread that started the servers, while another one waits for the load: on Linux a program ends
-        with the *thread* that started it, so one that were started again in a thread of its own would end with that.
-        Raises ``NotInjected``.
+        Called in a thread of its own.
         """
 
     def __enter__(self) -> Self:
@@ -72,17 +71,16 @@ class Fault(ABC):
 
 
 class TimedFault(Fault):
-    """A fault that begins when a part of a round's tickets is sold, and is healed some time later."""
+    """A fault that begins when some of a round's tickets are sold, and is healed some time later."""
 
-    after_share: ClassVar[float] = 1 / 4
+    after_tickets: ClassVar[int] = 20
     lasts_s: ClassVar[float] = 1.0
 
     def inject(self, server: Any, over: threading.Event) -> Happened:
         live = LiveCount(server.folder)
-        # Of the part that is being written: rounds that have ended left none.
-        while live.read() < max(1, server.capacity * self.after_share):
+        while live.read() < self.after_tickets:
             if over.wait(_POLL_S):
-                raise NotInjected(f"the round was over before {self.after_share:.0%} of its tickets were sold")
+                raise NotInjected(f"the round was over before {self.after_tickets} of its tickets were sold")
         begin_ns = time.monotonic_ns()
         try:
             text = self.begin(server)
@@ -107,38 +105,46 @@ def fault_class(name: str) -> type[Fault]:
     return found
 
 
-def while_waiting(wait: Callable[[], object], inject: Callable[[threading.Event], None]) -> None:
-    """Call ``inject`` here while ``wait`` waits in a thread, at whose end ``over`` is set; returns when both are done.
+def fault_named(name: str) -> Fault:
+    """A fault of the registry, built; to be entered as a context manager."""
+    return fault_class(name)()
 
-    What either raises is raised here.
+
+@contextlib.contextmanager
+def injected(fault: Fault | None, server: Any, happened: list[Happened]) -> Iterator[None]:
+    """Inject the fault into the round that is held in this block; what happened is added to ``happened``.
+
+    Raises ``NotInjected``, or what went wrong while it was injected or healed, at the end of a block that did not fail.
     """
+    if fault is None:
+        yield
+        return
     over, raised = threading.Event(), []
 
-    def waiting() -> None:
+    def inject() -> None:
         try:
-            wait()
-        except BaseException as error:
+            happened.append(fault.inject(server, over))
+        except Exception as error:
             raised.append(error)
-        finally:
-            over.set()
 
-    thread = threading.Thread(target=waiting, daemon=True)
+    thread = threading.Thread(target=inject, name="lastseat-fault")
     thread.start()
-    inject(over)
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
     if raised:
         raise raised[0]
 
 
-def note(folder: Path, happened: Happened) -> None:
-    """Add what was injected to the folder's ``faults.json``."""
-    (folder / FAULTS_FILE).write_bytes(
-        msgspec.json.format(msgspec.json.encode([*read_faults(folder), happened])) + b"\n"
-    )
+def keep(folder: Path, happened: Sequence[Happened]) -> None:
+    """Write down in a results folder what was injected."""
+    (folder / FAULTS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(happened)) + b"\n")
 
 
-def read_faults(folder: Path) -> list[Happened]:
-    """What was injected into the run of a results folder; nothing where nothing was noted."""
+def read(folder: Path) -> list[Happened]:
+    """What was injected into the run of a results folder; nothing where nothing was written down."""
     try:
         return msgspec.json.decode((folder / FAULTS_FILE).read_bytes(), type=list[Happened])
     except FileNotFoundError:
