@@ -7,6 +7,7 @@ audits once more. Nothing is repeated: every round that was begun is in the hist
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab import processes
+from loadtests.lab import faults, processes
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
@@ -63,6 +64,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     service: Service = Service()
     workload: Workload = Workload()
     variant: str = ""
+    fault: str = ""
+    """A name of ``faults.FAULTS``, injected once in every round; empty for none."""
     target: Target | None = None
 
     @property
@@ -71,13 +74,13 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
         service = self.service
         if self.target is not None:
             return self.target.name or self.target.event
-        parts = (service.worker, service.store.partition(":")[0], service.guard, self.variant)
+        parts = (service.worker, service.store.partition(":")[0], service.guard, self.variant, self.fault)
         return "-".join(part for part in parts if part)
 
     @property
     def promise(self) -> Promise:
         """How it has to come out; of a stranger's service nothing is known."""
-        return promise(self.service) if self.target is None else Promise.EITHER
+        return promise(self.service, self.fault) if self.target is None else Promise.EITHER
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -88,6 +91,7 @@ class Record(msgspec.Struct, kw_only=True):
     promise: str
     machine: Machine
     began: str
+    fault: str = ""
     target: Target | None = None
 
 
@@ -152,22 +156,23 @@ def run(
         promise=experiment.promise.value,
         machine=describe(folder),
         began=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        fault=experiment.fault,
         target=experiment.target,
     )
     (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
     try:
         on_step("starting", folder)
-        with _server(experiment, folder, is_own_host) as server:
+        with _fault(experiment) as fault, _server(experiment, fault, folder, is_own_host) as server:
             for number in range(1, experiment.workload.rounds + 1):
                 on_step(f"round {number} of {experiment.workload.rounds}", folder)
-                hold_sale(experiment.workload, server, folder)
+                hold_sale(experiment.workload, server, folder, fault)
             conclusion = load_conclusion(folder)
             if isinstance(server, RunningOffice) and experiment.service.survives:
                 on_step("kill -9 and restart", folder)
                 server.restart()
                 conclusion = _with_restart(conclusion, server)
                 server.kill()  # nobody asks any more: no need to let requests end
-    except (NotReady, OfficeError) as error:
+    except (NotReady, OfficeError, faults.FaultUnfit, faults.NotInjected) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error
     write_run_report(folder)
     return Result(
@@ -179,17 +184,33 @@ def run(
     )
 
 
-def _server(experiment: Experiment, folder: Path, is_own_host: bool) -> RunningOffice | RunningTarget:
+def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.Fault | None]:
+    return faults.fault_class(experiment.fault)() if experiment.fault else contextlib.nullcontext()
+
+
+def _server(
+    experiment: Experiment, fault: faults.Fault | None, folder: Path, is_own_host: bool
+) -> RunningOffice | RunningTarget:
     if experiment.target is None:
-        return RunningOffice(experiment.service, folder)
+        return RunningOffice(fault.adapt(experiment.service) if fault else experiment.service, folder)
     return RunningTarget(experiment.target, folder, experiment.workload.capacity, is_own_host=is_own_host)
 
 
-def hold_sale(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> None:
-    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
+def hold_sale(
+    workload: Workload, office: RunningOffice | RunningTarget, folder: Path, fault: faults.Fault | None = None
+) -> None:
+    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict.
+
+    A fault is injected once meanwhile. Raises ``LabFailed``, ``NotInjected``.
+    """
     log = folder / "locust.log"
     process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
     try:
+        if fault is not None:
+            faults.while_waiting(
+                lambda: process.wait(workload.limit_s + _SPARE_S),
+                lambda over: faults.note(folder, fault.inject(office, over)),
+            )
         status = process.wait(workload.limit_s + _SPARE_S)
     except subprocess.TimeoutExpired:
         raise LabFailed(f"locust did not end within {workload.limit_s + _SPARE_S:g} s; its log is {log}") from None

@@ -12,6 +12,8 @@ from loadtests.lab.launcher import Service
 
 _EXCLUDES_THREADS_ONLY = frozenset({"thread"})
 _EXCLUDES_MOSTLY = frozenset({"leaky"})
+_EXCLUDES_UNTIL_PAUSED = frozenset({"lease"})
+_DEFAULT_LEASE_MS = 2_000
 _EXCLUDES_NOBODY = frozenset({"none"})
 
 
@@ -34,9 +36,14 @@ class Kept(Enum):
     UNDECIDED = "undecided"
 
 
-def promise(service: Service) -> Promise:
-    """What may be expected of a service under enough buyers."""
+def promise(service: Service, fault: str = "") -> Promise:
+    """What may be expected of a service under enough buyers, and under a fault of that name."""
     processes, threads = service.shape
+    if service.guard in _EXCLUDES_UNTIL_PAUSED:
+        if fault == "pause":
+            return Promise.WRONG if processes > 1 else Promise.EXACT
+        longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
+        return Promise.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Promise.EITHER
     inside = threads > 1 or service.worker == "gevent"
     if service.guard in _EXCLUDES_NOBODY:
         exposed = inside or processes > 1

@@ -23,7 +23,7 @@ from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
 from loadtests.lab.target import Target, TargetError, read_target
 from workers import WORKER_MODELS
 
-SERVICE, WORKLOAD, TARGET = "service", "workload", "target"
+SERVICE, WORKLOAD, FAULT, TARGET = "service", "workload", "fault", "target"
 
 
 class SettingsError(Exception):
@@ -87,14 +87,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("processes", SERVICE, click.IntRange(1, 1000), None, "Worker processes; by default the model's."),
     Setting("threads", SERVICE, click.IntRange(1, 1000), None, "Threads of a process, gthread only."),
     Setting(
-        "store", SERVICE, OneOf(_registry("service.stores", "STORES"), lambda given: "://" in given), "json",
-        "Where the office keeps its tickets: a name or a URL.",
+        "store", SERVICE, OneOf(_registry("service.stores", "STORES"), lambda given: "://" in given), None,
+        "Where the office keeps its tickets: a name or a URL; by default the first that fits the guard.",
     ),
     Setting(
         "guard", SERVICE, OneOf(_registry("service.guards", "GUARDS", "on", "off")), "on",
         "How read, decide, write is made atomic; `none` does not.",
     ),
     Setting("leak", SERVICE, click.FloatRange(0, 1), 0.0, "How often guard `leaky` is skipped."),
+    Setting("lease_ms", SERVICE, click.IntRange(1, 3_600_000), None, "How long a lease lasts, ms."),
     Setting(
         "guard_scope", SERVICE, click.Choice(["decision", "request"]), "decision", "What the guard is held around."
     ),
@@ -117,6 +118,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("most_in_flight", WORKLOAD, click.IntRange(1, 10_000), 500, "Open loop: beyond so many they wait in line."),
     Setting("limit", WORKLOAD, click.FloatRange(0.5, 86_400), 60.0, "A round is ended after so long, s.", "limit_s"),
     Setting("seed", WORKLOAD, click.INT, 1, "Decides what each buyer wishes for, and when arrivals come."),
+    Setting(
+        "fault", FAULT, OneOf(_registry("loadtests.lab.faults", "FAULTS")), None,
+        "What is made to go wrong, once a round.",
+    ),
     Setting("target", TARGET, click.Path(path_type=Path), None, "Another service instead of the office: its file."),
 )  # fmt: skip
 
@@ -185,7 +190,7 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
         for setting in SETTINGS
         if setting.part in parts
     }
-    settings["think"] = record.service.think
+    settings |= {"think": record.service.think, "fault": record.fault or None}
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
         settings["target"] = record.target
@@ -199,6 +204,8 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     if named is not None:
         return _of_target(named if isinstance(named, Target) else _target(named), given)
     service, workload = _fields(SERVICE, given), _fields(WORKLOAD, given)
+    if given.get("store") is None:
+        service["store"] = _store_of(service["guard"])
     if service["threads"] is not None and service["worker"] != "gthread":
         raise SettingsError(f"threads is for gthread; a {service['worker']} worker has no threads to count.")
     if service["leak"] and service["guard"] != "leaky":
@@ -208,13 +215,27 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
     # Who names a guard wants to see what it does, also where it excludes too few.
     service["allow_unsafe"] = service["guard"] != "on"
-    return Experiment(service=Service(**service), workload=Workload(**workload))
+    return Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
+
+
+def _store_of(guard: str) -> str:
+    """The first store that a guard fits: who names a guard and no store wants to see the guard."""
+    guards, stores = importlib.import_module("service.guards"), importlib.import_module("service.stores")
+    if guard in {"on", "off"}:
+        return str(next(iter(stores.STORES)))
+    wanted = guards.guard_class(guard)
+    return next(
+        str(name)
+        for name in stores.STORES
+        if (wanted.stores is None or name in wanted.stores)
+        and (wanted.needs is None or issubclass(stores.store_class(name), wanted.needs))
+    )
 
 
 def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
     """The experiment with a stranger's service: what the service cannot do is not asked of it."""
     for name, value in given.items():
-        if BY_NAME[name].part == SERVICE and value is not None:
+        if BY_NAME[name].part in {SERVICE, FAULT} and value is not None:
             raise SettingsError(f"{name} is a setting of the ticket office; a target is run as its file says.")
     if given.get("capacity") not in {None, target.capacity} and not target.obeys_capacity:
         raise SettingsError(

@@ -240,6 +240,11 @@ def open_store(settings: Settings) -> Store:
     """The store that the settings name, opened; raises ``RefusedToStart`` where there is no such store."""
     if settings.store not in STORES:
         raise RefusedToStart(f"LASTSEAT_STORE={settings.store!r} is not a store. The stores are: {', '.join(STORES)}.")
-    module_name, _, class_name = STORES[settings.store].partition(":")
-    store: Store = getattr(importlib.import_module(module_name), class_name)(settings)
-    return store
+    return store_class(settings.store)(settings)
+
+
+def store_class(name: str) -> type[Store]:
+    """The class of a store of the registry; ``KeyError`` where there is none."""
+    module_name, _, class_name = STORES[name].partition(":")
+    found: type[Store] = getattr(importlib.import_module(module_name), class_name)
+    return found

@@ -17,6 +17,7 @@ from loadtests.lab.audit import Audit, read_audit
 from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
 from loadtests.lab.columns import HistoryError
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.faults import read_faults
 from loadtests.lab.history import OUTCOMES
 from loadtests.lab.measure import courses, span_ns
 from loadtests.lab.operations import Operations, read_operations
@@ -33,7 +34,7 @@ Fault = tuple[str, int, int]
 """What was injected, and from when to when on the history's clock, in nanoseconds."""
 
 
-def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
+def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Path:
     """Write the ``report.html`` of a results folder from what is in it; returns its path.
 
     Beside it goes the first drawing of an invalid one, as ``counterexample.svg``.
@@ -42,6 +43,9 @@ def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
     A history that cannot be read makes a page that says so. Raises FileNotFoundError where there is no history.
     """
     conclusion = _conclusion(folder)
+    happened = read_faults(folder)
+    if faults is None:
+        faults = [(each.name, each.begin_ns, each.end_ns) for each in happened]
     try:
         run, trouble = read_operations(_history(folder)), ""
     except HistoryError as error:
@@ -55,7 +59,7 @@ def write_run_report(folder: Path, faults: Sequence[Fault] = ()) -> Path:
         lead=_lead(conclusion.verdict),
         numbers=numbers(conclusion.verdict),
         found=found(conclusion.verdict),
-        notes=[*conclusion.notes, *([trouble] if trouble else [])],
+        notes=[*conclusion.notes, *(f"{each.name}: {each.text}" for each in happened), *([trouble] if trouble else [])],
         drawings=drawings,
         more=_not_drawn(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
