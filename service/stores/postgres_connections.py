@@ -261,9 +261,14 @@ class Connections:
 
 
 def commit(connection: Patient) -> None:
-    """End the transaction. Errors: ``outcome_unknown`` (indefinite); else as before it, rolled back."""
+    """End the transaction. Errors: ``outcome_unknown`` (indefinite); else as before it, rolled back.
+
+    No time limit of the engine's: where it waits for a standby, that would end the waiting and not the commit, and it
+    would be told to the buyer as if the standby had it. This side's clock makes an indefinite answer of it.
+    """
     try:
-        done = connection.execute("COMMIT")
+        done = connection.execute("SET LOCAL statement_timeout = 0; COMMIT")
+        done.nextset()
     except psycopg.Error as error:
         raise problem_of_commit(error, connection.closed) from error
     if done.statusmessage != "COMMIT":
