@@ -163,9 +163,13 @@ def run(
     try:
         on_step("starting", folder)
         with _fault(experiment) as fault, _server(experiment, fault, folder, is_own_host) as server:
+            happened: list[faults.Happened] = []
             for number in range(1, experiment.workload.rounds + 1):
                 on_step(f"round {number} of {experiment.workload.rounds}", folder)
-                hold_sale(experiment.workload, server, folder, fault)
+                with faults.injected(fault, server, happened):
+                    hold_sale(experiment.workload, server, folder)
+            if fault is not None:
+                faults.keep(folder, happened)
             conclusion = load_conclusion(folder)
             if isinstance(server, RunningOffice) and experiment.service.survives:
                 on_step("kill -9 and restart", folder)
@@ -185,7 +189,7 @@ def run(
 
 
 def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.Fault | None]:
-    return faults.fault_class(experiment.fault)() if experiment.fault else contextlib.nullcontext()
+    return faults.fault_named(experiment.fault) if experiment.fault else contextlib.nullcontext()
 
 
 def _server(
@@ -196,21 +200,11 @@ def _server(
     return RunningTarget(experiment.target, folder, experiment.workload.capacity, is_own_host=is_own_host)
 
 
-def hold_sale(
-    workload: Workload, office: RunningOffice | RunningTarget, folder: Path, fault: faults.Fault | None = None
-) -> None:
-    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict.
-
-    A fault is injected once meanwhile. Raises ``LabFailed``, ``NotInjected``.
-    """
+def hold_sale(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> None:
+    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
     log = folder / "locust.log"
     process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
     try:
-        if fault is not None:
-            faults.while_waiting(
-                lambda: process.wait(workload.limit_s + _SPARE_S),
-                lambda over: faults.note(folder, fault.inject(office, over)),
-            )
         status = process.wait(workload.limit_s + _SPARE_S)
     except subprocess.TimeoutExpired:
         raise LabFailed(f"locust did not end within {workload.limit_s + _SPARE_S:g} s; its log is {log}") from None

@@ -14,6 +14,7 @@ time). The idea: Martin Kleppmann, How to do distributed locking, 2016; there th
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -36,10 +37,10 @@ class FencedGuard(LeaseGuard):
     def run(self, transaction: Transaction) -> None:
         """Errors: ``lock_timeout``, ``lease_lost`` (definite)."""
         event = transaction.event
-        requests_own = event in self._held
+        requests_own = self._held.get(event, (0,))[0] == threading.get_ident()
 
         def append(view: View, records: Sequence[Record]) -> object:
-            return self._store.append_fenced(view, records, self._held[event])
+            return self._store.append_fenced(view, records, self._held[event][1])
 
         while True:
             try:

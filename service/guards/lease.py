@@ -41,8 +41,8 @@ class LeaseGuard(Mutex):
         self._store = cast(GrantsLeases, store)
         self._lease_ms = settings.lease_ms
         self._locks: dict[str, threading.RLock] = {}
-        self._held: dict[str, str] = {}
-        """Of each event whose lease this process believes to have: as whom."""
+        self._held: dict[str, tuple[int, str]] = {}
+        """Of each event whose lease this process believes to have: which thread has it, and as whom."""
 
     @contextlib.contextmanager
     def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -56,11 +56,11 @@ class LeaseGuard(Mutex):
             if event in self._held:
                 yield
                 return
-            self._held[event] = self._take(event, deadline, blocked)
+            self._held[event] = threading.get_ident(), self._take(event, deadline, blocked)
             try:
                 yield
             finally:
-                self._give_back(event, self._held.pop(event))
+                self._give_back(event, self._held.pop(event)[1])
         finally:
             lock.release()
 

@@ -17,7 +17,7 @@ from loadtests.lab.audit import Audit, read_audit
 from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
 from loadtests.lab.columns import HistoryError
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
-from loadtests.lab.faults import read_faults
+from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history import OUTCOMES
 from loadtests.lab.measure import courses, span_ns
 from loadtests.lab.operations import Operations, read_operations
