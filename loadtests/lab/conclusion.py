@@ -11,7 +11,7 @@ import msgspec
 from loadtests.lab.arrived import Arrived, arrival_messages
 from loadtests.lab.busy import Busy, bottleneck_message
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
-from loadtests.lab.office import Office, OfficeError
+from loadtests.lab.office import OfficeError, Offices
 from loadtests.lab.parts import PartNote
 from loadtests.lab.target_service import TargetOffice
 
@@ -73,7 +73,7 @@ def load_conclusion(folder: Path) -> Conclusion:
     )
 
 
-def fetch_audit(folder: Path, office: Office | TargetOffice, event: str, *, alone: bool) -> str | None:
+def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alone: bool) -> str | None:
     """Keep the event's audit in the folder, of a service that has audits; the reason where it could not be had."""
     if not office.has_audit:
         return None

@@ -16,8 +16,8 @@ import msgspec
 
 from loadtests.lab.conclusion import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
 from loadtests.lab.machine import Machine, describe
-from loadtests.lab.office import Office, find_token
-from loadtests.lab.options import OF_LOCUST, OF_THE_SALE
+from loadtests.lab.office import Office, Offices, find_token
+from loadtests.lab.options import OF_LOCUST, OF_THE_SALE, addresses
 from loadtests.lab.parts import Notice, gather_parts
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.report.run_report import write_run_report
@@ -96,9 +96,10 @@ class Conductor:
         (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
 
 
-def _office(url: str, target: Target | None, options: Any) -> Office | TargetOffice:
+def _office(url: str, target: Target | None, options: Any) -> Offices | TargetOffice:
     if target is None:
-        return Office(url, find_token(options.admin_token, options.data))
+        token = find_token(options.admin_token, options.data)
+        return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
     return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
 
 

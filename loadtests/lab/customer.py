@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gevent
@@ -62,19 +62,22 @@ class Sale:
 class Customer:
     """One logical process of the history. After an unknown outcome it goes on under a new number."""
 
-    def __init__(self, session: FastHttpSession, sale: Sale) -> None:
-        self._session: Any = session
-        # Every status is an answer to be read here, not an exception; a redirection is not followed, for it may lead
-        # to a host that nobody meant to load; and a shop sets no cookies.
-        agent: Any = session.client
-        agent.valid_response_codes = EVERY_STATUS
-        agent.redirect_response_codes = frozenset()
-        agent.cookiejar = None
+    def __init__(self, sessions: Sequence[FastHttpSession], sale: Sale) -> None:
+        """``sessions``: one with each node of the service. Nodes are asked in turn, also for a repetition."""
+        self._sessions: Sequence[Any] = sessions
+        for session in sessions:
+            # Every status is an answer to be read here, not an exception; a redirection is not followed, for it may
+            # lead to a host that nobody meant to load; and a shop sets no cookies.
+            agent: Any = session.client
+            agent.valid_response_codes = EVERY_STATUS
+            agent.redirect_response_codes = frozenset()
+            agent.cookiejar = None
         self._sale = sale
         self._process = sale.next_process()
         self.name = f"buyer-{self._process}"
         self.dice = sale.dice(self._process)
         self._asked = 0
+        self._turn = self._process
 
     def buy(self, quantity: int, *, intended_ns: int | None = None) -> Operation:
         """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained, where the service says it."""
@@ -118,9 +121,10 @@ class Customer:
             # give its users to the others. They would write into a part that is being closed.
             raise StopUser
         request = self._sale.manners.request(operation, self.name)
+        session = self._next_node(operation)
         try:
             operation.invoke_ns = time.monotonic_ns()
-            with self._session.request(
+            with session.request(
                 request.method,
                 request.path,
                 name=request.name,
@@ -134,6 +138,14 @@ class Customer:
             if operation.outcome == "unknown":
                 self._process = self._sale.next_process()
         return operation
+
+    def _next_node(self, operation: Operation) -> Any:
+        """The session that this operation is asked in; where there are several it names its node, from 1 on."""
+        place = self._turn % len(self._sessions)
+        self._turn += 1
+        if len(self._sessions) > 1:
+            operation.node = place + 1
+        return self._sessions[place]
 
     def _understand(self, operation: Operation, method: str, response: Any, return_ns: int) -> None:
         """Put the answer into the operation, and tell locust whether it counts as a failure."""

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
 TOKEN_FILE = "admin-token"
 DEFAULT_TIMEOUT_S = 10.0
+_SERVER_ERROR = 500
+_POLL_S = 0.1
+
+T = TypeVar("T")
 
 # A proxy named in the environment must not come between the lab and a service on this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -138,3 +143,58 @@ class Office:
             f"{method} {path}: nobody answers at {self.url} ({reason}); {written}. Is the office open there? "
             "`lastseat serve` or `gunicorn service:app` opens one on http://127.0.0.1:8000."
         )
+
+
+class Offices:
+    """The nodes of one service, one or more. What is read is read from the first that answers.
+
+    Calls that change something go to the first node alone, except ``create_event``: nodes that share no store (which
+    is what an experiment may be about) have to know of it each by itself.
+    """
+
+    has_audit = True
+    ANSWERS_WITHIN_S = 15.0
+    """A node may be starting again, or an engine: so long they are asked. A single one that is gone is not."""
+
+    def __init__(self, nodes: Sequence[Office]) -> None:
+        self.nodes = list(nodes)
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url
+
+    def create_event(self, event: str, capacity: int) -> None:
+        """Make a fresh lab event, known to all nodes."""
+        self.nodes[0].create_event(event, capacity)
+        for node in self.nodes[1:]:
+            try:
+                node.create_event(event, capacity)
+            except Refused as refused:
+                if refused.code != "event_exists":
+                    raise
+
+    def audit(self, event: str) -> bytes:
+        """The event's audit, of the first node that has it."""
+        return self._first(lambda node: node.audit(event))
+
+    def guard(self) -> GuardState:
+        return self._first(lambda node: node.guard())
+
+    def switch(self, guard: str) -> GuardState:
+        return self.nodes[0].switch(guard)
+
+    def _first(self, ask: Callable[[Office], T]) -> T:
+        deadline = time.monotonic() + self.ANSWERS_WITHIN_S
+        while True:
+            for node in self.nodes:
+                try:
+                    return ask(node)
+                except OfficeError as error:
+                    if isinstance(error, Refused) and error.status < _SERVER_ERROR:
+                        raise
+                    if isinstance(error, Unreachable) and len(self.nodes) == 1:
+                        raise
+                    failed = error
+            if time.monotonic() > deadline:
+                raise failed
+            time.sleep(_POLL_S)

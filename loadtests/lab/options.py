@@ -62,8 +62,15 @@ def _add_own(parser: Any) -> None:
          "The service's data directory, where its admin token is (default $LASTSEAT_DATA or ./data)"),
         ("--admin-token", "", "token",
          "The service's admin token (default $LASTSEAT_ADMIN_TOKEN, then the file admin-token in --data)"),
+        ("--nodes", "", "addresses",
+         "More nodes of the same service, with commas between: buyers ask one after the other"),
     ):  # fmt: skip
         group.add_argument(flag, default=place, metavar=f"<{what}>", help=meaning)
+
+
+def addresses(nodes: str) -> list[str]:
+    """The addresses in ``--nodes``."""
+    return [each.strip().rstrip("/") for each in nodes.split(",") if each.strip()]
 
 
 class _HelpSale(argparse.Action):

@@ -4,18 +4,21 @@ Every program gets a session, and so a process group, of its own: Ctrl-C in the 
 then ends things in order, and ``kill -9`` of the whole tree is one call. A lab that is itself killed cannot clean
 up; so on Linux the kernel is asked to send SIGTERM to the program when its parent dies. That request is made by a
 few lines of Python that then become the program: between fork and exec nothing may run that takes a lock, and a
-``preexec_fn`` beside Rich's threads could.
+``preexec_fn`` beside Rich's threads could. The kernel means the *thread* that started it; so one that lasts does that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _POLL_S = 0.01
@@ -54,17 +57,29 @@ def start(
     if sys.platform == "linux":
         # The interpreter may be where that user cannot reach it, so it becomes that user only when it runs.
         whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", *command]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            whole,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            cwd=directory,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
+
+    def begin() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                whole,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=directory,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+
+    if threading.current_thread() is threading.main_thread():
+        return begin()
+    return _lasting_thread().submit(begin).result()
+
+
+@functools.cache
+def _lasting_thread() -> ThreadPoolExecutor:
+    """A thread that lasts as long as this process: what it starts does not end with the thread that asked for it."""
+    return ThreadPoolExecutor(1, thread_name_prefix="lastseat-starter")
 
 
 def end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:

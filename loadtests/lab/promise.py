@@ -38,7 +38,10 @@ class Kept(Enum):
 
 def promise(service: Service, fault: str = "") -> Promise:
     """What may be expected of a service under enough buyers, and under a fault of that name."""
+    if service.apart:
+        return Promise.WRONG
     processes, threads = service.shape
+    processes *= service.nodes
     if service.guard in _EXCLUDES_UNTIL_PAUSED:
         if fault == "pause":
             return Promise.WRONG if processes > 1 else Promise.EXACT

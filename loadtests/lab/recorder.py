@@ -42,6 +42,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     store_ms: float | None = None
     status: int | None = None
     """The HTTP status, where the outcome is ``fail`` or ``unknown`` and there was an answer."""
+    node: int | None = None
+    """Which node of the service was asked, from 1 on, where there are several."""
     host: str | None = None
     """The machine whose clock the times are from, where several machines make the load."""
 

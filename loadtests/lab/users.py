@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from locust.contrib.fasthttp import FastHttpUser
+from locust.contrib.fasthttp import FastHttpSession, FastHttpUser
 from locust.env import Environment
 
 from loadtests.lab.arrivals import Crowd, OpenLoop
 from loadtests.lab.customer import Customer
 from loadtests.lab.load import LoadTest, test_of
+from loadtests.lab.options import addresses
 
 _LINGER_S = 0.25
 
@@ -29,11 +30,25 @@ class OfficeUser(FastHttpUser):
         options: Any = environment.parsed_options
         self.concurrency = max(self.concurrency, int(options.most_in_flight))
         super().__init__(environment)
+        self.clients = [self.client, *(self._client_of(node) for node in addresses(options.nodes))]
+        """A session with each node."""
 
     def on_start(self) -> None:
         self._test: LoadTest = test_of(self.environment)
-        self.customer = Customer(self.client, self._test.sale)
+        self.customer = Customer(self.clients, self._test.sale)
         self.has_left = False
+
+    def _client_of(self, node: str) -> FastHttpSession:
+        return FastHttpSession(
+            base_url=node,
+            request_event=self.environment.events.request,
+            user=self,
+            network_timeout=self.network_timeout,
+            connection_timeout=self.connection_timeout,
+            concurrency=self.concurrency,
+            max_retries=self.max_retries,
+            max_redirects=self.max_redirects,
+        )
 
     @property
     def options(self) -> Any:
@@ -65,7 +80,7 @@ class OfficeUser(FastHttpUser):
         loop = OpenLoop(share, options.arrivals, int(options.most_in_flight), dice, sale.over)
         try:
             while not crowd.has_enough and not sale.over.is_set():
-                loop.stream(lambda intended_ns: arrive(Customer(self.client, sale), crowd, intended_ns), crowd)
+                loop.stream(lambda intended_ns: arrive(Customer(self.clients, sale), crowd, intended_ns), crowd)
                 loop.drain(self.environment.stop_timeout / 2)
         finally:
             loop.drain(0)

@@ -42,7 +42,7 @@ SCRIPT = """
     history = Path(sys.argv[2])
     sale = Sale("show", Recorder(history), first_process=0, seed=1, retries=0)
     session = FastHttpSession(url, EventHook(), None, concurrency=1)
-    customer = Customer(session, sale)
+    customer = Customer([session], sale)
     if sys.argv[1] == "refused":
         listener.close()
         customer.buy(1)
