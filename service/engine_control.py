@@ -35,6 +35,8 @@ class EngineControl:
         self._local = Control(directory)
         self._remembered: tuple[Mode, float] | None = None
         """The mode, and until when (monotonic seconds) it is not asked for again."""
+        self._newest = 0
+        self._heard = Mode("", 0, 0)
 
     def start(
         self, guard: str, master: str, timeout_s: float, tidy: Callable[[], None] = lambda: None, *, given: bool = True
@@ -79,7 +81,8 @@ class EngineControl:
 
     @property
     def epoch(self) -> int:
-        return self.mode().epoch
+        """The last epoch that was heard of, for answers that are about none; asks nobody, for the engine may be away."""
+        return self._heard.epoch
 
     def transaction(self, deadline: float) -> _TakingPart:
         """Take part in the current epoch. Errors: ``store_closed`` and as of ``mode`` (definite)."""
@@ -115,7 +118,9 @@ class EngineControl:
         self._local.close()
 
     def _remember(self, mode: Mode) -> Mode:
+        self._heard = mode
         self._remembered = (mode, time.monotonic() + REMEMBERED_S)
+        self._newest = max(self._newest, mode.epoch)
         return mode
 
 
