@@ -73,7 +73,7 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     if first and name != store.safe_guard:
         log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
     if settings.first_event is not None:
-        _make_first_event(office, *settings.first_event)
+        _make_first_event(office, *settings.first_event, patient=not first)
     return office
 
 
@@ -97,12 +97,15 @@ def _unusable(data: Path, error: OSError) -> RefusedToStart:
     )
 
 
-def _make_first_event(office: BoxOffice, name: str, capacity: int) -> None:
+def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: bool) -> None:
+    """Let there be the event. A worker that comes back while the engine is away is ``patient``: it answers 503 until
+    the engine is back, where a refusal would stop the whole master."""
     try:
         if name not in office.store.names():
             office.create(Event(name, name.replace("-", " ").replace("_", " ").title(), capacity, lab=True))
     except Problem as problem:
-        if problem.code != "event_exists":  # another worker was faster
+        another_was_faster = problem.code == "event_exists"
+        if not another_was_faster and not (patient and problem.code in {"engine_unreachable", "pool_exhausted"}):
             what = f"{problem.kind.title}. {problem.detail}".strip()
             raise RefusedToStart(f"the first event could not be made: {what}") from None
 

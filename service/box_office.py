@@ -278,7 +278,7 @@ class BoxOffice:
 
     def _read(self, event: str, order: str | None = None) -> tuple[View, Times]:
         self.control.refuse_if_closed()
-        epoch = self.control.epoch
+        epoch = self.control.mode().epoch
         began = time.perf_counter()
         with self._closing_if_not_durable(CommitFailed):
             view = self.store.view(event, order=order)

@@ -35,7 +35,6 @@ class EngineControl:
         self._local = Control(directory)
         self._remembered: tuple[Mode, float] | None = None
         """The mode, and until when (monotonic seconds) it is not asked for again."""
-        self._newest = 0
         self._heard = Mode("", 0, 0)
 
     def start(
@@ -81,7 +80,7 @@ class EngineControl:
 
     @property
     def epoch(self) -> int:
-        """The last epoch that was heard of, for answers that are about none; asks nobody, for the engine may be away."""
+        """The last epoch that was heard of, for answers that are about none. Asks nobody: the engine may be away."""
         return self._heard.epoch
 
     def transaction(self, deadline: float) -> _TakingPart:
@@ -120,7 +119,6 @@ class EngineControl:
     def _remember(self, mode: Mode) -> Mode:
         self._heard = mode
         self._remembered = (mode, time.monotonic() + REMEMBERED_S)
-        self._newest = max(self._newest, mode.epoch)
         return mode
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, cast, get_args
 
 from service.guards import Guard, Transaction
+from service.guards.retrying import until_no_conflict
 from service.inventory import Command, Record, Replay
 from service.settings import Settings
 from service.stores import CommitsAtomically, Store
@@ -37,7 +38,8 @@ class AtomicGuard(Guard):
         transaction.commands = transaction.take()
         if transaction.commands:
             transaction.think()
-            self._commit(transaction)
+            # What the engine refused for the sake of another transaction (a deadlock) is not written.
+            until_no_conflict(lambda: self._commit(transaction), transaction.deadline)
         transaction.held_ms = (time.perf_counter() - began) * 1e3
 
     def _commit(self, transaction: Transaction) -> None:

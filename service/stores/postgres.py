@@ -23,7 +23,7 @@ import msgspec
 
 from service.control import Mode, Switched, taking_part
 from service.errors import Problem, RefusedToStart
-from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after
+from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after, records_of
 from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
@@ -91,6 +91,7 @@ class _Source(NamedTuple):
     row: int
     version: int
     records: int
+    generation: int
 
 
 class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, SharesSwitch):
@@ -197,7 +198,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         self._watermark.compare(event, before, Mode(guard, epoch, generation), row, records or 0)
         if row is None:
             raise Problem("unknown_event")
-        view = View(_about(about), version, sold, next_ticket=next_ticket, source=_Source(row, version, records))
+        source = _Source(row, version, records, generation)
+        view = View(_about(about), version, sold, next_ticket=next_ticket, source=source)
         for record in _decoded(keys):
             view.keys[record.key] = record
         for record in _decoded(orders):
@@ -253,6 +255,13 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
                 # Another epoch, a deleted event, an engine that went back: looking again says which.
                 self.view(view.event.event)
                 raise Conflict
+            self._mark(view, len(records))
+
+    def _mark(self, view: View, written: int) -> None:
+        """What is written now has been seen, once it is committed."""
+        source = _source(view)
+        seen = (view.event.event, source.generation, source.row, source.records + written)
+        self._connections.after_commit(lambda: self._watermark.saw(*seen))
 
     @contextlib.contextmanager
     def transacting(
@@ -283,7 +292,9 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             )
             if answers is None:
                 raise Problem("unknown_event")
-            return outcomes_of(answers, commands, now, view.event.opens_at), None
+            outcomes = outcomes_of(answers, commands, now, view.event.opens_at)
+            self._mark(view, len(records_of(outcomes)))
+            return outcomes, None
 
     def make_durable(self, event: str, position: object) -> None:
         """Nothing is left to do: what was committed, and whatever a reader can see, was flushed before."""

@@ -140,7 +140,8 @@ class Connections:
         with self._lent(until) as connection:
             begin = f"BEGIN ISOLATION LEVEL {isolation}"
             self._begin(connection, begin, [control, lock], until, blocked)
-            self._mine.connection, self._mine.blocked = connection, blocked
+            after: list[Callable[[], None]] = []
+            self._mine.connection, self._mine.blocked, self._mine.after = connection, blocked, after
             try:
                 with sorted_errors():
                     yield connection
@@ -148,6 +149,12 @@ class Connections:
                 self._mine.connection = None
             connection.until = max(connection.until, time.monotonic() + SPARE_S)
             commit(connection)
+        for call in after:
+            call()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have something called when the transaction that this thread is in is committed, and never if it is not."""
+        self._mine.after.append(call)
 
     def waiting_for_others(self, work: Callable[[Patient], Any]) -> Any:
         """Do ``work``, which may have to wait for another transaction, and tell an experiment where it does."""

@@ -29,8 +29,9 @@ class Seen(NamedTuple):
 
 
 class Watermark:
-    """One per store. Threads and greenlets share it: a mark that one of them overwrites with a lower one only makes it
-    less watchful, never wrong."""
+    """One per store. Threads and greenlets share it: where one of them overwrites a mark with a lower one, that makes
+    it less watchful and never wrong.
+    """
 
     def __init__(self) -> None:
         self._epoch = 0
@@ -62,7 +63,13 @@ class Watermark:
             if records < before.records:
                 raise went_back(f"the event {event!r} had {before.records} records and has {records}")
         if identity is not None:
-            self._events[event] = (mode.generation, identity, records)
+            self.saw(event, mode.generation, identity, records)
+
+    def saw(self, event: str, generation: int, identity: object, records: int) -> None:
+        """So many records of an event were read, or were written and are committed."""
+        marked = self._events.get(event)
+        if marked is None or marked[:2] != (generation, identity) or records > marked[2]:
+            self._events[event] = (generation, identity, records)
 
     def compare_mode(self, mode: Mode | None, before: Seen | None = None) -> None:
         """The same for the switch alone. Errors: ``engine_went_back`` (definite)."""
@@ -74,10 +81,6 @@ class Watermark:
         if mode.epoch < epoch or mode.generation < generation:
             raise went_back(f"it had epoch {epoch}, generation {generation}; it has {mode.epoch}, {mode.generation}")
         self._epoch, self._generation = max(self._epoch, mode.epoch), max(self._generation, mode.generation)
-
-    def forget(self, event: str) -> None:
-        """The event was deleted by this process."""
-        self._events.pop(event, None)
 
 
 def went_back(how: str) -> Problem:
