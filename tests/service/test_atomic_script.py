@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from differential import NOW, batches, by_the_rules, events, fresh_orders
 from hypothesis import given
 from servers import settings_of
-from test_atomic_statements import NOW, batches, by_the_rules, events, fresh_orders
 
 from service.errors import Problem
 from service.inventory import Cancel, Command, Event, Outcome, Sell, View, records_of
