@@ -20,7 +20,7 @@ from sqlite_sales import FAR_S, NOW, SHOW, sale, sell, write
 from service.box_office import BoxOffice
 from service.control import Control
 from service.errors import Problem
-from service.guards import Transaction, optimistic
+from service.guards import Transaction
 from service.guards.optimistic import OptimisticGuard
 from service.inventory import Sell, View, decide_all
 from service.settings import Settings
@@ -121,7 +121,7 @@ def test_an_append_to_an_event_made_anew_under_the_same_name_writes_nothing(stor
 
 
 def test_who_loses_every_time_gives_up_definitely(store: Sqlite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimistic, "MOST_ATTEMPTS", 3)
+    monkeypatch.setattr(retrying, "MOST_ATTEMPTS", 3)
     overtaken = []
 
     def be_overtaken(view: View, commands: Any) -> list[Any]:
