@@ -20,7 +20,7 @@ from sqlite_sales import FAR_S, NOW, SHOW, sale, sell, write
 from service.box_office import BoxOffice
 from service.control import Control
 from service.errors import Problem
-from service.guards import Transaction
+from service.guards import Transaction, retrying
 from service.guards.optimistic import OptimisticGuard
 from service.inventory import Sell, View, decide_all
 from service.settings import Settings
