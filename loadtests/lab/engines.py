@@ -1,7 +1,8 @@
 """Private servers for the stores that need an engine: each is started when it is first asked for, and ended together.
 
 An engine is one file and one line in ``ENGINES``. All of them have the same shape: built with a folder and settings;
-``url``, ``fresh_database``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``resume``, ``pid``, ``log``.
+``url``, ``fresh_database``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``resume``, ``pid``, ``log``; and to
+be reached from other hosts ``listen_at``, ``by_address``.
 """
 
 from __future__ import annotations
@@ -26,15 +27,20 @@ class NoEngine(Exception):
 class Engines:
     """A context manager; ``folder`` gets a folder of each engine that was started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, listen_at: tuple[str, int] | None = None) -> None:
+        """``listen_at``: an address, and a process in whose network namespace it is; the engines listen there too."""
         self._folder = folder
+        self._listen_at = listen_at
         self._running = ExitStack()
         self._servers: dict[str, Any] = {}
 
     def server(self, store: str) -> Any:
         """The running server of a store's engine."""
         if store not in self._servers:
-            self._servers[store] = self._running.enter_context(engine_class(store)(self._folder / store))
+            server = engine_class(store)(self._folder / store)
+            if self._listen_at is not None:
+                server.listen_at(*self._listen_at)
+            self._servers[store] = self._running.enter_context(server)
         return self._servers[store]
 
     def fresh(self, store: str) -> str:
@@ -43,7 +49,7 @@ class Engines:
             return store
         address: str = self.server(store).fresh_database()
         set_up(address)
-        return address
+        return address if self._listen_at is None else str(self.server(store).by_address(address))
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.launcher import NotReady, RunningOffice, Service
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
+from loadtests.lab.nodes import RunningNodes
 from loadtests.lab.office import OfficeError
 from loadtests.lab.parts import HISTORY
 from loadtests.lab.paths import BUY_LOCUSTFILE
@@ -36,6 +37,9 @@ _POLL_S = 0.05
 _SPARE_S = 60.0
 _LOG_TAIL = 15
 _VERDICT_STATUS = frozenset({0, 1, 2})
+
+
+Server = RunningOffice | RunningNodes | RunningTarget
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +78,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
         service = self.service
         if self.target is not None:
             return self.target.name or self.target.event
-        parts = (service.worker, service.store.partition(":")[0], service.guard, self.variant, self.fault)
+        nodes = "" if service.nodes == 1 else f"{service.nodes}-nodes"
+        parts = (service.worker, service.store.partition(":")[0], service.guard, nodes, self.variant, self.fault)
         return "-".join(part for part in parts if part)
 
     @property
@@ -171,7 +176,7 @@ def run(
             if fault is not None:
                 faults.keep(folder, happened)
             conclusion = load_conclusion(folder)
-            if isinstance(server, RunningOffice) and experiment.service.survives:
+            if not isinstance(server, RunningTarget) and experiment.service.survives:
                 on_step("kill -9 and restart", folder)
                 server.restart()
                 conclusion = _with_restart(conclusion, server)
@@ -192,15 +197,14 @@ def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.F
     return faults.fault_named(experiment.fault) if experiment.fault else contextlib.nullcontext()
 
 
-def _server(
-    experiment: Experiment, fault: faults.Fault | None, folder: Path, is_own_host: bool
-) -> RunningOffice | RunningTarget:
+def _server(experiment: Experiment, fault: faults.Fault | None, folder: Path, is_own_host: bool) -> Server:
     if experiment.target is None:
-        return RunningOffice(fault.adapt(experiment.service) if fault else experiment.service, folder)
+        service = fault.adapt(experiment.service) if fault else experiment.service
+        return RunningOffice(service, folder) if service.nodes == 1 else RunningNodes(service, folder)
     return RunningTarget(experiment.target, folder, experiment.workload.capacity, is_own_host=is_own_host)
 
 
-def hold_sale(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> None:
+def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
     """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
     log = folder / "locust.log"
     process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
@@ -217,7 +221,7 @@ def hold_sale(workload: Workload, office: RunningOffice | RunningTarget, folder:
         raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
 
 
-def _locust(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> list[str]:
+def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
     users = 1 if workload.rate else workload.buyers
     return [
         *(sys.executable, "-m", "locust", "--locustfile", str(BUY_LOCUSTFILE), "--headless", "--only-summary"),
@@ -237,7 +241,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LASTSEAT_"))}
 
 
-def _with_restart(conclusion: Conclusion, office: RunningOffice) -> Conclusion:
+def _with_restart(conclusion: Conclusion, office: RunningOffice | RunningNodes) -> Conclusion:
     """The conclusion with one more check: after the crash the audits say the same, byte for byte."""
     differing = []
     for event in conclusion.verdict.events:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -53,6 +53,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """How often guard ``leaky`` is skipped; a probability."""
     lease_ms: int | None = None
     """How long a lease lasts that nobody gives back, under the guards that have one."""
+    nodes: int = 1
+    """So many gunicorns, each with a data directory and a port of its own."""
+    apart: bool = False
+    """The nodes have a store each, so every seat is sold by each of them: a negative control."""
+    networks: bool = False
+    """Each node, and the engine that the lab starts for them, is a host with an address of its own."""
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -81,7 +87,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def spelled(self) -> str:
         """The worker model as people write it: ``sync × 4``, ``gthread 2 × 16``."""
         count, threads = self.shape
-        return f"{self.worker} {count} × {threads}" if self.worker == "gthread" else f"{self.worker} × {count}"
+        one = f"{self.worker} {count} × {threads}" if self.worker == "gthread" else f"{self.worker} × {count}"
+        return one if self.nodes == 1 else f"{one} on {self.nodes} nodes"
 
     def environment(self, data: Path) -> dict[str, str]:
         """The service's settings, and nothing else of that name from the environment the lab runs in."""
@@ -136,8 +143,10 @@ class NotReady(Exception):
 class RunningOffice:
     """A gunicorn with its own data directory and log. ``data`` and ``log`` are kept when it ends."""
 
-    def __init__(self, service: Service, folder: Path, *, port: int | None = None) -> None:
+    def __init__(self, service: Service, folder: Path, *, port: int | None = None, network: int | None = None) -> None:
+        """``network``: a process in whose network namespace it runs. Its port is not in there: buyers are outside."""
         self.service = service
+        self._network = network
         self.data = folder / "data"
         self.log = folder / "server.log"
         self.engines = Engines(folder)
@@ -210,6 +219,16 @@ class RunningOffice:
         self.start()
 
     @property
+    def folder(self) -> Path:
+        """What keeps the data directory and the log."""
+        return self.log.parent
+
+    @property
+    def engine(self) -> Any:
+        """The server of the store's engine that the lab has started for this office."""
+        return self.engines.server(self.service.store)
+
+    @property
     def has_own_engine(self) -> bool:
         """Whether the lab has started an engine for this office alone."""
         return self.service.store in ENGINES
@@ -219,7 +238,7 @@ class RunningOffice:
         try:
             if self.has_own_engine:
                 self._address = self._address or self.engines.fresh(self.service.store)
-            elif "://" in self.service.store:
+            elif "://" in self.service.store and self._network is None:
                 set_up(self.service.store)
         except NoEngine as error:
             raise NotReady(str(error)) from None
@@ -246,6 +265,7 @@ class RunningOffice:
                 | ({"LASTSEAT_STORE": self._address} if self._address else {}),
                 directory=self.data,
                 pass_fds=(bound.fileno(),),
+                network=self._network,
             )
 
     def _command(self, fd: int) -> list[str]:

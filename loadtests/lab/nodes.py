@@ -19,6 +19,7 @@ import msgspec
 from loadtests.lab import processes
 from loadtests.lab.engines import ENGINES, Engines, NoEngine
 from loadtests.lab.launcher import NotReady, RunningOffice, Service
+from loadtests.lab.network import ENGINE, Network
 from loadtests.lab.office import TOKEN_FILE, Offices
 
 
@@ -32,6 +33,8 @@ class RunningNodes:
         self.service = service
         self.folder = folder
         self.nodes: list[RunningOffice] = []
+        self.network: Network | None = Network(service.nodes, folder / "network.log") if service.networks else None
+        """The hosts that the nodes and the engine run on, where they have addresses of their own."""
         self._engines = Engines(folder)
         self._running = ExitStack()
 
@@ -61,6 +64,9 @@ class RunningNodes:
 
     def __enter__(self) -> Self:
         try:
+            if self.network is not None:
+                self._running.enter_context(self.network)
+                self._engines = Engines(self.folder, (ENGINE, self.network.engine))
             self._running.enter_context(self._engines)
             service = self._on_one_engine()
             token = secrets.token_urlsafe(24)
@@ -106,7 +112,8 @@ class RunningNodes:
             raise NotReady(str(error)) from None
 
     def _node(self, service: Service, number: int) -> RunningOffice:
-        return RunningOffice(service, self.folder / f"node-{number}")
+        network = None if self.network is None else self.network.node(number)
+        return RunningOffice(service, self.folder / f"node-{number}", network=network)
 
 
 def _give_token(data: Path, token: str) -> None:

@@ -30,6 +30,7 @@ from loadtests.lab.engines import NoEngine
 
 READY_WITHIN_S = 30.0
 GRACE_S = 10.0
+PORT = 5432
 USER = "lastseat"
 _DEBIAN = Path("/usr/lib/postgresql")
 _POLL_S = 0.01
@@ -71,6 +72,8 @@ class PostgresServer:
         self._options = list(options)
         self._binaries = binaries
         self._databases = 0
+        self._address = ""
+        self._network: int | None = None
         # Not in the folder: the path of a Unix socket may have about 100 characters, and the server's user has to be
         # able to reach it.
         self._own = Path(tempfile.mkdtemp(prefix="lastseat-postgres-"))
@@ -84,6 +87,15 @@ class PostgresServer:
     def address(self, database: str, *, user: str = USER, password: str | None = None) -> str:
         """The address of a database here."""
         return f"postgresql://{user}:{password or self.password}@/{database}?host={self._own}"
+
+    def listen_at(self, address: str, network: int) -> None:
+        """Listen at an address too, in the network namespace of a process; to be called before the start."""
+        self._address, self._network = address, network
+        self._options.append(f"listen_addresses={address}")
+
+    def by_address(self, url: str) -> str:
+        """The same database as ``url``, by the address that it listens at."""
+        return url.replace("@/", f"@{self._address}:{PORT}/").replace(f"?host={self._own}", "")
 
     @property
     def pid(self) -> int:
@@ -125,6 +137,7 @@ class PostgresServer:
                 environment=_environment(),
                 directory=Path("/"),
                 user=_other_user(),
+                network=self._network,
             )
             self._wait_until_ready()
         except BaseException:
@@ -197,6 +210,9 @@ class PostgresServer:
             processes.kill(made)
         if status:
             raise NoEngine(f"initdb ended with status {status}. Its log {self.log} ends:\n{self._last_lines()}")
+        if self._address:
+            with (self._data / "pg_hba.conf").open("a") as file:
+                file.write("host all all samenet scram-sha-256\n")
 
     def _settings(self) -> list[str]:
         settings = [

@@ -26,7 +26,9 @@ _GONE_WITHIN_S = 10.0
 
 _TERMINATE_WITH_PARENT = """
 import ctypes, os, signal, sys
-parent, user = int(sys.argv[1]), sys.argv[2]
+parent, user, network = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+if network and ctypes.CDLL(None, use_errno=True).setns(os.open(network, os.O_RDONLY | os.O_CLOEXEC), 0x40000000):
+    sys.exit(f"cannot enter the network of {network}: {os.strerror(ctypes.get_errno())}")
 if user:  # before the request: the kernel forgets it with the user
     import pwd
     account = pwd.getpwnam(user)
@@ -36,7 +38,7 @@ if user:  # before the request: the kernel forgets it with the user
 ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 if os.getppid() != parent:  # it died before the request was made
     sys.exit(143)
-os.execv(sys.argv[3], sys.argv[3:])
+os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
@@ -48,15 +50,19 @@ def start(
     directory: Path,
     pass_fds: Sequence[int] = (),
     user: str | None = None,
+    network: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, its output appended to ``log``; ``command[0]`` is a full path.
 
-    As another ``user`` where one is named: root may do that, nobody else, and only on Linux.
+    As another ``user`` where one is named, and in the network namespace of the process ``network``: root may do that,
+    nobody else, and only on Linux.
     """
     whole = list(command)
     if sys.platform == "linux":
         # The interpreter may be where that user cannot reach it, so it becomes that user only when it runs.
-        whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", *command]
+        place = "" if network is None else f"/proc/{network}/ns/net"
+        whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", place]
+        whole += command
 
     def begin() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:

@@ -38,8 +38,6 @@ class Kept(Enum):
 
 def promise(service: Service, fault: str = "") -> Promise:
     """What may be expected of a service under enough buyers, and under a fault of that name."""
-    if service.apart:
-        return Promise.WRONG
     processes, threads = service.shape
     processes *= service.nodes
     if service.guard in _EXCLUDES_UNTIL_PAUSED:
@@ -48,7 +46,7 @@ def promise(service: Service, fault: str = "") -> Promise:
         longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
         return Promise.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Promise.EITHER
     inside = threads > 1 or service.worker == "gevent"
-    if service.guard in _EXCLUDES_NOBODY:
+    if service.guard in _EXCLUDES_NOBODY or service.apart:
         exposed = inside or processes > 1
     elif service.guard in _EXCLUDES_THREADS_ONLY:
         exposed = processes > 1

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import msgspec
 
+from loadtests.lab.engines import ENGINES
 from loadtests.lab.experiment import Experiment, Record, Workload
 from loadtests.lab.launcher import Elsewhere, Service
 from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
@@ -86,6 +87,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("worker", SERVICE, click.Choice(list(WORKER_MODELS)), "gevent", "Worker model."),
     Setting("processes", SERVICE, click.IntRange(1, 1000), None, "Worker processes; by default the model's."),
     Setting("threads", SERVICE, click.IntRange(1, 1000), None, "Threads of a process, gthread only."),
+    Setting("nodes", SERVICE, click.IntRange(1, 16), 1, "So many gunicorns, each with its directory, on one engine."),
+    Setting("apart", SERVICE, click.BOOL, False, "Let each node have a store of its own: a negative control."),
     Setting(
         "store", SERVICE, OneOf(_registry("service.stores", "STORES"), lambda given: "://" in given), None,
         "Where the office keeps its tickets: a name or a URL; by default the first that fits the guard.",
@@ -162,6 +165,10 @@ def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
     real = isinstance(setting.kind, click.FloatRange)
     numbers = (int,) if whole else (int, float) if real or isinstance(setting.kind, Delay) else ()
     fits = isinstance(value, numbers) and not isinstance(value, bool) if numbers else isinstance(value, str)
+    if setting.kind is click.BOOL:
+        if not isinstance(value, bool):
+            raise SettingsError(f"{path}: {name} is {value!r}; it must be true or false.")
+        return setting.name, value
     if not fits and not (isinstance(value, str) and isinstance(setting.kind, Delay)):
         wanted = "a whole number" if whole else "a number" if real else "a text in quotes"
         raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}.")
@@ -204,8 +211,13 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     if named is not None:
         return _of_target(named if isinstance(named, Target) else _target(named), given)
     service, workload = _fields(SERVICE, given), _fields(WORKLOAD, given)
+    together = service["nodes"] > 1 and not service["apart"]
     if given.get("store") is None:
-        service["store"] = _store_of(service["guard"])
+        service["store"] = _store_of(service["guard"], together)
+    if together and "://" not in service["store"] and service["store"] not in ENGINES:
+        raise SettingsError(_not_shared(service["nodes"], service["store"]))
+    if service["apart"] and (service["nodes"] < 2 or "://" in service["store"]):
+        raise SettingsError("apart gives each of several nodes a store of its own: it takes nodes, and no address.")
     if service["threads"] is not None and service["worker"] != "gthread":
         raise SettingsError(f"threads is for gthread; a {service['worker']} worker has no threads to count.")
     if service["leak"] and service["guard"] != "leaky":
@@ -218,18 +230,31 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     return Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
 
 
-def _store_of(guard: str) -> str:
+def _not_shared(nodes: int, store: str) -> str:
+    return (
+        f"{nodes} nodes need one store that all of them reach: {' or '.join(ENGINES)}, or an address of one. With "
+        f"{store} each would keep tickets in its own directory, and sell every seat. --apart true lets them, and the "
+        "verdict shows it."
+    )
+
+
+def _store_of(guard: str, together: bool) -> str:
     """The first store that a guard fits: who names a guard and no store wants to see the guard."""
     guards, stores = importlib.import_module("service.guards"), importlib.import_module("service.stores")
+    names = [str(name) for name in stores.STORES if name in ENGINES or not together]
     if guard in {"on", "off"}:
-        return str(next(iter(stores.STORES)))
+        return names[0]
     wanted = guards.guard_class(guard)
-    return next(
-        str(name)
-        for name in stores.STORES
+    fit = (
+        name
+        for name in names
         if (wanted.stores is None or name in wanted.stores)
         and (wanted.needs is None or issubclass(stores.store_class(name), wanted.needs))
     )
+    found = next(fit, None)
+    if found is None:
+        raise SettingsError(f"guard {guard} fits no store that several nodes could share.")
+    return found
 
 
 def _of_target(target: Target, given: dict[str, Any]) -> Experiment:

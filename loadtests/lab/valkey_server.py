@@ -24,6 +24,7 @@ from loadtests.lab.engines import NoEngine
 
 READY_WITHIN_S = 15.0
 GRACE_S = 5.0
+PORT = 6379
 _POLL_S = 0.005
 _NAMES = ("valkey-server", "redis-server")
 
@@ -57,6 +58,8 @@ class ValkeyServer:
         # The path of a Unix socket may have about 100 characters, so it is not in the folder.
         self._socket_folder = Path(tempfile.mkdtemp(prefix="lastseat-valkey-"))
         self._offices = 0
+        self._address = ""
+        self._network: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,6 +75,16 @@ class ValkeyServer:
         """The address of a new and empty office: its keys have a prefix of their own."""
         self._offices += 1
         return f"{self.url}?prefix=fresh-{self._offices}"
+
+    def listen_at(self, address: str, network: int) -> None:
+        """Listen at an address too, in the network namespace of a process; to be called before the start."""
+        self._address, self._network = address, network
+        # Whoever is in that namespace belongs to the experiment.
+        self._options += ["port", str(PORT), "bind", address, "protected-mode", "no"]
+
+    def by_address(self, url: str) -> str:
+        """The same office as ``url``, by the address that it listens at."""
+        return url.replace(f"unix://{self.socket}", f"redis://{self._address}:{PORT}/0")
 
     @property
     def pid(self) -> int:
@@ -100,6 +113,7 @@ class ValkeyServer:
                 log=self.log,
                 environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
                 directory=self.folder,
+                network=self._network,
             )
             self._wait_until_ready()
         except BaseException:
