@@ -19,6 +19,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
     "lock": ("loadtests.lab.lock:lock", "Switch the guard of a running office on or off."),
     "explore": ("loadtests.lab.explore.command:explore", "Every order in which two purchases can interleave."),
+    "compare": (
+        "loadtests.lab.compare.command:compare",
+        "The matrix: guards × stores × worker models × processes × delays, right or wrong beside fast.",
+    ),
     "bench": (
         "loadtests.lab.bench.command:bench",
         "Sold tickets a second against the ceilings and the peers, in pairs.",

@@ -21,6 +21,7 @@ from loadtests.lab import faults, processes
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.cpu import Cpu
 from loadtests.lab.launcher import NotReady, RunningOffice, Service
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
@@ -108,6 +109,8 @@ class Result(msgspec.Struct, kw_only=True):
     conclusion: Conclusion
     measures: Measures
     promise: Promise
+    cpu: Cpu = Cpu()
+    """What the office and its engine used while sales were held."""
 
     @property
     def verdict(self) -> Verdict:
@@ -169,12 +172,14 @@ def run(
         on_step("starting", folder)
         with _fault(experiment) as fault, _server(experiment, fault, folder, is_own_host) as server:
             happened: list[faults.Happened] = []
+            before = _cpu(server)
             for number in range(1, experiment.workload.rounds + 1):
                 on_step(f"round {number} of {experiment.workload.rounds}", folder)
                 with faults.injected(fault, server, happened):
                     hold_sale(experiment.workload, server, folder)
             if fault is not None:
                 faults.keep(folder, happened)
+            used = _cpu(server).since(before)
             conclusion = load_conclusion(folder)
             if not isinstance(server, RunningTarget) and experiment.service.survives:
                 on_step("kill -9 and restart", folder)
@@ -190,7 +195,13 @@ def run(
         conclusion=conclusion,
         measures=measure(folder / HISTORY),
         promise=experiment.promise,
+        cpu=used,
     )
+
+
+def _cpu(server: Server) -> Cpu:
+    """Of a stranger's service nothing is known."""
+    return server.cpu if isinstance(server, RunningOffice) else Cpu()
 
 
 def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.Fault | None]:

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
-from loadtests.lab import processes
+from loadtests.lab import cpu, processes
 from loadtests.lab.engines import ENGINES, Engines, NoEngine, set_up, shown_address
 from loadtests.lab.office import Office, find_token
 from loadtests.lab.paths import GUNICORN_CONF
@@ -170,6 +170,11 @@ class RunningOffice:
     def office(self) -> Office:
         """The admin's calls to it."""
         return Office(self.url, find_token(None, self.data))
+
+    @property
+    def cpu(self) -> cpu.Cpu:
+        """What its processes, and those of an engine of its own, have used so far."""
+        return cpu.used(self.pid, self.engines.server(self.service.store).pid if self.has_own_engine else None)
 
     def locust_options(self, _folder: Path) -> list[str]:
         """What tells locust about this service."""

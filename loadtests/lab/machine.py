@@ -28,6 +28,15 @@ class Machine(msgspec.Struct, frozen=True):
     file_system: str
     fdatasync_us: float
 
+    @property
+    def in_words(self) -> str:
+        """One line."""
+        packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
+        return (
+            f"{self.processor}, {self.cores} cores, {self.memory_gb:g} GB, {self.system}, Python {self.python}, "
+            f"{packages}; {self.file_system}, one append with fdatasync {self.fdatasync_us:,.0f} µs."
+        )
+
 
 def describe(folder: Path) -> Machine:
     """This machine, with the file system of ``folder``."""

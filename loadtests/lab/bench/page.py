@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loadtests.lab import sections
 from loadtests.lab.bench.plots import growth_plot, ratios_plot, scaling_plot
 from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.tables import grids, in_order
@@ -49,14 +50,11 @@ def write_page(path: Path, results: Results, *, when: str, command: str) -> None
 
 def has_section(path: Path) -> bool:
     """Whether a Markdown page has the two markers, in this order."""
-    _, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    return END in rest
+    return sections.has_section(path, BEGIN, END)
 
 
 def write_section(path: Path, results: Results, *, when: str, command: str) -> None:
     """Replace what stands between the two markers of a Markdown page; the plots go into ``pictures`` beside it."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
     pictures = path.parent / "pictures"
     pictures.mkdir(exist_ok=True)
     parts = [f"`{command}`, {when}. {machine_in_words(results)}"]
@@ -66,4 +64,4 @@ def write_section(path: Path, results: Results, *, when: str, command: str) -> N
     parts += [grid.markdown() for grid in grids(results)]
     parts += [note.removeprefix("! ") for note in notes(results)]
     section = "\n\n".join(part.strip() for part in parts)
-    path.write_text(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}", encoding="utf-8")
+    sections.replace_section(path, BEGIN, END, section)

@@ -39,10 +39,4 @@ def notes(results: Results) -> list[str]:
 
 def machine_in_words(results: Results) -> str:
     """One line for the machine."""
-    of = results.machine
-    packages = ", ".join(f"{name} {version}" for name, version in of.packages.items())
-    return (
-        f"{of.processor}, {of.cores} cores, {of.memory_gb:g} GB, {of.system}, Python {of.python}, {packages}; "
-        f"{of.file_system}, one append with fdatasync {of.fdatasync_us:,.0f} µs; "
-        f"load average before the run {results.load_before:.2f}."
-    )
+    return f"{results.machine.in_words.removesuffix('.')}; load average before the run {results.load_before:.2f}."

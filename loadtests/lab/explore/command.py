@@ -69,6 +69,8 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
             wanted = parse(replay_id)
             options |= {"store": wanted.store, "guard": wanted.guard, "buyers": wanted.buyers}
             options |= {"tickets": wanted.tickets, "gates": wanted.gates}
+            options["kill"] |= any(token.islower() for token in wanted.prefix)
+            options["pause"] |= any(token.startswith("-") for token in wanted.prefix)
         check_case(options["buyers"], options["tickets"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadtests.lab.anomalies import anomalies_of
 from loadtests.lab.explore.performance import DEFAULT_GATES, Performer, Played
 from loadtests.lab.explore.replay import Replay
 from loadtests.lab.explore.schedules import Chooser, Course, explore, pct
@@ -18,7 +19,9 @@ from loadtests.lab.launcher import RunningOffice, Service
 from loadtests.lab.promise import Promise, promise
 
 # A lock that a held buyer keeps is waited for as long as the exploration holds him; under --pause the others give up.
-_LOCK_WAIT_S, _LOCK_WAIT_PAUSED_S = 3600.0, 0.5
+# A lease is shorter than that, so that under --pause they get it instead.
+_LOCK_WAIT_S, _LOCK_WAIT_PAUSED_S = 3600.0, 0.8
+_LEASE_MS, _LEASE_PAUSED_MS = 3_600_000, 300
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             guard=self.guard,
             threads=room if self.worker == "gthread" else None,
             lock_timeout_s=_LOCK_WAIT_PAUSED_S if self.pause else _LOCK_WAIT_S,
+            lease_ms=_LEASE_PAUSED_MS if self.pause else _LEASE_MS,
             allow_unsafe=True,
             gates=gates,
             batch=1,
@@ -65,6 +69,13 @@ class First(msgspec.Struct):
     why: str
 
 
+class Seen(msgspec.Struct):
+    """An anomaly: in how many schedules, and the first of them."""
+
+    schedules: int
+    replay: str
+
+
 class Explored(msgspec.Struct, kw_only=True):
     """What became of all schedules. ``whole``: no schedule was left untried."""
 
@@ -76,6 +87,8 @@ class Explored(msgspec.Struct, kw_only=True):
     undecided: int = 0
     whole: bool = True
     first: First | None = None
+    anomalies: dict[str, Seen] = {}
+    """By name, in the order in which they were met."""
     example: list[Step] = []
     """The steps of the last schedule with the most preemptions that was tried and did not fail."""
 
@@ -86,7 +99,7 @@ class Explored(msgspec.Struct, kw_only=True):
     @property
     def promised(self) -> Promise:
         """An exploration tries every order, so where nothing excludes, one of them goes wrong: luck has no part."""
-        expected = promise(self.case.service(""))
+        expected = promise(self.case.service(""), "pause" if self.case.pause else "")
         return Promise.WRONG if expected is Promise.EITHER else expected
 
     @property
@@ -104,9 +117,15 @@ class Explored(msgspec.Struct, kw_only=True):
                 self.undecided += 1
             return
         self.failing += 1
+        self._note_anomalies(played)
         if self.first is None:
             why = played.stuck or (played.verdict.why if played.verdict else "")
             self.first = First(course.preemptions, played.steps, self.case.replay(course).id, why)
+
+    def _note_anomalies(self, played: Played) -> None:
+        for name in anomalies_of(played.verdict) if played.verdict else ():
+            seen = self.anomalies.setdefault(name, Seen(0, self.case.replay(played.course).id))
+            seen.schedules += 1
 
 
 def _only_serial(played: Played) -> bool:

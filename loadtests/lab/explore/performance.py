@@ -295,7 +295,9 @@ class _Performance:
         if self._wakes:
             self._wakes = False
             self._let_one_wake()
-        elif not any(buyer.arrival for buyer in self.buyers) and any(buyer.blocked for buyer in self.buyers):
+        elif not any(each.arrival and not each.paused for each in self.buyers) and any(
+            buyer.blocked for buyer in self.buyers
+        ):
             self._let_one_wake()
 
     def _let_one_wake(self) -> None:

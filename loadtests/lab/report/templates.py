@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _jinja = Environment(
     loader=PackageLoader("loadtests.lab", "report"),
@@ -17,6 +18,7 @@ _jinja = Environment(
 _jinja.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
 _jinja.filters["ms"] = lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 _jinja.filters["drawn"] = Markup
+_jinja.filters["codes"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
 
 
 def template(name: str) -> Template:

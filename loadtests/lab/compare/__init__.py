@@ -1,0 +1,14 @@
+"""``lastseat compare``: guards × stores × worker models × numbers of processes × delays, right or wrong beside fast.
+
+A *cell* is one combination. It is held some times, each a sale of its own under a fresh gunicorn on an empty store
+(``experiment.run``: real buyers, the verdict, ``kill -9``, the audit read again), and the times of one cell are not
+held in a row: cells that are compared with each other form a *block*, which is gone through forwards, then backwards,
+then forwards, so that a machine that grows slower meets all of them alike. The medians have bootstrap intervals.
+
+Which cells there are is asked of the service's registries (``pairs``). Which come first, when there is no time for all,
+is said in ``cells``. What was measured once stays in the results folder (``kept``); a compare that was killed goes on
+there. ``answers`` says in words what came out, ``heat_map`` and ``tables`` show it.
+
+A second table, guard × anomaly (``anomalies``), says what was *seen* to go wrong: in these sales, and in the explorer,
+whose schedules can be replayed.
+"""

@@ -1,0 +1,69 @@
+"""What a person sees while a compare runs: a bar on a terminal, elsewhere a line for each sale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from loadtests.lab.compare.answers import first_line
+from loadtests.lab.compare.comparison import Reporter, Turn
+from loadtests.lab.compare.sale import Sale
+from loadtests.lab.experiment import Step
+
+
+class CompareProgress(Reporter):
+    """Rich's progress bar, and above it what came out so far."""
+
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+        self._bars = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=screen,
+            disable=not screen.is_terminal,
+            transient=True,
+        )
+        self._task = self._bars.add_task("starting", total=None)
+
+    def __enter__(self) -> CompareProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, sales: int, there: int) -> None:
+        self._bars.update(self._task, total=sales)
+        if there:
+            self._screen.print(f"{there:,} sales are there already; {sales:,} are to be held", highlight=False)
+
+    def turn(self, turn: Turn, left_s: float | None) -> Step:
+        left = "" if left_s is None else f"  (at most {max(0, left_s) / 60:.0f} min more)"
+
+        def step(doing: str, _folder: Path) -> None:
+            self._bars.update(self._task, description=f"{turn.cell.spelled}: {doing}{left}")
+
+        return step
+
+    def done(self, turn: Turn, sale: Sale) -> None:
+        self._bars.update(self._task, advance=1)
+        colour = "red" if sale.wrong else "green" if sale.verdict == "valid" else "yellow"
+        said = f"{sale.acknowledged:,} tickets for {sale.seats:,} seats, {sale.sold_per_s:,.0f}/s"
+        self._screen.print(
+            Text.assemble(f"{turn.cell.spelled}: ", (sale.verdict, colour), f", {said}"),
+            soft_wrap=True,
+            highlight=False,
+        )
+
+    def failed(self, turn: Turn, why: str) -> None:
+        self._bars.update(self._task, advance=1)
+        self._screen.print(Text(f"{turn.cell.spelled}: not measured: {first_line(why)}", "yellow"), soft_wrap=True)

@@ -1,0 +1,20 @@
+"""Parts of Markdown pages that a command writes: what stands between two marker lines is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def has_section(path: Path, begin: str, end: str) -> bool:
+    """Whether a page has the two markers, in this order."""
+    _, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    return end in rest
+
+
+def replace_section(path: Path, begin: str, end: str, content: str) -> None:
+    """Replace what stands between the markers. Raises ``ValueError`` where they are not there; nothing is written."""
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{path} has no place for it: it needs the lines {begin} and {end}")
+    path.write_text(f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}", encoding="utf-8")
