@@ -1,0 +1,51 @@
+"""A private Valkey for each test, to be killed, and an office over HTTP that sells from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from valkey_offices import open_store
+
+from loadtests.lab.engines import set_up
+from loadtests.lab.valkey_server import ValkeyServer
+from service.inventory import Event
+from service.stores.redis import Redis
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path / "valkey") as running:
+        yield running
+
+
+@pytest.fixture
+def url(server: ValkeyServer) -> str:
+    made = server.fresh_database()
+    set_up(made)
+    return made
+
+
+@pytest.fixture
+def open_office(make_client: Callable[..., FlaskClient]) -> Iterator[Callable[..., FlaskClient]]:
+    opened = []
+
+    def make(url: str, **settings: Any) -> FlaskClient:
+        client = make_client(store="redis", store_url=url, **({"lock_timeout_s": 5.0, "lease_ms": 300} | settings))
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.application.extensions["office"].store.close()
+
+
+@pytest.fixture
+def store(url: str, tmp_path: Path) -> Iterator[Redis]:
+    opened = open_store(url, tmp_path)
+    opened.create(Event("show", "Show", 10, lab=True))
+    yield opened
+    opened.close()
