@@ -78,6 +78,9 @@ SELECT moved.id, {RECORD} FROM moved CROSS JOIN unnest(
     %s::bigint[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::bigint[], %s::integer[], %s::text[], %s::text[]
 ) WITH ORDINALITY AS given ({RECORD}, place) ORDER BY place
 """
+_PAGE = (
+    f"SELECT id, {RECORD} FROM lastseat.records WHERE event + 0 = %s AND id > %s AND id <= %s ORDER BY id"
+)
 _NEW = """
 INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer)
 VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
@@ -169,7 +172,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             if not rows:
                 raise Problem("unknown_event")
             connection.execute("UPDATE lastseat.control SET generation = generation + 1")
-            connection.execute("DELETE FROM lastseat.records WHERE event = %s", rows[0])
+            connection.execute("DELETE FROM lastseat.records WHERE event + 0 = %s", rows[0])
 
     def names(self) -> list[str]:
         return [name for (name,) in self._connections.ask("SELECT name FROM lastseat.events ORDER BY name")]
@@ -216,8 +219,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
 
     def audit(self, event: str) -> tuple[Event, Records, object]:
         asked = """
-            SELECT id, about, (SELECT count(*) FROM lastseat.records WHERE event = e.id),
-                (SELECT coalesce(max(id), 0) FROM lastseat.records WHERE event = e.id)
+            SELECT id, about, (SELECT count(*) FROM lastseat.records WHERE event + 0 = e.id),
+                (SELECT coalesce(max(id), 0) FROM lastseat.records WHERE event + 0 = e.id)
             FROM lastseat.events e WHERE name = %s
         """
         self.view(event)  # refuses an engine that went back
@@ -322,11 +325,8 @@ class Records:
         return any(record == each for each in self)
 
     def __iter__(self) -> Iterator[Record]:
-        asked = f"""
-            SELECT id, {RECORD} FROM lastseat.records WHERE event = %s AND id > %s AND id <= %s ORDER BY id LIMIT {PAGE}
-        """
         after = 0
-        while page := self._connections.ask(asked, (self._row, after, self._last)):
+        while page := self._connections.ask(f"{_PAGE} LIMIT {PAGE}", (self._row, after, self._last)):
             for number, *columns in page:
                 yield record_of(columns)
                 after = number
