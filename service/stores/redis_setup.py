@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 
+from redis.exceptions import ResponseError
+
 from service.errors import Problem, RefusedToStart
 from service.stores.redis_engine import Engine
 from service.stores.redis_scripts import SET_UP
@@ -112,8 +114,6 @@ def _settings(engine: Engine) -> dict[str, str] | None:
             if problem.code == "engine_refused":
                 return None
             raise
-        except Exception as error:
-            if type(error).__name__ == "ResponseError":
-                return None
-            raise
+        except ResponseError:
+            return None
     return found

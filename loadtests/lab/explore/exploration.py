@@ -19,9 +19,9 @@ from loadtests.lab.launcher import RunningOffice, Service
 from loadtests.lab.promise import Promise, promise
 
 # A lock that a held buyer keeps is waited for as long as the exploration holds him; under --pause the others give up.
-# A lease is shorter than that, so that under --pause they get it instead.
+# A lease is shorter than that, so that under --pause and --kill they get it instead.
 _LOCK_WAIT_S, _LOCK_WAIT_PAUSED_S = 3600.0, 0.8
-_LEASE_MS, _LEASE_PAUSED_MS = 3_600_000, 300
+_LEASE_MS, _SHORT_LEASE_MS = 3_600_000, 300
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             guard=self.guard,
             threads=room if self.worker == "gthread" else None,
             lock_timeout_s=_LOCK_WAIT_PAUSED_S if self.pause else _LOCK_WAIT_S,
-            lease_ms=_LEASE_PAUSED_MS if self.pause else _LEASE_MS,
+            lease_ms=_SHORT_LEASE_MS if self.pause or self.kill else _LEASE_MS,
             allow_unsafe=True,
             gates=gates,
             batch=1,
