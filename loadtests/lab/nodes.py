@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +56,8 @@ class RunningNodes:
 
     @property
     def has_own_engine(self) -> bool:
-        return self.service.store in ENGINES
+        """Whether the lab has started an engine for these nodes alone."""
+        return self.service.store in ENGINES and not self.service.apart
 
     def locust_options(self, folder: Path) -> list[str]:
         """What tells locust about this service."""
@@ -70,11 +72,11 @@ class RunningNodes:
             self._running.enter_context(self._engines)
             service = self._on_one_engine()
             token = secrets.token_urlsafe(24)
-            for number in range(1, self.service.nodes + 1):
-                node = self._node(service, number)
+            self.nodes = [self._node(service, number) for number in range(1, self.service.nodes + 1)]
+            for node in self.nodes:
                 _give_token(node.data, token)
-                self.nodes.append(node)
-                self._running.enter_context(node)
+                self._running.push(node)
+            self._start()
         except BaseException:
             with processes.undisturbed():
                 self._running.close()
@@ -99,12 +101,17 @@ class RunningNodes:
         self.kill()
         if self.has_own_engine:
             self.engine.restart()
-        for node in self.nodes:
-            node.start()
+        self._start()
+
+    def _start(self) -> None:
+        """All at once, as hosts come up after a power cut."""
+        with ThreadPoolExecutor(len(self.nodes)) as threads:
+            for started in [threads.submit(node.start) for node in self.nodes]:
+                started.result()
 
     def _on_one_engine(self) -> Service:
         """A node's service: all of them with the address of one engine, unless they are to be apart."""
-        if self.service.apart or not self.has_own_engine:
+        if not self.has_own_engine:
             return self.service
         try:
             return msgspec.structs.replace(self.service, store=self._engines.fresh(self.service.store))

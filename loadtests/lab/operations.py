@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 _NAMES = ("event", "key", "order", "hold")
 _NUMBERS = ("process", "attempt", "invoke_ns", "return_ns", "quantity", "remaining", "version")
-_EXTRAS = ("worker", "status", "intended_ns")
+_EXTRAS = ("worker", "node", "status", "intended_ns")
 _TIMES = ("wait_ms", "hold_ms", "store_ms")
 
 
@@ -45,6 +45,7 @@ class _Line(msgspec.Struct, gc=False):
     remaining: int | None = None
     version: int | None = None
     worker: int | None = None
+    node: int | None = None
     status: int | None = None
     intended_ns: int | None = None
     wait_ms: float | None = None
@@ -76,6 +77,7 @@ class Operations:
     remaining: Ints
     version: Ints
     worker: Ints
+    node: Ints
     status: Ints
     intended_ns: Ints
     wait_ms: Floats

@@ -157,7 +157,13 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM wait: a second one must not stop the cleaning up of the first."""
+    """Inside, Ctrl-C and SIGTERM wait: a second one must not stop the cleaning up of the first.
+
+    Only the main thread is ever interrupted by them; in another one there is nothing to do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -193,6 +193,12 @@ def larger_before(rank: Ints) -> Ints:
     return count
 
 
+def nodes(run: Operations) -> list[tuple[int, list[int]]]:
+    """How what each node was asked ended, a count for each of ``OUTCOMES``; nothing where there is one node."""
+    named = np.unique(run.node[run.node != ABSENT]).tolist()
+    return [(node, np.bincount(run.outcome[run.node == node], minlength=len(OUTCOMES)).tolist()) for node in named]
+
+
 def outcomes(run: Operations) -> Iterator[tuple[str, list[int]]]:
     """How often each operation ended in each way: its name, and a count for each of ``OUTCOMES``."""
     for op, name in enumerate(OPS):

@@ -156,6 +156,7 @@ def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict
         "times": times,
         "times_plot": Markup(percentile_plot(times, "Wait, hold and store by percentile", "times")) if times else "",
         "workers": figures.workers(run),
+        "nodes": [(str(node), dict(zip(OUTCOMES, counts, strict=True))) for node, counts in figures.nodes(run)],
         "overtaking": figures.overtaking(run),
         "outcomes": [(name, dict(zip(OUTCOMES, counts, strict=True))) for name, counts in figures.outcomes(run)],
         "kinds": [outcome.replace("_", " ") for outcome in OUTCOMES],
