@@ -40,7 +40,7 @@ def promise(service: Service, fault: str = "") -> Promise:
     """What may be expected of a service under enough buyers, and under a fault of that name."""
     processes, threads = service.shape
     processes *= service.nodes
-    if service.guard in _EXCLUDES_UNTIL_PAUSED:
+    if service.guard in _EXCLUDES_UNTIL_PAUSED and not service.apart:
         if fault == "pause":
             return Promise.WRONG if processes > 1 else Promise.EXACT
         longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
