@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import msgspec
+from gevent.event import Event
 
 from loadtests.lab.conclusion import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
 from loadtests.lab.machine import Machine, describe
@@ -25,6 +26,7 @@ from loadtests.lab.target import Target, read_target
 from loadtests.lab.target_service import TargetOffice
 
 _POLL_S = 0.02
+_JUDGED_WITHIN_S = 600.0
 
 
 class BuyExperiment(msgspec.Struct):
@@ -64,6 +66,7 @@ class Conductor:
         self.conclusion: Conclusion | None = None
         self._gone: dict[str, int] = {}
         self._concluding = False
+        self._concluded = Event()
 
     def customers_left(self, crew: str, count: int) -> int:
         """Note how many customers of a crew have left; returns how many have in all."""
@@ -79,10 +82,21 @@ class Conductor:
             gevent.sleep(_POLL_S)
 
     def conclude(self, crews: list[int]) -> Conclusion | None:
-        """Draw the verdict, once; a second caller gets None. To be called when no crew writes any more."""
+        """Draw the verdict, once; to be called when no crew writes any more.
+
+        A second caller gets None when the first has drawn it: a time limit that is reached while a sale that is over
+        is being judged must not end the process in the middle of that.
+        """
         if self._concluding:
+            self._concluded.wait(_JUDGED_WITHIN_S)
             return None
         self._concluding = True
+        try:
+            return self._conclude(crews)
+        finally:
+            self._concluded.set()
+
+    def _conclude(self, crews: list[int]) -> Conclusion:
         parts, incomplete = gather_parts(self.folder, self.notice.parts, crews)
         no_audit = fetch_audit(self.folder, self.office, self.notice.event, alone=self._alone)
         self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere], no_audit)

@@ -9,10 +9,14 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import gevent
 import pytest
+from gevent.event import Event
 
+from loadtests.lab.conclusion import Conclusion
+from loadtests.lab.conductor import Conductor
 from loadtests.lab.launcher import RunningOffice
 from loadtests.lab.processes import running_in_group
 from tests.loadtests.conftest import Sale
@@ -160,3 +164,23 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_a_time_limit_that_comes_while_a_sale_that_is_over_is_judged_waits_for_the_verdict() -> None:
+    """Locust quits when the second caller returns; it must not do so in the middle of the first one's work."""
+    conductor = object.__new__(Conductor)
+    conductor._concluding, conductor._concluded = False, Event()
+    reading_the_audit, happened = Event(), []
+
+    def judge(_crews: list[int]) -> Conclusion:
+        reading_the_audit.wait()
+        happened.append("judged")
+        return cast(Conclusion, None)
+
+    conductor._conclude = judge  # type: ignore[method-assign]
+    first = gevent.spawn(conductor.conclude, [0])
+    second = gevent.spawn(lambda: (conductor.conclude([0]), happened.append("quit")))
+    gevent.idle()
+    reading_the_audit.set()
+    gevent.joinall([first, second], timeout=10, raise_error=True)
+    assert happened == ["judged", "quit"]

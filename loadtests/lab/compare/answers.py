@@ -15,7 +15,7 @@ from loadtests.lab.bench.figures import Interval, quotient_interval
 from loadtests.lab.compare.results import Found, Results, why_missing
 from loadtests.lab.promise import Kept
 
-_THINKS = {"io": "waits for something (it sleeps)", "cpu": "computes"}
+_THINKS = {"io": "waits", "cpu": "computes"}
 
 
 class Answers(msgspec.Struct, kw_only=True):
@@ -120,15 +120,24 @@ def _worth(results: Results) -> list[str]:
         guarded = _compared(results, think, lambda each: each.right)
         if alone and guarded:
             said.append(f"The same behind a guard: {guarded}.")
-    io, cpu = (_spread(results.found, think) for think in ("io", "cpu"))
-    if io and cpu:
-        said.append(
-            f"Without a guard the worker classes differ by a factor of {io:.1f} where a purchase waits, and of "
-            f"{cpu:.1f} where it computes: a thread or greenlet that sleeps lets others go on, one that computes does "
-            "not, and only more processes on more cores do more of it. Whoever waits inside the guard makes the others "
-            "wait too, whatever the worker class."
-        )
+    said += _why_they_differ(*(_spread(results.found, think) for think in ("io", "cpu")))
     return said
+
+
+def _why_they_differ(io: float, cpu: float) -> list[str]:
+    """The factors; and what explains them, where they are as that would have them."""
+    if not io or not cpu:
+        return []
+    said = (
+        f"Without a guard the worker classes differ by a factor of {io:.1f} where a purchase waits, and of {cpu:.1f} "
+        "where it computes"
+    )
+    if io <= cpu:
+        return [said + ". One expects the contrary: was the machine busy with something else?"]
+    return [
+        said + ": a thread or greenlet that sleeps lets others go on, one that computes does not. Who waits inside a "
+        "guard that excludes makes the others wait too, whatever the worker class."
+    ]
 
 
 def _compared(results: Results, think: str, chosen: Callable[[Found], bool]) -> str:

@@ -13,10 +13,9 @@ END = "<!-- end of anomalies -->"
 
 def markdown(found: Sequence[Evidence], *, command: str, when: str, machine: str) -> str:
     """The whole section."""
-    parts = [f"`{command}`, {when}. {machine}"]
-    for store in dict.fromkeys(each.store for each in found):
-        parts.append(_store(store, [each for each in found if each.store == store]))
-    return "\n\n".join(parts)
+    stores = dict.fromkeys(each.store for each in found)
+    tables = [_store(store, [each for each in found if each.store == store]) for store in stores]
+    return "\n\n".join([f"`{command}`, {when}. {machine}", *tables])
 
 
 def _store(store: str, found: Sequence[Evidence]) -> str:

@@ -36,7 +36,7 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
         notes=said.notes,
         picture=heat_map(results) if results.found else "",
         grid=cells_grid(results),
-        found=[_linked(each) for each in _in_order(results)],
+        found=[_linked(each) for each in results.by_think],
         meaning=MEANING,
         machine=results.machine.in_words,
         shape=results.shape,
@@ -92,11 +92,6 @@ def _flat(found: Found, folder: Path) -> dict[str, Any]:
 def _questions(said: Answers) -> list[tuple[str, list[str]]]:
     """The questions that something was found out about."""
     return [(question, getattr(said, name)) for name, question in QUESTIONS.items() if getattr(said, name)]
-
-
-def _in_order(results: Results) -> list[Found]:
-    """As the table has them."""
-    return sorted(results.found, key=lambda each: (each.cell.think != "none", each.cell.think))
 
 
 def _linked(found: Found) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from loadtests.lab.bench.figures import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.compare.cells import Cell, Plan, Shape
+from loadtests.lab.compare.cells import THINKS, Cell, Plan, Shape
 from loadtests.lab.compare.sale import Sale
 from loadtests.lab.machine import Machine
 from loadtests.lab.promise import Kept, Promise, kept
@@ -79,6 +79,11 @@ class Results(msgspec.Struct, kw_only=True):
     missing: list[Missing]
     shape: Shape
     machine: Machine
+
+    @property
+    def by_think(self) -> list[Found]:
+        """One delay after the other, in each as they were planned."""
+        return sorted(self.found, key=lambda each: THINKS.index(each.cell.think))
 
     @property
     def status(self) -> int:

@@ -27,7 +27,7 @@ class CellGrid(Grid):
 
 def cells_grid(results: Results) -> CellGrid:
     """A row for each cell that was measured, those of one delay and worker model together."""
-    found = sorted(results.found, key=lambda each: (each.cell.think != "none", each.cell.think))
+    found = results.by_think
     rows = [_row(each) for each in found]
     ends = {n for n in range(len(found) - 1) if found[n].shape != found[n + 1].shape}
     return CellGrid("Every cell", list(_COLUMNS), rows, ends)

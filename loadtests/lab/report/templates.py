@@ -18,7 +18,7 @@ _jinja = Environment(
 _jinja.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
 _jinja.filters["ms"] = lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 _jinja.filters["drawn"] = Markup
-_jinja.filters["codes"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
+_jinja.filters["codes"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def template(name: str) -> Template:
