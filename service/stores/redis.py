@@ -42,6 +42,7 @@ from service.stores.redis_records import (
 )
 from service.stores.redis_scripts import Script
 from service.stores.redis_setup import check, set_up
+from service.stores.watermark import went_back
 
 PAGE = 2_000
 _events = msgspec.json.Decoder(Event)
@@ -160,17 +161,17 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         with self._engine.connection() as connection:
             looked = ("HMGET", watched[1], "born", "count")
             _, found = self._engine.exchange_all(connection, [("WATCH", *watched), looked], writes=False)
-            if found == [source.born.encode(), b"%d" % source.records]:
-                [written] = self._engine.exchange_all(connection, [("MULTI",), write, ("EXEC",)], writes=True)[-1] or [
-                    None
-                ]
+            if found != [source.born.encode(), b"%d" % source.records]:
+                self._engine.exchange(connection, ("UNWATCH",), writes=False)
+                written = None
             else:
-                written = self._engine.exchange(connection, ("UNWATCH",), writes=False) and None
+                written = self._engine.exchange_all(connection, [("MULTI",), write, ("EXEC",)], writes=True)[-1]
         if written is None:
             raise Conflict
-        if isinstance(written, Exception):
-            raise self._engine.problem(written)
-        return self._wrote(event, self._parts(written, latest))
+        [answer] = written
+        if isinstance(answer, Exception):
+            raise self._engine.problem(answer)
+        return self._wrote(event, self._parts(answer, latest))
 
     def commit_atomically(
         self,
@@ -257,7 +258,7 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         if how != b"replaced":
             self._made = self._made or made.decode()
             if mode.epoch < latest[0] or mode.generation < latest[1]:
-                raise _went_back("an older epoch of the switch")
+                raise went_back("its switch is in an older epoch")
             self._latest = max(self._latest, (mode.epoch, mode.generation))
         return how, mode, said
 
@@ -270,8 +271,8 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         if how == b"unknown":
             raise Problem("unknown_event")
         if how == b"behind":
-            raise _went_back("fewer sales of this event")
-        raise _went_back("another office, or none")
+            raise went_back("it has fewer sales of this event, or has lost it")
+        raise went_back("it has another office of this name, or none")
 
     def _note(self, event: str, born: bytes, count: bytes, mode: Mode) -> None:
         """Remember the most that was seen; of two answers the later one may come first."""
@@ -325,12 +326,3 @@ def _about(content: bytes) -> Event:
         return _events.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("corrupt_document", f"What the engine has of the event cannot be read ({error}).") from None
-
-
-def _went_back(what: str) -> Problem:
-    return Problem(
-        "engine_went_back",
-        f"It shows {what}, unlike before: it was emptied, restored from an older copy, or has failed over to a replica "
-        "that lagged. Nothing was written. Bring back the engine that has the sales; where this one is right, restart "
-        "every node.",
-    )

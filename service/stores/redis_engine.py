@@ -31,6 +31,7 @@ LONGEST_ANSWER_S = 5.0
 Connection = Any
 """A connection of redis-py, which has no types for what is used of it here."""
 
+_KNOWN = frozenset({"connection_class", "host", "port", "path", "db", "username", "password", "client_name", "prefix"})
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 
@@ -66,12 +67,11 @@ class Engine:
         """What every key begins with; in braces, so that a whole office sits in one slot of a cluster."""
         self._patience_s = min(patience_s, LONGEST_ANSWER_S)
         self._class = options.pop("connection_class", redis_connection.Connection)
-        self._options = {
+        self._options = options | {
             "protocol": 2,
             "socket_connect_timeout": min(CONNECT_WITHIN_S, self._patience_s),
             "socket_timeout": self._patience_s,
             "retry": Retry(NoBackoff(), 0),
-            **options,
         }
         self.where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         """Its address as it may be shown: without user and password."""
@@ -230,9 +230,13 @@ def _is_over(connection: Connection) -> bool:
 def _options(url: str) -> dict[str, Any]:
     if not url:
         raise RefusedToStart("LASTSEAT_STORE=redis needs an address: redis://host:6379/0 or unix:///path/of.sock.")
+    parse: Any = redis_connection.parse_url
     try:
-        parse: Any = redis_connection.parse_url
-        return dict(parse(url))
+        options: dict[str, Any] = parse(url)
     except ValueError as error:
         # Of a part of the address, which may be the password: what it was is not repeated.
         raise RefusedToStart(f"LASTSEAT_STORE: the address cannot be read ({type(error).__name__}).") from None
+    strange = sorted(name for name in options if name not in _KNOWN and not name.startswith("ssl_"))
+    if strange:
+        raise RefusedToStart(f"LASTSEAT_STORE: the address has options that do not exist: {', '.join(strange)}.")
+    return options
