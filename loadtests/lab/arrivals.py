@@ -28,6 +28,7 @@ from loadtests.lab.schedule import gaps_ns
 
 REFUSALS_PER_PATIENCE = 10
 GIVE_UP_AFTER = 100
+GIVE_UP_AFTER_S = 10.0
 _POLL_S = 0.01
 
 
@@ -45,19 +46,26 @@ class Crowd:
         self._most_refusals = REFUSALS_PER_PATIENCE * patience
         self._refusals = 0
         self._failures = 0
+        self._well = time.monotonic()
 
     @property
     def has_enough(self) -> bool:
-        """So many in a row found nothing left; or so many had no answer that the service must be gone."""
-        return self._refusals >= self._most_refusals or self._failures >= GIVE_UP_AFTER
+        """So many in a row found nothing left; or so many and for so long had no answer that the service must be gone.
+
+        For so long: an engine that is started again needs some seconds, and many arrive meanwhile.
+        """
+        gone = self._failures >= GIVE_UP_AFTER and time.monotonic() - self._well >= GIVE_UP_AFTER_S
+        return gone or self._refusals >= self._most_refusals
 
     def saw(self, purchase: Operation) -> None:
         """To be told of every purchase."""
         match purchase.outcome:
             case "ok":
                 self._refusals = self._failures = 0
+                self._well = time.monotonic()
             case "sold_out":
                 self._failures = 0
+                self._well = time.monotonic()
                 if found_nothing_left(purchase):
                     self._refusals += 1
             case _:

@@ -14,7 +14,7 @@ import pytest
 
 from loadtests.lab import processes
 from loadtests.lab.engines import ENGINES
-from loadtests.lab.experiment import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.experiment import Experiment, LabFailed, Workload, run
 from loadtests.lab.faults import FAULTS, FaultUnfit, Happened, fault_named, read
 from loadtests.lab.launcher import Service
 from loadtests.lab.network import ENGINE, Network, NoNetwork, find_tools
@@ -28,13 +28,18 @@ def service(store: str, **more: Any) -> Service:
     return Service(**({"worker": "gevent", "processes": 1, "store": store, "guard": "on", "nodes": 3} | more))
 
 
-def judged(folder: Path, store: str, fault: str) -> tuple[Result, Happened, list[dict[str, Any]]]:
-    """What came of a sale with a fault: its result, what happened, and the history after the fault was healed."""
+def judged(folder: Path, store: str, fault: str) -> tuple[Happened, list[dict[str, Any]]]:
+    """What happened in a sale with a fault, which must be valid and lose nothing, and its history."""
     result = run(Experiment(service=service(store), workload=LONG_SALE, fault=fault), folder)
     [happened] = read(folder)
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert f">{fault}<" in (folder / "report.html").read_text()
-    return result, happened, lines
+    unknown = sum(line["outcome"] == "unknown" for line in lines)
+    assert result.verdict.verdict == "valid", result.verdict.why
+    assert (result.verdict.lost, result.verdict.oversold) == (0, 0)
+    # Unknown outcomes count as that: a ticket of theirs may be sold, and nobody holds an answer for it.
+    assert 250 - unknown <= result.verdict.acknowledged <= 250
+    return happened, lines
 
 
 def sold_at(lines: list[dict[str, Any]], begin_ns: float, end_ns: float) -> set[int]:
@@ -52,9 +57,7 @@ def sold_at(lines: list[dict[str, Any]], begin_ns: float, end_ns: float) -> set[
 @pytest.mark.servers
 @stores
 def test_a_killed_node_takes_no_sale_with_it_and_sells_again_when_it_is_back(store: str, tmp_path: Path) -> None:
-    result, happened, lines = judged(tmp_path, store, "kill-node")
-    assert result.verdict.verdict == "valid", result.verdict.why
-    assert (result.verdict.acknowledged, result.verdict.lost) == (250, 0)
+    happened, lines = judged(tmp_path, store, "kill-node")
     assert sold_at(lines, happened.begin_ns, happened.end_ns) >= {1, 2}
     assert sold_at(lines, happened.end_ns, float("inf")) == {1, 2, 3}
     assert {line["outcome"] for line in lines if line["node"] == 3} & {"fail", "unknown"}
@@ -67,9 +70,7 @@ def test_a_killed_node_takes_no_sale_with_it_and_sells_again_when_it_is_back(sto
 def test_an_engine_that_goes_and_comes_back_during_the_sale_costs_no_sale(
     fault: str, store: str, tmp_path: Path
 ) -> None:
-    result, happened, lines = judged(tmp_path, store, fault)
-    assert result.verdict.verdict == "valid", result.verdict.why
-    assert (result.verdict.acknowledged, result.verdict.lost) == (250, 0)
+    happened, lines = judged(tmp_path, store, fault)
     assert sold_at(lines, happened.end_ns, float("inf")) == {1, 2, 3}
     failed = [line for line in lines if line["outcome"] in {"fail", "unknown"}]
     assert failed, "nobody noticed"
@@ -82,16 +83,15 @@ def test_an_engine_that_goes_and_comes_back_during_the_sale_costs_no_sale(
 @stores
 def test_a_node_that_is_cut_off_from_the_engine_refuses_and_the_others_sell_on(store: str, tmp_path: Path) -> None:
     with_network()
-    result, happened, lines = judged(tmp_path, store, "cut-node")
-    assert result.verdict.verdict == "valid", result.verdict.why
-    assert (result.verdict.acknowledged, result.verdict.lost) == (250, 0)
+    happened, lines = judged(tmp_path, store, "cut-node")
     assert sold_at(lines, happened.begin_ns, happened.end_ns) >= {1, 2}
     assert sold_at(lines, happened.end_ns, float("inf")) == {1, 2, 3}
-    meanwhile = [line for line in lines if happened.begin_ns <= line["invoke_ns"] <= happened.end_ns - 1.5e9]
-    cut = [line for line in meanwhile if line["node"] == 3 and line["op"] == "buy"]
-    assert cut
-    assert {line["outcome"] for line in cut} <= {"fail", "unknown"}
-    assert {line.get("status") for line in cut} <= {503, 504}
+    assert happened.in_effect_ns is not None
+    assert 3 not in sold_at(lines, *happened.in_effect_ns)
+    asked = [line for line in lines if line["node"] == 3 and happened.begin_ns <= line["invoke_ns"] <= happened.end_ns]
+    refused = [line for line in asked if line["outcome"] in {"fail", "unknown"}]
+    assert refused
+    assert {line.get("status") for line in refused} <= {503, 504}
 
 
 @pytest.mark.servers

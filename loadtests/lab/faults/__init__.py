@@ -45,6 +45,8 @@ class Happened(msgspec.Struct, frozen=True):
     begin_ns: int
     end_ns: int
     text: str = ""
+    in_effect_ns: tuple[int, int] | None = None
+    """From when to when it surely was: after it was done, before it began to be healed."""
 
 
 class Fault(ABC):
@@ -84,10 +86,12 @@ class TimedFault(Fault):
         begin_ns = time.monotonic_ns()
         try:
             text = self.begin(server)
+            done_ns = time.monotonic_ns()
             over.wait(self.lasts_s)
+            healing_ns = time.monotonic_ns()
         finally:
             self.heal(server)
-        return Happened(self.name, begin_ns, time.monotonic_ns(), text)
+        return Happened(self.name, begin_ns, time.monotonic_ns(), text, (done_ns, healing_ns))
 
     @abstractmethod
     def begin(self, server: Any) -> str:

@@ -1,7 +1,8 @@
 """Fault ``cut-node``: one node loses the engine during the sale, silently, as by a broken switch; then it is mended.
 
 Nodes and engine are hosts with addresses of their own for it (``network``). The cut node goes on to answer its buyers:
-what it had asked the engine to write is unknown, what it cannot ask is refused. The others sell on.
+what it had asked the engine to write is unknown, what it cannot ask is refused. The others sell on: at once where the
+engine decides by itself, and where a transaction of the cut node stands open with a lock, when the engine has ended it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ LOCK_TIMEOUT_S = 1.0
 
 class CutNode(TimedFault):
     name: ClassVar[str] = "cut-node"
-    lasts_s: ClassVar[float] = 2.0
+    lasts_s: ClassVar[float] = 4.0
 
     def adapt(self, service: Any) -> Any:
         if service.nodes < 2 or service.store not in ENGINES:
