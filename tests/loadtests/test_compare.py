@@ -391,6 +391,17 @@ def test_the_heat_map_says_wrong_and_luck_without_colour_and_is_well_formed(tmp_
     assert any("invalid, 1 of 1 sales wrong, 50 oversold, 7 lost" in title for title in titles)
 
 
+def test_the_heat_map_leaves_out_of_what_nothing_was_tried(tmp_path: Path) -> None:
+    cells = [cell("none"), cell("file"), cell("none", store="sqlite"), cell("none", think="io")]
+    whole = Plan([cells], {})
+    found = summarize(whole, {cell("none"): [wrong()]}, {cell("file"): "no"}, shape=SHAPE, machine=describe(tmp_path))
+    drawn = heat_map(found)
+    assert ">json<" in drawn
+    assert ">failed<" in drawn
+    assert ">sqlite<" not in drawn
+    assert ">waits<" not in drawn
+
+
 def test_the_report_has_every_number_as_text_and_no_address_of_another_machine(tmp_path: Path) -> None:
     found = results_of(tmp_path, {cell("none"): [wrong()], cell("file"): [sale(folder="a-cell/1")]}, {cell("x"): "why"})
     page = write_report(tmp_path, found, when="today", command="lastseat compare").read_text()
@@ -520,6 +531,18 @@ def test_two_cells_are_judged_and_measured_and_the_same_command_measures_nothing
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize(("store", "guard"), [("postgres", "row"), ("redis", "atomic")])
+def test_a_cell_of_a_store_that_needs_an_engine_gets_one_of_its_own(tmp_path: Path, store: str, guard: str) -> None:
+    options = ("--store", store, "--guard", guard, *TINY[7:])
+    done = lastseat(tmp_path, "compare", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads(done.stdout)["cells"]
+    assert (found["verdict"], found["acknowledged"]) == ("valid", found["seats"])
+    assert found["engine_cpu_ms"] is not None
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.servers
 def test_ctrl_c_leaves_nothing_running_keeps_what_was_measured_and_the_compare_goes_on_there(tmp_path: Path) -> None:
     running = subprocess.Popen(
         [*LASTSEAT, *TINY], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -545,7 +568,7 @@ def test_ctrl_c_leaves_nothing_running_keeps_what_was_measured_and_the_compare_g
     assert not (cells / "gevent-2-json-file-none" / "1.json").exists()
     told = json.loads((cells.parent / "compare.json").read_text())
     assert [line["guard"] for line in told["cells"]] == ["none"]
-    assert [(line["guard"], line["why"]) for line in told["missing"]] == [("file", "interrupted before its turn")]
+    assert [(line["guard"], line["why"]) for line in told["missing"]] == [("file", "interrupted first")]
     before = kept.stat().st_mtime_ns
     done = lastseat(tmp_path, *TINY, "--json")
     assert done.returncode == 0, done.stderr

@@ -22,8 +22,12 @@ Column = tuple[str, str, int]
 
 
 def heat_map(results: Results, name: str = "heat-map") -> str:
-    """All cells that were asked for; ``-`` where one was not measured, nothing where there can be none."""
-    cells = [*(each.cell for each in results.found), *(each.cell for each in results.missing)]
+    """The cells that were asked for; ``–`` where one was not measured, nothing where there can be none.
+
+    Pairs and columns of which nothing was tried are left out.
+    """
+    tried = [*(each.cell for each in results.found), *(each.cell for each in results.missing if each.failed)]
+    cells = _beside(tried, [*tried, *(each.cell for each in results.missing)])
     columns, rows = _columns(cells), _rows(cells)
     found = {each.cell: each for each in results.found}
     missing = {each.cell: each for each in results.missing}
@@ -50,6 +54,13 @@ def heat_map(results: Results, name: str = "heat-map") -> str:
     )
     title = "Right or wrong, and tickets sold a second"
     return svg.document([*body, *_legend(y + 26)], width, y + 44, title=title, about=about, name=name)
+
+
+def _beside(tried: Sequence[Cell], cells: Sequence[Cell]) -> list[Cell]:
+    """Those whose pair and whose column were tried somewhere, in their own order."""
+    pairs = {cell.pair for cell in tried}
+    columns = {(cell.think, cell.worker, cell.processes) for cell in tried}
+    return [cell for cell in cells if cell.pair in pairs and (cell.think, cell.worker, cell.processes) in columns]
 
 
 def _columns(cells: Sequence[Cell]) -> list[Column]:

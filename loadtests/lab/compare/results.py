@@ -14,8 +14,8 @@ from loadtests.lab.compare.sale import Sale
 from loadtests.lab.machine import Machine
 from loadtests.lab.promise import Kept, Promise, kept
 
-NO_TIME = "the budget ended before its turn"
-STOPPED = "interrupted before its turn"
+NO_TIME = "the budget ended first"
+STOPPED = "interrupted first"
 
 
 class Found(msgspec.Struct, kw_only=True):
