@@ -206,8 +206,10 @@ def test_figures_that_cannot_be_read_were_not_measured(tmp_path: Path) -> None:
     kept = Kept(tmp_path, describe(tmp_path))
     place = kept.place(cell())
     kept.add(place, sale())
+    kept.add(kept.place(cell()), sale(seats=7))
     place.with_name("1.json").write_text("{")
-    assert kept.sales(cell()) == []
+    assert [each.seats for each in kept.sales(cell())] == [7]
+    assert kept.place(cell()).name == "3"  # what is readable is not overwritten
 
 
 def test_no_two_sales_of_a_cell_are_the_same_sale(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ class Kept:
 
     def place(self, cell: Cell) -> Path:
         """An empty folder for the cell's next sale. What a killed compare left there is removed."""
-        place = self._place(cell) / str(len(self.sales(cell)) + 1)
+        numbers = [int(path.stem) for path in self._place(cell).glob("*.json")]
+        place = self._place(cell) / str(max(numbers, default=0) + 1)
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         return place
