@@ -1,0 +1,270 @@
+"""``docs/scale-out.md``, tried as it is written: its commands, its nginx, its settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests.lab import processes
+from loadtests.lab.launcher import Service
+from loadtests.lab.nodes import RunningNodes
+from loadtests.lab.valkey_server import find_valkey
+from service.settings import from_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "scale-out.md"
+EXAMPLE = ROOT / "examples" / "scale-out"
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx: sudo apt-get install nginx-light")
+
+
+def commands() -> str:
+    """The commands of the page that say they were tried."""
+    found = re.search(r"<!-- tried -->\n```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def free_ports() -> int:
+    """A number such that itself with 0, 1, 2, 3 or 4 behind it is a free port."""
+    for base in range(2_000 + os.getpid() % 1_000, 3_200):
+        with ExitStack() as held:
+            try:
+                for last in range(5):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", base * 10 + last))
+            except OSError:
+                continue
+            return base
+    raise AssertionError("no five free ports in a row")
+
+
+def with_ports(text: str, ports: dict[int, int]) -> str:
+    return re.sub(r"\b(8001|8002|8003|8080|6379)\b", lambda found: str(ports[int(found[1])]), text)
+
+
+@pytest.mark.servers
+@needs_nginx
+def test_the_commands_of_the_page_do_what_they_say(tmp_path: Path) -> None:
+    base = free_ports()
+    ports = {8001: base * 10 + 1, 8002: base * 10 + 2, 8003: base * 10 + 3, 8080: base * 10 + 4, 6379: base * 10}
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(with_ports((EXAMPLE / "nginx.conf").read_text(), ports))
+    script = with_ports(commands(), ports).replace("800$node", f"{base}$node")
+    assert script.count("$PWD/examples/scale-out/nginx.conf") == 1
+    script = script.replace("$PWD/examples/scale-out/nginx.conf", str(conf))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "valkey-server").symlink_to(find_valkey())
+    (programs / "nginx").symlink_to(str(NGINX))
+    (tmp_path / "tmp").mkdir()
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LASTSEAT_", "LOCUST_"))}
+    ran = subprocess.Popen(
+        ["bash", "-c", script.replace('export PATH="$PWD/.venv/bin:$PATH"\n', "")],
+        cwd=ROOT,
+        env=environment | {"PATH": path, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = ran.communicate(timeout=120)
+    finally:
+        processes.kill(ran)  # type: ignore[arg-type]
+    assert ran.returncode == 0, said
+    assert "made the office {lastseat}" in said
+    assert "valid: no violation found" in said
+    assert re.search(r"The guard is optimistic, in epoch \d+", said)
+    assert re.search(r'"order":"o\w+".*"tickets":\[1,2\]', said)
+
+
+@needs_nginx
+def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "nginx-tmp").mkdir()
+    done = subprocess.run(
+        [str(NGINX), "-t", "-p", str(tmp_path), "-c", str(EXAMPLE / "nginx.conf")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Start the example's nginx before some nodes; its address."""
+    with ExitStack() as running:
+
+        def start(ports: list[int], change: Callable[[str], str] = lambda text: text) -> str:
+            base = free_ports()
+            conf, folder = tmp_path / "nginx.conf", tmp_path / "nginx"
+            (folder / "nginx-tmp").mkdir(parents=True)
+            places = dict(zip((8001, 8002, 8003), ports, strict=True)) | {8080: base * 10}
+            conf.write_text(change(with_ports((EXAMPLE / "nginx.conf").read_text(), places)))
+            nginx = processes.start(
+                [str(NGINX), "-p", str(folder), "-c", str(conf), "-g", "daemon off;"],
+                log=tmp_path / "nginx.log",
+                environment={"PATH": os.environ["PATH"]},
+                directory=folder,
+            )
+            running.callback(processes.end, nginx, grace_s=5)
+            url = f"http://127.0.0.1:{base * 10}"
+            for _ in range(500):
+                try:
+                    urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
+                except urllib.error.HTTPError:
+                    break
+                except OSError:
+                    assert nginx.poll() is None, (tmp_path / "nginx.log").read_text()
+                    threading.Event().wait(0.01)
+                else:
+                    break
+            return url
+
+        yield start
+
+
+def post(url: str, key: str = "") -> int:
+    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    request = urllib.request.Request(f"{url}/events/x/orders", b'{"quantity":1}', headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+class Asked:
+    """Upstreams that note the keys they are asked under; the first one to be asked closes without an answer."""
+
+    def __init__(self) -> None:
+        self.keys: list[str | None] = []
+        self.paths: list[str] = []
+        self.fails = False
+
+    def server(self) -> ThreadingHTTPServer:
+        asked = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.answer(204)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                asked.keys.append(self.headers["Idempotency-Key"])
+                asked.paths.append(self.path)
+                if asked.fails:
+                    asked.fails = False
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self.answer(201)
+
+            def answer(self, status: int) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[Asked, list[int]]]:
+    """Three such upstreams, and their ports."""
+    noted = Asked()
+    servers = [noted.server() for _ in range(3)]
+    threads = [threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in servers]
+    for thread in threads:
+        thread.start()
+    yield noted, [server.server_port for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    for thread in threads:
+        thread.join(10)
+
+
+@pytest.mark.servers
+@needs_nginx
+def test_without_the_keys_line_the_proxy_repeats_a_purchase_that_nobody_can_tell_from_a_new_one(
+    proxy: Callable[..., str], asked: tuple[Asked, list[int]]
+) -> None:
+    noted, ports = asked
+    line = "proxy_set_header   Idempotency-Key $operation_key;"
+    url = proxy(ports, lambda text: text.replace(line, ""))
+    noted.fails = True
+    assert post(url) == 201
+    assert noted.keys == [None, None]
+
+
+@pytest.mark.servers
+@needs_nginx
+def test_what_the_proxy_repeats_at_another_node_has_the_same_key(
+    proxy: Callable[..., str], asked: tuple[Asked, list[int]]
+) -> None:
+    noted, ports = asked
+    url = proxy(ports)
+    noted.fails = True
+    assert post(url) == 201
+    assert post(url) == 201
+    first, again, other = noted.keys
+    assert first == again != other
+    assert first
+    noted.keys.clear()
+    noted.fails = True
+    assert post(url, "my-own") == 201
+    assert noted.keys == ["my-own", "my-own"]
+    assert set(noted.paths) == {"/events/x/orders"}
+
+
+@pytest.mark.servers
+@needs_nginx
+def test_a_node_killed_behind_the_proxy_is_not_noticed_by_buyers_and_nothing_is_sold_twice(
+    proxy: Callable[..., str], tmp_path: Path
+) -> None:
+    service = Service(worker="gevent", processes=1, store="redis", guard="on", nodes=3)
+    with RunningNodes(service, tmp_path / "nodes") as nodes:
+        nodes.office.create_event("x", 1_000)
+        url = proxy([int(node.url.rpartition(":")[2]) for node in nodes.nodes])
+        answers: list[int] = []
+        buyers = [threading.Thread(target=lambda: answers.extend(post(url) for _ in range(25))) for _ in range(4)]
+        for buyer in buyers:
+            buyer.start()
+        while len(nodes.office.audit("x").splitlines()) < 10:
+            assert any(buyer.is_alive() for buyer in buyers)
+        os.killpg(nodes.nodes[1].pid, signal.SIGKILL)
+        for buyer in buyers:
+            buyer.join(60)
+        sold = len(nodes.office.audit("x").splitlines()) - 1
+    assert answers == [201] * 100
+    assert sold == 100
+
+
+def test_the_settings_of_the_example_are_settings() -> None:
+    lines = [line for line in (EXAMPLE / "office.env").read_text().splitlines() if line and not line.startswith("#")]
+    settings = from_environment(dict(line.split("=", 1) for line in lines))
+    assert (settings.store, settings.guard, settings.first_event) == ("postgres", "", None)
+    unit = (EXAMPLE / "lastseat.service").read_text()
+    assert "EnvironmentFile=/etc/lastseat/office.env" in unit
+    assert f"StateDirectory={settings.data.name}" in unit
