@@ -57,6 +57,8 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     \b
     Examples:
       lastseat run --guard none --think 5               the race, and what it costs
+      lastseat run --nodes 3 --store postgres           three gunicorns on one engine: docs/scale-out.md
+      lastseat run --nodes 3 --rate 50 --fault kill-node
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
       lastseat run results/run/latest/experiment.json   the same again
