@@ -78,9 +78,7 @@ SELECT moved.id, {RECORD} FROM moved CROSS JOIN unnest(
     %s::bigint[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::bigint[], %s::integer[], %s::text[], %s::text[]
 ) WITH ORDINALITY AS given ({RECORD}, place) ORDER BY place
 """
-_PAGE = (
-    f"SELECT id, {RECORD} FROM lastseat.records WHERE event + 0 = %s AND id > %s AND id <= %s ORDER BY id"
-)
+_PAGE = f"SELECT id, {RECORD} FROM lastseat.records WHERE event + 0 = %s AND id > %s AND id <= %s ORDER BY id"
 _NEW = """
 INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer)
 VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
