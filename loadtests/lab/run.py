@@ -19,6 +19,7 @@ from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.conclusion import Conclusion, load_conclusion
 from loadtests.lab.experiment import LabFailed, Result
 from loadtests.lab.experiment import run as run_experiment
+from loadtests.lab.faults import read as read_faults
 from loadtests.lab.paths import new_results_folder, shown
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
@@ -58,7 +59,7 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     Examples:
       lastseat run --guard none --think 5               the race, and what it costs
       lastseat run --nodes 3 --store postgres           three gunicorns on one engine: docs/scale-out.md
-      lastseat run --nodes 3 --rate 50 --fault kill-node
+      lastseat run --nodes 3 --rate 50 --capacity 500 --fault kill-node
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
       lastseat run results/run/latest/experiment.json   the same again
@@ -120,6 +121,9 @@ def _say(result: Result, out: Console) -> None:
             f"(p99), {arrived.lag_max_ms:,.1f} ms at most · {arrived.waited_at_bound:,} waited in line",
             soft_wrap=True,
         )
+    for happened in read_faults(result.folder):
+        lasted_s = (happened.end_ns - happened.begin_ns) / 1e9
+        out.print(f"fault {happened.name}: {happened.text} ({lasted_s:,.1f} s)", markup=False, soft_wrap=True)
     for line in found(verdict):
         out.print(Text(f"- {line}"), soft_wrap=True)
     for note in result.conclusion.notes:
@@ -168,6 +172,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "p99_ms": measures.p99_ms,
         "fairness": msgspec.to_builtins(measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrived),
+        "faults": msgspec.to_builtins(read_faults(result.folder)),
         "notes": result.conclusion.notes,
         SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service.shown),
         WORKLOAD: msgspec.to_builtins(workload),
