@@ -19,6 +19,7 @@ from loadtests.lab import launcher, sections
 from loadtests.lab.anomalies import ANOMALIES, anomalies_of
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.compare import kept as keeping
+from loadtests.lab.compare.anomalies_command import _provoking
 from loadtests.lab.compare.answers import answers, first_line
 from loadtests.lab.compare.cells import PER_BLOCK, Cell, Matrix, Plan, Shape, plan
 from loadtests.lab.compare.command import Span, compare
@@ -311,7 +312,13 @@ def test_a_safe_guard_that_goes_wrong_is_an_alarm_and_exit_status_1(tmp_path: Pa
 
 
 def test_a_guard_that_should_have_gone_wrong_and_did_not_is_an_alarm_too(tmp_path: Path) -> None:
-    assert results_of(tmp_path, {cell("none"): [sale()]}).status == 1
+    assert results_of(tmp_path, {cell("none", think="io"): [sale()]}).status == 1
+
+
+def test_without_a_delay_whether_unguarded_purchases_meet_is_luck(tmp_path: Path) -> None:
+    found = results_of(tmp_path, {cell("none"): [sale()], cell("thread"): [wrong()]})
+    assert found.status == 0
+    assert [each.by_luck for each in found.found] == [True, False]
 
 
 def test_the_fastest_is_the_fastest_right_one(tmp_path: Path) -> None:
@@ -469,6 +476,15 @@ def test_the_table_says_where_each_anomaly_was_seen_and_how_much_was_tried_where
     assert "no violation found (62 schedules, 2 sales)" in rows["| `none`"]
     assert "seen" not in rows["| `file`"]
     assert "- `none`: oversold, lost: `1.json.none.2x1.avpw.AABBBBAA`" in table
+
+
+def test_every_pair_has_a_sale_before_any_has_two() -> None:
+    whole = plan(Matrix(), offers())
+    first, rest = _provoking(Matrix(), whole).blocks
+    assert {each.pair for each in first} == {each.pair for each in whole.cells}
+    assert len(first) == len({each.pair for each in first})
+    assert {(each.worker, each.think) for each in first} == {("gthread", "io")}
+    assert not set(first) & set(rest)
 
 
 def test_what_was_not_tried_is_said_and_is_not_no_violation() -> None:

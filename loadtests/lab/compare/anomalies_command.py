@@ -132,17 +132,19 @@ def _by_pair(whole: Plan) -> list[Cell]:
 
 
 def _provoking(matrix: Matrix, whole: Plan) -> Plan:
-    """The cells in which purchases overlap most: the worker models' own processes, no delay and one that sleeps."""
-    blocks = [
-        [
-            cell
-            for cell in block
-            if (matrix.thinks or cell.think in _THINKS)
-            and (matrix.processes or cell.processes == WORKER_MODELS[cell.worker].processes)
-        ]
-        for block in whole.blocks
+    """The cells in which purchases overlap most: the worker models' own processes, no delay and one that sleeps.
+
+    First one of each pair, with threads and a delay, or what is nearest to that; then the others.
+    """
+    cells = [
+        cell
+        for cell in _by_pair(whole)
+        if (matrix.thinks or cell.think in _THINKS)
+        and (matrix.processes or cell.processes == WORKER_MODELS[cell.worker].processes)
     ]
-    return Plan([block for block in blocks if block], {})
+    ordered = sorted(cells, key=lambda cell: (cell.think != "io", cell.worker != "gthread"))
+    first = list({(cell.store, cell.guard): cell for cell in reversed(ordered)}.values())[::-1]
+    return Plan([first, [cell for cell in ordered if cell not in first]], {})
 
 
 def _status(found: list[Evidence], of_sales: int) -> int:

@@ -41,9 +41,12 @@ def _cell(evidence: Evidence, anomaly: str) -> str:
         seen.append(f"{sales} of {_count(evidence.sales, 'sale')}")
     if seen:
         return f"**seen** ({', '.join(seen)})"
-    if not evidence.schedules and not evidence.sales:
-        return "not tried"
-    return f"no violation found ({_count(evidence.schedules, 'schedule')}, {_count(evidence.sales, 'sale')})"
+    tried = [_count(number, thing) for number, thing in _tried(evidence) if number]
+    return f"no violation found ({', '.join(tried)})" if tried else "not tried"
+
+
+def _tried(evidence: Evidence) -> list[tuple[int, str]]:
+    return [(evidence.schedules, "schedule"), (evidence.sales, "sale")]
 
 
 def _schedules(found: Sequence[Evidence]) -> list[str]:
