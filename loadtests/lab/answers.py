@@ -22,6 +22,7 @@ class Answer(msgspec.Struct):
     """The body of an answer, as far as the lab reads it; whatever a service does not give is None."""
 
     order: str | None = None
+    hold: str | None = None
     quantity: int | None = None
     tickets: list[int] | None = None
     remaining: int | None = None
@@ -69,6 +70,9 @@ def keep_fields(operation: Operation, answer: Answer, headers: Mapping[str, str]
     operation.version = answer.version
     if operation.outcome == "ok" and operation.op != "read":
         operation.order = answer.order or operation.order
+        operation.hold = answer.hold or operation.hold
+        if operation.op == "confirm":
+            operation.quantity = answer.quantity
         operation.tickets = answer.tickets
         operation.replayed = headers.get("Idempotency-Replayed", "").lower() == "true"
     operation.worker = _number(headers.get("Last-Seat-Worker"))

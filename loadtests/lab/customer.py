@@ -84,6 +84,18 @@ class Customer:
         """Give an order back."""
         return self._mutate("cancel", None, order=order)
 
+    def hold(self, quantity: int, *, seconds: float | None = None, intended_ns: int | None = None) -> Operation:
+        """Ask for tickets to be set aside; ``ok`` has the hold, which ends after ``seconds`` by the service's clock."""
+        return self._mutate("hold", intended_ns, quantity=quantity, seconds=seconds)
+
+    def confirm(self, hold: str) -> Operation:
+        """Turn a hold into an order, as who has paid does; ``refused`` if it is not open and cannot be sold anew."""
+        return self._mutate("confirm", None, hold=hold)
+
+    def release(self, hold: str) -> Operation:
+        """Give held tickets back."""
+        return self._mutate("release", None, hold=hold)
+
     def read(self, *, intended_ns: int | None = None) -> Operation:
         """Look at what remains."""
         return self._ask(self._operation("read", intended_ns=intended_ns))

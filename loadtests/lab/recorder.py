@@ -30,7 +30,10 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     key: str | None = None
     attempt: int = 1
     quantity: int | None = None
+    seconds: float | None = None
+    """How long a hold was asked for; the service decides where it is absent."""
     order: str | None = None
+    hold: str | None = None
     tickets: list[int] | None = None
     remaining: int | None = None
     version: int | None = None
