@@ -12,12 +12,15 @@ from pathlib import Path
 from flask import Flask
 
 from service import surroundings
+from service.admission import Admission, bounds
 from service.box_office import BoxOffice
 from service.control import Control
 from service.errors import Problem, RefusedToStart
 from service.files import check_locks_exclude, make_directory, sync_names
 from service.inventory import Event
+from service.rate_limit import RateLimit
 from service.routes import register
+from service.routes.limits import limit_rate
 from service.settings import Settings, is_token
 from service.stores import open_store
 
@@ -45,6 +48,8 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
     register(app, office, admin_token)
+    if settings.rate is not None:
+        limit_rate(app, RateLimit(*settings.rate), settings.proxies)
     return app
 
 
@@ -57,7 +62,9 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     control = Control(settings.data)
     guard = _guard_at_start(settings, store.name, store.safe_guard)
     surroundings.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
-    office = BoxOffice(settings, store, control, around.processes)
+    admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
+    admission = Admission(*admitted) if admitted else None
+    office = BoxOffice(settings, store, control, around.processes, admission)
     try:
         name = office.resolve(guard)
     except Problem as problem:

@@ -46,6 +46,14 @@ class Settings:
     gates: str = ""
     """The socket of a scheduler that decides who passes which gate; empty outside of experiments."""
     gates_patience_s: float = 30.0
+    inside: int | None = None
+    """Most purchases inside one process at once; 0 is no bound, None leaves it to the worker model."""
+    queue: int | None = None
+    """Most purchases that wait for a place inside; None leaves it to the worker model."""
+    rate: tuple[float, float] | None = None
+    """Mutations a second that one client may ask of a process, and how many at once; None: no limit."""
+    proxies: int = 0
+    """How many proxies in front are trusted to say who the client is."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
@@ -53,17 +61,17 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
         "LEAK", "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+        "INSIDE", "QUEUE", "RATE", "PROXIES",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
             names = ", ".join(sorted(f"LASTSEAT_{each}" for each in known))
             raise RefusedToStart(f"{name} is not a setting. The settings are: {names}.")
-    batch = environ.get("LASTSEAT_BATCH", "")
     return Settings(
         data=Path(environ.get("LASTSEAT_DATA") or "data"),
         store=environ.get("LASTSEAT_STORE") or "json",
         guard=environ.get("LASTSEAT_GUARD") or "on",
-        batch=int(_number("LASTSEAT_BATCH", batch, 1, 10_000, whole=True)) if batch else None,
+        batch=_count("LASTSEAT_BATCH", environ, 1, 10_000),
         lock_timeout_s=_number("LASTSEAT_LOCK_TIMEOUT_S", environ.get("LASTSEAT_LOCK_TIMEOUT_S") or "5", 0.01, 3600),
         think=_think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io"),
         request_scope=_choice("LASTSEAT_GUARD_SCOPE", environ, ("decision", "request")) == "request",
@@ -74,6 +82,10 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         gates_patience_s=_number(
             "LASTSEAT_GATES_PATIENCE_S", environ.get("LASTSEAT_GATES_PATIENCE_S") or "30", 0.01, 86_400
         ),
+        inside=_count("LASTSEAT_INSIDE", environ, 0, 100_000),
+        queue=_count("LASTSEAT_QUEUE", environ, 0, 1_000_000),
+        rate=_rate(environ.get("LASTSEAT_RATE") or ""),
+        proxies=_count("LASTSEAT_PROXIES", environ, 0, 10) or 0,
         allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
 
@@ -91,6 +103,19 @@ def _number(name: str, value: str, low: float, high: float, *, whole: bool = Fal
     if not low <= number <= high:
         raise _refuse(name, value, wanted)
     return number
+
+
+def _count(name: str, environ: Mapping[str, str], low: int, high: int) -> int | None:
+    value = environ.get(name, "")
+    return int(_number(name, value, low, high, whole=True)) if value else None
+
+
+def _rate(value: str) -> tuple[float, float] | None:
+    if not value:
+        return None
+    rate, colon, burst = value.partition(":")
+    per_s = _number("LASTSEAT_RATE", rate, 0.001, 1e6)
+    return per_s, _number("LASTSEAT_RATE", burst, 1, 1e6) if colon else max(1.0, per_s)
 
 
 def _choice(name: str, environ: Mapping[str, str], choices: tuple[str, ...]) -> str:
