@@ -77,6 +77,7 @@ def keep_fields(operation: Operation, answer: Answer, headers: Mapping[str, str]
         operation.replayed = headers.get("Idempotency-Replayed", "").lower() == "true"
     operation.worker = _number(headers.get("Last-Seat-Worker"))
     operation.epoch = _number(headers.get("Last-Seat-Epoch"))
+    operation.retry_after_s = _number(headers.get("Retry-After"))
     for name, duration in _TIMING.findall(headers.get("Server-Timing") or ""):
         setattr(operation, f"{name}_ms", float(duration))
 

@@ -25,11 +25,11 @@ from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
 from loadtests.lab.office import OfficeError
 from loadtests.lab.parts import HISTORY
-from loadtests.lab.paths import BUY_LOCUSTFILE
 from loadtests.lab.promise import Kept, Promise, kept, promise
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.target import Target
 from loadtests.lab.target_service import RunningTarget
+from loadtests.lab.workloads import WORKLOADS
 
 _POLL_S = 0.05
 _SPARE_S = 60.0
@@ -55,6 +55,17 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Of the open loop: arrivals a second, whatever the answers. 0 is the closed loop, of so many buyers."""
     arrivals: str = "poisson"
     most_in_flight: int = 500
+    kind: str = "buy"
+    """One of ``WORKLOADS``; what follows concerns only some of them."""
+    time_outs: float = 0.0
+    opens_in_s: float = 3.0
+    too_early: float = 0.2
+    hold_share: float = 0.5
+    hold_s: float = 2.0
+    payment: str = "20-60"
+    """How long a payment takes, in milliseconds: ``20`` or ``10-50``."""
+    payment_refused: float = 0.05
+    payment_lost: float = 0.02
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,8 +215,9 @@ def hold_sale(workload: Workload, office: RunningOffice | RunningTarget, folder:
 
 def _locust(workload: Workload, office: RunningOffice | RunningTarget, folder: Path) -> list[str]:
     users = 1 if workload.rate else workload.buyers
+    kind = WORKLOADS[workload.kind]
     return [
-        *(sys.executable, "-m", "locust", "--locustfile", str(BUY_LOCUSTFILE), "--headless", "--only-summary"),
+        *(sys.executable, "-m", "locust", "--locustfile", str(kind.path), "--headless", "--only-summary"),
         *("--host", office.url, "--into", str(folder), *office.locust_options(folder)),
         *("--users", str(users), "--spawn-rate", str(min(users, 100))),
         *("--rate", str(workload.rate), "--arrivals", workload.arrivals),
@@ -214,7 +226,14 @@ def _locust(workload: Workload, office: RunningOffice | RunningTarget, folder: P
         *("--capacity", str(workload.capacity), "--max-quantity", str(workload.max_quantity)),
         *("--read-share", str(workload.read_share), "--cancel-share", str(workload.cancel_share)),
         *("--patience", str(workload.patience), "--retries", str(workload.retries), "--seed", str(workload.seed)),
+        *("--time-outs", str(workload.time_outs)),
+        *(word for name in kind.fields for word in (_option(name), str(getattr(workload, name)))),
     ]
+
+
+def _option(field: str) -> str:
+    """A field's name as the locust files spell it: ``hold_s`` is ``--hold``."""
+    return "--" + field.removesuffix("_s").replace("_", "-")
 
 
 def _environment() -> dict[str, str]:

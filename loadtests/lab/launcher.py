@@ -49,6 +49,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     allow_unsafe: bool = False
     leak: float = 0.0
     """How often guard ``leaky`` is skipped; a probability."""
+    inside: int | None = None
+    queue: int | None = None
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -94,6 +96,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             variables["LASTSEAT_BATCH"] = str(self.batch)
         if self.lock_timeout_s is not None:
             variables["LASTSEAT_LOCK_TIMEOUT_S"] = f"{self.lock_timeout_s:g}"
+        if self.inside is not None:
+            variables["LASTSEAT_INSIDE"] = str(self.inside)
+        if self.queue is not None:
+            variables["LASTSEAT_QUEUE"] = str(self.queue)
         if self.allow_unsafe:
             variables["LASTSEAT_ALLOW_UNSAFE"] = "1"
         if self.leak:

@@ -10,6 +10,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,12 @@ class Office:
         self.url = url.rstrip("/")
         self.token = token
 
-    def create_event(self, event: str, capacity: int) -> None:
-        """Make a fresh lab event, one that unsafe guards may touch."""
-        self._call("POST", "/events", {"event": event, "name": event, "capacity": capacity, "lab": True})
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
+        """Make a fresh lab event, one that unsafe guards may touch; its doors open at that time of the Unix clock."""
+        wanted: dict[str, Any] = {"event": event, "name": event, "capacity": capacity, "lab": True}
+        if opens_at is not None:
+            wanted["opens_at"] = datetime.fromtimestamp(opens_at, UTC)
+        self._call("POST", "/events", wanted)
 
     def audit(self, event: str, *, timeout_s: float = 60.0) -> bytes:
         """The committed mutations of ``event`` as JSON lines, byte for byte as sent."""

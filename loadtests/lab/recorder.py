@@ -45,6 +45,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     store_ms: float | None = None
     status: int | None = None
     """The HTTP status, where the outcome is ``fail`` or ``unknown`` and there was an answer."""
+    retry_after_s: float | None = None
+    """After how long the service asked to come again, where it did."""
     host: str | None = None
     """The machine whose clock the times are from, where several machines make the load."""
 
