@@ -14,6 +14,7 @@ from pathlib import Path
 from service.errors import RefusedToStart
 
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
 
@@ -55,13 +56,18 @@ class Settings:
     proxies: int = 0
     """How many proxies in front are trusted to say who the client is."""
 
+    hosts: tuple[str, ...] = ()
+    """Names that it answers to besides localhost, addresses of numbers and what the server listens on."""
+    log: str = ""
+    """``json``: a line for every request."""
+
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
         "LEAK", "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
-        "INSIDE", "QUEUE", "RATE", "PROXIES",
+        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
@@ -86,6 +92,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         queue=_count("LASTSEAT_QUEUE", environ, 0, 1_000_000),
         rate=_rate(environ.get("LASTSEAT_RATE") or ""),
         proxies=_count("LASTSEAT_PROXIES", environ, 0, 10) or 0,
+        hosts=_hosts(environ.get("LASTSEAT_HOSTS", "")),
+        log=_choice("LASTSEAT_LOG", environ, ("", "json")),
         allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
 
@@ -136,6 +144,14 @@ def _think(delay: str, how: str) -> Think:
     if not 0 <= low_ms <= high_ms <= MAX_THINK_MS:
         raise _refuse("LASTSEAT_THINK_MS", delay, f"it must be like 20 or 10-50, from 0 to {MAX_THINK_MS:g}")
     return Think(low_ms, high_ms, compute=how == "cpu")
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise _refuse("LASTSEAT_HOSTS", value, "it must be like tickets.example.org,.example.com without ports, or *")
+    return names
 
 
 def _token(value: str | None) -> str | None:

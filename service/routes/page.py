@@ -5,29 +5,50 @@ With JavaScript the counters follow the sale by themselves (``static/office.js``
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request
+import msgspec
+from flask import Blueprint, Response, g, redirect, render_template, request
 
 from service.errors import TABLE, Problem
 from service.inventory import Order
 from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key
+from service.routes.described import described
 
 blueprint = Blueprint("page", __name__)
 
+EVENTS_SHOWN = 50
+
+
+class Button(msgspec.Struct):
+    """A form of the page."""
+
+    do: Literal["buy", "cancel", "switch"]
+    event: str
+    quantity: str | None = None
+    key: str | None = None
+    order: str | None = None
+    token: str | None = None
+    guard: str | None = None
+
 
 @blueprint.get("/")
+@described("The office as a page", tag="page", answers={200: "text/html"}, stored=True)
 def show() -> Response:
     """The event that ``?event=`` names, else the first; with ``?order=`` that order, with ``?problem=`` its words."""
-    views = office().events()
+    views, last = office().events(EVENTS_SHOWN)
     wanted = request.args.get("event")
-    chosen = next((view for view in views if view.event.event == wanted), None)
     problem = request.args.get("problem")
+    chosen = next((view for view in views if view.event.event == wanted), None)
     if wanted and chosen is None:
-        problem = "unknown_event"
+        try:
+            chosen = office().look(event_id(wanted))[0]
+        except Problem as refusal:
+            problem = refusal.code
     mode = office().control.mode()
     view = chosen or (views[0] if views else None)
-    answer = Response(
+    return Response(
         render_template(
             "office.html",
             views=views,
@@ -44,14 +65,17 @@ def show() -> Response:
         ),
         content_type="text/html; charset=utf-8",
     )
-    answer.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-    return answer
 
 
 @blueprint.post("/")
+@described(
+    "A button of the page",
+    tag="page",
+    form=Button,
+    answers={303: None},
+    problems=("unknown_event",),
+    details="Whatever was refused is told on the page that the answer leads to.",
+)
 def act() -> Response:
     """One button: buy, cancel or switch; then back to the page, so that a reload repeats nothing."""
     form = request.form
@@ -60,7 +84,7 @@ def act() -> Response:
     try:
         seen |= _carry_out(event, form.get("do", ""))
     except Problem as problem:
-        seen["problem"] = problem.code
+        seen["problem"] = g.outcome = problem.code
     return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
 
 

@@ -181,6 +181,16 @@ BAD: dict[str, Bad] = {
     "a key that is not ASCII": keyed(422, "invalid_value", "caf\xe9"),
     "a key with a tab inside": keyed(422, "invalid_value", "a\tb"),
     "a key that was used for another payload": keyed(422, "key_reused", "taken", b'{"quantity":2}'),
+    "a host that is not ours": order(421, "wrong_host", GOOD, JSON | {"Host": "rebound.example"}),
+    "a purchase from another site's page": order(403, "cross_site", GOOD, JSON | {"Sec-Fetch-Site": "cross-site"}),
+    "a purchase from another origin": order(403, "cross_site", GOOD, JSON | {"Origin": "http://other.example"}),
+    "a purchase from an origin that is hidden": order(403, "cross_site", GOOD, JSON | {"Origin": "null"}),
+    "a form of another site": Bad(403, "cross_site", "POST", "/", b"do=buy", {"Content-Type": FORM, "Origin": "null"}),
+    "a page of no events": Bad(422, "invalid_value", "GET", "/events?limit=0"),
+    "a page of too many events": Bad(422, "invalid_value", "GET", "/events?limit=101"),
+    "a page of some events": Bad(422, "invalid_value", "GET", "/events?limit=some"),
+    "a page asked for twice": Bad(422, "invalid_value", "GET", "/events?limit=1&limit=2"),
+    "a cursor that no event can have": Bad(422, "invalid_value", "GET", "/events?cursor=..%2Fx"),
     "a method that is none here": Bad(405, "method_not_allowed", "PUT", ORDERS, GOOD, JSON),
     "an address that is none": Bad(404, "not_found", "GET", "/etc/passwd"),
 }  # fmt: skip
@@ -197,7 +207,12 @@ class Office:
 
     def witness(self) -> dict[str, object]:
         asked = {path: self.send("GET", path, {}, None).content for path in ("/events", "/events/show/audit", "/guard")}
-        files = {str(path): path.read_bytes() for path in self._data.rglob("*") if path.is_file()}
+        counted = self._data / "metrics"  # refusals are counted
+        files = {
+            str(path): path.read_bytes()
+            for path in self._data.rglob("*")
+            if path.is_file() and counted not in path.parents
+        }
         return asked | files
 
 
@@ -277,7 +292,7 @@ def test_a_guard_that_does_not_fit_the_store_is_refused_and_the_guard_unchanged(
 
 
 def head(start: str, *headers: str) -> bytes:
-    lines = (start, "Host: x", "Connection: close", *headers, "", "")
+    lines = (start, "Host: localhost", "Connection: close", *headers, "", "")
     return "\r\n".join(lines).encode("latin-1")
 
 
