@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -19,7 +20,7 @@ import msgspec
 
 from service.errors import Problem
 from service.files import open_directory, replace_durably, storage_problems, temporary_beside, write_durably
-from service.inventory import Command, Event, Record, View, replay
+from service.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
 from service.stores import Store
 
@@ -30,6 +31,7 @@ class _Document(msgspec.Struct):
     about: Event
     sold: int
     records: list[Record]
+    held: int = 0
 
 
 _decoder = msgspec.json.Decoder(_Document)
@@ -91,9 +93,12 @@ class JsonDocuments(Store):
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._directory.glob("*.json"))
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
         document, file = self._read(event)
         view = replay(document.about, document.records)
+        view.due = due_at(view.holds.values(), now)
         view.source = _Source(document, file)
         return view
 
@@ -103,7 +108,7 @@ class JsonDocuments(Store):
             raise TypeError("append takes a view that this store made")
         document = source.document
         document.records.extend(records)
-        document.sold = view.sold
+        document.sold, document.held = view.sold, view.held
         with storage_problems():
             stat = replace_durably(self._path(view.event.event), _encode(document))
         return _file(stat)
@@ -153,4 +158,6 @@ def _encode(document: _Document) -> bytes:
     """JSON with a line a record, so that a person can read the document and compare two."""
     about = _encoder.encode(document.about)
     records = b",\n".join(map(_encoder.encode, document.records))
-    return b'{"about":%b,\n"sold":%d,\n"records":[\n%b\n]}\n' % (about, document.sold, records)
+    return b'{"about":%b,\n"sold":%d,\n"held":%d,\n"records":[\n%b\n]}\n' % (
+        about, document.sold, document.held, records,
+    )  # fmt: skip

@@ -10,19 +10,34 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 from service.errors import RefusedToStart
 from service.files import temporary_beside
 from service.inventory import Record
+from service.records import Kind
 from service.stores.sqlite_connections import damaged, is_busy, open_connection
 
 APPLICATION = 0x4C535431
-FORMAT = 1
+FORMAT = 2
 
 # No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one
 # ticket, and the store keeps both. An order's tickets follow one another, so the first of them tells all.
+#
+# ``open_holds`` is derived from the records: the holds that are open, in the order in which they expire.
+_HOLDS = """
+CREATE INDEX records_by_hold ON records (event, hold_id) WHERE hold_id IS NOT NULL;
+CREATE TABLE open_holds (
+    event INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    hold_id TEXT NOT NULL,
+    PRIMARY KEY (event, expires_at, version, hold_id)
+) WITHOUT ROWID;
+"""
+
 _SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA application_id = {APPLICATION};
@@ -33,7 +48,8 @@ CREATE TABLE events (
     about TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 0,
     sold INTEGER NOT NULL DEFAULT 0,
-    next_ticket INTEGER NOT NULL DEFAULT 1
+    next_ticket INTEGER NOT NULL DEFAULT 1,
+    held INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -46,17 +62,27 @@ CREATE TABLE records (
     first_ticket INTEGER NOT NULL,
     remaining INTEGER NOT NULL,
     request TEXT NOT NULL,
-    buyer TEXT
+    buyer TEXT,
+    hold_id TEXT,
+    expires_at INTEGER
 );
 CREATE INDEX records_of_event ON records (event);
 CREATE INDEX records_by_key ON records (event, key);
 CREATE INDEX records_by_order ON records (event, order_id);
 CREATE INDEX records_by_buyer ON records (event, buyer, kind, quantity) WHERE buyer IS NOT NULL;
-"""
+{_HOLDS}"""
 
-RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer"
-_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_KINDS = frozenset({"sold", "cancelled"})
+RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id, expires_at"
+_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OPEN = "INSERT OR IGNORE INTO open_holds (event, expires_at, version, hold_id) VALUES (?, ?, ?, ?)"
+# By the whole primary key: the record that made the hold says when it ends.
+_CLOSE = """
+    DELETE FROM open_holds WHERE (event, expires_at, version, hold_id) IN (
+        SELECT event, expires_at, version, hold_id FROM records WHERE event = ? AND hold_id = ? AND kind = 'held'
+    )
+"""
+_KINDS = frozenset(get_args(Kind))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def make_file(path: Path) -> None:
@@ -110,16 +136,22 @@ def check_file(path: Path) -> None:
 def insert(connection: sqlite3.Connection, row: int, records: Sequence[Record]) -> None:
     """Write records as they are, in their order."""
     connection.executemany(_INSERT, [(row, *_columns(record)) for record in records])
+    for record in records:
+        if record.kind == "held" and record.expires_at is not None:
+            connection.execute(_OPEN, (row, microseconds(record.expires_at), record.version, record.hold))
+        elif record.hold:
+            connection.execute(_CLOSE, (row, record.hold))
 
 
 def record_of(columns: Sequence[Any], path: Path) -> Record:
     """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
-    version, kind, key, order, quantity, first, remaining, request, buyer = columns
+    version, kind, key, order, quantity, first, remaining, request, buyer, hold, ends = columns
     if kind not in _KINDS or not all(isinstance(number, int) for number in (version, quantity, first, remaining)):
         raise damaged(path, f"a record has kind {kind!r}, version {version!r}, tickets {first!r} + {quantity!r}")
     tickets = tuple(range(first, first + quantity))
+    expires_at = None if ends is None else instant(ends)
     return Record(
-        version, cast(Literal["sold", "cancelled"], kind), key, order, quantity, tickets, remaining, request, buyer
+        version, cast(Kind, kind), key, order, quantity, tickets, remaining, request, buyer, hold or "", expires_at
     )
 
 
@@ -129,8 +161,19 @@ def _columns(record: Record) -> tuple[object, ...]:
         raise ValueError("the tickets of a record follow one another")
     return (
         record.version, record.kind, record.key, record.order, record.quantity, first, record.remaining,
-        record.request, record.buyer,
+        record.request, record.buyer, record.hold or None,
+        None if record.expires_at is None else microseconds(record.expires_at),
     )  # fmt: skip
+
+
+def microseconds(moment: datetime) -> int:
+    """An instant as the database keeps it: since 1970, exact."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def instant(ends: int) -> datetime:
+    """The instant of so many microseconds."""
+    return _EPOCH + timedelta(microseconds=ends)
 
 
 def _sync(path: Path) -> None:

@@ -16,6 +16,7 @@ from service.errors import Problem, RefusedToStart
 from service.settings import Settings
 from service.stores import sqlite_connections
 from service.stores.sqlite import Sqlite
+from service.stores.sqlite_schema import FORMAT
 from service.surroundings import Surroundings, refuse_unsafe
 
 
@@ -126,7 +127,7 @@ def _another_programs(path: Path) -> None:
 def _of_a_later_version(path: Path) -> None:
     Sqlite(Settings(data=path.parent)).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
     connection.close()
 
 
@@ -134,7 +135,7 @@ NOT_OURS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "cannot be read"),
     "no database": (lambda path: path.write_bytes(b"seats and tickets\n" * 500), "not a database"),
     "another program's": (_another_programs, "made by another program"),
-    "of a later version": (_of_a_later_version, "has format 2, and this service reads 1"),
+    "of a later version": (_of_a_later_version, f"has format {FORMAT + 1}, and this service reads {FORMAT}"),
 }
 
 
