@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clerk import Clerk, audit_line, told
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -46,7 +47,6 @@ from service.inventory import (
 from service.settings import Settings
 from service.stores import STORES, Store, open_store
 from service.stores.journal_ledger import Ledger
-from tests.service.clerk import Clerk, audit_line, told
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 QUANTITIES = st.integers(1, 4)
