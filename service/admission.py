@@ -28,7 +28,7 @@ from service.signal import Signal
 RETRY_AFTER_S = 1
 INSIDE = 100
 """Where a greenlet costs next to nothing: more than any store decides together, and few enough to be served soon."""
-QUEUE_PER_PLACE = 4
+QUEUE_PER_PLACE = 5
 
 
 class Admission:

@@ -28,6 +28,8 @@ from loadtests.lab.schedule import gaps_ns
 
 REFUSALS_PER_PATIENCE = 10
 GIVE_UP_AFTER = 100
+MOST_ERRORS = 10_000
+"""A service that is too busy answers so, and is not gone; but not for ever."""
 _POLL_S = 0.01
 
 
@@ -45,23 +47,26 @@ class Crowd:
         self._most_refusals = REFUSALS_PER_PATIENCE * patience
         self._refusals = 0
         self._failures = 0
+        self._errors = 0
 
     @property
     def has_enough(self) -> bool:
-        """So many in a row found nothing left; or so many had no answer that the service must be gone."""
-        return self._refusals >= self._most_refusals or self._failures >= GIVE_UP_AFTER
+        """So many in a row found nothing left; or so many had no answer, or none but errors, that it must be gone."""
+        gone = self._failures >= GIVE_UP_AFTER or self._errors >= MOST_ERRORS
+        return gone or self._refusals >= self._most_refusals
 
     def saw(self, purchase: Operation) -> None:
         """To be told of every purchase."""
         match purchase.outcome:
             case "ok":
-                self._refusals = self._failures = 0
+                self._refusals = self._failures = self._errors = 0
             case "sold_out":
-                self._failures = 0
+                self._failures = self._errors = 0
                 if found_nothing_left(purchase):
                     self._refusals += 1
             case _:
-                self._failures += 1
+                self._errors += 1
+                self._failures = self._failures + 1 if purchase.status is None else 0
 
 
 class OpenLoop:

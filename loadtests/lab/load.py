@@ -244,6 +244,8 @@ def take_part(events: Any, workload: str) -> None:
     """Register everything with locust's events; to be called once, at the top of the locust file of that name."""
 
     def init(environment: Environment, **_: Any) -> None:
+        # The hub's clock has stood still while locust was imported; --run-time would count from before that.
+        gevent.get_hub().loop.update_now()
         interrupt_only_main()
         test = _tests[environment] = LoadTest(environment, workload)
         test.listen()
