@@ -19,13 +19,16 @@ from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.conclusion import Conclusion, load_conclusion
 from loadtests.lab.experiment import LabFailed, Result
 from loadtests.lab.experiment import run as run_experiment
+from loadtests.lab.parts import HISTORY
 from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.pay import read_paid
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.report.words import found, headline, numbers
 from loadtests.lab.run_settings import SERVICE, SETTINGS, WORKLOAD, SettingsError, experiment_of, read_settings
 from loadtests.lab.target_service import NotThisMachine, refuse_other_machines
+from loadtests.lab.workloads import WORKLOADS
 
 _COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
@@ -58,6 +61,9 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     Examples:
       lastseat run --guard none --think 5               the race, and what it costs
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
+      lastseat run --workload mixed --time-outs 0.01    holds, payments, cancellations, buyers who hang up
+      lastseat run --workload rush --buyers 200         everybody waits for the door to open
+      lastseat run --workload pay-inside                a lock held over a payment; pay-after-hold is the cure
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
       lastseat run results/run/latest/experiment.json   the same again
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
@@ -111,6 +117,8 @@ def _say(result: Result, out: Console) -> None:
             f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
             soft_wrap=True,
         )
+    if WORKLOADS[result.experiment.workload.kind].pays:
+        out.print(f"payments: {read_paid(result.folder / HISTORY).words}", highlight=False, soft_wrap=True)
     for arrived in result.conclusion.arrived:
         out.print(
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "

@@ -21,6 +21,11 @@ class Kind:
     """Whether the service itself pays, under its guard."""
 
     @property
+    def pays(self) -> bool:
+        """Whether every sale is paid for."""
+        return self.pays_inside or self.file == "pay.py"
+
+    @property
     def path(self) -> Path:
         return LOCUSTFILES / self.file
 
