@@ -37,6 +37,7 @@ from service.inventory import (
     Release,
     Replay,
     Sell,
+    Sweep,
     Swept,
     View,
     decide_all,
@@ -132,6 +133,15 @@ class BoxOffice:
     def release(self, event: str, hold: str, *, key: str, request: str) -> Done:
         """Give the tickets of a hold back. Errors: as for ``buy``, and ``unknown_hold``, ``not_open``."""
         return self._mutate(event, Release(key, request, hold))
+
+    def sweep(self, event: str) -> bool:
+        """Expire the holds of an event that are due, if there are any. Errors: as for ``buy``."""
+        with self._closing_if_not_durable(CommitFailed):
+            ends = self.store.next_expiry(event)
+        if ends is None or ends > self.clock():
+            return False
+        self._decided(event, Sweep())
+        return True
 
     def look(self, event: str) -> tuple[View, Times]:
         """The counters of an event, durable."""

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from service.errors import RefusedToStart
 from service.inventory import Command, Event, Outcome, Record, View
-from service.settings import Settings
+from service.settings import Settings, without_passwords
 
 STORES: dict[str, str] = {
     "json": "service.stores.json_document:JsonDocuments",
@@ -26,7 +26,7 @@ STORES: dict[str, str] = {
 }
 
 
-_FOREVER = datetime.max.replace(tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Store(ABC):
@@ -108,7 +108,7 @@ class Store(ABC):
 
         Asked every second or so: a store for which a view is dear knows it more cheaply.
         """
-        due = self.view(event, now=_FOREVER).due
+        due = self.view(event, now=FOREVER).due
         return due[0].expires_at if due else None
 
     def tidy(self) -> None:  # noqa: B027
@@ -171,7 +171,9 @@ class CommitsAtomically(ABC):
 def open_store(settings: Settings) -> Store:
     """The store that the settings name, opened; raises ``RefusedToStart`` where there is no such store."""
     if settings.store not in STORES:
-        raise RefusedToStart(f"LASTSEAT_STORE={settings.store!r} is not a store. The stores are: {', '.join(STORES)}.")
+        raise RefusedToStart(
+            f"LASTSEAT_STORE={without_passwords(settings.store)!r} is not a store. The stores are: {', '.join(STORES)}."
+        )
     module_name, _, class_name = STORES[settings.store].partition(":")
     store: Store = getattr(importlib.import_module(module_name), class_name)(settings)
     return store

@@ -22,7 +22,7 @@ from service.errors import Problem
 from service.files import open_directory, replace_durably, storage_problems, temporary_beside, write_durably
 from service.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores import Store
+from service.stores import FOREVER, Store
 
 
 class _Document(msgspec.Struct):
@@ -65,6 +65,7 @@ class JsonDocuments(Store):
         self._directory.mkdir(exist_ok=True)
         self._directory_fd = open_directory(self._directory)
         self._durable: dict[str, _File] = {}
+        self._ends: dict[str, tuple[_File, datetime | None]] = {}
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
@@ -88,6 +89,7 @@ class JsonDocuments(Store):
             except FileNotFoundError:
                 raise Problem("unknown_event") from None
         self._durable.pop(event, None)
+        self._ends.pop(event, None)
         os.fsync(self._directory_fd)
 
     def names(self) -> list[str]:
@@ -101,6 +103,19 @@ class JsonDocuments(Store):
         view.due = due_at(view.holds.values(), now)
         view.source = _Source(document, file)
         return view
+
+    def next_expiry(self, event: str) -> datetime | None:
+        try:
+            file = _file(self._path(event).stat())
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        known = self._ends.get(event)
+        if known is None or known[0] != file:
+            document, file = self._read(event)
+            due = due_at(replay(document.about, document.records).holds.values(), FOREVER)
+            # One assignment: two threads that look at once both leave a pair that belongs together.
+            known = self._ends[event] = (file, due[0].expires_at if due else None)
+        return known[1]
 
     def append(self, view: View, records: Sequence[Record]) -> object:
         source = view.source
