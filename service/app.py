@@ -51,6 +51,7 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
     logs.set_up(app, settings.log)
+    app.extensions["results"] = settings.results
     app.extensions["readiness"] = Readiness(settings.data, office, around.stopping)
     register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
     if settings.rate is not None:

@@ -43,6 +43,7 @@ from service.inventory import (
     decide_all,
 )
 from service.metrics import Unmeasured
+from service.records import Held
 from service.settings import Settings, Think
 from service.stores import CommitFailed, Store
 
@@ -154,6 +155,11 @@ class BoxOffice:
         if found is None:
             raise Problem("unknown_order", version=view.version)
         return found, view, times
+
+    def held(self, event: str, hold: str) -> Held | None:
+        """One hold as it stands, durable; None where there is none. One that is due and that nobody decided about
+        since still stands as held."""
+        return self._read(event, commands=(Release("", "", hold),))[0].holds.get(hold)
 
     def audit(self, event: str) -> tuple[Event, Collection[Record]]:
         """The event and all its records in the order in which they were written, durable.
@@ -357,12 +363,12 @@ class BoxOffice:
         think(self._settings.think)
         return decide_all(view, commands, now)
 
-    def _read(self, event: str, order: str | None = None) -> tuple[View, Times]:
+    def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, Times]:
         self.control.refuse_if_closed()
         epoch = self.control.epoch
         began = time.perf_counter()
         with self._closing_if_not_durable(CommitFailed):
-            view = self.store.view(event, order=order)
+            view = self.store.view(event, commands, order=order)
         self._make_durable(event, view.source)
         return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 

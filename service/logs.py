@@ -8,8 +8,8 @@ What an exception says cannot be known beforehand: there, whatever this request 
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from typing import Any
 import msgspec
 from flask import Flask, g, has_request_context, request
 
+from service.settings import BLOT, without_passwords
+
 REQUESTS = logging.getLogger("lastseat.requests")
-BLOT = "***"
 _SHORTEST_SECRET = 3
-_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
 _PUBLIC_IN_PATH = frozenset({"event", "filename"})
 
 
 def set_up(app: Flask, kind: str) -> None:
     """Let the application's failures be written without secrets, and with ``json`` every request as well."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(_JsonLine() if kind == "json" else _Blotted("[%(asctime)s] %(levelname)s %(message)s"))
     for logger in (app.logger, logging.getLogger("lastseat")):
         logger.handlers = [handler]
@@ -40,9 +40,14 @@ def log_request(**fields: Any) -> None:
     REQUESTS.info("request", extra={"fields": fields})
 
 
-def without_passwords(text: str) -> str:
-    """``postgresql://user:secret@host`` as ``postgresql://user:***@host``."""
-    return _PASSWORD.sub(rf"\1:{BLOT}", text)
+class _StandardError(logging.Handler):
+    """Writes where standard error is now. A line that cannot be written is lost: logging would tell of it with all that
+    was to be blotted out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
 
 
 class _Blotted(logging.Formatter):

@@ -75,8 +75,11 @@ def document(app: Flask, version: str) -> dict[str, Any]:
         types |= dict.fromkeys(_types_of(about))
     references, schemas = msgspec.json.schema_components(list(types), ref_template=SCHEMAS)
     named = dict(zip(types, references, strict=True))
+    rules = {rule.endpoint: rule for rule, _, _ in routes}
     for rule, method, about in routes:
-        paths[path_of(rule)][method.lower()] = _operation(rule, method, about, named)
+        operation = paths[path_of(rule)][method.lower()] = _operation(rule, method, about, named)
+        if about.leads_to:
+            operation["responses"][str(min(about.answers))]["links"] = _links(about, rules)
     schemas = {name: _as_ecma(schema) for name, schema in schemas.items()}
     return {
         "openapi": "3.1.0",
@@ -89,6 +92,21 @@ def document(app: Flask, version: str) -> dict[str, Any]:
             "examples": {code: {"value": _example(code)} for code in TABLE},
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "The admin's token."}},
         },
+    }
+
+
+def _links(about: Description, rules: dict[str, Rule]) -> dict[str, Any]:
+    """Where what was answered can be used: what the answer does not say was in the request's address."""
+    said = about.answers[min(about.answers)].__struct_fields__
+    return {
+        to.rpartition(".")[2]: {
+            "operationId": to.replace(".", "_"),
+            "parameters": {
+                name: f"$response.body#/{name}" if name in said else f"$request.path.{name}"
+                for name in sorted(rules[to].arguments)
+            },
+        }
+        for to in about.leads_to
     }
 
 
@@ -157,7 +175,7 @@ def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
             "in": "header",
             "required": False,
             "description": "The ETag of what the client has: 304 if it is still so.",
-            "schema": {"type": "string", "pattern": '^"[!#-~]{1,60}"$'},
+            "schema": {"type": "string"},
         }
 
 
@@ -189,16 +207,19 @@ def _refusals(codes: list[str], named: dict[Any, Any]) -> Iterator[tuple[str, di
         some = by_status[status]
         headers = [*ALWAYS, "Retry-After"]
         narrowed = {"type": "object", "properties": {"code": {"enum": some}, "status": {"const": status}}}
-        yield str(status), {
-            "description": "; ".join(f"`{code}`: {TABLE[code].title}" for code in some) + ".",
-            "headers": _headers(headers),
-            "content": {
-                "application/problem+json": {
-                    "schema": {"allOf": [named[ProblemShown], narrowed]},
-                    "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in some},
-                }
+        yield (
+            str(status),
+            {
+                "description": "; ".join(f"`{code}`: {TABLE[code].title}" for code in some) + ".",
+                "headers": _headers(headers),
+                "content": {
+                    "application/problem+json": {
+                        "schema": {"allOf": [named[ProblemShown], narrowed]},
+                        "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in some},
+                    }
+                },
             },
-        }
+        )
 
 
 def _example(code: str) -> dict[str, Any]:

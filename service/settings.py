@@ -14,6 +14,8 @@ from pathlib import Path
 from service.errors import RefusedToStart
 
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+BLOT = "***"
+_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
 _HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
@@ -60,6 +62,8 @@ class Settings:
     """Names that it answers to besides localhost, addresses of numbers and what the server listens on."""
     log: str = ""
     """``json``: a line for every request."""
+    results: Path = Path("results")
+    """Where the lab leaves its verdicts, for the page."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
@@ -67,7 +71,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
         "LEAK", "GATES", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
-        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG",
+        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG", "RESULTS",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
@@ -94,12 +98,18 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         proxies=_count("LASTSEAT_PROXIES", environ, 0, 10) or 0,
         hosts=_hosts(environ.get("LASTSEAT_HOSTS", "")),
         log=_choice("LASTSEAT_LOG", environ, ("", "json")),
+        results=Path(environ.get("LASTSEAT_RESULTS") or "results"),
         allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
 
 
+def without_passwords(text: str) -> str:
+    """``postgresql://user:secret@host`` as ``postgresql://user:***@host``; for messages and logs."""
+    return _PASSWORD.sub(rf"\1:{BLOT}", text)
+
+
 def _refuse(name: str, value: str, wanted: str) -> RefusedToStart:
-    return RefusedToStart(f"{name}={value!r} cannot be used: {wanted}.")
+    return RefusedToStart(f"{name}={without_passwords(value)!r} cannot be used: {wanted}.")
 
 
 def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
@@ -150,7 +160,9 @@ def _hosts(value: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
     for name in names:
         if not _HOST.fullmatch(name):
-            raise _refuse("LASTSEAT_HOSTS", value, "it must be like tickets.example.org,.example.com without ports, or *")
+            raise _refuse(
+                "LASTSEAT_HOSTS", value, "it must be like tickets.example.org,.example.com without ports, or *"
+            )
     return names
 
 

@@ -11,7 +11,7 @@ holds what a real server answers against the document.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Route = TypeVar("Route", bound=Callable[..., Any])
@@ -22,13 +22,13 @@ ANYWHERE = ("bad_request", "wrong_host", "internal")
 """What every address may answer."""
 WITH_A_BODY = ("wrong_content_type", "too_large", "not_json", "invalid_value")
 OF_THE_ADMIN = ("unauthorized", "forbidden")
-CHANGING = ("cross_site",)
+CHANGING = ("cross_site", "too_many_requests")
 OF_THE_STORE = (
     "corrupt_document", "store_closed", "not_durable", "storage_refused", "lock_timeout",
 )  # fmt: skip
 """What a look at an event may meet."""
 OF_A_MUTATION = (
-    "contention", "scheduler_gone", "switching", "storage_full", "outcome_unknown", "key_reused", "invalid_value",
+    "overloaded", "contention", "scheduler_gone", "switching", "storage_full", "outcome_unknown", "key_reused", "invalid_value",
 )  # fmt: skip
 """What a change of an event may meet besides."""
 
@@ -58,7 +58,8 @@ class Description:
     tagged: bool = False
     """Its answer has an ``ETag``, and it knows ``If-None-Match``."""
     details: str = ""
-    links: Mapping[str, str] = field(default_factory=dict)
+    leads_to: tuple[str, ...] = ()
+    """The routes (by endpoint) that take what this one's answer gives out."""
 
     def codes(self, *, changes: bool, in_path: bool) -> list[str]:
         """Every code that it may answer with, in the order of their sources."""

@@ -63,6 +63,7 @@ class Page(msgspec.Struct):
     problems=("event_exists", "switching", "storage_full"),
     admin=True,
     stored=True,
+    leads_to=("events.one_event", "events.audit", "orders.buy", "holds.hold", "events.delete"),
 )
 def create() -> Response:
     require_admin()
