@@ -7,6 +7,7 @@ audits once more. Nothing is repeated: every round that was begun is in the hist
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from loadtests.lab import processes
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.footprint import Growth, Watch
 from loadtests.lab.launcher import NotReady, RunningOffice, Service
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
@@ -110,6 +112,8 @@ class Result(msgspec.Struct, kw_only=True):
     conclusion: Conclusion
     measures: Measures
     promise: Promise
+    growth: Growth | None = None
+    """What the office's workers held on to, at the beginning of the load and at its end."""
 
     @property
     def verdict(self) -> Verdict:
@@ -169,9 +173,10 @@ def run(
     try:
         on_step("starting", folder)
         with _server(experiment, folder, is_own_host) as server:
-            for number in range(1, experiment.workload.rounds + 1):
-                on_step(f"round {number} of {experiment.workload.rounds}", folder)
-                hold_sale(experiment.workload, server, folder)
+            with _watch(server) as watch:
+                for number in range(1, experiment.workload.rounds + 1):
+                    on_step(f"round {number} of {experiment.workload.rounds}", folder)
+                    hold_sale(experiment.workload, server, folder)
             conclusion = load_conclusion(folder)
             if isinstance(server, RunningOffice) and experiment.service.survives:
                 on_step("kill -9 and restart", folder)
@@ -187,7 +192,13 @@ def run(
         conclusion=conclusion,
         measures=measure(folder / HISTORY),
         promise=experiment.promise,
+        growth=watch.growth() if watch else None,
     )
+
+
+def _watch(server: RunningOffice | RunningTarget) -> contextlib.AbstractContextManager[Watch | None]:
+    """Of a stranger's service it is not known which processes are its."""
+    return Watch(server.pid) if isinstance(server, RunningOffice) else contextlib.nullcontext()
 
 
 def _server(experiment: Experiment, folder: Path, is_own_host: bool) -> RunningOffice | RunningTarget:

@@ -6,6 +6,9 @@ times that. In an office that lets everybody in, the queue beyond its capacity o
 waited longer than he cares to, the office goes on working for those who have left, and sells nothing in time. With
 bounds most are refused at once, and the others are served as before.
 
+The office of the experiment is slow by its delay between reading and writing, not by its disk: one process, guard
+``thread``, store ``memory``, unless told otherwise. So its capacity is 1 / delay, and what is seen is the queue.
+
 Each point is an office of its own, loaded for a while; only arrivals of the second half count, when the queue has
 become what it becomes.
 """
@@ -142,7 +145,10 @@ def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float
 
 @click.command()
 @click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="gevent", show_default=True)
-@click.option("--think", "think_ms", type=click.FloatRange(0, 1000), default=10.0, show_default=True)
+@click.option("--store", default="memory", show_default=True)
+@click.option("--guard", default="thread", show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--think", "think_ms", type=click.FloatRange(0, 1000), default=20.0, show_default=True)
 @click.option("--inside", type=click.IntRange(1), default=4, show_default=True, help="LASTSEAT_INSIDE of the bounds.")
 @click.option("--queue", type=click.IntRange(0), default=8, show_default=True, help="LASTSEAT_QUEUE of the bounds.")
 @click.option("--deadline", "deadline_ms", type=click.FloatRange(1), default=1000.0, show_default=True, help="ms.")
@@ -153,8 +159,8 @@ def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float
 @click.option("--picture", "to", type=click.Path(dir_okay=False, path_type=Path), help="Write the plot there.")
 @click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output.")
 def overload(
-    *, worker: str, think_ms: float, inside: int, queue: int, deadline_ms: float, seconds: float,
-    all_times: tuple[float, ...], to: Path | None, as_json: bool,
+    *, worker: str, store: str, guard: str, processes: int, think_ms: float, inside: int, queue: int,
+    deadline_ms: float, seconds: float, all_times: tuple[float, ...], to: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Goodput of the office under half to ten times the load that it can serve, with bounds at the door and without.
 
@@ -164,8 +170,10 @@ def overload(
       python -m loadtests.lab.overload --times 1 --times 10 --seconds 6
     """
     progress = Console(stderr=True)
-    open_house = Service(worker=worker, guard="file", think_ms=think_ms, inside=0)
-    bounded = Service(worker=worker, guard="file", think_ms=think_ms, inside=inside, queue=queue)
+    open_house = Service(
+        worker=worker, store=store, guard=guard, processes=processes, think_ms=think_ms, inside=0, allow_unsafe=True
+    )
+    bounded = msgspec.structs.replace(open_house, inside=inside, queue=queue)
     capacity = find_capacity(open_house, min(seconds, 8.0))
     progress.print(f"it can serve {capacity:.0f} purchases a second")
     found: dict[str, list[Point]] = {"everybody let in": [], "with bounds": []}

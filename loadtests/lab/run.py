@@ -126,6 +126,8 @@ def _say(result: Result, out: Console) -> None:
             f"(p99), {arrived.lag_max_ms:,.1f} ms at most · {arrived.waited_at_bound:,} waited in line",
             soft_wrap=True,
         )
+    if result.growth is not None:
+        out.print(result.growth.words, highlight=False, soft_wrap=True)
     for line in found(verdict):
         out.print(Text(f"- {line}"), soft_wrap=True)
     for note in result.conclusion.notes:
@@ -174,6 +176,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "p99_ms": measures.p99_ms,
         "fairness": msgspec.to_builtins(measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrived),
+        "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,
         SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service),
         WORKLOAD: msgspec.to_builtins(workload),
