@@ -84,6 +84,11 @@ class Admission:
         return True
 
     @property
+    def is_full(self) -> bool:
+        """Whether who comes now would be refused; a moment later it may be otherwise."""
+        return not self._free and len(self._queue) >= self._longest_queue
+
+    @property
     def queue_length(self) -> int:
         """How many wait for a place now."""
         return len(self._queue)

@@ -22,6 +22,7 @@ from service.metrics import Unmeasured, open_metrics, remove_what_is_left
 from service.rate_limit import RateLimit
 from service.readiness import Readiness
 from service.routes import register
+from service.routes.early import RefuseEarly
 from service.routes.every_request import Hosts
 from service.routes.limits import limit_rate
 from service.settings import Settings, is_token
@@ -56,6 +57,8 @@ def create_app(settings: Settings) -> Flask:
     register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
     if settings.rate is not None:
         limit_rate(app, RateLimit(*settings.rate), settings.proxies)
+    if office.admission is not None:
+        app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
     return app
 
 

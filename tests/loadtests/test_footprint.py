@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from loadtests.lab.experiment import Workload, hold_sale
 from loadtests.lab.footprint import Growth, Sample, Watch, growth, look
 from loadtests.lab.launcher import RunningOffice
-from tests.loadtests.test_target import judged
+from tests.loadtests.test_target import LASTSEAT
 
 Serve = Callable[..., RunningOffice]
 
@@ -94,9 +95,11 @@ def test_after_more_sales_the_workers_hold_no_more_descriptors_and_threads(
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_in_ten_minutes_of_a_mixed_sale_the_workers_do_not_grow(worker: str, tmp_path: Path) -> None:
     """Of steady load, arrivals at a fixed rate, on the store whose memory must not grow with what is sold."""
-    options = ("--workload", "mixed", "--capacity", "1000000", "--limit", "600", "--rate", "40", "--time-outs", "0.01")
-    status, said = judged(tmp_path, *options, "--worker", worker, "--store", "sqlite", "--retries", "4")
-    assert (status, said["verdict"]) == (0, "valid"), said["why"]
+    options = ("--workload", "mixed", "--capacity", "1000000", "--limit", "600", "--rate", "20", "--time-outs", "0.01")
+    command = [*LASTSEAT, "run", *options, "--worker", worker, "--store", "sqlite", "--retries", "4", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1400, check=False)
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["verdict"]) == (0, "valid"), said["why"]
     seen = said["growth"]
     print(f"\n{worker}: {seen}")
     assert seen["replaced"] == 0

@@ -231,6 +231,43 @@ def test_reads_and_health_do_not_stand_at_the_door(make_client: Callable[..., Fl
             assert client.get(path).status_code == 200, path
 
 
+@pytest.mark.parametrize("path", ["/events/show/orders", "/events/show/holds", "/events/show/holds/h1/confirm"])
+def test_the_early_refusal_is_the_same_answer_and_counted_the_same(
+    path: str, make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(inside=1, queue=0)
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        type(client.application.extensions["metrics"]), "answered", lambda _self, *what: counted.append(what)
+    )
+
+    def refused() -> tuple[int, dict[str, str], bytes]:
+        with full(client):
+            answer = client.post(path, json={"quantity": 1}, headers={"X-Request-Id": "r1"})
+        return answer.status_code, dict(answer.headers), answer.data
+
+    early = refused()
+    with monkeypatch.context() as late:
+        late.setattr(Admission, "is_full", False)
+        usual = refused()
+    assert early == usual
+    assert early[1]["X-Request-Id"] == "r1"
+    assert counted[0] == counted[1]
+    assert counted[0][1] == "overloaded"
+
+
+def test_while_requests_are_logged_no_refusal_is_left_out(
+    make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(inside=1, queue=0)
+    logged: list[dict[str, Any]] = []
+    monkeypatch.setattr("service.routes.early.REQUESTS.isEnabledFor", lambda _level: True)
+    monkeypatch.setattr("service.routes.every_request.log_request", lambda **what: logged.append(what))
+    with full(client):
+        client.post("/events/show/orders", json={"quantity": 1})
+    assert [line["outcome"] for line in logged] == ["overloaded"]
+
+
 def test_a_purchase_that_fails_gives_its_place_back(make_client: Callable[..., FlaskClient]) -> None:
     client = make_client(inside=1, queue=0, first_event=("show", 1))
     for expected in (201, 409, 422, 409):
