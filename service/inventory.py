@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from service.records import (
+    CHANGES,
     Cancel,
     Command,
     Confirm,
@@ -85,11 +86,11 @@ class View:
 
     def apply(self, record: Record) -> None:
         """Take a record into the counters, the keys, the orders and the holds."""
-        sold, held = record.sold, record.held
+        sold, held, numbered = CHANGES[record.kind]
         self.version = record.version
-        self.sold += sold
-        self.held += held
-        if record.is_numbered:
+        self.sold += sold * record.quantity
+        self.held += held * record.quantity
+        if numbered:
             self.next_ticket += record.quantity
         if record.key:
             self.keys[record.key] = record
@@ -100,7 +101,7 @@ class View:
             if found is not None:
                 self.holds[record.hold] = found
         if record.buyer is not None and self.event.max_per_buyer is not None:
-            self.bought[record.buyer] = self.bought.get(record.buyer, 0) + sold + held
+            self.bought[record.buyer] = self.bought.get(record.buyer, 0) + record.taken
 
 
 def decide(view: View, command: Command, now: datetime) -> Outcome:
@@ -178,6 +179,7 @@ def _sell(view: View, command: Sell, now: datetime) -> Record | Refusal:
         remaining=view.remaining - command.quantity,
         request=command.request,
         buyer=command.buyer,
+        cart=command.cart,
     )
 
 

@@ -37,6 +37,8 @@ class Sell(msgspec.Struct, frozen=True):
     order: str
     quantity: int
     buyer: str | None = None
+    cart: str = ""
+    """The cart that it is part of; empty for a purchase by itself."""
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -86,9 +88,17 @@ Command = Sell | Cancel | Hold | Confirm | Release | Sweep
 
 Kind = Literal["sold", "cancelled", "held", "confirmed", "released", "expired"]
 
-_SOLD: dict[Kind, int] = {"sold": 1, "cancelled": -1, "held": 0, "confirmed": 1, "released": 0, "expired": 0}
-_HELD: dict[Kind, int] = {"sold": 0, "cancelled": 0, "held": 1, "confirmed": -1, "released": -1, "expired": -1}
-_NUMBERED: frozenset[Kind] = frozenset({"sold", "held"})
+CHANGES: dict[Kind, tuple[int, int, bool]] = {
+    "sold": (1, 0, True),
+    "cancelled": (-1, 0, False),
+    "held": (0, 1, True),
+    "confirmed": (1, -1, False),
+    "released": (0, -1, False),
+    "expired": (0, -1, False),
+}
+"""By what, times its quantity, a record changes the tickets sold and those held, and whether its numbers are new.
+
+A later record of the same tickets repeats their numbers."""
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,21 +121,24 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     hold: str = ""
     expires_at: datetime | None = None
     """Until when tickets are held; in ``held`` alone."""
+    cart: str = ""
+    """The cart that it was sold with: the same in each of its events."""
 
     @property
     def sold(self) -> int:
         """By how much the tickets sold grow."""
-        return _SOLD[self.kind] * self.quantity
+        return CHANGES[self.kind][0] * self.quantity
 
     @property
     def held(self) -> int:
         """By how much the tickets held grow."""
-        return _HELD[self.kind] * self.quantity
+        return CHANGES[self.kind][1] * self.quantity
 
     @property
-    def is_numbered(self) -> bool:
-        """Whether its ticket numbers are new; a later record of the same tickets repeats them."""
-        return self.kind in _NUMBERED
+    def taken(self) -> int:
+        """By how much the tickets grow that are sold or held: those that nobody else can have."""
+        sold, held, _ = CHANGES[self.kind]
+        return (sold + held) * self.quantity
 
     def audit_line(self) -> dict[str, object]:
         """The public part: no buyer, no fingerprint."""
@@ -136,6 +149,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
             line["hold"] = self.hold
         if self.order:
             line["order"] = self.order
+        if self.cart:
+            line["cart"] = self.cart
         line["quantity"] = self.quantity
         line["tickets"] = self.tickets
         if self.expires_at is not None:

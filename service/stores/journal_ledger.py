@@ -58,6 +58,7 @@ from service.stores.journal_segments import (
 )
 
 SEGMENT_RECORDS = 16_384
+_OF_A_HOLD = (Confirm, Release)  # not a union: building one costs as much as the rest of the look
 
 log = logging.getLogger("lastseat")
 
@@ -131,7 +132,7 @@ class Ledger:
                 buyer = getattr(command, "buyer", None)
                 if isinstance(command, Cancel):
                     self._show_order(view, command.order)
-                elif isinstance(command, Confirm | Release):
+                elif isinstance(command, _OF_A_HOLD):
                     buyer = self._show_hold(view, command.hold)
                 if buyer is not None and self.about.max_per_buyer is not None and buyer not in view.bought:
                     view.bought[buyer] = self._bought(buyer)
@@ -240,7 +241,7 @@ class Ledger:
             if line.hold:
                 self._holds.take_in(line, self._find_hold)
             if line.buyer is not None:
-                self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + line.sold + line.held
+                self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + line.taken
         elif isinstance(line, Gap):
             self._counters.highest = ANY_VERSION
         elif isinstance(line, Seal):
@@ -386,5 +387,5 @@ class Ledger:
 
     def _bought(self, buyer: str) -> int:
         earlier: Iterable[Record] = (record for record in self._found("buyer", buyer) if record.buyer == buyer)
-        total = sum(record.sold + record.held for record in earlier)
+        total = sum(record.taken for record in earlier)
         return total + self._of_buyer.get(buyer, 0)

@@ -18,6 +18,7 @@ import zlib
 import msgspec
 
 from service.inventory import Event, Held, Record
+from service.records import CHANGES
 
 FORMAT = 2
 READABLE = frozenset({1, FORMAT})
@@ -113,7 +114,8 @@ def count_in(counters: Counters, record: Record) -> None:
     counters.count += 1
     counters.version = record.version
     counters.highest = record.version if counters.highest == ANY_VERSION else max(counters.highest, record.version)
-    counters.sold += record.sold
-    counters.held += record.held
-    if record.is_numbered:
+    sold, held, numbered = CHANGES[record.kind]
+    counters.sold += sold * record.quantity
+    counters.held += held * record.quantity
+    if numbered:
         counters.next_ticket = max(counters.next_ticket, record.tickets[-1] + 1)
