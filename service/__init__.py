@@ -24,12 +24,16 @@ def __getattr__(name: str) -> Flask:
     from service.errors import RefusedToStart
     from service.settings import from_environment
     from service.surroundings import stand_back
+    from service.sweeper import Sweeper
 
     try:
-        built = create_app(from_environment(os.environ))
+        settings = from_environment(os.environ)
+        built = create_app(settings)
     except RefusedToStart as refusal:
         stand_back()
         print(f"lastseat: refused to start: {refusal}", file=sys.stderr, flush=True)
         raise
+    if not settings.gates:  # in an experiment nobody moves but who is let go on
+        Sweeper(built.extensions["office"], settings.data).start()
     globals()["app"] = built
     return built

@@ -11,14 +11,21 @@ from pathlib import Path
 
 from flask import Flask
 
-from service import surroundings
+from service import logs, surroundings
+from service.admission import Admission, bounds
 from service.box_office import BoxOffice
 from service.control import Control
 from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
 from service.files import check_locks_exclude, make_directory, sync_names
 from service.inventory import Event
+from service.metrics import Unmeasured, open_metrics, remove_what_is_left
+from service.rate_limit import RateLimit
+from service.readiness import Readiness
 from service.routes import register
+from service.routes.early import RefuseEarly
+from service.routes.every_request import Hosts
+from service.routes.limits import limit_rate
 from service.settings import Settings, is_token
 from service.stores import SharesSwitch, open_store
 
@@ -45,7 +52,14 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
-    register(app, office, admin_token)
+    logs.set_up(app, settings.log)
+    app.extensions["results"] = settings.results
+    app.extensions["readiness"] = Readiness(settings.data, office, around.stopping)
+    register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
+    if settings.rate is not None:
+        limit_rate(app, RateLimit(*settings.rate), settings.proxies)
+    if office.admission is not None:
+        app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
     return app
 
 
@@ -58,23 +72,40 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     control = EngineControl(store, settings.data) if isinstance(store, SharesSwitch) else Control(settings.data)
     guard = _guard_at_start(settings, store.name, store.safe_guard)
     surroundings.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
-    office = BoxOffice(settings, store, control, around.processes)
+    admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
+    admission = Admission(*admitted) if admitted else None
+    office = BoxOffice(settings, store, control, around.processes, admission)
     try:
         name = office.resolve(guard)
     except Problem as problem:
         raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.kind.title}. {problem.detail}") from None
+
+    def tidy() -> None:
+        store.tidy()
+        remove_what_is_left(settings.data, around.master)
+
     try:
-        first = control.start(name, around.master, START_PATIENCE_S, store.tidy, given=bool(settings.guard))
+        first = control.start(name, around.master, START_PATIENCE_S, tidy, given=bool(settings.guard))
     except Problem as problem:
         raise RefusedToStart(
             f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
             "LASTSEAT_DATA name another directory."
         ) from None
+    office.metrics = _open_metrics(settings.data, around.master)
     if first and name != store.safe_guard:
         log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
     return office
+
+
+def _open_metrics(data: Path, master: str) -> Unmeasured:
+    """Without room for them tickets are sold all the same: those of this process are then not counted."""
+    try:
+        return open_metrics(data, master)
+    except OSError as error:
+        log.warning("this process is not measured: no room for its metrics in %s (%s)", data, error.strerror)
+        return Unmeasured()
 
 
 def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:

@@ -17,7 +17,6 @@ outcome is on its way; if it does not come in time either, nobody can say (indef
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -26,25 +25,7 @@ from collections.abc import Callable, Sequence
 from service.errors import Problem
 from service.guards import Transaction
 from service.inventory import Command, Outcome
-
-
-class _Signal:
-    """An event that one waits for, at a fifth of the cost of ``threading.Event``."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def set(self) -> None:
-        """Let the one who waits go on, or not begin to wait."""
-        with contextlib.suppress(RuntimeError):  # it is set already
-            self._lock.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until it is set, and take it back; whether it was set."""
-        return self._lock.acquire(timeout=max(0.0, timeout_s))
+from service.signal import Signal
 
 
 class Waiting:
@@ -55,7 +36,7 @@ class Waiting:
     def __init__(self, command: Command) -> None:
         self.command = command
         self.arrived = time.perf_counter()
-        self.woken: _Signal | None = None
+        self.woken: Signal | None = None
         self.taken = False
         self.wait_ms = 0.0
         self.transaction: Transaction | None = None
@@ -96,7 +77,7 @@ class Line:
         with self._mutex:
             leads = not self._waiting and not self._kept
             if not leads:
-                mine.woken = _Signal()
+                mine.woken = Signal()
             self._waiting.append(mine)
         if mine.woken is not None:
             has_to_wait()
@@ -107,7 +88,7 @@ class Line:
             raise mine.error
         return mine
 
-    def _wait(self, mine: Waiting, woken: _Signal, deadline: float, answer_deadline: float) -> bool:
+    def _wait(self, mine: Waiting, woken: Signal, deadline: float, answer_deadline: float) -> bool:
         """Wait until settled (False) or until it is this one's turn to lead (True)."""
         woken.wait(deadline - time.monotonic())
         with self._mutex:

@@ -7,16 +7,18 @@ what was read or written is durable (``stores``), answer. No answer of any kind 
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import random
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.admission import Admission
 from service.batch import Line, Take
 from service.control import Control, Mode, Switched
 from service.engine_control import EngineControl
@@ -26,16 +28,23 @@ from service.guards import GUARDS, Guard, Transaction, fitting, guard_class
 from service.inventory import (
     Cancel,
     Command,
+    Confirm,
     Event,
+    Hold,
     Order,
     Outcome,
     Record,
     Refusal,
+    Release,
     Replay,
     Sell,
+    Sweep,
+    Swept,
     View,
     decide_all,
 )
+from service.metrics import Unmeasured
+from service.records import Held
 from service.settings import Settings, Think
 from service.stores import CommitFailed, Store
 
@@ -70,10 +79,20 @@ class Done:
 class BoxOffice:
     """One per process; any number of threads or greenlets use it at once."""
 
-    def __init__(self, settings: Settings, store: Store, control: Control | EngineControl, processes: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        control: Control | EngineControl,
+        processes: int,
+        admission: Admission | None = None,
+    ) -> None:
+        """Without ``admission`` everybody is let in."""
         self.store = store
         self.control = control
         self.guards = fitting(store)
+        self.admission = admission
+        self.metrics = Unmeasured()
         self._settings = settings
         self._processes = processes
         self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
@@ -83,6 +102,8 @@ class BoxOffice:
         )
         self._events: dict[str, Event] = {}
         self._generation = -1
+        self.clock: Callable[[], datetime] = utc_now
+        """What decides whether a hold is due and the doors are open: the machine's own, but in tests."""
         # A guard that cannot be right here has to say so now, not to the first buyer.
         self._guard(store.safe_guard)
 
@@ -92,8 +113,8 @@ class BoxOffice:
         """Sell ``quantity`` tickets, all or none.
 
         Errors, definite: ``unknown_event``, ``over_limit``, ``sold_out``, ``doors_closed``, ``buyer_limit``,
-        ``key_reused``, ``lock_timeout``, ``contention``, ``switching``, ``storage_full``, ``storage_refused``,
-        ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
+        ``key_reused``, ``overloaded``, ``lock_timeout``, ``contention``, ``switching``, ``storage_full``,
+        ``storage_refused``, ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
         """
         order = f"o{secrets.token_hex(8)}"
         return self._mutate(event, Sell(key, request, order, quantity, buyer))
@@ -101,6 +122,33 @@ class BoxOffice:
     def cancel(self, event: str, order: str, *, key: str, request: str) -> Done:
         """Give the tickets of an order back. Errors: as for ``buy``, and ``unknown_order``, ``not_open``."""
         return self._mutate(event, Cancel(key, request, order))
+
+    def hold(self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None) -> Done:
+        """Set ``quantity`` tickets aside for ``seconds``, all or none. Errors: as for ``buy``."""
+        hold = f"h{secrets.token_hex(8)}"
+        return self._mutate(event, Hold(key, request, hold, quantity, seconds, buyer))
+
+    def confirm(self, event: str, hold: str, *, key: str, request: str) -> Done:
+        """Turn a hold into an order; one that has expired is sold anew, under new numbers, if the places are there.
+
+        Errors: as for ``buy``, and ``unknown_hold``, ``not_open`` (it was confirmed, released or sold anew already),
+        ``hold_expired`` (the places are gone).
+        """
+        order = f"o{secrets.token_hex(8)}"
+        return self._mutate(event, Confirm(key, request, hold, order))
+
+    def release(self, event: str, hold: str, *, key: str, request: str) -> Done:
+        """Give the tickets of a hold back. Errors: as for ``buy``, and ``unknown_hold``, ``not_open``."""
+        return self._mutate(event, Release(key, request, hold))
+
+    def sweep(self, event: str) -> bool:
+        """Expire the holds of an event that are due, if there are any. Errors: as for ``buy``."""
+        with self._closing_if_not_durable(CommitFailed):
+            ends = self.store.next_expiry(event)
+        if ends is None or ends > self.clock():
+            return False
+        self._decided(event, Sweep())
+        return True
 
     def look(self, event: str) -> tuple[View, Times]:
         """The counters of an event, durable."""
@@ -114,6 +162,11 @@ class BoxOffice:
             raise Problem("unknown_order", version=view.version)
         return found, view, times
 
+    def held(self, event: str, hold: str) -> Held | None:
+        """One hold as it stands, durable; None where there is none. One that is due and that nobody decided about
+        since still stands as held."""
+        return self._read(event, commands=(Release("", "", hold),))[0].holds.get(hold)
+
     def audit(self, event: str) -> tuple[Event, Collection[Record]]:
         """The event and all its records in the order in which they were written, durable.
 
@@ -124,17 +177,26 @@ class BoxOffice:
         self._make_durable(event, position)
         return about, records if isinstance(records, Collection) else list(records)
 
-    def events(self) -> list[View]:
-        """The counters of all events, by id."""
+    def events(self, limit: int, after: str | None = None) -> tuple[list[View], str | None]:
+        """The counters of the next ``limit`` events by id, and the last id of them if there are more.
+
+        Of the others nothing is read but their names.
+        """
+        names = self.store.names()
+        first = bisect.bisect_right(names, after) if after else 0
         views = []
-        for name in self.store.names():
+        for name in names[first : first + limit]:
             try:
                 views.append(self.look(name)[0])
             except Problem as problem:
                 # Deleted just now, or damaged: it says so when it is asked for.
                 if problem.code not in {"unknown_event", "corrupt_document"}:
                     raise
-        return views
+        return views, names[first + limit - 1] if len(names) > first + limit else None
+
+    def about(self, event: str) -> Event:
+        """What an event was made as. Errors: ``unknown_event``."""
+        return self._about(event, self.control.mode())
 
     def request_scope(self, event: str) -> contextlib.AbstractContextManager[None]:
         """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
@@ -143,6 +205,18 @@ class BoxOffice:
     @contextlib.contextmanager
     def _held_throughout(self, event: str) -> Iterator[None]:
         deadline = time.monotonic() + self._settings.lock_timeout_s
+        admission = self.admission
+        if admission is not None:
+            admission.enter(deadline)
+        try:
+            with self._guard_held(event, deadline):
+                yield
+        finally:
+            if admission is not None:
+                admission.leave()
+
+    @contextlib.contextmanager
+    def _guard_held(self, event: str, deadline: float) -> Iterator[None]:
         with self.control.transaction(deadline) as mode:
             guard = self._guard_for(event, mode)
             token = _request_mode.set(mode)
@@ -218,29 +292,50 @@ class BoxOffice:
     # -- within ---------------------------------------------------------------------------------------------------
 
     def _mutate(self, event: str, command: Command) -> Done:
+        outcome, times = self._decided(event, command)
+        return _done(outcome, times)
+
+    def _decided(self, event: str, command: Command) -> tuple[Outcome, Times]:
         self.control.refuse_if_closed()
         # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
         self._about(event, self.control.mode())
         self._reach("acquire", event, command.key)
         deadline = time.monotonic() + self._settings.lock_timeout_s
         mode = _request_mode.get()
+        if self.admission is None or mode is not None:  # who holds the guard for the whole request is inside already
+            return self._have_decided(event, command, mode, deadline)
+        self.admission.enter(deadline)
+        try:
+            return self._have_decided(event, command, mode, deadline)
+        finally:
+            self.admission.leave()
 
+    def _have_decided(self, event: str, command: Command, mode: Mode | None, deadline: float) -> tuple[Outcome, Times]:
         def lead(take: Take) -> Transaction:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
             return self._in_the_current_epoch(event, take, deadline, command.key)
 
+        waited = False
+
         def has_to_wait() -> None:
+            nonlocal waited
+            waited = True
+            self.metrics.queued(1)
             if self._gates is not None:
                 self._gates.note("blocked", event, [command.key])
 
-        waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
+        try:
+            waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
+        finally:
+            if waited:
+                self.metrics.queued(-1)
         self._reach("answer", event, command.key)
         transaction = waiting.transaction
         if transaction is None or waiting.outcome is None:
             raise RuntimeError("a purchase was answered without an outcome")
         times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
-        return _done(waiting.outcome, times)
+        return waiting.outcome, times
 
     def _in_the_current_epoch(self, event: str, take: Take, deadline: float, key: str) -> Transaction:
         while True:
@@ -260,28 +355,39 @@ class BoxOffice:
     def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Transaction:
         guard = self._guard_for(event, mode)
         take.keep_the_line = guard.groups
+
+        def taken() -> Sequence[Command]:
+            self.metrics.took(take)
+            return take()
+
         transaction = Transaction(
-            self.store, event, take, self._deliberate, deadline, epoch=mode.epoch, gates=self._gates, key=key,
-            think=lambda: think(self._settings.think),
+            self.store, event, taken, self._deliberate, deadline, epoch=mode.epoch, gates=self._gates, key=key,
+            think=lambda: think(self._settings.think), clock=self.clock,
         )  # fmt: skip
-        with self._closing_if_not_durable(CommitFailed):
-            guard.run(transaction)
+        try:
+            with self._closing_if_not_durable(CommitFailed):
+                guard.run(transaction)
+        finally:
+            self.metrics.gave_back(take)
         transaction.reach("durable")
         began = time.perf_counter()
         self._make_durable(event, transaction.position)
         transaction.store_ms += (time.perf_counter() - began) * 1e3
+        self.metrics.transacted(
+            transaction.records, [each.wait_ms for each in take.taken], transaction.held_ms, transaction.store_ms
+        )
         return transaction
 
-    def _deliberate(self, view: View, commands: Sequence[Command]) -> list[Outcome]:
+    def _deliberate(self, view: View, commands: Sequence[Command], now: datetime) -> list[Outcome]:
         think(self._settings.think)
-        return decide_all(view, commands, datetime.now(UTC))
+        return decide_all(view, commands, now)
 
-    def _read(self, event: str, order: str | None = None) -> tuple[View, Times]:
+    def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, Times]:
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
         with self._closing_if_not_durable(CommitFailed):
-            view = self.store.view(event, order=order)
+            view = self.store.view(event, commands, order=order)
         self._make_durable(event, view.source)
         return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 
@@ -347,7 +453,14 @@ def _done(outcome: Outcome, times: Times) -> Done:
         )
     if isinstance(outcome, Replay):
         return Done(outcome.record, replayed=True, times=times)
+    if isinstance(outcome, Swept):
+        raise TypeError("a sweep is no mutation that anybody asked for")
     return Done(outcome, replayed=False, times=times)
+
+
+def utc_now() -> datetime:
+    """The instant, aware."""
+    return datetime.now(UTC)
 
 
 def think(delay: Think) -> None:

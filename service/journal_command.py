@@ -13,6 +13,7 @@ from rich.console import Console
 
 from service.files import replace_durably
 from service.inventory import Record
+from service.stores.journal_holds import Holds
 from service.stores.journal_lines import ANY_VERSION, Counters, Damaged, Gap, Head, Seal, count_in, decode, encode
 from service.stores.journal_segments import Appending, segment_numbers, segment_path, sync_directory
 
@@ -48,6 +49,7 @@ class Report:
     segments: int = 0
     records: int = 0
     sold: int = 0
+    held: int = 0
     capacity: int = 0
     torn: int = 0
     """Bytes of an unfinished line at the very end, as a crash leaves it."""
@@ -70,7 +72,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, object]]:
 
 def verify_journal(directory: Path) -> Report:
     """Read a whole journal, every line of every segment."""
-    report, counters = Report(directory.name), Counters()
+    report, counters, holds = Report(directory.name), Counters(), Holds(())
     numbers = segment_numbers(directory)
     for number in numbers:
         report.segments += 1
@@ -84,12 +86,12 @@ def verify_journal(directory: Path) -> Report:
             damaged = []
             if isinstance(meaning, Head):
                 report.capacity = meaning.about.capacity
-                if meaning.before.count != counters.count and not report.gaps:
-                    report.damages.append(
-                        _damage(number, offset, f"it says {meaning.before.count} records stand before")
-                    )
-                counters = msgspec.structs.replace(meaning.before)
+                if not report.gaps:
+                    report.damages += [_damage(number, offset, why) for why in _untrue(meaning, counters, holds)]
+                counters, holds = msgspec.structs.replace(meaning.before), Holds(meaning.open)
             elif isinstance(meaning, Record):
+                if meaning.hold:
+                    holds.take_in(meaning, lambda _: None)  # what became of a closed one matters to nobody here
                 try:
                     count_in(counters, meaning)
                 except Damaged as damage:
@@ -106,8 +108,16 @@ def verify_journal(directory: Path) -> Report:
             if not sealed:
                 end = segment_path(directory, number).stat().st_size
                 report.damages.append(_damage(number, end, _NO_SEAL))
-    report.records, report.sold = counters.count, counters.sold
+    report.records, report.sold, report.held = counters.count, counters.sold, counters.held
     return report
+
+
+def _untrue(head: Head, counters: Counters, holds: Holds) -> Iterator[str]:
+    """What a head says of all that stands before it, and is not so."""
+    if head.before.count != counters.count:
+        yield f"it says {head.before.count} records stand before"
+    if head.open != holds.open():
+        yield "it says other holds are open than stood before"
 
 
 def _damage(number: int, offset: int, why: str) -> str:
@@ -132,7 +142,7 @@ def verify(event: str | None, data: Path, as_json: bool) -> int:
             state = "[red]damaged[/]" if report.damages else "[green]whole[/]"
             console.print(
                 f"{report.event}: {state}, {report.records:,} records in {report.segments} segment(s), "
-                f"{report.sold:,} of {report.capacity:,} sold"
+                f"{report.sold:,} of {report.capacity:,} sold" + (f", {report.held:,} held" if report.held else "")
             )
             if report.torn:
                 console.print(f"  an unfinished line of {report.torn} bytes at the end; the next purchase cuts it")

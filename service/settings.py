@@ -19,6 +19,9 @@ SCHEMES = {
 }  # fmt: skip
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
+BLOT = "***"
+_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
+_HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
 
@@ -58,6 +61,21 @@ class Settings:
     gates: str = ""
     """The socket of a scheduler that decides who passes which gate; empty outside of experiments."""
     gates_patience_s: float = 30.0
+    inside: int | None = None
+    """Most purchases inside one process at once; 0 is no bound, None leaves it to the worker model."""
+    queue: int | None = None
+    """Most purchases that wait for a place inside; None leaves it to the worker model."""
+    rate: tuple[float, float] | None = None
+    """Mutations a second that one client may ask of a process, and how many at once; None: no limit."""
+    proxies: int = 0
+    """How many proxies in front are trusted to say who the client is."""
+
+    hosts: tuple[str, ...] = ()
+    """Names that it answers to besides localhost, addresses of numbers and what the server listens on."""
+    log: str = ""
+    """``json``: a line for every request."""
+    results: Path = Path("results")
+    """Where the lab leaves its verdicts, for the page."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
@@ -65,20 +83,20 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
         "LEAK", "LEASE_MS", "GATES", "POOL", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
+        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG", "RESULTS",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
             names = ", ".join(sorted(f"LASTSEAT_{each}" for each in known))
             raise RefusedToStart(f"{name} is not a setting. The settings are: {names}.")
-    batch = environ.get("LASTSEAT_BATCH", "")
     store, store_url = _store(environ.get("LASTSEAT_STORE") or "json")
     return Settings(
         data=Path(environ.get("LASTSEAT_DATA") or "data"),
         store=store,
         store_url=store_url,
         guard=environ.get("LASTSEAT_GUARD") or "",
-        pool=int(_number("LASTSEAT_POOL", environ.get("LASTSEAT_POOL") or "8", 1, 1_000, whole=True)),
-        batch=int(_number("LASTSEAT_BATCH", batch, 1, 10_000, whole=True)) if batch else None,
+        pool=_count("LASTSEAT_POOL", environ, 1, 1_000) or 8,
+        batch=_count("LASTSEAT_BATCH", environ, 1, 10_000),
         lock_timeout_s=_number("LASTSEAT_LOCK_TIMEOUT_S", environ.get("LASTSEAT_LOCK_TIMEOUT_S") or "5", 0.01, 3600),
         lease_ms=int(
             _number("LASTSEAT_LEASE_MS", environ.get("LASTSEAT_LEASE_MS") or "2000", 1, 3_600_000, whole=True)
@@ -92,12 +110,24 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         gates_patience_s=_number(
             "LASTSEAT_GATES_PATIENCE_S", environ.get("LASTSEAT_GATES_PATIENCE_S") or "30", 0.01, 86_400
         ),
+        inside=_count("LASTSEAT_INSIDE", environ, 0, 100_000),
+        queue=_count("LASTSEAT_QUEUE", environ, 0, 1_000_000),
+        rate=_rate(environ.get("LASTSEAT_RATE") or ""),
+        proxies=_count("LASTSEAT_PROXIES", environ, 0, 10) or 0,
+        hosts=_hosts(environ.get("LASTSEAT_HOSTS", "")),
+        log=_choice("LASTSEAT_LOG", environ, ("", "json")),
+        results=Path(environ.get("LASTSEAT_RESULTS") or "results"),
         allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
 
 
+def without_passwords(text: str) -> str:
+    """``postgresql://user:secret@host`` as ``postgresql://user:***@host``; for messages and logs."""
+    return _PASSWORD.sub(rf"\1:{BLOT}", text)
+
+
 def _refuse(name: str, value: str, wanted: str) -> RefusedToStart:
-    return RefusedToStart(f"{name}={value!r} cannot be used: {wanted}.")
+    return RefusedToStart(f"{name}={without_passwords(value)!r} cannot be used: {wanted}.")
 
 
 def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
@@ -109,6 +139,19 @@ def _number(name: str, value: str, low: float, high: float, *, whole: bool = Fal
     if not low <= number <= high:
         raise _refuse(name, value, wanted)
     return number
+
+
+def _count(name: str, environ: Mapping[str, str], low: int, high: int) -> int | None:
+    value = environ.get(name, "")
+    return int(_number(name, value, low, high, whole=True)) if value else None
+
+
+def _rate(value: str) -> tuple[float, float] | None:
+    if not value:
+        return None
+    rate, colon, burst = value.partition(":")
+    per_s = _number("LASTSEAT_RATE", rate, 0.001, 1e6)
+    return per_s, _number("LASTSEAT_RATE", burst, 1, 1e6) if colon else max(1.0, per_s)
 
 
 def _choice(name: str, environ: Mapping[str, str], choices: tuple[str, ...]) -> str:
@@ -142,6 +185,16 @@ def _think(delay: str, how: str) -> Think:
     if not 0 <= low_ms <= high_ms <= MAX_THINK_MS:
         raise _refuse("LASTSEAT_THINK_MS", delay, f"it must be like 20 or 10-50, from 0 to {MAX_THINK_MS:g}")
     return Think(low_ms, high_ms, compute=how == "cpu")
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise _refuse(
+                "LASTSEAT_HOSTS", value, "it must be like tickets.example.org,.example.com without ports, or *"
+            )
+    return names
 
 
 def _token(value: str | None) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,13 +35,19 @@ class Surroundings:
     """After so many seconds gunicorn kills a sync worker that does not come back; 0: never."""
     sync: bool = False
     preload: bool = False
+    hosts: tuple[str, ...] = ()
+    """The names of the addresses that the server listens on."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the server is about to end this process."""
 
 
 def look_around() -> Surroundings:
     """What can be seen from inside: gunicorn's settings lie in the frames that import the application."""
-    cfg = next((found.cfg for found in _selves(sys._getframe()) if _is_gunicorns(found)), None)
-    if cfg is None:
+    gunicorns = [found for found in _selves(sys._getframe()) if _is_gunicorns(found)]
+    if not gunicorns:
         return Surroundings(_identity(os.getpid()))
+    cfg = gunicorns[0].cfg
+    worker = next((found for found in gunicorns if hasattr(found, "alive")), None)
     return Surroundings(
         master=_identity(os.getpid() if cfg.preload_app else os.getppid()),
         processes=cfg.workers,
@@ -49,6 +55,8 @@ def look_around() -> Surroundings:
         worker_timeout_s=cfg.timeout,
         sync=cfg.worker_class_str == "sync",
         preload=cfg.preload_app,
+        hosts=tuple(each[0] for each in cfg.address if isinstance(each, tuple)),
+        stopping=lambda: worker is not None and not worker.alive,
     )
 
 

@@ -22,6 +22,7 @@ class Answer(msgspec.Struct):
     """The body of an answer, as far as the lab reads it; whatever a service does not give is None."""
 
     order: str | None = None
+    hold: str | None = None
     quantity: int | None = None
     tickets: list[int] | None = None
     remaining: int | None = None
@@ -69,10 +70,14 @@ def keep_fields(operation: Operation, answer: Answer, headers: Mapping[str, str]
     operation.version = answer.version
     if operation.outcome == "ok" and operation.op != "read":
         operation.order = answer.order or operation.order
+        operation.hold = answer.hold or operation.hold
+        if operation.op == "confirm":
+            operation.quantity = answer.quantity
         operation.tickets = answer.tickets
         operation.replayed = headers.get("Idempotency-Replayed", "").lower() == "true"
     operation.worker = _number(headers.get("Last-Seat-Worker"))
     operation.epoch = _number(headers.get("Last-Seat-Epoch"))
+    operation.retry_after_s = _number(headers.get("Retry-After"))
     for name, duration in _TIMING.findall(headers.get("Server-Timing") or ""):
         setattr(operation, f"{name}_ms", float(duration))
 

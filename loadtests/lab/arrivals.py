@@ -29,6 +29,9 @@ from loadtests.lab.schedule import gaps_ns
 REFUSALS_PER_PATIENCE = 10
 GIVE_UP_AFTER = 100
 GIVE_UP_AFTER_S = 10.0
+"""For so long: an engine that is started again needs some seconds, and many arrive meanwhile."""
+MOST_ERRORS = 10_000
+"""A service that is too busy answers so, and is not gone; but not for ever."""
 _POLL_S = 0.01
 
 
@@ -46,30 +49,31 @@ class Crowd:
         self._most_refusals = REFUSALS_PER_PATIENCE * patience
         self._refusals = 0
         self._failures = 0
+        self._errors = 0
         self._well = time.monotonic()
 
     @property
     def has_enough(self) -> bool:
-        """So many in a row found nothing left; or so many and for so long had no answer that the service must be gone.
-
-        For so long: an engine that is started again needs some seconds, and many arrive meanwhile.
-        """
-        gone = self._failures >= GIVE_UP_AFTER and time.monotonic() - self._well >= GIVE_UP_AFTER_S
+        """So many in a row found nothing left; or the service must be gone: so many, and for so long, had no answer, or
+        very many had none but errors."""
+        unanswered = self._failures >= GIVE_UP_AFTER and time.monotonic() - self._well >= GIVE_UP_AFTER_S
+        gone = unanswered or self._errors >= MOST_ERRORS
         return gone or self._refusals >= self._most_refusals
 
     def saw(self, purchase: Operation) -> None:
         """To be told of every purchase."""
         match purchase.outcome:
             case "ok":
-                self._refusals = self._failures = 0
+                self._refusals = self._failures = self._errors = 0
                 self._well = time.monotonic()
             case "sold_out":
-                self._failures = 0
+                self._failures = self._errors = 0
                 self._well = time.monotonic()
                 if found_nothing_left(purchase):
                     self._refusals += 1
             case _:
-                self._failures += 1
+                self._errors += 1
+                self._failures = self._failures + 1 if purchase.status is None else 0
 
 
 class OpenLoop:

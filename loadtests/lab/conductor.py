@@ -18,7 +18,7 @@ from gevent.event import Event
 from loadtests.lab.conclusion import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.office import Office, Offices, find_token
-from loadtests.lab.options import OF_LOCUST, OF_THE_SALE, addresses
+from loadtests.lab.options import OF_LOCUST, addresses, of_the_sale
 from loadtests.lab.parts import Notice, gather_parts
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.report.run_report import write_run_report
@@ -29,7 +29,7 @@ _POLL_S = 0.02
 _JUDGED_WITHIN_S = 600.0
 
 
-class BuyExperiment(msgspec.Struct):
+class ByHand(msgspec.Struct):
     """``experiment.json`` of a run that was started by hand: enough to start it again."""
 
     experiment: str
@@ -42,7 +42,7 @@ class BuyExperiment(msgspec.Struct):
 class Conductor:
     """One run, from the fresh event to the verdict."""
 
-    def __init__(self, url: str, options: Any) -> None:
+    def __init__(self, url: str, options: Any, workload: str) -> None:
         """Make a fresh lab event and a folder for it. Raises ``OfficeError``: then no load may start."""
         target = read_target(Path(options.target)) if options.target else None
         self.office = _office(url, target, options)
@@ -52,14 +52,15 @@ class Conductor:
             _ask_only_what_it_can(target, options)
         rounds = 0 if self._alone else _rounds_in(Path(options.into).resolve())
         event = _fresh_event(target, rounds)
-        self.office.create_event(event, int(options.capacity))
+        opens_at = time.time() + options.opens_in if "opens_in" in options else None
+        self.office.create_event(event, int(options.capacity), opens_at)
         if self._alone:
-            folder = new_results_folder(options.results, "buy")
-            self._describe(folder, event, options)
+            folder = new_results_folder(options.results, workload)
+            self._describe(folder, workload, event, options)
         else:
             folder = Path(options.into).resolve()
             folder.mkdir(parents=True, exist_ok=True)
-        self.notice = Notice(event, str(folder), rounds)
+        self.notice = Notice(event, str(folder), rounds, opens_at=opens_at)
         self.notice.parts.mkdir()
         self.folder = folder
         self.elsewhere: list[str] = []
@@ -104,9 +105,9 @@ class Conductor:
             write_run_report(self.folder)
         return self.conclusion
 
-    def _describe(self, folder: Path, event: str, options: Any) -> None:
-        chosen = {name: getattr(options, name) for name in (*OF_THE_SALE, *OF_LOCUST)}
-        experiment = BuyExperiment("buy", event, self.office.url, chosen, describe(folder))
+    def _describe(self, folder: Path, workload: str, event: str, options: Any) -> None:
+        chosen = {name: getattr(options, name) for name in (*of_the_sale(workload), *OF_LOCUST)}
+        experiment = ByHand(workload, event, self.office.url, chosen, describe(folder))
         (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
 
 

@@ -54,6 +54,8 @@ class Crew:
             first_process=(notice.round * CREWS_PER_ROUND + index) * PROCESSES_PER_CREW,
             seed=int(options.seed),
             retries=int(options.retries),
+            time_outs=float(options.time_outs),
+            opens_at=notice.opens_at,
             manners=self._manners,
         )
 

@@ -18,18 +18,27 @@ from locust.contrib.fasthttp import FastHttpSession
 from locust.exception import StopUser
 
 from loadtests.lab.answers import outcome_without_answer
-from loadtests.lab.manners import Manners, OfficeManners
+from loadtests.lab.manners import Manners, OfficeManners, Request
 from loadtests.lab.recorder import Operation, Outcome, Recorder
 
 EVERY_STATUS = frozenset(range(100, 600))
 RETRY_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 5.0
+"""Who is told to come again later than this comes again now and then all the same."""
+HANGS_UP_WITHIN_S = 0.02
+_COME_AGAIN = frozenset({429, 503})
+
+
+class HungUp(TimeoutError):
+    """The buyer has not waited for the answer."""
 
 
 class Sale:
     """What the customers of one locust process share: which event, who writes the history, which numbers are free.
 
     ``over`` is set when the run ends; ``first_process`` keeps the numbers of several locust processes apart. Without
-    ``manners`` the service is an office that keeps the contract.
+    ``manners`` the service is an office that keeps the contract. ``time_outs`` is the share of requests that change
+    something whose buyer hangs up before he has an answer. ``opens_at`` is when the doors open, by the Unix clock.
     """
 
     def __init__(
@@ -41,11 +50,15 @@ class Sale:
         seed: int,
         retries: int,
         manners: Manners | None = None,
+        time_outs: float = 0.0,
+        opens_at: float | None = None,
     ) -> None:
         self.event = event
         self.recorder = recorder
         self.manners = manners or OfficeManners()
         self.retries = retries
+        self.time_outs = time_outs
+        self.opens_at = opens_at
         self.over = gevent.event.Event()
         self.gone = 0
         self._processes: Iterator[int] = itertools.count(first_process)
@@ -72,7 +85,7 @@ class Customer:
             agent.valid_response_codes = EVERY_STATUS
             agent.redirect_response_codes = frozenset()
             agent.cookiejar = None
-        self._sale = sale
+        self.sale = sale
         self._process = sale.next_process()
         self.name = f"buyer-{self._process}"
         self.dice = sale.dice(self._process)
@@ -87,28 +100,51 @@ class Customer:
         """Give an order back."""
         return self._mutate("cancel", None, order=order)
 
+    def hold(self, quantity: int, *, seconds: float | None = None, intended_ns: int | None = None) -> Operation:
+        """Ask for tickets to be set aside; ``ok`` has the hold, which ends after ``seconds`` by the service's clock."""
+        return self._mutate("hold", intended_ns, quantity=quantity, seconds=seconds)
+
+    def confirm(self, hold: str) -> Operation:
+        """Turn a hold into an order, as who has paid does; ``refused`` if it is not open and cannot be sold anew."""
+        return self._mutate("confirm", None, hold=hold)
+
+    def release(self, hold: str) -> Operation:
+        """Give held tickets back."""
+        return self._mutate("release", None, hold=hold)
+
     def read(self, *, intended_ns: int | None = None) -> Operation:
         """Look at what remains."""
         return self._ask(self._operation("read", intended_ns=intended_ns))
 
     def _mutate(self, op: str, intended_ns: int | None, **fields: Any) -> Operation:
-        """Ask under a key of its own, and ask again under the same key while the outcome is unknown."""
+        """Ask under a key of its own, and again under the same key while the outcome is unknown or the service is busy.
+
+        Who is told by when to come again (429, 503) comes then, and not all at the same moment.
+        """
         self._asked += 1
         key = f"{self._process}-{self._asked}"
-        attempts = self._sale.retries + 1 if self._sale.manners.may_ask_again(op) else 1
+        attempts = self.sale.retries + 1 if self.sale.manners.may_ask_again(op) else 1
         for attempt in range(1, attempts + 1):
             first = intended_ns if attempt == 1 else None
             operation = self._ask(self._operation(op, key=key, attempt=attempt, intended_ns=first, **fields))
-            if operation.outcome != "unknown" or self._sale.over.is_set():
+            pause_s = self._pause_s(operation)
+            if pause_s is None or attempt == attempts or self.sale.over.wait(pause_s):
                 break
-            gevent.sleep(RETRY_PAUSE_S * attempt)
         return operation
+
+    def _pause_s(self, operation: Operation) -> float | None:
+        """How long to wait before asking again; None where the answer is one."""
+        if operation.outcome == "unknown":
+            return RETRY_PAUSE_S * operation.attempt
+        if operation.outcome == "fail" and operation.status in _COME_AGAIN and operation.retry_after_s is not None:
+            return min(operation.retry_after_s, LONGEST_PAUSE_S) * self.dice.uniform(1.0, 1.5)
+        return None
 
     def _operation(self, op: str, **fields: Any) -> Operation:
         return Operation(
             process=self._process,
             op=op,
-            event=self._sale.event,
+            event=self.sale.event,
             invoke_ns=0,
             return_ns=None,
             outcome="unknown",
@@ -116,28 +152,44 @@ class Customer:
         )
 
     def _ask(self, operation: Operation) -> Operation:
-        if self._sale.over.is_set():
+        if self.sale.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
             # give its users to the others. They would write into a part that is being closed.
             raise StopUser
-        request = self._sale.manners.request(operation, self.name)
+        request = self.sale.manners.request(operation, self.name)
         session = self._next_node(operation)
         try:
+            patience_s = self._patience_s(operation)
             operation.invoke_ns = time.monotonic_ns()
-            with session.request(
+            with self._send(session, request, patience_s) as response:
+                if patience_s is None:
+                    self._understand(operation, request.method, response, time.monotonic_ns())
+                else:
+                    # An answer that was faster is lost too: so it is decided beforehand how many there are.
+                    response.failure(HungUp("the buyer hung up"))
+        finally:
+            self.sale.recorder.write(operation)
+            if operation.outcome == "unknown":
+                self._process = self.sale.next_process()
+        return operation
+
+    def _patience_s(self, operation: Operation) -> float | None:
+        """When this buyer hangs up; None where he waits, as long as the client itself does."""
+        if operation.key is None or not self.sale.time_outs or self.dice.random() >= self.sale.time_outs:
+            return None
+        return self.dice.uniform(0.0, HANGS_UP_WITHIN_S)
+
+    def _send(self, session: Any, request: Request, patience_s: float | None) -> Any:
+        # As an OSError it looks to the client like its own time-out: the connection is closed, and not used again.
+        with gevent.Timeout(patience_s, HungUp("the buyer hung up")):
+            return session.request(
                 request.method,
                 request.path,
                 name=request.name,
                 data=request.body,
                 headers=request.headers,
                 catch_response=True,
-            ) as response:
-                self._understand(operation, request.method, response, time.monotonic_ns())
-        finally:
-            self._sale.recorder.write(operation)
-            if operation.outcome == "unknown":
-                self._process = self._sale.next_process()
-        return operation
+            )
 
     def _next_node(self, operation: Operation) -> Any:
         """The session that this operation is asked in; where there are several it names its node, from 1 on."""
@@ -155,7 +207,7 @@ class Customer:
             response.failure(error)
         else:
             status = response.status_code
-            word = self._sale.manners.understand(operation, status, response.content, response.headers)
+            word = self.sale.manners.understand(operation, status, response.content, response.headers)
             if operation.outcome in _FAILURES:
                 operation.status = status
                 response.failure(f"{status} {word}")

@@ -22,17 +22,18 @@ from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.cpu import Cpu
+from loadtests.lab.footprint import Growth, Watch
 from loadtests.lab.launcher import NotReady, RunningOffice, Service
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
 from loadtests.lab.nodes import RunningNodes
 from loadtests.lab.office import OfficeError
 from loadtests.lab.parts import HISTORY
-from loadtests.lab.paths import BUY_LOCUSTFILE
 from loadtests.lab.promise import Kept, Promise, kept, promise
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.target import Target
 from loadtests.lab.target_service import RunningTarget
+from loadtests.lab.workloads import WORKLOADS
 
 _POLL_S = 0.05
 _SPARE_S = 60.0
@@ -61,6 +62,17 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Of the open loop: arrivals a second, whatever the answers. 0 is the closed loop, of so many buyers."""
     arrivals: str = "poisson"
     most_in_flight: int = 500
+    kind: str = "buy"
+    """One of ``WORKLOADS``; what follows concerns only some of them."""
+    time_outs: float = 0.0
+    opens_in_s: float = 3.0
+    too_early: float = 0.2
+    hold_share: float = 0.5
+    hold_s: float = 2.0
+    payment: str = "20-60"
+    """How long a payment takes, in milliseconds: ``20`` or ``10-50``."""
+    payment_refused: float = 0.05
+    payment_lost: float = 0.02
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +123,8 @@ class Result(msgspec.Struct, kw_only=True):
     promise: Promise
     cpu: Cpu = Cpu()
     """What the office and its engine used while sales were held."""
+    growth: Growth | None = None
+    """What the office's workers held on to, at the beginning of the load and at its end."""
 
     @property
     def verdict(self) -> Verdict:
@@ -173,10 +187,11 @@ def run(
         with _fault(experiment) as fault, _server(experiment, fault, folder, is_own_host) as server:
             happened: list[faults.Happened] = []
             before = _cpu(server)
-            for number in range(1, experiment.workload.rounds + 1):
-                on_step(f"round {number} of {experiment.workload.rounds}", folder)
-                with faults.injected(fault, server, happened):
-                    hold_sale(experiment.workload, server, folder)
+            with _watch(server) as watch:
+                for number in range(1, experiment.workload.rounds + 1):
+                    on_step(f"round {number} of {experiment.workload.rounds}", folder)
+                    with faults.injected(fault, server, happened):
+                        hold_sale(experiment.workload, server, folder)
             if fault is not None:
                 faults.keep(folder, happened)
             used = _cpu(server).since(before)
@@ -196,6 +211,7 @@ def run(
         measures=measure(folder / HISTORY),
         promise=experiment.promise,
         cpu=used,
+        growth=watch.growth() if watch else None,
     )
 
 
@@ -206,6 +222,11 @@ def _cpu(server: Server) -> Cpu:
 
 def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.Fault | None]:
     return faults.fault_named(experiment.fault) if experiment.fault else contextlib.nullcontext()
+
+
+def _watch(server: Server) -> contextlib.AbstractContextManager[Watch | None]:
+    """Of a stranger's service it is not known which processes are its."""
+    return Watch(server.pid) if isinstance(server, RunningOffice) else contextlib.nullcontext()
 
 
 def _server(experiment: Experiment, fault: faults.Fault | None, folder: Path, is_own_host: bool) -> Server:
@@ -234,8 +255,9 @@ def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
 
 def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
     users = 1 if workload.rate else workload.buyers
+    kind = WORKLOADS[workload.kind]
     return [
-        *(sys.executable, "-m", "locust", "--locustfile", str(BUY_LOCUSTFILE), "--headless", "--only-summary"),
+        *(sys.executable, "-m", "locust", "--locustfile", str(kind.path), "--headless", "--only-summary"),
         *("--host", office.url, "--into", str(folder), *office.locust_options(folder)),
         *("--users", str(users), "--spawn-rate", str(min(users, 100))),
         *("--rate", str(workload.rate), "--arrivals", workload.arrivals),
@@ -244,7 +266,14 @@ def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
         *("--capacity", str(workload.capacity), "--max-quantity", str(workload.max_quantity)),
         *("--read-share", str(workload.read_share), "--cancel-share", str(workload.cancel_share)),
         *("--patience", str(workload.patience), "--retries", str(workload.retries), "--seed", str(workload.seed)),
+        *("--time-outs", str(workload.time_outs)),
+        *(word for name in kind.fields for word in (_option(name), str(getattr(workload, name)))),
     ]
+
+
+def _option(field: str) -> str:
+    """A field's name as the locust files spell it: ``hold_s`` is ``--hold``."""
+    return "--" + field.removesuffix("_s").replace("_", "-")
 
 
 def _environment() -> dict[str, str]:

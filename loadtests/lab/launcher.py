@@ -59,6 +59,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """The nodes have a store each, so every seat is sold by each of them: a negative control."""
     networks: bool = False
     """Each node, and the engine that the lab starts for them, is a host with an address of its own."""
+    inside: int | None = None
+    queue: int | None = None
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -110,6 +112,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             variables["LASTSEAT_BATCH"] = str(self.batch)
         if self.lock_timeout_s is not None:
             variables["LASTSEAT_LOCK_TIMEOUT_S"] = f"{self.lock_timeout_s:g}"
+        if self.inside is not None:
+            variables["LASTSEAT_INSIDE"] = str(self.inside)
+        if self.queue is not None:
+            variables["LASTSEAT_QUEUE"] = str(self.queue)
         if self.allow_unsafe:
             variables["LASTSEAT_ALLOW_UNSAFE"] = "1"
         if self.leak:

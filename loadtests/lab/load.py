@@ -1,4 +1,4 @@
-"""How a locust file takes part: ``load.take_part(events)`` and users that are ``users.OfficeUser``.
+"""How a locust file takes part: ``load.take_part(events, "buy")`` and users that are ``users.OfficeUser``.
 
 Locust runs in three roles. A single process both conducts the test and has users; with ``--processes`` or
 ``--master`` the master conducts and the workers have users. The life of a test:
@@ -46,8 +46,9 @@ _SPARE_S = 10.0
 class LoadTest:
     """This locust process's share in the tests that it runs, one after another."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, workload: str) -> None:
         self.environment = environment
+        self.workload = workload
         self.runner: Any = environment.runner
         self.options: Any = environment.parsed_options
         self.conducts = not isinstance(self.runner, WorkerRunner)
@@ -156,7 +157,7 @@ class LoadTest:
         self.environment.host = url
         self.trouble, self.conductor, self._opening = "", None, True
         try:
-            self.conductor = Conductor(url, self.options)
+            self.conductor = Conductor(url, self.options, self.workload)
         finally:
             self._opening = False
         self.conductor.notice.users = max(1, self.runner.target_user_count)
@@ -239,12 +240,14 @@ def interrupt_only_main() -> None:
     gevent.signal_handler(signal.SIGINT, lambda: hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt))
 
 
-def take_part(events: Any) -> None:
-    """Register everything with locust's events; to be called once, at the top of a locust file."""
+def take_part(events: Any, workload: str) -> None:
+    """Register everything with locust's events; to be called once, at the top of the locust file of that name."""
 
     def init(environment: Environment, **_: Any) -> None:
+        # The hub's clock has stood still while locust was imported; --run-time would count from before that.
+        gevent.get_hub().loop.update_now()
         interrupt_only_main()
-        test = _tests[environment] = LoadTest(environment)
+        test = _tests[environment] = LoadTest(environment, workload)
         test.listen()
         if environment.web_ui is not None:
             add_verdict_tab(environment.web_ui, test)
@@ -258,7 +261,7 @@ def take_part(events: Any) -> None:
             if test.environment.web_ui is None:
                 test.say_verdict()
 
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser, workload))
     events.init.add_listener(init)
     events.test_start.add_listener(lambda environment, **_: _tests[environment].start())
     events.spawning_complete.add_listener(spawned)

@@ -61,6 +61,17 @@ class OfficeManners(Manners):
                 body = msgspec.json.encode({"quantity": operation.quantity, "buyer": buyer})
                 headers["Content-Type"] = "application/json"
                 return Request("POST", f"{event}/orders", f"{name}/orders", headers, body)
+            case "hold":
+                wanted: dict[str, object] = {"quantity": operation.quantity, "buyer": buyer}
+                if operation.seconds is not None:
+                    wanted["seconds"] = operation.seconds
+                headers["Content-Type"] = "application/json"
+                return Request("POST", f"{event}/holds", f"{name}/holds", headers, msgspec.json.encode(wanted))
+            case "confirm":
+                path = f"{event}/holds/{operation.hold}/confirm"
+                return Request("POST", path, f"{name}/holds/<hold>/confirm", headers)
+            case "release":
+                return Request("DELETE", f"{event}/holds/{operation.hold}", f"{name}/holds/<hold>", headers)
         raise ValueError(f"customers do not know the operation {operation.op}")
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,9 +79,12 @@ class Office:
         self.url = url.rstrip("/")
         self.token = token
 
-    def create_event(self, event: str, capacity: int) -> None:
-        """Make a fresh lab event, one that unsafe guards may touch."""
-        self._call("POST", "/events", {"event": event, "name": event, "capacity": capacity, "lab": True})
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
+        """Make a fresh lab event, one that unsafe guards may touch; its doors open at that time of the Unix clock."""
+        wanted: dict[str, Any] = {"event": event, "name": event, "capacity": capacity, "lab": True}
+        if opens_at is not None:
+            wanted["opens_at"] = datetime.fromtimestamp(opens_at, UTC)
+        self._call("POST", "/events", wanted)
 
     def audit(self, event: str, *, timeout_s: float = 60.0) -> bytes:
         """The committed mutations of ``event`` as JSON lines, byte for byte as sent."""
@@ -163,12 +167,12 @@ class Offices:
     def url(self) -> str:
         return self.nodes[0].url
 
-    def create_event(self, event: str, capacity: int) -> None:
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
         """Make a fresh lab event, known to all nodes."""
-        self.nodes[0].create_event(event, capacity)
+        self.nodes[0].create_event(event, capacity, opens_at)
         for node in self.nodes[1:]:
             try:
-                node.create_event(event, capacity)
+                node.create_event(event, capacity, opens_at)
             except Refused as refused:
                 if refused.code != "event_exists":
                     raise

@@ -9,10 +9,6 @@ import argparse
 import os
 from typing import Any
 
-OF_THE_SALE = (
-    "capacity", "max_quantity", "read_share", "cancel_share", "patience", "retries", "seed",
-    "rate", "arrivals", "most_in_flight", "target",
-)  # fmt: skip
 OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
 STOP_TIMEOUT_S = 10.0
 MOST_ARRIVALS_PER_S = 100_000.0
@@ -21,28 +17,27 @@ BUYERS = 32
 SPAWN_RATE = 100
 
 
-def add_options(parser: Any) -> None:
-    """Add the lab's options, and defaults of locust's own with which a bare ``locust -f`` does something useful."""
-    _add_own(parser)
+def add_options(parser: Any, workload: str) -> None:
+    """Add the options of a workload, and defaults of locust's own with which a bare ``locust -f`` does something."""
+    _add_own(parser, workload)
     # A user who is to stop finishes the request under way. Locust's page can start load, and would be open to every
     # machine around: here it is open to this one unless --web-host says otherwise.
     parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE, web_host="127.0.0.1")
 
 
-def _add_own(parser: Any) -> None:
+def of_the_sale(workload: str) -> list[str]:
+    """The names of the options that decide what a workload's buyers do."""
+    return [flag[2:].replace("-", "_") for flag, *_ in _numbers(workload)] + ["arrivals", "target"]
+
+
+def _numbers(workload: str) -> list[_Number]:
+    return [*_OF_ALL, *_OF_SOME.get(workload, ())]
+
+
+def _add_own(parser: Any, workload: str) -> None:
     group = parser.add_argument_group("Last Seat", "The sale, its buyers, and where the results go.")
-    group.add_argument("--help-sale", action=_HelpSale, nargs=0, help="Show these options and exit")
-    for flag, kind, default, meaning in (
-        ("--capacity", _whole(1), 100, "Tickets of the fresh event"),
-        ("--max-quantity", _whole(1), 4, "A purchase asks for 1 to this many tickets"),
-        ("--read-share", _share, 0.2, "How often a buyer looks what remains before buying, 0 to 1"),
-        ("--cancel-share", _share, 0.05, "How often a buyer gives an order back, 0 to 1"),
-        ("--patience", _whole(1), 3, "A buyer leaves when it is sold out so often in a row; the last one ends the run"),
-        ("--retries", _whole(0), 1, "How often to ask again, under the same key, when an outcome is unknown"),
-        ("--seed", int, 1, "Decides what each buyer wishes for, and the times of a Poisson process"),
-        ("--rate", _rate, 0.0, "Open loop: so many arrivals a second whatever the answers; 0: buyers who wait"),
-        ("--most-in-flight", _whole(1), 500, "Open loop: arrivals beyond so many unanswered requests wait in line"),
-    ):  # fmt: skip
+    group.add_argument("--help-sale", action=_HelpSale, nargs=0, help="Show these options and exit", const=workload)
+    for flag, kind, default, meaning in _numbers(workload):
         action = group.add_argument(
             flag, type=kind, default=default, metavar="<number>", help=f"{meaning} (default {default})"
         )
@@ -77,13 +72,14 @@ class _HelpSale(argparse.Action):
     """Prints the lab's own options, as ``--help`` would if locust knew them by then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        workload = str(self.const)
         own = argparse.ArgumentParser(
-            "locust -f loadtests/buy.py",
+            f"locust -f loadtests/{workload}.py",
             usage="%(prog)s [locust's options] [options]",
             epilog="Of locust's own: -H address, -u buyers, --headless, --processes, -t time; see locust --help.",
             add_help=False,
         )
-        _add_own(own)
+        _add_own(own, workload)
         own.print_help()
         parser.exit()
 
@@ -110,3 +106,54 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 1")
     return value
+
+
+def _milliseconds(text: str) -> str:
+    low, dash, high = text.partition("-")
+    if not 0 <= float(low) <= float(high if dash else low) <= 60_000:
+        raise argparse.ArgumentTypeError(f"{text} is not milliseconds like 20 or 10-50, from 0 to 60000")
+    return text
+
+
+def _seconds(least: float, most: float) -> Any:
+    def some_seconds(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{value:g} is not between {least:g} and {most:g}")
+        return value
+
+    return some_seconds
+
+
+_Number = tuple[str, Any, Any, str]
+
+_OF_ALL: tuple[_Number, ...] = (
+    ("--capacity", _whole(1), 100, "Tickets of the fresh event"),
+    ("--max-quantity", _whole(1), 4, "A purchase asks for 1 to this many tickets"),
+    ("--read-share", _share, 0.2, "How often a buyer looks what remains before buying, 0 to 1"),
+    ("--cancel-share", _share, 0.05, "How often a buyer gives an order back, 0 to 1"),
+    ("--patience", _whole(1), 3, "A buyer leaves when it is sold out so often in a row; the last one ends the run"),
+    ("--retries", _whole(0), 1, "How often to ask again, under the same key, when an outcome is unknown"),
+    ("--time-outs", _share, 0.0, "How often a buyer hangs up on a request that changes something, and asks again"),
+    ("--seed", int, 1, "Decides what each buyer wishes for, and the times of a Poisson process"),
+    ("--rate", _rate, 0.0, "Open loop: so many arrivals a second whatever the answers; 0: buyers who wait"),
+    ("--most-in-flight", _whole(1), 500, "Open loop: arrivals beyond so many unanswered requests wait in line"),
+)
+_HOLDING: tuple[_Number, ...] = (
+    ("--hold", _seconds(0.001, 3600), 2.0, "How long a hold lasts, s"),
+    ("--payment", _milliseconds, "20-60", "How long a payment takes, ms: 20 or 10-50"),
+    ("--payment-refused", _share, 0.05, "How often a payment is refused: the hold is released"),
+    ("--payment-lost", _share, 0.02, "How often a payment is not answered while the hold lasts"),
+)
+_OF_SOME: dict[str, tuple[_Number, ...]] = {
+    "rush": (
+        ("--opens-in", _seconds(0, 3600), 3.0, "The doors open so many seconds after the test has begun"),
+        ("--too-early", _share, 0.2, "How many of the buyers try the doors before they open, 0 to 1"),
+    ),
+    "mixed": (
+        ("--hold-share", _share, 0.5, "How often a buyer has tickets held, and pays, instead of buying"),
+        *_HOLDING,
+    ),
+    "pay": _HOLDING,
+}
+"""What a workload has beside what all have."""

@@ -25,6 +25,8 @@ class Notice(msgspec.Struct):
     """How many runs the folder holds already: process numbers go on where theirs ended."""
     users: int = 1
     """How many users there are in all processes, who share the rate of an open loop."""
+    opens_at: float | None = None
+    """When the doors open, in seconds of the Unix clock; None: they are open."""
 
     @property
     def parts(self) -> Path:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GUNICORN_CONF = CHECKOUT / "gunicorn.conf.py"
-BUY_LOCUSTFILE = CHECKOUT / "loadtests" / "buy.py"
+LOCUSTFILES = CHECKOUT / "loadtests"
+BUY_LOCUSTFILE = LOCUSTFILES / "buy.py"
 
 
 def new_results_folder(root: Path | str, experiment: str) -> Path:

@@ -30,7 +30,10 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     key: str | None = None
     attempt: int = 1
     quantity: int | None = None
+    seconds: float | None = None
+    """How long a hold was asked for; the service decides where it is absent."""
     order: str | None = None
+    hold: str | None = None
     tickets: list[int] | None = None
     remaining: int | None = None
     version: int | None = None
@@ -44,6 +47,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The HTTP status, where the outcome is ``fail`` or ``unknown`` and there was an answer."""
     node: int | None = None
     """Which node of the service was asked, from 1 on, where there are several."""
+    retry_after_s: float | None = None
+    """After how long the service asked to come again, where it did."""
     host: str | None = None
     """The machine whose clock the times are from, where several machines make the load."""
 

@@ -20,13 +20,16 @@ from loadtests.lab.conclusion import Conclusion, load_conclusion
 from loadtests.lab.experiment import LabFailed, Result
 from loadtests.lab.experiment import run as run_experiment
 from loadtests.lab.faults import read as read_faults
+from loadtests.lab.parts import HISTORY
 from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.pay import read_paid
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.report.words import found, headline, numbers
 from loadtests.lab.run_settings import SERVICE, SETTINGS, WORKLOAD, SettingsError, experiment_of, read_settings
 from loadtests.lab.target_service import NotThisMachine, refuse_other_machines
+from loadtests.lab.workloads import WORKLOADS
 
 _COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
@@ -61,6 +64,9 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
       lastseat run --nodes 3 --store postgres           three gunicorns on one engine: docs/scale-out.md
       lastseat run --nodes 3 --rate 50 --capacity 500 --fault kill-node
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
+      lastseat run --workload mixed --time-outs 0.01    holds, payments, cancellations, buyers who hang up
+      lastseat run --workload rush --buyers 200         everybody waits for the door to open
+      lastseat run --workload pay-inside                a lock held over a payment; pay-after-hold is the cure
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
       lastseat run results/run/latest/experiment.json   the same again
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
@@ -114,6 +120,8 @@ def _say(result: Result, out: Console) -> None:
             f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
             soft_wrap=True,
         )
+    if WORKLOADS[result.experiment.workload.kind].pays:
+        out.print(f"payments: {read_paid(result.folder / HISTORY).words}", highlight=False, soft_wrap=True)
     for arrived in result.conclusion.arrived:
         out.print(
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
@@ -124,6 +132,8 @@ def _say(result: Result, out: Console) -> None:
     for happened in read_faults(result.folder):
         lasted_s = (happened.end_ns - happened.begin_ns) / 1e9
         out.print(f"fault {happened.name}: {happened.text} ({lasted_s:,.1f} s)", markup=False, soft_wrap=True)
+    if result.growth is not None:
+        out.print(result.growth.words, highlight=False, soft_wrap=True)
     for line in found(verdict):
         out.print(Text(f"- {line}"), soft_wrap=True)
     for note in result.conclusion.notes:
@@ -173,6 +183,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "fairness": msgspec.to_builtins(measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrived),
         "faults": msgspec.to_builtins(read_faults(result.folder)),
+        "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,
         SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service.shown),
         WORKLOAD: msgspec.to_builtins(workload),

@@ -22,6 +22,7 @@ from loadtests.lab.experiment import Experiment, Record, Workload
 from loadtests.lab.launcher import Elsewhere, Service
 from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
 from loadtests.lab.target import Target, TargetError, read_target
+from loadtests.lab.workloads import WORKLOADS
 from workers import WORKER_MODELS
 
 SERVICE, WORKLOAD, FAULT, TARGET = "service", "workload", "fault", "target"
@@ -108,6 +109,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("batch", SERVICE, click.IntRange(1, 10_000), None, "Most purchases decided together; 1 is one by one."),
     Setting("think", SERVICE, Delay(), "0", "Delay between reading and writing, ms: 20 or 10-50.", "think_ms"),
     Setting("think_kind", SERVICE, click.Choice(["io", "cpu"]), "io", "The delay sleeps or computes."),
+    Setting("inside", SERVICE, click.IntRange(0, 100_000), None, "Most purchases inside a process; 0: no bound."),
+    Setting("queue", SERVICE, click.IntRange(0, 1_000_000), None, "Most that wait for a place inside."),
+    Setting("workload", WORKLOAD, click.Choice(list(WORKLOADS)), "buy", "What the buyers do.", "kind"),
     Setting("capacity", WORKLOAD, click.IntRange(1, 10_000_000), 200, "Tickets of a round."),
     Setting("rounds", WORKLOAD, click.IntRange(1, 1000), 1, "Sales, one after another."),
     Setting("buyers", WORKLOAD, click.IntRange(1, 100_000), 32, "Buyers at the same time."),
@@ -116,6 +120,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("cancel_share", WORKLOAD, click.FloatRange(0, 1), 0.05, "How often an order is given back."),
     Setting("patience", WORKLOAD, click.IntRange(1, 1000), 3, "A buyer leaves when it is sold out so often in a row."),
     Setting("retries", WORKLOAD, click.IntRange(0, 100), 1, "How often to ask again, same key, while it is unknown."),
+    Setting("time_outs", WORKLOAD, click.FloatRange(0, 1), 0.0, "How often a buyer hangs up and asks again, same key."),
+    Setting("opens_in", WORKLOAD, click.FloatRange(0, 3600), 3.0, "rush: the doors open after so long.", "opens_in_s"),
+    Setting("too_early", WORKLOAD, click.FloatRange(0, 1), 0.2, "rush: how many try the doors before they open."),
+    Setting("hold_share", WORKLOAD, click.FloatRange(0, 1), 0.5, "mixed: how often tickets are held and paid for."),
+    Setting("hold", WORKLOAD, click.FloatRange(0.001, 3600), 2.0, "mixed, pay: how long a hold lasts, s.", "hold_s"),
+    Setting("payment", WORKLOAD, Delay(), "20-60", "mixed, pay: how long a payment takes, ms: 20 or 10-50."),
+    Setting("payment_refused", WORKLOAD, click.FloatRange(0, 1), 0.05, "mixed, pay: how many payments are refused."),
+    Setting("payment_lost", WORKLOAD, click.FloatRange(0, 1), 0.02, "mixed, pay: how many are not answered."),
     Setting("rate", WORKLOAD, click.FloatRange(0, MOST_ARRIVALS_PER_S), 0.0, "Open loop: arrivals a second."),
     Setting("arrivals", WORKLOAD, click.Choice(KINDS), KINDS[0], "Open loop: a Poisson process or equal gaps."),
     Setting("most_in_flight", WORKLOAD, click.IntRange(1, 10_000), 500, "Open loop: beyond so many they wait in line."),
@@ -220,6 +232,8 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
         raise SettingsError("apart gives each of several nodes a store of its own: it takes nodes, and no address.")
     if service["threads"] is not None and service["worker"] != "gthread":
         raise SettingsError(f"threads is for gthread; a {service['worker']} worker has no threads to count.")
+    if WORKLOADS[workload["kind"]].pays_inside:
+        _pay_inside(service, workload["payment"], given)
     if service["leak"] and service["guard"] != "leaky":
         raise SettingsError(f"leak is for the guard leaky, and the guard is {service['guard']}.")
     service["guard"] = {"off": "none"}.get(service["guard"], service["guard"])
@@ -257,6 +271,17 @@ def _store_of(guard: str, together: bool) -> str:
     return found
 
 
+def _pay_inside(service: dict[str, Any], payment: str, given: Mapping[str, Any]) -> None:
+    """Let the office wait for each payment while it holds the guard: its delay is the payment, one at a time."""
+    decided = {"think": payment, "guard_scope": "request", "batch": 1}
+    for name, value in decided.items():
+        if given.get(name) not in {None, BY_NAME[name].default, value}:
+            raise SettingsError(
+                f"{name} is {value} under pay-inside: the office's delay is the payment, one at a time."
+            )
+    service |= {BY_NAME[name].field or name: value for name, value in decided.items()}
+
+
 def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
     """The experiment with a stranger's service: what the service cannot do is not asked of it."""
     for name, value in given.items():
@@ -273,6 +298,9 @@ def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
         raise SettingsError("read_share needs a table [read] in the target file.")
     if given.get("cancel_share") and target.cancel is None:
         raise SettingsError("cancel_share needs a table [cancel] in the target file.")
+    kind = given.get("workload") or "buy"
+    if WORKLOADS[kind].holds or WORKLOADS[kind].pays_inside:
+        raise SettingsError(f"workload {kind} needs the ticket office: a target file cannot say how to hold tickets.")
     if given.get("rounds", 1) > 1 and target.setup is None:
         raise SettingsError("rounds needs a request [setup] in the target file, which makes the tickets anew.")
     own: dict[str, Any] = {"capacity": target.capacity, "max_quantity": target.buy.max_quantity}

@@ -74,8 +74,11 @@ class TargetOffice:
         self.has_audit = target.audit is not None
         self._target = target
 
-    def create_event(self, event: str, capacity: int) -> None:
-        """Send the set-up request, where the file has one. Raises ``OfficeError`` unless it succeeds."""
+    def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
+        """Send the set-up request, where the file has one. Raises ``OfficeError`` unless it succeeds.
+
+        It is not told when its doors open: nobody comes earlier.
+        """
         if self._target.setup is not None:
             self._ask(self._target.setup, {"event": event, "capacity": capacity})
 

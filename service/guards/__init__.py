@@ -13,10 +13,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from service.gates import Gates
-from service.inventory import Command, Outcome, Record, View, records_of
+from service.inventory import Command, Outcome, Record, View
 from service.settings import Settings
 from service.stores import Store
 
@@ -45,11 +46,13 @@ class Transaction:
     event: str
     take: Callable[[], Sequence[Command]]
     """Gives the commands to decide; a guard calls it once, when nothing more has to be waited for."""
-    deliberate: Callable[[View, Sequence[Command]], Sequence[Outcome]]
+    deliberate: Callable[[View, Sequence[Command], datetime], Sequence[Outcome]]
     """Thinks as long as the settings say, then decides; the place between reading and writing."""
     deadline: float
     """Monotonic seconds after which no guard may be waited for any longer."""
     outcomes: Sequence[Outcome] = ()
+    records: Sequence[Record] = ()
+    """What was written."""
     position: object = None
     """What has to be durable before any outcome may be told."""
     epoch: int = 0
@@ -61,6 +64,7 @@ class Transaction:
     commands: Sequence[Command] = field(default_factory=list)
     think: Callable[[], None] = lambda: None
     """Only thinks; for a guard under which nothing can be put between reading and writing."""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def read_decide_write(self, append: Callable[[View, Sequence[Record]], object] | None = None) -> None:
         """The critical section. Without a guard around it, two of them may read the same version, and one's write
@@ -70,16 +74,19 @@ class Transaction:
         """
         self.reach("view")
         began = time.perf_counter()
-        view = self.store.view(self.event, self.commands)
+        # Once, and before reading: which holds are due must be the same for what is read and for what is decided.
+        now = self.clock()
+        view = self.store.view(self.event, self.commands, now)
         read = time.perf_counter()
         self.position = view.source
-        outcomes = self.deliberate(view, self.commands)
+        saw, left = view.version, view.remaining
+        outcomes = self.deliberate(view, self.commands, now)
         decided = time.perf_counter()
-        records = records_of(outcomes)
-        if records:
-            self.reach("append", saw=records[0].version - 1, left=records[0].remaining + records[0].quantity)
+        if view.fresh:
+            self.reach("append", saw=saw, left=left)
             decided = time.perf_counter()
-            self.position = (append or self.store.append)(view, records)
+            self.position = (append or self.store.append)(view, view.fresh)
+            self.records = view.fresh
         self.outcomes = outcomes
         self.store_ms += (read - began + time.perf_counter() - decided) * 1e3
         self.reach("release", version=view.version)

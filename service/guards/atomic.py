@@ -8,7 +8,6 @@ of command. Nor can anything be put in between: the delay of an experiment (``LA
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import ClassVar, cast, get_args
 
 from service.guards import Guard, Transaction
@@ -46,9 +45,10 @@ class AtomicGuard(Guard):
         transaction.reach("append")
         began = time.perf_counter()
         transaction.outcomes, transaction.position = self._store.commit_atomically(
-            transaction.event, transaction.commands, datetime.now(UTC), transaction.deadline, transaction.blocked
+            transaction.event, transaction.commands, transaction.clock(), transaction.deadline, transaction.blocked
         )
         transaction.store_ms += (time.perf_counter() - began) * 1e3
+        transaction.records = [each for each in transaction.outcomes if isinstance(each, Record)]
         last = transaction.outcomes[-1]
         version = last.record.version if isinstance(last, Replay) else last.version
         transaction.reach("release", version=version, refused=not isinstance(last, Record))

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import os
-
-from flask import Flask, Response, g
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.box_office import BoxOffice, Times
+from service.box_office import BoxOffice
 from service.errors import Problem
-from service.routes import admin, events, health, orders, page
+from service.metrics import Unmeasured
+from service.routes import admin, events, health, holds, interface, orders, page
 from service.routes.answers import problem_answer
+from service.routes.every_request import Hosts, watch
 
 
-def register(app: Flask, office: BoxOffice, admin_token: str) -> None:
+def register(app: Flask, office: BoxOffice, admin_token: str, hosts: Hosts, metrics: Unmeasured) -> None:
     """Put all addresses on ``app``, and what every answer carries."""
     app.extensions["office"] = office
     app.extensions["admin_token"] = admin_token
-    for module in (page, events, orders, admin, health):
+    app.extensions["metrics"] = metrics
+    watch(app, office, hosts, metrics)
+    for module in (page, events, orders, holds, admin, health, interface):
         app.register_blueprint(module.blueprint)
-
-    @app.after_request
-    def sign(answer: Response) -> Response:
-        times: Times = g.get("times") or Times()
-        answer.headers["Server-Timing"] = (
-            f"wait;dur={times.wait_ms:.3f}, hold;dur={times.hold_ms:.3f}, store;dur={times.store_ms:.3f}"
-        )
-        answer.headers["Last-Seat-Worker"] = str(os.getpid())
-        answer.headers["Last-Seat-Epoch"] = str(office.control.epoch if times.epoch is None else times.epoch)
-        answer.headers.setdefault("Cache-Control", "no-store")
-        return answer
 
     @app.errorhandler(Problem)
     def known(problem: Problem) -> Response:

@@ -30,8 +30,38 @@ def json_answer(content: object, status: int = 200, *, media_type: str = "applic
     return Response(msgspec.json.encode(content) + b"\n", status, content_type=media_type)
 
 
+def tagged_answer(content: object) -> Response:
+    """What may be read again: with an ``ETag``, and 304 without a body where the client has it already.
+
+    The tag is made of the content, so it is right whatever the content depends on (version, epoch, guard, the event).
+    """
+    encoded = msgspec.json.encode(content) + b"\n"
+    answer = Response(encoded, content_type="application/json")
+    answer.headers["Cache-Control"] = "no-cache"  # may be kept, and is asked for again each time
+    answer.set_etag(hashlib.blake2b(encoded, digest_size=12).hexdigest())
+    if "If-None-Match" in request.headers:
+        answer.make_conditional(request)
+    return answer
+
+
+def query(wanted: type[T]) -> T:
+    """The validated query; what it does not name is nobody's business. Errors: ``invalid_value``."""
+    given = {}
+    for name in wanted.__struct_fields__:  # type: ignore[attr-defined]
+        values = request.args.getlist(name)
+        if len(values) > 1:
+            raise Problem("invalid_value", f"{name} stands in the address {len(values)} times.")
+        if values:
+            given[name] = values[0]
+    try:
+        return msgspec.convert(given, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid_value", f"{error}.") from None
+
+
 def problem_answer(problem: Problem) -> Response:
     """The problem as RFC 9457 has it, with the contract's ``code`` and ``definite``."""
+    g.outcome = problem.code
     extra = dict(problem.extra)
     times = extra.pop("times", None)
     if isinstance(times, Times):
@@ -157,4 +187,18 @@ def done_answer(done: Done, content: dict[str, object], status: int) -> Response
     answer = json_answer({**content, "remaining": done.record.remaining, "version": done.record.version}, status)
     if done.replayed:
         answer.headers["Idempotency-Replayed"] = "true"
+    return answer
+
+
+def order_answer(event: str, done: Done) -> Response:
+    """The answer to a purchase, or to a confirmation, which is one."""
+    record = done.record
+    content: dict[str, object] = {
+        "order": record.order,
+        "event": event,
+        "quantity": record.quantity,
+        "tickets": record.tickets,
+    }
+    answer = done_answer(done, content, 201)
+    answer.headers["Location"] = f"/events/{event}/orders/{record.order}"
     return answer

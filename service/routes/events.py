@@ -11,18 +11,33 @@ import msgspec
 from flask import Blueprint, Response, g
 
 from service.inventory import Event, Record
-from service.routes.answers import body, event_content, event_id, json_answer, office, require_admin
+from service.routes import shapes
+from service.routes.answers import (
+    body,
+    event_content,
+    event_id,
+    json_answer,
+    office,
+    query,
+    require_admin,
+    tagged_answer,
+)
+from service.routes.described import described
 from service.settings import EVENT_ID, MAX_CAPACITY
 
 blueprint = Blueprint("events", __name__)
 
 LINES_AT_ONCE = 1000
+EVENTS_AT_ONCE = 100
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
+EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_ID.pattern}\Z")]
 
 
 class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
-    event: Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_ID.pattern}\Z")]
+    """An event to be made."""
+
+    event: EventId
     capacity: Count
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
     opens_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
@@ -31,7 +46,25 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     lab: bool = False
 
 
+class Page(msgspec.Struct):
+    """Which events to list."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_AT_ONCE)] = EVENTS_AT_ONCE
+    cursor: EventId | None = None
+    """The last event of the page before."""
+
+
 @blueprint.post("/events")
+@described(
+    "Make an event",
+    tag="events",
+    body=NewEvent,
+    answers={201: shapes.EventShown},
+    problems=("event_exists", "switching", "storage_full"),
+    admin=True,
+    stored=True,
+    leads_to=("events.one_event", "events.audit", "orders.buy", "holds.hold", "events.delete"),
+)
 def create() -> Response:
     require_admin()
     new = body(NewEvent)
@@ -50,18 +83,49 @@ def create() -> Response:
 
 
 @blueprint.get("/events")
+@described(
+    "List events by id",
+    tag="events",
+    query=Page,
+    answers={200: shapes.EventsShown, 304: None},
+    stored=True,
+    tagged=True,
+    details="Some at a time: `next`, and the Link header, lead to the next ones; only those shown are read.",
+)
 def all_events() -> Response:
-    return json_answer({"events": [event_content(view) for view in office().events()]})
+    page = query(Page)
+    views, last = office().events(page.limit, page.cursor)
+    following = f"/events?limit={page.limit}&cursor={last}" if last else None
+    answer = tagged_answer({"events": [event_content(view) for view in views], "next": following})
+    if following:
+        answer.headers["Link"] = f'<{following}>; rel="next"'
+    return answer
 
 
 @blueprint.get("/events/<event>")
+@described(
+    "Look at an event",
+    tag="events",
+    answers={200: shapes.EventShown, 304: None},
+    problems=("unknown_event",),
+    stored=True,
+    tagged=True,
+)
 def one_event(event: str) -> Response:
     with office().request_scope(event_id(event)):
         view, g.times = office().look(event)
-        return json_answer(event_content(view))
+        return tagged_answer(event_content(view))
 
 
 @blueprint.delete("/events/<event>")
+@described(
+    "Remove an event",
+    tag="events",
+    answers={204: None},
+    problems=("unknown_event", "switch_timeout", "storage_full"),
+    admin=True,
+    stored=True,
+)
 def delete(event: str) -> Response:
     require_admin()
     office().delete(event_id(event))
@@ -69,8 +133,20 @@ def delete(event: str) -> Response:
 
 
 @blueprint.get("/events/<event>/audit")
+@described(
+    "Read every committed mutation in order",
+    tag="events",
+    answers={200: "application/x-ndjson"},
+    problems=("unknown_event", "unauthorized", "forbidden"),
+    stored=True,
+    details="JSON Lines: a header with the event, its capacity and the number of versions; then a line a mutation. No "
+    "buyer's name stands in it, but the ids of orders do, and who knows one may cancel it. So only events made for the "
+    "lab show it to everybody; for any other it takes the admin's token.",
+)
 def audit(event: str) -> Response:
-    about, records = office().audit(event_id(event))
+    if not office().about(event_id(event)).lab:
+        require_admin()
+    about, records = office().audit(event)
     head = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
 
     def lines() -> Iterator[bytes]:

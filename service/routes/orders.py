@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from flask import Blueprint, Response, g
 
+from service.routes import shapes
 from service.routes.answers import (
     body,
     done_answer,
@@ -15,17 +16,30 @@ from service.routes.answers import (
     json_answer,
     office,
     operation_key,
+    order_answer,
 )
+from service.routes.described import described
 
 blueprint = Blueprint("orders", __name__)
 
 
 class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """How many tickets, all or none. The buyer's name is kept and shown to nobody."""
+
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     buyer: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
 
 
 @blueprint.post("/events/<event>/orders")
+@described(
+    "Buy tickets",
+    tag="orders",
+    body=NewOrder,
+    answers={201: shapes.Sold},
+    problems=("unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit"),
+    keyed=True,
+    leads_to=("orders.look", "orders.cancel"),
+)
 def buy(event: str) -> Response:
     with office().request_scope(event_id(event)):
         wanted = body(NewOrder)
@@ -36,19 +50,17 @@ def buy(event: str) -> Response:
             quantity=wanted.quantity,
             buyer=wanted.buyer,
         )
-        record = done.record
-        content: dict[str, object] = {
-            "order": record.order,
-            "event": event,
-            "quantity": record.quantity,
-            "tickets": record.tickets,
-        }
-        answer = done_answer(done, content, 201)
-        answer.headers["Location"] = f"/events/{event}/orders/{record.order}"
-        return answer
+        return order_answer(event, done)
 
 
 @blueprint.get("/events/<event>/orders/<order>")
+@described(
+    "Look at an order",
+    tag="orders",
+    answers={200: shapes.OrderShown},
+    problems=("unknown_event", "unknown_order"),
+    stored=True,
+)
 def look(event: str, order: str) -> Response:
     with office().request_scope(event_id(event)):
         found, view, g.times = office().order(event, order)
@@ -64,6 +76,13 @@ def look(event: str, order: str) -> Response:
 
 
 @blueprint.delete("/events/<event>/orders/<order>")
+@described(
+    "Give the tickets of an order back",
+    tag="orders",
+    answers={200: shapes.Cancelled},
+    problems=("unknown_event", "unknown_order", "not_open"),
+    keyed=True,
+)
 def cancel(event: str, order: str) -> Response:
     with office().request_scope(event_id(event)):
         done = office().cancel(event, order, key=operation_key(), request=fingerprint())

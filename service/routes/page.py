@@ -1,98 +1,162 @@
 """``/``: the office as a page for people. Works without JavaScript: every button is a form.
 
-With JavaScript the counters follow the sale by themselves (``static/office.js``); nothing else depends on it.
+With JavaScript the counters, the curve and the time that a hold has left follow by themselves (``static/office.js``).
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Literal
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request
+import msgspec
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 
 from service.errors import TABLE, Problem
-from service.inventory import Order
+from service.records import Held, Order
 from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key
+from service.routes.described import described
+from service.routes.holds import DEFAULT_S
+from service.verdicts import last_verdict
 
 blueprint = Blueprint("page", __name__)
 
+EVENTS_SHOWN = 50
+
+
+class Button(msgspec.Struct):
+    """A form of the page: what to do, with what."""
+
+    do: Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
+    event: str
+    quantity: str | None = None
+    key: str | None = None
+    order: str | None = None
+    hold: str | None = None
+    token: str | None = None
+    guard: str | None = None
+
 
 @blueprint.get("/")
+@described("The office as a page", tag="page", answers={200: "text/html"}, stored=True)
 def show() -> Response:
-    """The event that ``?event=`` names, else the first; with ``?order=`` that order, with ``?problem=`` its words."""
-    views = office().events()
+    """The event that ``?event=`` names, else the first; with it ``?order=``, ``?hold=``, and ``?problem=`` in words."""
+    views, last = office().events(EVENTS_SHOWN)
     wanted = request.args.get("event")
-    chosen = next((view for view in views if view.event.event == wanted), None)
     problem = request.args.get("problem")
+    chosen = next((view for view in views if view.event.event == wanted), None)
     if wanted and chosen is None:
-        problem = "unknown_event"
+        try:
+            chosen = office().look(event_id(wanted))[0]
+        except Problem as refusal:
+            problem = refusal.code
     mode = office().control.mode()
     view = chosen or (views[0] if views else None)
-    answer = Response(
+    order = hold = None
+    if view is not None:
+        order, problem = _order(view.event.event, request.args.get("order", "").strip(), problem)
+        hold = _hold(view.event.event, request.args.get("hold", ""))
+    return Response(
         render_template(
             "office.html",
             views=views,
+            more=last is not None,
             view=view,
             most=min(view.event.max_per_order, 10) if view else 0,
-            order=_order(view.event.event, request.args.get("order")) if view else None,
+            order=order,
+            hold=hold,
+            hold_minutes=round(DEFAULT_S / 60),
+            now=datetime.now(UTC),
             problem=TABLE[problem].title if problem in TABLE else None,
             mode=mode,
             acting=office().acting_guard(view.event, mode) if view else mode.guard,
-            safe_guard=office().store.safe_guard,
             store=office().store.name,
             switched="switched" in request.args,
+            verdict=last_verdict(current_app.extensions["results"]),
             key=operation_key(),
         ),
         content_type="text/html; charset=utf-8",
     )
-    answer.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-    return answer
 
 
 @blueprint.post("/")
+@described(
+    "A button of the page",
+    tag="page",
+    form=Button,
+    answers={303: None},
+    problems=("unknown_event",),
+    details="Whatever was refused is told on the page that the answer leads to.",
+)
 def act() -> Response:
-    """One button: buy, cancel or switch; then back to the page, so that a reload repeats nothing."""
+    """One button; then back to the page, so that a reload repeats nothing."""
     form = request.form
     event = event_id(form.get("event", ""))
+    g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]
     seen: dict[str, str] = {"event": event}
     try:
         seen |= _carry_out(event, form.get("do", ""))
     except Problem as problem:
-        seen["problem"] = problem.code
+        seen["problem"] = g.outcome = problem.code
+        # What somebody has is still there after a refusal.
+        seen |= {name: form[name] for name in ("order", "hold") if form.get(name)}
     return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
 
 
 def _carry_out(event: str, do: str) -> dict[str, str]:
+    """Do it, and say what the page is to show then."""
     form = request.form
-    if do == "buy":
-        quantity = form.get("quantity", "1")
-        if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
-            raise Problem("invalid_value")
-        # The key came with the page: a double click, or the same form sent again, buys once.
-        key = checked_key(form["key"]) if "key" in form else operation_key()
-        content = ["buy", event, quantity]
-        with office().request_scope(event):
-            done = office().buy(event, key=key, request=fingerprint(content), quantity=int(quantity), buyer=None)
-        return {"order": done.record.order}
-    if do == "cancel":
-        order = form.get("order", "")
-        with office().request_scope(event):
-            office().cancel(event, order, key=operation_key(), request=fingerprint(["cancel", event, order]))
-        return {"order": order}
     if do == "switch":
         if not is_admin_token(form.get("token", "")):
             raise Problem("forbidden" if form.get("token") else "unauthorized")
         office().switch(form.get("guard", ""))
         return {"switched": ""}
+    # The key came with the page: a double click, or the same form sent again, is one operation.
+    key = checked_key(form["key"]) if "key" in form else operation_key()
+    order, hold = form.get("order", ""), form.get("hold", "")
+    with office().request_scope(event):
+        match do:
+            case "buy":
+                quantity = _quantity()
+                wanted = fingerprint(["buy", event, quantity])
+                done = office().buy(event, key=key, request=wanted, quantity=quantity, buyer=None)
+                return {"order": done.record.order}
+            case "hold":
+                quantity = _quantity()
+                wanted = fingerprint(["hold", event, quantity])
+                done = office().hold(event, key=key, request=wanted, quantity=quantity, seconds=DEFAULT_S, buyer=None)
+                return {"hold": done.record.hold}
+            case "confirm":
+                done = office().confirm(event, hold, key=key, request=fingerprint(["confirm", event, hold]))
+                return {"order": done.record.order}
+            case "release":
+                office().release(event, hold, key=key, request=fingerprint(["release", event, hold]))
+                return {"hold": hold}
+            case "cancel":
+                office().cancel(event, order, key=key, request=fingerprint(["cancel", event, order]))
+                return {"order": order}
     raise Problem("bad_request")
 
 
-def _order(event: str, order: str | None) -> Order | None:
+def _quantity() -> int:
+    quantity = request.form.get("quantity", "1")
+    if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
+        raise Problem("invalid_value")
+    return int(quantity)
+
+
+def _order(event: str, order: str, problem: str | None) -> tuple[Order | None, str | None]:
+    """The order that is asked for, or why it cannot be shown, unless there is worse to tell."""
     if not order:
-        return None
+        return None, problem
     try:
-        return office().order(event, order)[0]
+        return office().order(event, order)[0], problem
+    except Problem as refusal:
+        return None, problem or refusal.code
+
+
+def _hold(event: str, hold: str) -> Held | None:
+    try:
+        return office().held(event, hold) if hold else None
     except Problem:
         return None

@@ -1,39 +1,104 @@
-// Lets the counters and the lock's state follow the sale. The page works without this file.
+// Lets the counters, the curve, the lock and the time that is left follow the sale. The page works without this file.
 "use strict";
 (() => {
   const count = document.querySelector("[data-event]");
   if (!count) return;
-  const address = `/events/${encodeURIComponent(count.dataset.event)}`;
+  const event = encodeURIComponent(count.dataset.event);
+  const capacity = Number(count.dataset.capacity);
+  const at = (id) => document.getElementById(id);
   const put = (id, text) => {
-    const element = document.getElementById(id);
+    const element = at(id);
     if (element && element.textContent !== String(text)) element.textContent = text;
   };
+
+  // What a screen reader is told: what matters, and not each number.
+  let told = "";
+  const tell = (words) => {
+    if (words !== told) put("news", words);
+    told = words;
+  };
+
   const words = {
     on: "Who reads the count is alone with it until the sale is written.",
     off: "Two buyers may read the same count and both be sold the last seat.",
   };
+
+  const seen = [];
+  const LOOKS = 240;
+  const box = { left: 40, right: 392, top: 8, bottom: 136 };
+  const SVG = "http://www.w3.org/2000/svg";
+  const node = (name, attributes, text = "") => {
+    const made = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.textContent = text;
+    return made;
+  };
+  const draw = () => {
+    const first = seen[0].at;
+    const lasts = Math.max(10, seen[seen.length - 1].at - first);
+    const most = Math.max(capacity, ...seen.map((look) => look.sold + look.held)) * 1.05;
+    const x = (time) => box.left + ((time - first) / lasts) * (box.right - box.left);
+    const y = (tickets) => box.bottom - (tickets / most) * (box.bottom - box.top);
+    // A count stays until it changes: steps, and no slopes.
+    const steps = (value) =>
+      seen.map((look, i) => `${i ? `H${x(look.at).toFixed(1)}V` : `M${x(look.at).toFixed(1)},`}${y(value(look)).toFixed(1)}`).join("");
+    at("curve-sold").setAttribute("d", steps((look) => look.sold));
+    at("curve-held").setAttribute("d", seen.some((look) => look.held) ? steps((look) => look.sold + look.held) : "");
+    for (const end of ["y1", "y2"]) at("curve-capacity").setAttribute(end, y(capacity));
+    at("curve-grid").replaceChildren(
+      node("line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }),
+      node("text", { x: box.left - 6, y: y(capacity) + 4, "text-anchor": "end" }, capacity),
+      node("text", { x: box.left - 6, y: box.bottom + 4, "text-anchor": "end" }, "0"),
+      node("text", { x: box.left, y: 154 }, "0 s"),
+      node("text", { x: box.right, y: 154, "text-anchor": "end" }, `${Math.round(lasts)} s`),
+    );
+    const now = seen[seen.length - 1];
+    put("curve-words", `${now.sold} sold${now.held ? `, ${now.held} set aside (dotted)` : ""}, of ${capacity} (dashed), as the store has it; ${now.sold - seen[0].sold} in the last ${Math.round(now.at - first)} s.`);
+    at("curve").hidden = false;
+  };
+
   let shown = "";
+  const take = (found) => {
+    put("remaining", found.remaining);
+    put("listed", found.remaining);
+    put("sold-count", found.sold);
+    put("held-count", found.held);
+    put("version", found.version);
+    put("guard", found.guard);
+    put("epoch", found.epoch);
+    at("sold").value = found.sold + found.held;
+    const state = found.guard === "none" ? "off" : "on";
+    if (shown && shown !== state) location.replace(`/?event=${event}`);
+    shown = state;
+    put("lock-state", state);
+    put("lock-words", words[state]);
+    at("lock").className = `lock ${state}`;
+    tell(found.remaining > 0 ? "" : "No seats are left.");
+    seen.push({ at: performance.now() / 1000, sold: found.sold, held: found.held });
+    if (seen.length > LOOKS) seen.shift();
+    draw();
+  };
   const follow = async () => {
     try {
-      const answer = await fetch(address, { cache: "no-store" });
-      if (answer.ok) {
-        const event = await answer.json();
-        put("remaining", event.remaining);
-        put("version", event.version);
-        put("guard", event.guard);
-        put("epoch", event.epoch);
-        document.getElementById("sold").value = event.sold + event.held;
-        const state = event.guard === "none" ? "off" : "on";
-        if (shown && shown !== state) location.replace(`/?event=${encodeURIComponent(count.dataset.event)}`);
-        shown = state;
-        put("lock-state", state);
-        put("lock-words", words[state]);
-        document.getElementById("lock").className = `lock ${state}`;
-      }
+      // "no-cache": the browser asks with the ETag of what it has, and is told 304 while nothing changes.
+      const answer = await fetch(`/events/${event}`, { cache: "no-cache" });
+      if (answer.ok) take(await answer.json());
     } catch {
       // The service is away for a moment; the next look tries again.
     }
     setTimeout(follow, document.hidden ? 5000 : 1000);
   };
   follow();
+
+  const until = at("until");
+  if (until) {
+    const ends = Date.parse(until.dateTime);
+    const countDown = () => {
+      const left = Math.max(0, Math.ceil((ends - Date.now()) / 1000));
+      put("time-left", left ? `, ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} left` : ", which is over");
+      if (left === 60) tell("One minute is left to pay.");
+      if (left) setTimeout(countDown, 1000);
+    };
+    countDown();
+  }
 })();

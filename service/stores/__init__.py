@@ -11,13 +11,13 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
 
 from service.control import Mode
 from service.errors import RefusedToStart
 from service.inventory import Command, Event, Outcome, Record, View
-from service.settings import Settings
+from service.settings import Settings, without_passwords
 
 STORES: dict[str, str] = {
     "json": "service.stores.json_document:JsonDocuments",
@@ -27,6 +27,9 @@ STORES: dict[str, str] = {
     "postgres": "service.stores.postgres:Postgres",
     "redis": "service.stores.redis:Redis",
 }
+
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Store(ABC):
@@ -64,8 +67,26 @@ class Store(ABC):
         """The ids of all events, sorted."""
 
     @abstractmethod
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
-        """The counters, the keys, orders and buyers that the commands name, and the order that is asked for."""
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        """What deciding the commands at the instant ``now`` needs to see, all of it of one version:
+
+        - the counters: ``version``, ``sold``, ``held``, ``next_ticket``;
+        - ``keys``: for each command's key the record that it committed. An empty key is nobody's: ``expired`` records
+          have it, and it finds none;
+        - ``orders``: as it stands, the order of each ``Cancel``, and ``order``, which a reader asks for;
+        - ``holds``: as it stands, whatever became of it, the hold of each ``Confirm`` and ``Release``;
+        - ``due``: with ``now``, all open holds whose ``expires_at`` is not after it, whether or not a command names
+          them, sorted by ``Held.ends``: the expiry to the microsecond, then the version of the record that made the
+          hold. Whoever decides expires them all, so one that is missing here is sold to nobody, and one that is here
+          and not open is expired twice;
+        - ``bought``: where the event limits buyers, for the buyer of each ``Sell`` and ``Hold``, *and* for the buyer of
+          each hold that is in ``holds`` (a late confirmation is a sale to them), the tickets in open orders and holds.
+
+        ``now`` is the caller's, taken once a transaction; a store must not ask a clock of its own, or what is due would
+        be another thing for the view than for the decision. A view without ``now`` is for looking, not for deciding.
+        """
 
     @abstractmethod
     def append(self, view: View, records: Sequence[Record]) -> object:
@@ -84,6 +105,14 @@ class Store(ABC):
     @abstractmethod
     def audit(self, event: str) -> tuple[Event, Iterable[Record], object]:
         """The event, all its records in the order in which they were written, and the position they reach to."""
+
+    def next_expiry(self, event: str) -> datetime | None:
+        """When the first of an event's open holds ends; None where none is open. For who tidies, not for who decides.
+
+        Asked every second or so: a store for which a view is dear knows it more cheaply.
+        """
+        due = self.view(event, now=FOREVER).due
+        return due[0].expires_at if due else None
 
     def tidy(self) -> None:  # noqa: B027
         """Remove what killed processes left behind; called by the first process of a new master, alone."""
@@ -165,7 +194,8 @@ class CommitsAtomically(ABC):
         blocked: Callable[[], None] = lambda: None,
     ) -> tuple[list[Outcome], object]:
         """Decide and write the commands in order, in one commit; the outcomes, as ``inventory.decide_all`` has them,
-        and the position to make durable.
+        and the position to make durable. Before the first command that is no replay, the holds that are due at ``now``
+        expire, a refused command's too.
 
         ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite), and as of
         ``append``.
@@ -239,7 +269,9 @@ class SharesSwitch(ABC):
 def open_store(settings: Settings) -> Store:
     """The store that the settings name, opened; raises ``RefusedToStart`` where there is no such store."""
     if settings.store not in STORES:
-        raise RefusedToStart(f"LASTSEAT_STORE={settings.store!r} is not a store. The stores are: {', '.join(STORES)}.")
+        raise RefusedToStart(
+            f"LASTSEAT_STORE={without_passwords(settings.store)!r} is not a store. The stores are: {', '.join(STORES)}."
+        )
     return store_class(settings.store)(settings)
 
 

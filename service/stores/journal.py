@@ -17,6 +17,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from errno import EEXIST, ENOTEMPTY
 from typing import ClassVar, TypeVar
 
@@ -98,8 +99,13 @@ class Journal(Store, ComparesAndSets):
     def names(self) -> list[str]:
         return sorted(name for name in os.listdir(self._directory) if not name.startswith("."))
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
-        return self._read(event, lambda ledger: ledger.view(commands, order))
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        return self._read(event, lambda ledger: ledger.view(commands, order, now))
+
+    def next_expiry(self, event: str) -> datetime | None:
+        return self._read(event, Ledger.next_expiry)
 
     def append(self, view: View, records: Sequence[Record]) -> object:
         return self._append(view, records, None)

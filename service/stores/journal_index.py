@@ -1,4 +1,4 @@
-"""Where in the closed segments of a journal a key, an order or a buyer stands, without reading them.
+"""Where in the closed segments of a journal a key, an order, a hold or a buyer stands, without reading them.
 
 An index covers some neighbouring closed segments. It is two sorted columns in one file: a 64-bit hash of the name, and
 the place (segment and offset) of a record with that name. A lookup is a binary search in the memory-mapped file, so
@@ -44,8 +44,12 @@ def hash_of(kind: str, name: str) -> int:
 
 def entries_of(record: Record, place: int) -> Iterator[tuple[int, int]]:
     """What an index has of a record."""
-    yield hash_of("key", record.key), place
-    yield hash_of("order", record.order), place
+    if record.key:
+        yield hash_of("key", record.key), place
+    if record.order:
+        yield hash_of("order", record.order), place
+    if record.hold:
+        yield hash_of("hold", record.hold), place
     if record.buyer is not None:
         yield hash_of("buyer", record.buyer), place
 

@@ -1,7 +1,8 @@
 """One event's journal as one process knows it: the counters, what the active segment holds, indexes for the rest.
 
 What other processes appended is read from the tail before every view. So the state in memory is that of the active
-segment only; a key, an order or a buyer from before is found through an index and read from its place.
+segment only, and the open holds, which the segment's head has from before; a key, an order, a closed hold or a buyer
+from before is found through an index and read from its place.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from service.blocking import call_blocking
 from service.errors import Problem
 from service.files import storage_problems
-from service.inventory import Cancel, Command, Order, Record, View, order_after
+from service.inventory import Cancel, Command, Confirm, Held, Order, Record, Release, View, hold_after, order_after
 from service.stores import Conflict
+from service.stores.journal_holds import Holds
 from service.stores.journal_index import (
     Index,
     entries_of,
@@ -55,6 +58,7 @@ from service.stores.journal_segments import (
 )
 
 SEGMENT_RECORDS = 16_384
+_OF_A_HOLD = (Confirm, Release)  # not a union: building one costs as much as the rest of the look
 
 log = logging.getLogger("lastseat")
 
@@ -112,25 +116,35 @@ class Ledger:
             if not (self._sealed and self._open_successor()):
                 return
 
-    def view(self, commands: Sequence[Command], order: str | None) -> View:
-        """The counters, and what the commands need to see."""
+    def view(self, commands: Sequence[Command], order: str | None, now: datetime | None = None) -> View:
+        """The counters, what the commands need to see, and the holds that are due ``now``."""
         with self._mutex:
             self.refresh()
             counters = self._counters
-            view = View(self.about, counters.version, counters.sold, 0, counters.next_ticket)
+            view = View(self.about, counters.version, counters.sold, counters.held, counters.next_ticket)
             view.source = Position(self._segment.number, self._offset)
+            if now is not None and self._holds.may_be_due(now):
+                view.due = self._holds.due(now)
             for command in commands:
                 record = self._keys.get(command.key) or self._find_key(command.key)
                 if record is not None:
                     view.keys[command.key] = record
+                buyer = getattr(command, "buyer", None)
                 if isinstance(command, Cancel):
                     self._show_order(view, command.order)
-                buyer = getattr(command, "buyer", None)
+                elif isinstance(command, _OF_A_HOLD):
+                    buyer = self._show_hold(view, command.hold)
                 if buyer is not None and self.about.max_per_buyer is not None and buyer not in view.bought:
                     view.bought[buyer] = self._bought(buyer)
             if order is not None:
                 self._show_order(view, order)
             return view
+
+    def next_expiry(self) -> datetime | None:
+        """When the first of the open holds ends; None where there is none."""
+        with self._mutex:
+            self.refresh()
+            return self._holds.next_expiry()
 
     @property
     def count(self) -> int:
@@ -166,7 +180,7 @@ class Ledger:
                 self._cut_torn_tail()
             if unchanged_since is not None and unchanged_since != (self._segment.number, self._offset):
                 raise Conflict
-            if self._sealed or self._in_segment >= self._segment_records:
+            if self._sealed or self._in_segment >= self._segment_records or self._format != FORMAT:
                 self._begin_next_segment()
             append(self._segment, self._offset, b"".join(lines), halfway)
             for record, line in zip(records, lines, strict=True):
@@ -202,12 +216,13 @@ class Ledger:
         segment = Segment(self._directory, number)
         self._offset, head = read_head(segment)
         self._segment = segment
-        self.id, self.about = head.id, head.about
+        self.id, self.about, self._format = head.id, head.about, head.journal
         self._sealed = False
         self._counters: Counters = head.before
         self._in_segment = 0
         self._keys: dict[str, Record] = {}
         self._orders: dict[str, Order] = {}
+        self._holds = Holds(head.open)
         self._of_buyer: dict[str, int] = {}
 
     def _take_in(self, line: Line, offset: int) -> None:
@@ -217,13 +232,16 @@ class Ledger:
             except Damaged as damage:
                 raise self._segment.damaged(self._offset, damage.reason) from None
             self._in_segment += 1
-            self._keys[line.key] = line
-            # A sale's order is new; only what is done to it later needs what it was.
-            before = None if line.kind == "sold" else self._orders.get(line.order) or self._find_order(line.order)
-            self._orders[line.order] = order_after(line, before)
+            if line.key:
+                self._keys[line.key] = line
+            if line.order:
+                # A sale's order is new; only what is done to it later needs what it was.
+                before = self._order(line.order) if line.kind == "cancelled" else None
+                self._orders[line.order] = order_after(line, before)
+            if line.hold:
+                self._holds.take_in(line, self._find_hold)
             if line.buyer is not None:
-                given = line.quantity if line.kind == "sold" else -line.quantity
-                self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + given
+                self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + line.taken
         elif isinstance(line, Gap):
             self._counters.highest = ANY_VERSION
         elif isinstance(line, Seal):
@@ -262,7 +280,8 @@ class Ledger:
             self._offset = self._segment.size()
         with commit_failed():
             sync_data(self._segment.fd)
-        begin_segment(self._directory, Head(FORMAT, self.id, self.about, number + 1, self._counters))
+        head = Head(FORMAT, self.id, self.about, number + 1, self._counters, self._holds.open())
+        begin_segment(self._directory, head)
         self._mark.advance(place_of(number + 1, 0))
         self._read_on()
 
@@ -343,12 +362,30 @@ class Ledger:
                 found = order_after(record, found)
         return found
 
+    def _order(self, order: str) -> Order | None:
+        return self._orders.get(order) or self._find_order(order)
+
     def _show_order(self, view: View, order: str) -> None:
-        found = self._orders.get(order) or self._find_order(order)
+        found = self._order(order)
         if found is not None:
             view.orders[order] = found
 
+    def _find_hold(self, hold: str) -> Held | None:
+        found: Held | None = None
+        for record in self._found("hold", hold):
+            if record.hold == hold:
+                found = hold_after(record, found)
+        return found
+
+    def _show_hold(self, view: View, hold: str) -> str | None:
+        """Let the view have a hold; returns its buyer."""
+        found = self._holds.get(hold) or self._find_hold(hold)
+        if found is None:
+            return None
+        view.holds[hold] = found
+        return found.buyer
+
     def _bought(self, buyer: str) -> int:
         earlier: Iterable[Record] = (record for record in self._found("buyer", buyer) if record.buyer == buyer)
-        total = sum(record.quantity if record.kind == "sold" else -record.quantity for record in earlier)
+        total = sum(record.taken for record in earlier)
         return total + self._of_buyer.get(buyer, 0)

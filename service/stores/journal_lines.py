@@ -1,11 +1,13 @@
 """The lines of a journal: JSON, one a line, each with a checksum of its own text.
 
-    {"journal":1,"id":"…","about":{…},"segment":2,"before":{"count":16384,"sold":…},"crc":"09f1c2aa"}
+    {"journal":2,"id":"…","about":{…},"segment":2,"before":{"count":16384,"sold":…},"open":[…],"crc":"09f1c2aa"}
     {"version":16385,"kind":"sold","key":"…","order":"…","quantity":2,"tickets":[31,32],…,"crc":"7d5e01b3"}
     {"sealed":2,"crc":"51c09e77"}
 
-A segment begins with a *head*, which says of what event it is and what stood in all segments before it, and ends
-with a *seal* once the next one has begun. ``crc`` is the CRC-32 of everything before it in the line. A line that a
+A segment begins with a *head*, which says of what event it is, what all segments before it add up to, and which holds
+were open behind them; it ends with a *seal* once the next one has begun. Format 1 had no holds: such segments are read,
+and what is written goes into a new one, so that a service which knows only format 1 says so instead of meeting a line
+that it cannot read. ``crc`` is the CRC-32 of everything before it in the line. A line that a
 crash left half written fails it, and so does one with a flipped bit.
 """
 
@@ -15,9 +17,11 @@ import zlib
 
 import msgspec
 
-from service.inventory import Event, Record
+from service.inventory import Event, Held, Record
+from service.records import CHANGES
 
-FORMAT = 1
+FORMAT = 2
+READABLE = frozenset({1, FORMAT})
 _TAIL = len(b',"crc":"00000000"}\n')
 _encoder = msgspec.json.Encoder()
 _records = msgspec.json.Decoder(Record)
@@ -36,6 +40,7 @@ class Counters(msgspec.Struct):
     highest: int = 0
     sold: int = 0
     next_ticket: int = 1
+    held: int = 0
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -47,6 +52,8 @@ class Head(msgspec.Struct, frozen=True):
     about: Event
     segment: int
     before: Counters
+    open: tuple[Held, ...] = ()
+    """The holds that stood open at its beginning, in the order in which they expire."""
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -104,10 +111,11 @@ def count_in(counters: Counters, record: Record) -> None:
     """Add a record. Raises ``Damaged`` where a version is missing before it: nobody can have written that."""
     if record.version > counters.highest + 1:
         raise Damaged(f"version {record.version} follows {counters.highest}: what stood between is gone")
-    given = record.quantity if record.kind == "sold" else -record.quantity
     counters.count += 1
     counters.version = record.version
     counters.highest = record.version if counters.highest == ANY_VERSION else max(counters.highest, record.version)
-    counters.sold += given
-    if record.kind == "sold":
+    sold, held, numbered = CHANGES[record.kind]
+    counters.sold += sold * record.quantity
+    counters.held += held * record.quantity
+    if numbered:
         counters.next_ticket = max(counters.next_ticket, record.tickets[-1] + 1)

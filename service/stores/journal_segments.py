@@ -21,7 +21,7 @@ from typing import NamedTuple
 from service.errors import Problem
 from service.files import open_directory, replace_durably, storage_problems
 from service.stores import CommitFailed
-from service.stores.journal_lines import FORMAT, Damaged, Head, Line, decode, encode
+from service.stores.journal_lines import FORMAT, READABLE, Damaged, Head, Line, decode, encode
 
 _CHUNK = 1 << 20
 _POLL_S = 0.0002
@@ -167,8 +167,8 @@ def read_head(segment: Segment) -> tuple[int, Head]:
     for offset, line in segment.lines(0):
         if not isinstance(line, Head):
             break
-        if line.journal != FORMAT:
-            raise segment.damaged(0, f"it is of format {line.journal}, and this service reads format {FORMAT}")
+        if line.journal not in READABLE:
+            raise segment.damaged(0, f"it is of format {line.journal}, and this service reads up to {FORMAT}")
         return offset, line
     raise segment.damaged(0, "it has no head")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -19,9 +20,9 @@ import msgspec
 
 from service.errors import Problem
 from service.files import open_directory, replace_durably, storage_problems, temporary_beside, write_durably
-from service.inventory import Command, Event, Record, View, replay
+from service.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores import Store
+from service.stores import FOREVER, Store
 
 
 class _Document(msgspec.Struct):
@@ -30,6 +31,7 @@ class _Document(msgspec.Struct):
     about: Event
     sold: int
     records: list[Record]
+    held: int = 0
 
 
 _decoder = msgspec.json.Decoder(_Document)
@@ -63,6 +65,7 @@ class JsonDocuments(Store):
         self._directory.mkdir(exist_ok=True)
         self._directory_fd = open_directory(self._directory)
         self._durable: dict[str, _File] = {}
+        self._ends: dict[str, tuple[_File, datetime | None]] = {}
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
@@ -86,16 +89,33 @@ class JsonDocuments(Store):
             except FileNotFoundError:
                 raise Problem("unknown_event") from None
         self._durable.pop(event, None)
+        self._ends.pop(event, None)
         os.fsync(self._directory_fd)
 
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._directory.glob("*.json"))
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
         document, file = self._read(event)
         view = replay(document.about, document.records)
+        view.due = due_at(view.holds.values(), now)
         view.source = _Source(document, file)
         return view
+
+    def next_expiry(self, event: str) -> datetime | None:
+        try:
+            file = _file(self._path(event).stat())
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        known = self._ends.get(event)
+        if known is None or known[0] != file:
+            document, file = self._read(event)
+            due = due_at(replay(document.about, document.records).holds.values(), FOREVER)
+            # One assignment: two threads that look at once both leave a pair that belongs together.
+            known = self._ends[event] = (file, due[0].expires_at if due else None)
+        return known[1]
 
     def append(self, view: View, records: Sequence[Record]) -> object:
         source = view.source
@@ -103,7 +123,7 @@ class JsonDocuments(Store):
             raise TypeError("append takes a view that this store made")
         document = source.document
         document.records.extend(records)
-        document.sold = view.sold
+        document.sold, document.held = view.sold, view.held
         with storage_problems():
             stat = replace_durably(self._path(view.event.event), _encode(document))
         return _file(stat)
@@ -153,4 +173,6 @@ def _encode(document: _Document) -> bytes:
     """JSON with a line a record, so that a person can read the document and compare two."""
     about = _encoder.encode(document.about)
     records = b",\n".join(map(_encoder.encode, document.records))
-    return b'{"about":%b,\n"sold":%d,\n"records":[\n%b\n]}\n' % (about, document.sold, records)
+    return b'{"about":%b,\n"sold":%d,\n"held":%d,\n"records":[\n%b\n]}\n' % (
+        about, document.sold, document.held, records,
+    )  # fmt: skip

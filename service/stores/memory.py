@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from service.errors import Problem
-from service.inventory import Command, Event, Record, View, replay
+from service.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
 from service.stores import Store
 
@@ -37,9 +38,12 @@ class Memory(Store):
     def names(self) -> list[str]:
         return sorted(self._events)
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
         about, records = self._read(event)
         view = replay(about, records)
+        view.due = due_at(view.holds.values(), now)
         view.source = records
         return view
 

@@ -24,12 +24,26 @@ from typing import ClassVar, NamedTuple
 import msgspec
 
 from service.errors import Problem
-from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after
+from service.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Held,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Sell,
+    View,
+    hold_after,
+    order_after,
+)
 from service.settings import Settings
 from service.stores import CommitsAtomically, ComparesAndSets, Conflict, LocksWriters, Store
-from service.stores.sqlite_atomic import BOUGHT, TRANSLATED, Atomically
+from service.stores.sqlite_atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite_connections import Connections, damaged
-from service.stores.sqlite_schema import RECORD, check_file, insert, make_file, record_of
+from service.stores.sqlite_schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
 
 PAGE = 2_000
 _events = msgspec.json.Decoder(Event)
@@ -68,6 +82,7 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
             row = connection.execute("SELECT id FROM events WHERE name = ?", (event,)).fetchone()
             if row is None:
                 raise Problem("unknown_event")
+            connection.execute("DELETE FROM open_holds WHERE event = ?", row)
             connection.execute("DELETE FROM records WHERE event = ?", row)
             connection.execute("DELETE FROM events WHERE id = ?", row)
 
@@ -75,8 +90,10 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
         rows = self._connections.read(lambda each: each.execute("SELECT name FROM events ORDER BY name").fetchall())
         return [name for (name,) in rows]
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
-        return self._connections.read(lambda connection: self._view(connection, event, commands, order))
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        return self._connections.read(lambda connection: self._view(connection, event, commands, order, now))
 
     def append(self, view: View, records: Sequence[Record]) -> object:
         source = _source(view)
@@ -110,7 +127,7 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
             row, about, *_ = self._row(connection, event)
 
             def look(command: Command) -> View:
-                return self._view(connection, event, [command], None)
+                return self._view(connection, event, [command], None, None)
 
             engine = Atomically(connection, row, about, now, look)
             return [engine.decide(command) for command in commands], None
@@ -135,8 +152,8 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
         """Close what this process has open. A store that nobody closed is recovered by the next one to open it."""
         self._connections.close()
 
-    def _row(self, connection: sqlite3.Connection, event: str) -> tuple[int, Event, int, int, int]:
-        asked = "SELECT id, about, version, sold, next_ticket FROM events WHERE name = ?"
+    def _row(self, connection: sqlite3.Connection, event: str) -> tuple[int, Event, int, int, int, int]:
+        asked = "SELECT id, about, version, sold, held, next_ticket FROM events WHERE name = ?"
         found = connection.execute(asked, (event,)).fetchone()
         if found is None:
             raise Problem("unknown_event")
@@ -146,19 +163,50 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
         except (msgspec.DecodeError, TypeError) as error:
             raise damaged(self._path, str(error)) from None
 
-    def _view(self, connection: sqlite3.Connection, event: str, commands: Sequence[Command], order: str | None) -> View:
-        row, about, version, sold, next_ticket = self._row(connection, event)
-        view = View(about, version, sold, next_ticket=next_ticket, source=_Source(row, version))
+    def _view(
+        self,
+        connection: sqlite3.Connection,
+        event: str,
+        commands: Sequence[Command],
+        order: str | None,
+        now: datetime | None,
+    ) -> View:
+        row, about, version, sold, held, next_ticket = self._row(connection, event)
+        view = View(about, version, sold, held, next_ticket, source=_Source(row, version))
         orders = {command.order for command in commands if isinstance(command, Cancel)}
+        holds = {command.hold for command in commands if isinstance(command, Confirm | Release)}
         if order is not None:
             orders.add(order)
-        for record in self._find(connection, row, "key", {command.key for command in commands}):
+        for record in self._find(connection, row, "key", {command.key for command in commands if command.key}):
             view.keys[record.key] = record
         for record in self._find(connection, row, "order_id", orders):
             view.orders[record.order] = order_after(record, view.orders.get(record.order))
+        for record in self._find(connection, row, "hold_id", holds):
+            found = hold_after(record, view.holds.get(record.hold))
+            if found is not None:
+                view.holds[record.hold] = found
+        if now is not None and held:
+            view.due = self._due(connection, row, now)
         if about.max_per_buyer is not None:
-            view.bought.update(_bought(connection, row, commands))
+            buyers = {each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}
+            buyers |= {each.buyer for each in view.holds.values() if each.buyer is not None}
+            view.bought.update(_bought(connection, row, buyers))
         return view
+
+    def _due(self, connection: sqlite3.Connection, row: int, now: datetime) -> list[Held]:
+        """The open holds that have ended by ``now``, in the order in which they expire."""
+        rows = connection.execute(DUE, {"row": row, "now": microseconds(now)}).fetchall()
+        records = [record_of(found, self._path) for found in rows]
+        return [held for record in records if (held := hold_after(record, None)) is not None]
+
+    def next_expiry(self, event: str) -> datetime | None:
+        def find(connection: sqlite3.Connection) -> datetime | None:
+            row, *_ = self._row(connection, event)
+            asked = "SELECT min(expires_at) FROM open_holds WHERE event = ?"
+            [ends] = connection.execute(asked, (row,)).fetchone()
+            return None if ends is None else instant(ends)
+
+        return self._connections.read(find)
 
     def _find(self, connection: sqlite3.Connection, row: int, column: str, values: set[str]) -> Iterable[Record]:
         """The records of an event that have one of the values in a column with an index, as they were written."""
@@ -170,8 +218,8 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
 
     @staticmethod
     def _write(connection: sqlite3.Connection, row: int, view: View, records: Sequence[Record]) -> None:
-        counters = "UPDATE events SET version = ?, sold = ?, next_ticket = ? WHERE id = ?"
-        if not connection.execute(counters, (view.version, view.sold, view.next_ticket, row)).rowcount:
+        counters = "UPDATE events SET version = ?, sold = ?, held = ?, next_ticket = ? WHERE id = ?"
+        if not connection.execute(counters, (view.version, view.sold, view.held, view.next_ticket, row)).rowcount:
             raise Problem("unknown_event")
         insert(connection, row, records)
 
@@ -213,7 +261,7 @@ def _source(view: View) -> _Source:
     return view.source
 
 
-def _bought(connection: sqlite3.Connection, row: int, commands: Sequence[Command]) -> Iterator[tuple[str, int]]:
-    """Tickets that each buyer of the commands has in open orders."""
-    for buyer in {each.buyer for each in commands if isinstance(each, Sell) and each.buyer is not None}:
+def _bought(connection: sqlite3.Connection, row: int, buyers: set[str]) -> Iterator[tuple[str, int]]:
+    """Tickets that each of the buyers has in open orders and open holds."""
+    for buyer in buyers:
         yield buyer, connection.execute(f"SELECT {BOUGHT}", {"row": row, "buyer": buyer}).fetchone()[0]

@@ -9,20 +9,36 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 from service.errors import RefusedToStart
 from service.files import temporary_beside
 from service.inventory import Record
+from service.records import Kind
 from service.stores.sqlite_connections import damaged, is_busy, open_connection
 
 APPLICATION = 0x4C535431
-FORMAT = 1
+FORMAT = 3
 
 # No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one
 # ticket, and the store keeps both. An order's tickets follow one another, so the first of them tells all.
+#
+# ``open_holds`` is derived from the records: the holds that are open, in the order in which they expire.
+_HOLDS = """
+CREATE INDEX records_by_hold ON records (event, hold_id) WHERE hold_id IS NOT NULL;
+CREATE TABLE open_holds (
+    event INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    hold_id TEXT NOT NULL,
+    PRIMARY KEY (event, expires_at, version, hold_id)
+) WITHOUT ROWID;
+"""
+
 _SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA application_id = {APPLICATION};
@@ -33,7 +49,8 @@ CREATE TABLE events (
     about TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 0,
     sold INTEGER NOT NULL DEFAULT 0,
-    next_ticket INTEGER NOT NULL DEFAULT 1
+    next_ticket INTEGER NOT NULL DEFAULT 1,
+    held INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -46,17 +63,37 @@ CREATE TABLE records (
     first_ticket INTEGER NOT NULL,
     remaining INTEGER NOT NULL,
     request TEXT NOT NULL,
-    buyer TEXT
+    buyer TEXT,
+    hold_id TEXT,
+    expires_at INTEGER,
+    cart TEXT
 );
 CREATE INDEX records_of_event ON records (event);
 CREATE INDEX records_by_key ON records (event, key);
 CREATE INDEX records_by_order ON records (event, order_id);
 CREATE INDEX records_by_buyer ON records (event, buyer, kind, quantity) WHERE buyer IS NOT NULL;
-"""
+{_HOLDS}"""
 
-RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer"
-_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_KINDS = frozenset({"sold", "cancelled"})
+_FROM_1 = f"""
+ALTER TABLE events ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN hold_id TEXT;
+ALTER TABLE records ADD COLUMN expires_at INTEGER;
+ALTER TABLE records ADD COLUMN cart TEXT;
+{_HOLDS}
+PRAGMA user_version = {FORMAT}"""
+_UPGRADE_PATIENCE_S, _POLL_S = 10.0, 0.005
+
+RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id, expires_at, cart"
+_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OPEN = "INSERT OR IGNORE INTO open_holds (event, expires_at, version, hold_id) VALUES (?, ?, ?, ?)"
+# By the whole primary key: the record that made the hold says when it ends.
+_CLOSE = """
+    DELETE FROM open_holds WHERE (event, expires_at, version, hold_id) IN (
+        SELECT event, expires_at, version, hold_id FROM records WHERE event = ? AND hold_id = ? AND kind = 'held'
+    )
+"""
+_KINDS = frozenset(get_args(Kind))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def make_file(path: Path) -> None:
@@ -98,7 +135,9 @@ def check_file(path: Path) -> None:
         raise RefusedToStart(str(damaged(path, str(error)).detail)) from None
     if application != APPLICATION:
         raise RefusedToStart(str(damaged(path, "it is empty or was made by another program").detail))
-    if form != FORMAT:
+    if form == 1:
+        upgrade_file(path)
+    elif form != FORMAT:
         raise RefusedToStart(f"{path} has format {form}, and this service reads {FORMAT}. Nothing was written to it.")
     if mode != "wal":
         raise RefusedToStart(
@@ -107,20 +146,51 @@ def check_file(path: Path) -> None:
         )
 
 
+def upgrade_file(path: Path) -> None:
+    """Bring a database of format 1, from before holds, to this one, whole or not at all; any other is left as it is."""
+    connection = open_connection(path)
+    try:
+        deadline = time.monotonic() + _UPGRADE_PATIENCE_S
+        while True:
+            try:
+                if connection.execute("PRAGMA user_version").fetchone() != (1,):
+                    return
+                connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.Error as error:
+                # Another worker that starts now does the same.
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL_S)
+        with connection:  # commits, or rolls back what failed
+            if connection.execute("PRAGMA user_version").fetchone() == (1,):
+                for statement in _FROM_1.split(";"):
+                    connection.execute(statement)
+    finally:
+        connection.close()
+
+
 def insert(connection: sqlite3.Connection, row: int, records: Sequence[Record]) -> None:
     """Write records as they are, in their order."""
     connection.executemany(_INSERT, [(row, *_columns(record)) for record in records])
+    for record in records:
+        if record.kind == "held" and record.expires_at is not None:
+            connection.execute(_OPEN, (row, microseconds(record.expires_at), record.version, record.hold))
+        elif record.hold:
+            connection.execute(_CLOSE, (row, record.hold))
 
 
 def record_of(columns: Sequence[Any], path: Path) -> Record:
     """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
-    version, kind, key, order, quantity, first, remaining, request, buyer = columns
+    version, kind, key, order, quantity, first, remaining, request, buyer, hold, ends, cart = columns
     if kind not in _KINDS or not all(isinstance(number, int) for number in (version, quantity, first, remaining)):
         raise damaged(path, f"a record has kind {kind!r}, version {version!r}, tickets {first!r} + {quantity!r}")
     tickets = tuple(range(first, first + quantity))
+    expires_at = None if ends is None else instant(ends)
     return Record(
-        version, cast(Literal["sold", "cancelled"], kind), key, order, quantity, tickets, remaining, request, buyer
-    )
+        version, cast(Kind, kind), key, order, quantity, tickets, remaining, request, buyer, hold or "", expires_at,
+        cart or "",
+    )  # fmt: skip
 
 
 def _columns(record: Record) -> tuple[object, ...]:
@@ -129,8 +199,19 @@ def _columns(record: Record) -> tuple[object, ...]:
         raise ValueError("the tickets of a record follow one another")
     return (
         record.version, record.kind, record.key, record.order, record.quantity, first, record.remaining,
-        record.request, record.buyer,
+        record.request, record.buyer, record.hold or None,
+        None if record.expires_at is None else microseconds(record.expires_at), record.cart or None,
     )  # fmt: skip
+
+
+def microseconds(moment: datetime) -> int:
+    """An instant as the database keeps it: since 1970, exact."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def instant(ends: int) -> datetime:
+    """The instant of so many microseconds."""
+    return _EPOCH + timedelta(microseconds=ends)
 
 
 def _sync(path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
+from typed import Typed
 
 from loadtests.lab.launcher import RunningOffice, Service
 
@@ -60,7 +64,8 @@ def test_a_reload_after_buying_buys_nothing_more(page: Page, running: RunningOff
 
 
 def test_the_same_form_sent_twice_buys_once(page: Page, running: RunningOffice, event: str) -> None:
-    form = {name: page.locator(f".buy [name={name}]").input_value() for name in ("do", "event", "key", "quantity")}
+    form = {name: page.locator(f".buy [name={name}]").input_value() for name in ("event", "key", "quantity")}
+    form["do"] = "buy"
     told = [page.request.post(running.url, form=form).url for _ in range(2)]
     assert told[0] == told[1]
     assert running.office.audit(event).count(b'"kind":"sold"') == 1
@@ -73,6 +78,54 @@ def test_several_are_bought_at_once_and_given_back(page: Page) -> None:
     page.get_by_role("button", name="Give them back").click()
     expect(page.locator("#order")).to_contain_text("Cancelled")
     expect(page.locator("#remaining")).to_have_text("12")
+
+
+def test_what_is_set_aside_is_paid_and_becomes_an_order_with_its_numbers(page: Page) -> None:
+    page.get_by_label("Tickets").select_option("2")
+    page.get_by_role("button", name="Set aside").click()
+    expect(page.locator("#hold .number")).to_have_text(["1", "2"])
+    expect(page.locator("#remaining")).to_have_text("10")
+    expect(page.get_by_role("button", name="Buy")).to_have_count(0)
+    page.get_by_role("button", name="Pay").click()
+    expect(page.locator("#order")).to_contain_text("Sold to you")
+    expect(page.locator("#order .number")).to_have_text(["1", "2"])
+    expect(page.locator("#remaining")).to_have_text("10")
+
+
+def test_what_is_set_aside_is_given_back(page: Page) -> None:
+    page.get_by_role("button", name="Set aside").click()
+    page.get_by_role("button", name="Give it back").click()
+    expect(page.locator("#hold-ended")).to_have_text("You gave the tickets that were set aside back.")
+    expect(page.locator("#remaining")).to_have_text("12")
+    expect(page.get_by_role("button", name="Buy")).to_be_visible()
+
+
+def test_somebody_elses_hold_leaves_nothing_to_buy_and_says_so(page: Page, event: str) -> None:
+    for quantity in ("10", "2"):
+        page.get_by_label("Tickets").select_option(quantity)
+        page.get_by_role("button", name="Set aside").click()
+        page.get_by_role("link", name="Last Seat").click()
+        page.goto(page.url + f"?event={event}")
+    page.get_by_role("button", name="Buy").click()
+    expect(page.get_by_role("alert")).to_have_text("Not enough tickets are left.")
+
+
+def test_an_order_is_found_again_by_its_id_and_given_back(page: Page, event: str, running: RunningOffice) -> None:
+    page.get_by_role("button", name="Buy").click()
+    order = page.locator("#order code").inner_text()
+    page.goto(f"{running.url}/?event={event}")
+    expect(page.locator("#order")).to_have_count(0)
+    page.get_by_label("Order", exact=True).fill(order)
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#order .number")).to_have_text("1")
+    page.get_by_role("button", name="Give it back").click()
+    expect(page.locator("#order")).to_contain_text("Cancelled")
+
+
+def test_an_order_that_there_is_not_is_said_so(page: Page) -> None:
+    page.get_by_label("Order", exact=True).fill("o404")
+    page.get_by_role("button", name="Show it").click()
+    expect(page.get_by_role("alert")).to_have_text("There is no such order.")
 
 
 def test_the_last_seat_is_sold_once_and_the_next_buyer_is_told(page: Page) -> None:
@@ -104,6 +157,129 @@ def test_a_wrong_token_switches_nothing_and_says_so(page: Page, running: Running
     page.get_by_role("button", name="Switch the lock off").click()
     expect(page.get_by_role("alert")).to_have_text("The admin token is wrong.")
     assert running.office.guard() == before
+
+
+def test_the_curve_follows_the_sale_and_says_in_words_what_it_shows(
+    browser: Browser, running: RunningOffice, event: str
+) -> None:
+    page = browser.new_page()
+    page.goto(f"{running.url}/?event={event}")
+    page.get_by_role("button", name="Set aside").click()
+    page.get_by_role("link", name=event).click()
+    page.get_by_label("Tickets").select_option("3")
+    page.get_by_role("button", name="Buy").click()
+    expect(page.get_by_role("img")).to_be_visible()
+    expect(page.locator("#curve-words")).to_contain_text("3 sold, 1 set aside (dotted), of 12 (dashed)")
+    assert page.locator("#curve-sold").get_attribute("d")
+    page.close()
+
+
+def test_with_the_keyboard_alone_tickets_are_bought(page: Page) -> None:
+    page.get_by_label("Tickets").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Buy")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#order .number")).to_have_text("1")
+
+
+def test_the_first_thing_that_the_keyboard_reaches_leads_past_the_head(page: Page) -> None:
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the tickets")).to_be_focused()
+
+
+def test_everything_that_can_be_filled_in_or_pressed_has_a_name(page: Page) -> None:
+    page.get_by_role("button", name="Set aside").click()
+    expect(page.locator("#hold")).to_be_visible()
+    for control in page.locator("input:not([type=hidden]), select, button, a, progress, svg, section").all():
+        if control.is_visible():
+            assert _name(page, control), control.evaluate("each => each.outerHTML")
+
+
+@pytest.mark.parametrize("path", ["/?event={event}", "/docs"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_every_text_stands_out_from_its_ground_and_nothing_is_wider_than_the_screen(
+    browser: Browser, running: RunningOffice, event: str, scheme: Any, width: int, path: str
+) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(running.url + path.format(event=event))
+    if "event" in path:
+        page.get_by_role("button", name="Buy").click()
+        expect(page.locator("#order")).to_be_visible()
+    faint = page.evaluate(FAINT)
+    assert faint == []
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    context.close()
+
+
+def test_the_interface_is_shown_without_anything_from_elsewhere(browser: Browser, running: RunningOffice) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{running.url}/docs")
+    page.get_by_role("link", name="/events/{event}/holds", exact=True).click()
+    expect(page.locator("#holds_hold")).to_contain_text("Set tickets aside")
+    expect(page.locator("#holds_hold")).to_contain_text("sold_out")
+    assert asked
+    assert all(url.startswith(running.url) for url in asked)
+    page.close()
+
+
+def test_the_last_verdict_that_the_lab_left_is_shown(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "office" / "results" / "run" / "1"
+    folder.mkdir(parents=True)
+    (folder.parent / "latest").symlink_to("1")
+    witness = {"violation": "oversold", "text": "12 <b>tickets</b> were acknowledged, of 10"}
+    check = {"name": "answers", "verdict": "invalid", "count": 2, "witness": [witness]}
+    (folder / "verdict.json").write_text(json.dumps({"verdict": "invalid", "operations": 1200, "checks": [check]}))
+    page = browser.new_page()
+    with Typed("service:app", tmp_path / "office") as server:
+        page.goto(f"http://127.0.0.1:{server.port}")
+        expect(page.get_by_role("heading", name="The last verdict")).to_have_text("The last verdict: invalid")
+        expect(page.locator("#verdict")).to_contain_text("oversold: 12 <b>tickets</b> were acknowledged, of 10")
+        expect(page.locator("#verdict")).to_contain_text("1,200 operations of run")
+        (folder / "verdict.json").write_text("{")
+        page.reload()
+        expect(page.locator("#verdict")).to_contain_text("None is here yet")
+    page.close()
+
+
+def _name(page: Page, control: Locator) -> str:
+    """The accessible name, as Chromium computes it."""
+    session = page.context.new_cdp_session(page)
+    control.evaluate("each => { window.asked = each }")
+    found = session.send("Runtime.evaluate", {"expression": "window.asked"})["result"]["objectId"]
+    nodes = session.send("Accessibility.getPartialAXTree", {"objectId": found, "fetchRelatives": False})["nodes"]
+    session.detach()
+    return str(nodes[0].get("name", {}).get("value", ""))
+
+
+# The texts whose contrast with what is behind them is below WCAG's 4.5 to 1 (3 to 1 for large ones).
+FAINT = """() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (each) => {
+    for (let at = each; at; at = at.parentElement) {
+      const color = numbers(getComputedStyle(at).backgroundColor);
+      if (color.length < 4 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const each of document.querySelectorAll("body *")) {
+    const own = [...each.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !each.checkVisibility() || each.closest("svg")) continue;
+    const style = getComputedStyle(each);
+    const [a, b] = [light(numbers(style.color)), light(ground(each))].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.6 && style.fontWeight >= 700);
+    if (contrast < (large ? 3 : 4.5)) faint.push([each.textContent.trim().slice(0, 40), contrast]);
+  }
+  return faint;
+}"""
 
 
 def test_the_count_follows_the_sale_without_a_reload(browser: Browser, running: RunningOffice, event: str) -> None:

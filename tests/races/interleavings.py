@@ -40,9 +40,7 @@ class Sale:
 
     def buy(self, key: str) -> None:
         def lead(take: Take) -> Transaction:
-            transaction = Transaction(
-                self.store, "show", take, lambda view, commands: decide_all(view, commands, NOW), time.monotonic() + 60
-            )
+            transaction = Transaction(self.store, "show", take, decide_all, time.monotonic() + 60, clock=lambda: NOW)
             self.guard.run(transaction)
             return transaction
 

@@ -22,6 +22,7 @@ from service.settings import Settings
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
 
 ORDERS = "/events/show/orders"
+HOLDS = "/events/show/holds"
 MANY = 10_000
 
 
@@ -52,6 +53,18 @@ def event(status: int = 422, code: str = "invalid_value", **fields: Any) -> Bad:
 
 def guard(status: int, code: str, body: bytes | None, headers: Mapping[str, str] = ADMIN | JSON) -> Bad:
     return Bad(status, code, "PUT", "/guard", body, headers)
+
+
+def hold(status: int, code: str, body: bytes | None, headers: Mapping[str, str] = JSON, path: str = HOLDS) -> Bad:
+    return Bad(status, code, "POST", path, body, headers)
+
+
+def seconds(value: str, status: int = 422, code: str = "invalid_value") -> Bad:
+    return hold(status, code, b'{"quantity":1,"seconds":%b}' % value.encode())
+
+
+def confirm(status: int, code: str, path: str, headers: Mapping[str, str] = JSON) -> Bad:
+    return Bad(status, code, "POST", path, None, headers)
 
 
 def keyed(status: int, code: str, key: str, body: bytes = b'{"quantity":1}') -> Bad:
@@ -181,6 +194,64 @@ BAD: dict[str, Bad] = {
     "a key that is not ASCII": keyed(422, "invalid_value", "caf\xe9"),
     "a key with a tab inside": keyed(422, "invalid_value", "a\tb"),
     "a key that was used for another payload": keyed(422, "key_reused", "taken", b'{"quantity":2}'),
+    "a host that is not ours": order(421, "wrong_host", GOOD, JSON | {"Host": "rebound.example"}),
+    "a purchase from another site's page": order(403, "cross_site", GOOD, JSON | {"Sec-Fetch-Site": "cross-site"}),
+    "a purchase from another origin": order(403, "cross_site", GOOD, JSON | {"Origin": "http://other.example"}),
+    "a purchase from an origin that is hidden": order(403, "cross_site", GOOD, JSON | {"Origin": "null"}),
+    "a form of another site": Bad(403, "cross_site", "POST", "/", b"do=buy", {"Content-Type": FORM, "Origin": "null"}),
+    "a page of no events": Bad(422, "invalid_value", "GET", "/events?limit=0"),
+    "a page of too many events": Bad(422, "invalid_value", "GET", "/events?limit=101"),
+    "a page of some events": Bad(422, "invalid_value", "GET", "/events?limit=some"),
+    "a page asked for twice": Bad(422, "invalid_value", "GET", "/events?limit=1&limit=2"),
+    "a cursor that no event can have": Bad(422, "invalid_value", "GET", "/events?cursor=..%2Fx"),
+    "a hold in an unknown event": hold(404, "unknown_event", GOOD, path="/events/nobody/holds"),
+    "a hold of zero tickets": hold(422, "invalid_value", b'{"quantity":0}'),
+    "a hold of half a ticket": hold(422, "invalid_value", b'{"quantity":0.5}'),
+    "a hold over the limit of an order": hold(422, "over_limit", b'{"quantity":11}'),
+    "a hold of far too many": hold(422, "invalid_value", b'{"quantity":1000001}'),
+    "a hold without a quantity": hold(422, "invalid_value", b'{"seconds":5}'),
+    "a hold with a field that nobody knows": hold(422, "invalid_value", b'{"quantity":1,"expires_at":"2099-01-01"}'),
+    "a hold for a buyer without a name": hold(422, "invalid_value", b'{"quantity":1,"buyer":""}'),
+    "a hold without a body": hold(400, "not_json", None),
+    "a hold as a form": hold(415, "wrong_content_type", b"quantity=1", {"Content-Type": FORM}),
+    "a hold that is broken JSON": hold(400, "not_json", b'{"quantity":1,'),
+    "a hold of 64 KiB": hold(413, "too_large", LONG),
+    "a hold for no time": seconds("0"),
+    "a hold for less than a millisecond": seconds("0.0009"),
+    "a hold for less than no time": seconds("-5"),
+    "a hold for over an hour": seconds("3600.001"),
+    "a hold for ever": seconds("1e308"),
+    "a hold beyond all numbers": seconds("1e999"),
+    "a hold for no number of seconds": seconds("NaN", 400, "not_json"),
+    "a hold for infinitely long": seconds("Infinity", 400, "not_json"),
+    "a hold for a while": seconds('"a while"'),
+    "a hold for true seconds": seconds("true"),
+    "a hold for null seconds": seconds("null"),
+    "a hold under a key that bought": hold(422, "key_reused", GOOD, JSON | {"Idempotency-Key": "taken"}),
+    "a hold under an empty key": hold(422, "invalid_value", GOOD, JSON | {"Idempotency-Key": ""}),
+    "a confirmation of an unknown hold": confirm(404, "unknown_hold", f"{HOLDS}/h404/confirm"),
+    "a confirmation of a NUL": confirm(404, "unknown_hold", f"{HOLDS}/%00/confirm"),
+    "a confirmation of 3,000 characters": confirm(404, "unknown_hold", f"{HOLDS}/{'h' * 3000}/confirm"),
+    "a confirmation that climbs": confirm(404, "not_found", f"{HOLDS}/..%2f..%2fguard/confirm"),
+    "a confirmation of nothing": confirm(404, "not_found", f"{HOLDS}//confirm"),
+    "a confirmation in an unknown event": confirm(404, "unknown_event", "/events/nobody/holds/h1/confirm"),
+    "a confirmation under a key that bought": confirm(
+        422, "key_reused", f"{HOLDS}/h404/confirm", JSON | {"Idempotency-Key": "taken"}
+    ),
+    "a confirmation under a key of 201 characters": confirm(
+        422, "invalid_value", f"{HOLDS}/h404/confirm", JSON | {"Idempotency-Key": "k" * 201}
+    ),
+    "a confirmation from another site's page": confirm(
+        403, "cross_site", f"{HOLDS}/h404/confirm", JSON | {"Sec-Fetch-Site": "cross-site"}
+    ),
+    "a confirmation asked for with GET": Bad(405, "method_not_allowed", "GET", f"{HOLDS}/h404/confirm"),
+    "a release of an unknown hold": Bad(404, "unknown_hold", "DELETE", f"{HOLDS}/h404"),
+    "a release in an unknown event": Bad(404, "unknown_event", "DELETE", "/events/nobody/holds/h1"),
+    "a release under a key that bought": Bad(
+        422, "key_reused", "DELETE", f"{HOLDS}/h404", headers={"Idempotency-Key": "taken"}
+    ),
+    "a look at all holds": Bad(405, "method_not_allowed", "GET", HOLDS),
+    "a look at a hold": Bad(405, "method_not_allowed", "GET", f"{HOLDS}/h404"),
     "a method that is none here": Bad(405, "method_not_allowed", "PUT", ORDERS, GOOD, JSON),
     "an address that is none": Bad(404, "not_found", "GET", "/etc/passwd"),
 }  # fmt: skip
@@ -197,7 +268,12 @@ class Office:
 
     def witness(self) -> dict[str, object]:
         asked = {path: self.send("GET", path, {}, None).content for path in ("/events", "/events/show/audit", "/guard")}
-        files = {str(path): path.read_bytes() for path in self._data.rglob("*") if path.is_file()}
+        counted = self._data / "metrics"  # refusals are counted
+        files = {
+            str(path): path.read_bytes()
+            for path in self._data.rglob("*")
+            if path.is_file() and counted not in path.parents
+        }
         return asked | files
 
 
@@ -277,7 +353,7 @@ def test_a_guard_that_does_not_fit_the_store_is_refused_and_the_guard_unchanged(
 
 
 def head(start: str, *headers: str) -> bytes:
-    lines = (start, "Host: x", "Connection: close", *headers, "", "")
+    lines = (start, "Host: localhost", "Connection: close", *headers, "", "")
     return "\r\n".join(lines).encode("latin-1")
 
 

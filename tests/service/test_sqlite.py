@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from flask.testing import FlaskClient
-from sqlite_sales import FAR_S, SHOW, sell
+from sqlite_sales import FAR_S, NOW, SHOW, sell
 
 from service.errors import Problem, RefusedToStart
+from service.inventory import Hold, decide_all
 from service.settings import Settings
-from service.stores import sqlite_connections
+from service.stores import sqlite_connections, sqlite_schema
 from service.stores.sqlite import Sqlite
+from service.stores.sqlite_schema import FORMAT
 from service.surroundings import Surroundings, refuse_unsafe
 
 
@@ -126,7 +129,7 @@ def _another_programs(path: Path) -> None:
 def _of_a_later_version(path: Path) -> None:
     Sqlite(Settings(data=path.parent)).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
     connection.close()
 
 
@@ -134,7 +137,7 @@ NOT_OURS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "cannot be read"),
     "no database": (lambda path: path.write_bytes(b"seats and tickets\n" * 500), "not a database"),
     "another program's": (_another_programs, "made by another program"),
-    "of a later version": (_of_a_later_version, "has format 2, and this service reads 1"),
+    "of a later version": (_of_a_later_version, f"has format {FORMAT + 1}, and this service reads {FORMAT}"),
 }
 
 
@@ -180,3 +183,86 @@ def test_what_a_killed_start_left_is_tidied(store: Sqlite, tmp_path: Path) -> No
     (tmp_path / "lastseat.db.4711.0.tmp-wal").touch()
     store.tidy()
     assert not list(tmp_path.glob("*.tmp*"))
+
+
+# -- a database of format 1 -------------------------------------------------------------------------------------------
+
+BEFORE_HOLDS = """
+PRAGMA journal_mode = WAL;
+PRAGMA application_id = 1280529457;
+PRAGMA user_version = 1;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, about TEXT NOT NULL,
+    version INTEGER NOT NULL DEFAULT 0, sold INTEGER NOT NULL DEFAULT 0, next_ticket INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, event INTEGER NOT NULL, version INTEGER NOT NULL, kind TEXT NOT NULL,
+    key TEXT NOT NULL, order_id TEXT NOT NULL, quantity INTEGER NOT NULL, first_ticket INTEGER NOT NULL,
+    remaining INTEGER NOT NULL, request TEXT NOT NULL, buyer TEXT
+);
+CREATE INDEX records_of_event ON records (event);
+CREATE INDEX records_by_key ON records (event, key);
+CREATE INDEX records_by_order ON records (event, order_id);
+CREATE INDEX records_by_buyer ON records (event, buyer, kind, quantity) WHERE buyer IS NOT NULL;
+INSERT INTO events (name, about, version, sold, next_ticket)
+    VALUES ('show', '{"event":"show","name":"Show","capacity":9,"lab":true}', 1, 2, 3);
+INSERT INTO records (event, version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer)
+    VALUES (1, 1, 'sold', 'a', 'o-a', 2, 1, 7, 'r', NULL);
+"""
+
+
+@pytest.fixture
+def before_holds(tmp_path: Path) -> Path:
+    """A data directory as the version without holds left it."""
+    connection = sqlite3.connect(tmp_path / "lastseat.db", isolation_level=None)
+    connection.executescript(BEFORE_HOLDS)
+    connection.close()
+    return tmp_path
+
+
+def test_a_database_from_before_holds_keeps_its_sales_and_has_holds(before_holds: Path) -> None:
+    for _ in range(2):  # the second opening finds it upgraded
+        store = Sqlite(Settings(data=before_holds))
+        view = store.view("show", [Hold("b", "r", "h1", 3, 60)], NOW)
+        if not view.keys:
+            decide_all(view, [Hold("b", "r", "h1", 3, 60)], NOW)
+            store.append(view, view.fresh)
+        assert [(record.kind, record.tickets) for record in store.audit("show")[1]] == [
+            ("sold", (1, 2)), ("held", (3, 4, 5)),
+        ]  # fmt: skip
+        assert (store.view("show").sold, store.view("show").held) == (2, 3)
+        store.close()
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
+    before_holds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = sqlite_schema._FROM_1
+    monkeypatch.setattr(sqlite_schema, "_FROM_1", right.replace("CREATE TABLE open_holds", "CREATE TABEL open_holds"))
+    with pytest.raises(sqlite3.Error):
+        sqlite_schema.upgrade_file(before_holds / "lastseat.db")
+    connection = sqlite3.connect(before_holds / "lastseat.db")
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert "held" not in [column[1] for column in connection.execute("PRAGMA table_info(events)")]
+    connection.close()
+    monkeypatch.setattr(sqlite_schema, "_FROM_1", right)
+    assert Sqlite(Settings(data=before_holds)).view("show").held == 0
+
+
+def test_workers_that_start_at_once_upgrade_it_once(before_holds: Path) -> None:
+    failed: list[Exception] = []
+    together = threading.Barrier(8)
+
+    def start() -> None:
+        try:
+            together.wait(30)
+            Sqlite(Settings(data=before_holds)).view("show")
+        except Exception as error:
+            failed.append(error)
+
+    workers = [threading.Thread(target=start) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert failed == []

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_sales import FAR_S, NOW, SHOW, sale, sell, write
+from sqlite_sales import FAR_S, SHOW, sale, sell, write
 
 from service.box_office import BoxOffice
 from service.control import Control
@@ -124,10 +125,10 @@ def test_who_loses_every_time_gives_up_definitely(store: Sqlite, monkeypatch: py
     monkeypatch.setattr(retrying, "MOST_ATTEMPTS", 3)
     overtaken = []
 
-    def be_overtaken(view: View, commands: Any) -> list[Any]:
+    def be_overtaken(view: View, commands: Any, now: datetime) -> list[Any]:
         overtaken.append(f"other-{len(overtaken)}")
         sell(store, overtaken[-1])
-        return decide_all(view, commands, NOW)
+        return decide_all(view, commands, now)
 
     transaction = Transaction(
         store, "show", lambda: [Sell("mine", "r", "o-mine", 1)], be_overtaken, time.monotonic() + FAR_S

@@ -1,0 +1,71 @@
+"""What buyers of every kind have in common: they go on while there is something to buy, and know when to leave."""
+
+from __future__ import annotations
+
+import gevent
+from locust import task
+
+from loadtests.lab.arrivals import Crowd, found_nothing_left
+from loadtests.lab.customer import Customer
+from loadtests.lab.recorder import Operation
+from loadtests.lab.users import OfficeUser
+
+GIVE_UP_AFTER = 20
+"""So many errors in a row, in some ten seconds, and a buyer leaves: a service that is gone must not keep the run
+alive, and one whose engine is started again comes back sooner."""
+
+
+class Shopper(OfficeUser):
+    """A user who shops until nothing remains, in the closed loop or (``--rate``) as a stream of arrivals.
+
+    A locust file says what one visit of a buyer is (``shop``), and what an arriving one does (``arrive``).
+    Why the tickets end exactly at the last one: who gives something back goes on buying, and leaves only after finding
+    nothing left. So after the last time that anything was given back somebody still looked, and found none.
+    """
+
+    abstract = True
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.most_wanted = self.largest = max(1, int(self.options.max_quantity))
+        self.disappointments = 0
+        self.failures = 0
+
+    @task
+    def visit(self) -> None:
+        """One visit, or all arrivals of the open loop; whoever has had enough leaves."""
+        if self.is_stream:
+            self.stream_arrivals(self.arrive)
+        elif self.disappointments >= self.options.patience or self.failures >= GIVE_UP_AFTER:
+            self.leave()
+        else:
+            self.shop()
+
+    def shop(self) -> None:
+        """The closed loop: the next visit begins when this one has its answers."""
+        raise NotImplementedError
+
+    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+        """The open loop: each arrival is a new buyer with one wish."""
+        raise NotImplementedError
+
+    def saw(self, wish: Operation) -> bool:
+        """Take in the answer to a wish for tickets; whether it was granted."""
+        match wish.outcome:
+            case "ok":
+                self.most_wanted, self.disappointments, self.failures = self.largest, 0, 0
+                return True
+            case "sold_out":
+                self.failures = 0
+                self._be_disappointed(wish)
+            case _:
+                self.failures += 1
+                gevent.sleep(min(0.05 * 2**self.failures, 0.5))
+        return False
+
+    def _be_disappointed(self, refused: Operation) -> None:
+        """Want less the next time; when not even one ticket remains, lose patience."""
+        left = (refused.quantity or 1) - 1 if refused.remaining is None else refused.remaining
+        self.most_wanted = max(1, min(self.largest, left))
+        if found_nothing_left(refused):
+            self.disappointments += 1

@@ -1,0 +1,48 @@
+"""Buyers who pay: ``locust -f loadtests/pay.py`` beside a running office.
+
+    locust -f loadtests/pay.py --headless               tickets are held, paid for, confirmed
+    locust -f loadtests/pay.py --headless --payment 200-400 -u 100
+    locust -f loadtests/pay.py --help-sale              all options of the sale
+
+No guard is held while a payment is waited for: the office sets the tickets aside, the buyer pays, the office confirms.
+What it would be like otherwise is shown by ``lastseat run --workload pay-inside``: the office itself pays there, inside
+its guard, and everybody else waits for it.
+"""
+
+from __future__ import annotations
+
+from locust import events
+
+from loadtests.lab import load
+from loadtests.lab.arrivals import Crowd
+from loadtests.lab.customer import Customer
+from loadtests.lab.payments import Simulated
+from loadtests.lab.recorder import Operation
+from loadtests.lab.shopper import Shopper
+from loadtests.lab.till import pay_for
+
+load.take_part(events, "pay")
+
+
+class Payer(Shopper):
+    """Has tickets held, pays, confirms; leaves when nothing remains."""
+
+    def shop(self) -> None:
+        self.saw(self.hold_and_pay(self.customer, self.most_wanted))
+
+    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+        """An arrival wants tickets."""
+        crowd.saw(self.hold_and_pay(customer, self.largest, intended_ns))
+
+    def hold_and_pay(self, customer: Customer, most: int, intended_ns: int | None = None) -> Operation:
+        """One wish for tickets, granted or not, and the payment that follows."""
+        options = self.options
+        wish = customer.hold(customer.dice.randint(1, most), seconds=options.hold, intended_ns=intended_ns)
+        if wish.outcome == "ok":
+            pay_for(
+                customer,
+                wish,
+                Simulated.of(options.payment, options.payment_refused, options.payment_lost),
+                options.hold,
+            )
+        return wish

@@ -1,0 +1,128 @@
+"""What answers look like. The description of the interface is made of these types, and so are the tests' expectations.
+
+Each is exact: an answer has these fields and no others.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0)]
+Tickets = Annotated[list[Annotated[int, Meta(ge=1)]], Meta(description="Numbers, given out in order, never twice.")]
+Version = Annotated[int, Meta(ge=0, description="How many mutations of the event are committed.")]
+
+
+class Shown(Struct, forbid_unknown_fields=True):
+    """The base of all."""
+
+
+class EventShown(Shown):
+    """An event with its counters."""
+
+    event: str
+    name: str
+    capacity: Annotated[int, Meta(ge=1)]
+    sold: Count
+    held: Count
+    remaining: int
+    """Below zero only where an unsafe guard oversold."""
+    version: Version
+    guard: Annotated[str, Meta(description="The guard that this event obeys.")]
+    epoch: Annotated[int, Meta(ge=1, description="How often the guard was switched.")]
+    lab: bool
+    opens_at: datetime | None
+    max_per_order: Annotated[int, Meta(ge=1)]
+    max_per_buyer: Annotated[int, Meta(ge=1)] | None
+
+
+class EventsShown(Shown):
+    """Some events, by id."""
+
+    events: list[EventShown]
+    next: Annotated[str, Meta(description="The address of the next page; the Link header has it too.")] | None
+
+
+class Sold(Shown):
+    """An order that was just bought. Its id is the buyer's secret: who knows it may look at it and cancel it."""
+
+    order: str
+    event: str
+    quantity: Annotated[int, Meta(ge=1)]
+    tickets: Tickets
+    remaining: int
+    version: Version
+
+
+class OrderShown(Shown):
+    """An order as it stands."""
+
+    order: str
+    event: str
+    quantity: Annotated[int, Meta(ge=1)]
+    tickets: Tickets
+    status: Literal["sold", "cancelled"]
+    version: Version
+
+
+class Cancelled(Shown):
+    """An order whose tickets were given back."""
+
+    order: str
+    status: Literal["cancelled"]
+    remaining: int
+    version: Version
+
+
+class HoldShown(Shown):
+    """Tickets set aside. The hold's id is the buyer's secret: who knows it may confirm it and give it back."""
+
+    hold: str
+    event: str
+    quantity: Annotated[int, Meta(ge=1)]
+    tickets: Tickets
+    expires_at: datetime
+    remaining: int
+    version: Version
+
+
+class Released(Shown):
+    """A hold whose tickets were given back."""
+
+    hold: str
+    status: Literal["released"]
+    remaining: int
+    version: Version
+
+
+class GuardShown(Shown):
+    """The guard of all processes."""
+
+    guard: str
+    epoch: Annotated[int, Meta(ge=1)]
+    guards: list[str]
+
+
+class Alive(Shown):
+    status: Literal["alive"]
+
+
+class Ready(Shown):
+    status: Literal["ready"]
+    store: str
+    guard: str
+
+
+class ProblemShown(Struct):
+    """What went wrong (RFC 9457). Definite: surely nothing was or will be written. Else repeat it with the same key."""
+
+    type: str
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    code: str
+    definite: bool
+    detail: str | None = None
+    version: int | None = None
+    remaining: int | None = None

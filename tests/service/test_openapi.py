@@ -1,0 +1,110 @@
+"""The description of the interface: whole, made of the types that validate, and true of what a real server answers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from typed import TOKEN, Typed
+
+from service.errors import TABLE
+from service.openapi import described_rules, path_of
+from service.routes.events import NewEvent
+
+ST = str(Path(sys.executable).with_name("st"))
+# Left out of the fuzzer's checks: "valid data is accepted". What only the rules can refuse (more than an order may
+# have, a key used before, a guard that does not exist) is 422 too; and to JSON Schema 2.0 is an integer, here it is not.
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance," \
+    "response_schema_conformance,negative_data_rejection,unsupported_method,ignored_auth,use_after_free," \
+    "allow_header_conformance,missing_required_header"  # fmt: skip
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json
+    return found
+
+
+def test_every_route_is_described(client: FlaskClient, document: dict[str, Any]) -> None:
+    for rule, method, about in described_rules(client.application):
+        assert about is not None, f"{method} {rule.rule} does not describe itself"
+        assert method.lower() in document["paths"][path_of(rule)]
+
+
+def test_a_route_without_a_description_would_be_noticed(client: FlaskClient) -> None:
+    """The negative control."""
+    client.application.add_url_rule("/new", view_func=lambda: "", endpoint="new")  # type: ignore[misc]
+    assert [rule.rule for rule, _, about in described_rules(client.application) if about is None] == ["/new"]
+
+
+def test_nothing_is_described_that_does_not_exist(client: FlaskClient, document: dict[str, Any]) -> None:
+    there = {(path_of(rule), method.lower()) for rule, method, _ in described_rules(client.application)}
+    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == there
+
+
+def test_every_reference_leads_to_a_component(document: dict[str, Any]) -> None:
+    for reference in re.findall(r"'\$ref': '#/([^']+)'", str(document)):
+        place: Any = document
+        for name in reference.split("/"):
+            place = place[name]
+
+
+def test_what_is_described_of_a_body_is_the_type_that_validates_it(document: dict[str, Any]) -> None:
+    described = document["components"]["schemas"]["NewEvent"]
+    assert set(described["properties"]) == set(NewEvent.__struct_fields__)
+    assert described["additionalProperties"] is False
+    assert described["properties"]["event"]["pattern"] == "^[a-z0-9][a-z0-9_-]{0,63}$"
+
+
+def test_each_operation_lists_its_refusals_by_status_and_code(document: dict[str, Any]) -> None:
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    examples = answer["content"]["application/problem+json"]["examples"]
+                    assert examples
+                    assert {TABLE[code].status for code in examples} == {int(status)}
+
+
+@pytest.mark.parametrize("code", TABLE)
+def test_every_code_of_the_table_is_described_somewhere(document: dict[str, Any], code: str) -> None:
+    anywhere = {"method_not_allowed"}  # the answer to a method that no route has
+    assert code in anywhere or f"'{code}': {{'$ref'" in str(document["paths"])
+
+
+def test_the_description_is_not_sent_again_to_who_has_it(client: FlaskClient) -> None:
+    first = client.get("/openapi.json")
+    again = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def _fuzz(server: Typed, seconds: int, folder: Path) -> None:
+    command = [
+        ST, "run", f"http://127.0.0.1:{server.port}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}",
+        "--checks", CHECKS, "--max-time", str(seconds), "--continue-on-failure", "--no-color", "--request-timeout",
+        "30", "--warnings", "off",
+    ]  # fmt: skip
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=seconds * 4 + 120)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    tested = re.search(r"Tested: (\d+)", ended.stdout)
+    assert tested and int(tested[1]) >= 19, ended.stdout
+    assert "Traceback" not in server.said
+
+
+@pytest.mark.servers
+def test_a_fuzzer_finds_no_5xx_and_no_answer_that_is_not_described(tmp_path: Path) -> None:
+    with Typed("-k gthread --threads 8 -w 2 service:app", tmp_path / "office") as server:
+        _fuzz(server, 20, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("store", ["json", "journal", "sqlite"])
+@pytest.mark.parametrize("worker", ["-w 2", "-k gthread --threads 8 -w 2", "-k gevent -w 2"])
+def test_a_fuzzer_finds_nothing_in_minutes_either(tmp_path: Path, worker: str, store: str) -> None:
+    with Typed(f"{worker} service:app", tmp_path / "office", LASTSEAT_STORE=store) as server:
+        _fuzz(server, 180, tmp_path)
