@@ -1,9 +1,10 @@
 """Store ``redis``: a Valkey, or a Redis from version 7 on, for the offices of many hosts.
 
-An event is a hash of counters, a stream of records as JSON, two hashes that lead from keys and orders to their records,
-and the sums of its buyers. All keys of an office begin with one tag in braces (``{lastseat}``), so they sit in one slot
-of a cluster, and the switch that every script compares sits there with them. Whatever reads more than one of them, and
-whatever writes, is one script (``redis_scripts``), so nobody sees half of it and a purchase is one round trip or two.
+An event is a hash of counters, a stream of records as JSON, hashes that lead from keys, orders and holds to their
+records, the open holds sorted by their end, and the sums of its buyers. All keys of an office begin with one tag in
+braces (``{lastseat}``), so they sit in one slot of a cluster, and the switch that every script compares sits there with
+them. Whatever reads more than one of them, and whatever writes, is one script (``redis_scripts``), so nobody sees half
+of it and a purchase is one round trip or two.
 
 Guarantees, where the engine has ``appendonly yes`` and ``appendfsync always``: it answers only when what it wrote, and
 whatever the same turn of its loop let others read, is synced; so nothing is left for ``make_durable``. An engine that
@@ -26,7 +27,20 @@ import msgspec
 
 from service.control import Mode, Switched, taking_part
 from service.errors import Problem
-from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after
+from service.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Sell,
+    Sweep,
+    View,
+    order_after,
+)
 from service.settings import Settings
 from service.stores import CommitsAtomically, ComparesAndSets, Conflict, GrantsLeases, LateToken, SharesSwitch, Store
 from service.stores import redis_scripts as scripts
@@ -35,6 +49,8 @@ from service.stores.redis_records import (
     bought_by,
     command_of,
     encode,
+    held_of,
+    instant,
     microseconds,
     outcome_of,
     record_of,
@@ -45,6 +61,8 @@ from service.stores.redis_setup import check, set_up
 from service.stores.watermark import went_back
 
 PAGE = 2_000
+PARTS = ("records", "keys", "orders", "bought", "lease", "holds", "open")
+"""What an event consists of besides its hash, in the order in which every script has their keys."""
 _events = msgspec.json.Decoder(Event)
 
 
@@ -69,7 +87,7 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
     durable: ClassVar[bool] = True
     safe_guard: ClassVar[str] = "atomic"
     default_batch: ClassVar[int] = 64
-    translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel})
+    translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
 
     def __init__(self, settings: Settings) -> None:
         self._engine = Engine(settings.store_url, settings.pool, settings.lock_timeout_s)
@@ -103,7 +121,7 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
     def create(self, event: Event) -> None:
         fields = {
             "about": encode(event).decode(), "born": secrets.token_hex(8), "count": 0, "version": 0, "sold": 0,
-            "next": 1, "fence": 0, "capacity": event.capacity, "per_order": event.max_per_order,
+            "held": 0, "next": 1, "fence": 0, "capacity": event.capacity, "per_order": event.max_per_order,
         }  # fmt: skip
         if event.max_per_buyer is not None:
             fields["per_buyer"] = event.max_per_buyer
@@ -126,27 +144,42 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
 
     # -- reading and writing --------------------------------------------------------------------------------------
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
-        keys = list({command.key for command in commands})
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        keys = list({command.key for command in commands if command.key})
         orders = list({command.order for command in commands if isinstance(command, Cancel)} | {order} - {None})
-        buyers = list({each.buyer for each in commands if isinstance(each, Sell) and each.buyer is not None})
-        how, mode, said = self._ask(scripts.VIEW, event, encode([keys, orders, buyers]))
+        holds = list({command.hold for command in commands if isinstance(command, Confirm | Release)})
+        buyers = list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None})
+        until = "" if now is None else str(microseconds(now))
+        how, mode, said = self._ask(scripts.VIEW, event, encode([keys, orders, holds, buyers, until]))
         self._sure(how)
-        born, count, version, sold, next_ticket, about, *found = said
+        born, count, version, sold, held, next_ticket, about, *rest = said
         self._note(event, born, count, mode)
-        view = View(_about(about), int(version), int(sold), next_ticket=int(next_ticket))
+        view = View(_about(about), int(version), int(sold), int(held), int(next_ticket))
         view.source = _Source(born.decode(), int(count))
-        for key, line in zip(keys, found, strict=False):
-            if line:
-                view.keys[key] = record_of(line)
-        for line in found[len(keys) : len(keys) + len(orders)]:
-            if line:
-                record = record_of(line)
-                view.orders[record.order] = order_after(record, None)
-        if view.event.max_per_buyer is not None:
-            sums = found[len(keys) + len(orders) :]
-            view.bought.update((buyer, int(had or 0)) for buyer, had in zip(buyers, sums, strict=True))
+        found = iter(rest)
+        view.keys = {key: record_of(line) for key, line in zip(keys, _take(found, keys), strict=True) if line}
+        for record in map(record_of, filter(None, _take(found, orders))):
+            view.orders[record.order] = order_after(record, None)
+        for told in filter(None, _take(found, holds)):
+            stands, has, line = told.split(b" ", 2)
+            hold = held_of(line, stands)
+            view.holds[hold.hold] = hold
+            if hold.buyer is not None and view.event.max_per_buyer is not None:
+                view.bought[hold.buyer] = int(has)
+        for buyer, sum_ in zip(buyers, _take(found, buyers), strict=True):
+            if view.event.max_per_buyer is not None:
+                view.bought[str(buyer)] = int(sum_ or 0)
+        view.due = [held_of(line) for line in found]
         return view
+
+    def next_expiry(self, event: str) -> datetime | None:
+        how, mode, said = self._ask(scripts.NEXT_EXPIRY, event, b"[]")
+        self._sure(how)
+        born, count, ends_us = said
+        self._note(event, born, count, mode)
+        return instant(int(ends_us)) if ends_us else None
 
     def append(self, view: View, records: Sequence[Record]) -> object:
         return self._append(view, records, "")
@@ -181,13 +214,15 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         deadline: float,
         blocked: Callable[[], None] = lambda: None,
     ) -> tuple[list[Outcome], object]:
-        asked = encode([microseconds(now), [command_of(command) for command in commands]])
+        asked = encode([str(microseconds(now)), [command_of(command, now) for command in commands]])
         how, mode, said = self._ask(scripts.DECIDE, event, asked)
         self._sure(how)
         born, count, opens, *told = said
         self._note(event, born, count, mode)
         opens_us = int(opens) if opens else None
-        return [outcome_of(each, command, opens_us, now) for each, command in zip(told, commands, strict=True)], None
+        if len(told) != len(commands):
+            raise RuntimeError(f"{len(commands)} commands, and {len(told)} outcomes")
+        return [outcome_of(each, opens_us, now) for each in told], None
 
     def make_durable(self, event: str, position: object) -> None:
         """Nothing is left to do: the engine answered after it had synced."""
@@ -246,7 +281,7 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         told = "" if mode is None else f"{mode.epoch} {mode.generation} {mode.guard}"
         asked = encode([self._made, told, *self._seen.get(event, Seen())])
         keys = [self._key("office"), self._key("event", event)]
-        keys += [self._key("event", event, part) for part in ("records", "keys", "orders", "bought", "lease")]
+        keys += [self._key("event", event, part) for part in PARTS]
         keys.append(self._key("events"))
         return [len(keys), *keys, asked[:-1] + b"," * (len(more) > 2) + more[1:]]
 
@@ -318,7 +353,13 @@ def _source(view: View) -> _Source:
 def _moved(view: View, records: Sequence[Record], token: str) -> bytes:
     """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
     bought = bought_by(records) if view.event.max_per_buyer is not None else {}
-    return encode([_source(view).born, token, view.version, view.sold, view.next_ticket, rows_of(records), bought])
+    counters = (view.version, view.sold, view.held, view.next_ticket)
+    return encode([_source(view).born, token, *counters, rows_of(records), bought])
+
+
+def _take(found: Iterator[bytes], asked: Sequence[object]) -> list[bytes]:
+    """The answers to so many questions."""
+    return [next(found) for _ in asked]
 
 
 def _about(content: bytes) -> Event:

@@ -8,33 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 import msgspec
 
 from service.errors import Problem
-from service.inventory import Command, Outcome, Record, Refusal, Replay, Sell
+from service.inventory import Cancel, Command, Confirm, Held, Hold, Outcome, Record, Refusal, Replay, Sell, Sweep, Swept
+from service.inventory import hold_after as hold_left_by
+from service.records import Kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 encode = msgspec.json.Encoder().encode
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record in the stream."""
 
     version: int
     first: int
     remaining: int
-    kind: Literal["sold", "cancelled"]
+    kind: Kind
     key: str
     order: str
     quantity: int
     request: str = ""
     buyer: str | None = None
+    hold: str = ""
+    ends_us: int | None = None
+    cart: str = ""
 
 
 _lines = msgspec.json.Decoder(Line)
-_buyers = msgspec.json.Decoder(str | None)
+_STANDS = {"held", "confirmed", "released", "expired", "sold"}
 
 
 def line_of(record: Record) -> bytes:
@@ -45,7 +49,8 @@ def line_of(record: Record) -> bytes:
     return encode(
         Line(
             record.version, first, record.remaining, record.kind, record.key, record.order, record.quantity,
-            record.request, record.buyer,
+            record.request, record.buyer, record.hold,
+            None if record.expires_at is None else microseconds(record.expires_at), record.cart,
         )
     )  # fmt: skip
 
@@ -58,8 +63,18 @@ def record_of(line: bytes) -> Record:
         raise Problem("corrupt_document", f"A record in the engine cannot be read ({error}).") from None
     tickets = tuple(range(kept.first, kept.first + kept.quantity))
     return Record(
-        kept.version, kept.kind, kept.key, kept.order, kept.quantity, tickets, kept.remaining, kept.request, kept.buyer
-    )
+        kept.version, kept.kind, kept.key, kept.order, kept.quantity, tickets, kept.remaining, kept.request, kept.buyer,
+        kept.hold, None if kept.ends_us is None else instant(kept.ends_us), kept.cart,
+    )  # fmt: skip
+
+
+def held_of(line: bytes, stands: bytes = b"held") -> Held:
+    """A hold from the record that made it, and what became of it. Errors: ``corrupt_document``."""
+    held = hold_left_by(record_of(line), None)
+    status = stands.decode()
+    if held is None or status not in _STANDS:
+        raise Problem("corrupt_document", f"A hold in the engine cannot be read ({status!r}).")
+    return msgspec.structs.replace(held, status=status)
 
 
 def microseconds(moment: datetime) -> int:
@@ -67,51 +82,56 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def command_of(command: Command) -> list[object]:
-    """A command as ``redis_scripts.DECIDE`` takes it, with the part of its record that needs no decision."""
+def instant(us: int) -> datetime:
+    """The instant of so many microseconds."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def command_of(command: Command, now: datetime) -> dict[str, object]:
+    """A command as ``redis_rules`` takes it, with the end of its record. Until when a hold lasts is known here."""
+    asked: dict[str, object] = {"wants": type(command).__name__, "key": command.key, "request": command.request}
+    rest: dict[str, object] = {"key": command.key, "request": command.request, "order": ""}
+    asked |= {"order": "", "hold": ""}
+    if isinstance(command, Sell | Cancel | Confirm):
+        asked["order"] = rest["order"] = command.order
+    if not isinstance(command, Sell | Cancel | Sweep):
+        asked["hold"] = rest["hold"] = command.hold
+    if isinstance(command, Sell | Hold):
+        asked |= {"quantity": command.quantity, "buyer": command.buyer}
     if isinstance(command, Sell):
-        rest = {
-            "kind": "sold", "key": command.key, "order": command.order, "quantity": command.quantity,
-            "request": command.request, "buyer": command.buyer,
-        }  # fmt: skip
-        return ["sell", command.key, command.request, command.order, command.quantity, command.buyer, _rest(rest)]
-    rest = {"kind": "cancelled", "key": command.key, "order": command.order, "request": command.request}
-    return ["cancel", command.key, command.request, command.order, 0, None, _rest(rest)]
+        rest["cart"] = command.cart
+    if isinstance(command, Hold):
+        rest["ends_us"] = microseconds(now + timedelta(seconds=command.seconds))
+        asked["ends_us"] = str(rest["ends_us"])
+    asked["rest"] = "," + encode(rest).decode()[1:]
+    return asked
 
 
-def _rest(fields: dict[str, object]) -> str:
-    return encode(fields).decode()[1:]
-
-
-def outcome_of(said: bytes, command: Command, opens_us: int | None, now: datetime) -> Outcome:
+def outcome_of(said: bytes, opens_us: int | None, now: datetime) -> Outcome:
     """What ``redis_scripts.DECIDE`` said of a command, as ``inventory.decide`` has it."""
     how, _, rest = said.partition(b" ")
+    if how == b"+":
+        return record_of(rest)
     if how == b"=":
         return Replay(record_of(rest))
-    if how == b"!":
-        code, version, remaining = rest.split(b" ")
-        wait_s = None
-        if code == b"doors_closed" and opens_us is not None:
-            wait_s = (opens_us - microseconds(now)) // 1_000_000 + 1
-        return Refusal(code.decode(), int(version), int(remaining), wait_s)
-    version, first, remaining, *order = rest.split(b" ", 4)
-    quantity, buyer = (int(order[0]), _buyers.decode(order[1])) if order else _of_sale(command)
-    tickets = tuple(range(int(first), int(first) + quantity))
-    return Record(
-        int(version), "cancelled" if order else "sold", command.key, command.order, quantity, tickets, int(remaining),
-        command.request, buyer,
-    )  # fmt: skip
+    *code, version, remaining = rest.split(b" ")
+    if how == b"~":
+        return Swept(int(version), int(remaining))
+    wait_s = None
+    if code == [b"doors_closed"] and opens_us is not None:
+        wait_s = -((microseconds(now) - opens_us) // 1_000_000)  # rounded up
+    return Refusal(code[0].decode(), int(version), int(remaining), wait_s)
 
 
-def _of_sale(command: Command) -> tuple[int, str | None]:
-    if not isinstance(command, Sell):
-        raise TypeError("only a sale is decided without its order")
-    return command.quantity, command.buyer
-
-
-def rows_of(records: Sequence[Record]) -> list[list[str]]:
-    """Key, order and line of each record, for ``redis_scripts.APPEND``."""
-    return [[record.key, record.order, line_of(record).decode()] for record in records]
+def rows_of(records: Sequence[Record]) -> list[list[object]]:
+    """What ``redis_scripts.APPEND`` writes of each record."""
+    return [
+        [
+            each.key, each.order, line_of(each).decode(), each.hold, each.kind,
+            None if each.expires_at is None else str(microseconds(each.expires_at)), each.version,
+        ]
+        for each in records
+    ]  # fmt: skip
 
 
 def bought_by(records: Sequence[Record]) -> dict[str, int]:
@@ -119,6 +139,5 @@ def bought_by(records: Sequence[Record]) -> dict[str, int]:
     changes: dict[str, int] = {}
     for record in records:
         if record.buyer is not None:
-            given = record.quantity if record.kind == "sold" else -record.quantity
-            changes[record.buyer] = changes.get(record.buyer, 0) + given
+            changes[record.buyer] = changes.get(record.buyer, 0) + record.taken
     return changes

@@ -9,13 +9,18 @@ the stream.
 An answer is one string of lines: how it went, four lines of the office, and what was asked for. That is cheaper to read
 than nested replies, and no JSON document has a raw line break.
 
-``SELL`` and ``CANCEL`` in ``DECIDE`` are the rules of ``inventory.decide``; that they agree is tested differentially.
+All numbers of Lua are doubles. Whole ones are exact up to 2^53, and so are microseconds since 1970, until the year
+2255; but Lua *writes* only 14 digits of them. So an instant comes as text and goes on as text, or is only compared.
+
+What ``DECIDE`` decides by is in ``redis_rules``.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+
+from service.stores.redis_rules import RULES
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,13 @@ def script(body: str, *, writes: bool, sells: bool | None = None) -> Script:
     return Script(f"#!lua{'' if writes else ' flags=no-writes'}\n{body}", writes if sells is None else sells)
 
 
-# asked: made, mode, the event's born, count and the generation as this process saw them last.
+# The keys: 1 the office, and of the event 2 its hash, 3 records, 4 keys, 5 orders, 6 bought, 7 lease, 8 holds, 9 open;
+# 10 the names of all events.
+#
+# asked: the office's identity, mode, the event's born, count and the generation as this process saw them last.
 _OFFICE = """
 local asked = cjson.decode(ARGV[1])
-local office = redis.call('HMGET', KEYS[1], 'made', 'epoch', 'generation', 'guard')
+local office = redis.call('HMGET', KEYS[1], 'identity', 'epoch', 'generation', 'guard')
 local function say(how, ...)
   return table.concat({how, office[1] or '', office[2] or '0', office[3] or '0', office[4] or '', ...}, '\\n')
 end
@@ -47,9 +55,10 @@ if not office[1] or (asked[1] ~= '' and office[1] ~= asked[1]) then return say('
 local mode = (office[2] or '0') .. ' ' .. (office[3] or '0') .. ' ' .. (office[4] or '')
 if asked[2] ~= '' and mode ~= asked[2] then return say('switched') end
 """
+# An event from before holds has no field for them: none of its tickets is held.
 _EVENT = """
 local event = redis.call('HMGET', KEYS[2], 'born', 'count', 'version', 'sold', 'next', 'fence',
-                         'capacity', 'per_order', 'per_buyer', 'opens', 'about')
+                         'capacity', 'per_order', 'per_buyer', 'opens', 'about', 'held')
 local count = tonumber(event[2] or 0)
 if asked[3] ~= '' then
   local shrunk = event[1] == asked[3] and count < asked[4]
@@ -58,46 +67,79 @@ if asked[3] ~= '' then
 end
 if not event[1] then return say('unknown') end
 local version, sold, next_ticket = tonumber(event[3]), tonumber(event[4]), tonumber(event[5])
+local held = tonumber(event[12] or 0)
 """
+# A hold is kept as the version and the place of the record that made it, and what became of it. The first two are also
+# its name among the open ones: they are scored by their end, and those of one score are sorted by name, so by version.
 _LINES = """
 local function line_of(seq)
   local found = redis.call('XRANGE', KEYS[3], seq .. '-0', seq .. '-0')
   if not found[1] then error({err = 'LASTSEAT the record ' .. seq .. ' is missing'}) end
   return found[1][2][2]
 end
+local function look_up(hold)
+  local made, seq, stands = string.match(redis.call('HGET', KEYS[8], hold) or '', '^(%d+ (%d+)) (%a+)$')
+  return made, seq, stands
+end
+local function ended_by(now)
+  local lines = redis.call('ZRANGEBYSCORE', KEYS[9], '-inf', now)
+  for place, made in ipairs(lines) do lines[place] = line_of(string.match(made, '%d+$')) end
+  return lines
+end
 """
+# A row: key, order, the record, hold, kind, until when it is held, version.
 _WRITE = """
+local function write_hold(hold, kind, ends, row_version, seq)
+  local made = string.format('%016d %d', row_version, seq)
+  if kind == 'held' then
+    redis.call('ZADD', KEYS[9], ends, made)
+  else
+    made = look_up(hold)
+    if not made then return end
+    redis.call('ZREM', KEYS[9], made)
+  end
+  redis.call('HSET', KEYS[8], hold, made .. ' ' .. kind)
+end
 local function write(rows, bought)
   for place, row in ipairs(rows) do
     local seq = count + place
     redis.call('XADD', KEYS[3], seq .. '-0', 'record', row[3])
-    redis.call('HSET', KEYS[4], row[1], seq)
-    redis.call('HSET', KEYS[5], row[2], seq)
+    if row[1] ~= '' then redis.call('HSET', KEYS[4], row[1], seq) end
+    if row[2] ~= '' then redis.call('HSET', KEYS[5], row[2], seq) end
+    if row[4] ~= '' then write_hold(row[4], row[5], row[6], row[7], seq) end
   end
   for buyer, change in pairs(bought) do redis.call('HINCRBY', KEYS[6], buyer, change) end
   count = count + #rows
-  redis.call('HSET', KEYS[2], 'version', version, 'sold', sold, 'next', next_ticket, 'count', count)
+  redis.call('HSET', KEYS[2], 'version', version, 'sold', sold, 'held', held, 'next', next_ticket, 'count', count)
 end
 """
 
+# An office of format 1, from before holds, is brought to this one in one step. The field that services of that format
+# know an office by goes with it: one that still runs would sell what is held, and is refused instead.
 SET_UP = script(
     """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'made', ARGV[1], 'format', ARGV[2], 'epoch', 0, 'generation', 0, 'guard', '')
-return 1
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[1], 'identity', ARGV[1], 'format', ARGV[2], 'epoch', 0, 'generation', 0, 'guard', '')
+  return 'made'
+end
+local made = redis.call('HGET', KEYS[1], 'made')
+if redis.call('HGET', KEYS[1], 'format') ~= '1' or not made then return 'found' end
+redis.call('HSET', KEYS[1], 'identity', made, 'format', ARGV[2])
+redis.call('HDEL', KEYS[1], 'made')
+return 'upgraded'
 """,
     writes=True,
 )
 
 LOOK = script(_OFFICE + "return say('ok')", writes=False)
 
-# and: keys, orders, buyers
+# and: keys, orders, holds, buyers, until when holds have ended or ''
 VIEW = script(
     _OFFICE
     + _EVENT
     + _LINES
     + """
-local said = {event[1], count, version, sold, next_ticket, event[11]}
+local said = {event[1], count, version, sold, held, next_ticket, event[11]}
 local function tell(hash, ids, full)
   for _, id in ipairs(ids) do
     local found = redis.call('HGET', hash, id)
@@ -106,97 +148,63 @@ local function tell(hash, ids, full)
 end
 tell(KEYS[4], asked[6], true)
 tell(KEYS[5], asked[7], true)
-tell(KEYS[6], asked[8], false)
+for _, hold in ipairs(asked[8]) do
+  local _, seq, stands = look_up(hold)
+  local line = seq and line_of(seq)
+  local buyer = line and cjson.decode(line).buyer
+  local has = type(buyer) == 'string' and redis.call('HGET', KEYS[6], buyer) or '0'
+  said[#said + 1] = line and stands .. ' ' .. has .. ' ' .. line or ''
+end
+tell(KEYS[6], asked[9], false)
+if asked[10] ~= '' then
+  for _, line in ipairs(ended_by(asked[10])) do said[#said + 1] = line end
+end
 return say('ok', table.concat(said, '\\n'))
 """,
     writes=False,
 )
 
-# and: born, fencing token or '', version, sold, next, rows, bought. What the view was moved on to is written as it is.
+NEXT_EXPIRY = script(
+    _OFFICE
+    + _EVENT
+    + """
+return say('ok', event[1], count, redis.call('ZRANGE', KEYS[9], 0, 0, 'WITHSCORES')[2] or '')
+""",
+    writes=False,
+)
+
+# and: born, fencing token or '', version, sold, held, next, rows, bought. What the view was moved on to is written as
+# it is.
 APPEND = script(
     _OFFICE
     + _EVENT
+    + _LINES
     + _WRITE
     + """
 if event[1] ~= asked[6] then return say('unknown') end
 if asked[7] ~= '' and event[6] ~= asked[7] then return say('fenced', event[6]) end
-version, sold, next_ticket = asked[8], asked[9], asked[10]
-write(asked[11], asked[12])
+version, sold, held, next_ticket = asked[8], asked[9], asked[10], asked[11]
+write(asked[12], asked[13])
 return say('ok', event[1], count)
 """,
     writes=True,
 )
 
-_BEFORE = """
-local now, commands = asked[6], asked[7]
-local capacity, per_order = tonumber(event[7]), tonumber(event[8])
-local per_buyer, opens = tonumber(event[9] or nil), tonumber(event[10] or nil)
-local rows, by_key, by_order, bought, outcomes = {}, {}, {}, {}, {}
-local function find(hash, mine, id)
-  if mine[id] then return mine[id] end
-  local seq = redis.call('HGET', hash, id)
-  return seq and line_of(seq)
-end
-local function refuse(code) return '! ' .. code .. ' ' .. version .. ' ' .. capacity - sold end
-local function known_buyer(buyer) return buyer and buyer ~= cjson.null and per_buyer end
-local function take_down(command, buyer, given, line)
-  rows[#rows + 1] = {command[2], command[4], line}
-  by_key[command[2]], by_order[command[4]] = line, line
-  if known_buyer(buyer) then bought[buyer] = (bought[buyer] or 0) + given end
-end
-"""
-# A command: kind, key, request, order, quantity, buyer, and the rest of its record, which needs no decision.
-SELL = """
-local function sell(command)
-  local quantity, buyer = command[5], command[6]
-  if quantity > per_order then return refuse('over_limit') end
-  if opens and now < opens then return refuse('doors_closed') end
-  if known_buyer(buyer) then
-    local has = tonumber(redis.call('HGET', KEYS[6], buyer) or 0) + (bought[buyer] or 0)
-    if has + quantity > per_buyer then return refuse('buyer_limit') end
-  end
-  if quantity > capacity - sold then return refuse('sold_out') end
-  local first = next_ticket
-  version, sold, next_ticket = version + 1, sold + quantity, next_ticket + quantity
-  local told = version .. ',"first":' .. first .. ',"remaining":' .. capacity - sold
-  take_down(command, buyer, quantity, '{"version":' .. told .. ',' .. command[7])
-  return '+ ' .. version .. ' ' .. first .. ' ' .. capacity - sold
-end
-"""
-CANCEL = """
-local function cancel(command)
-  local line = find(KEYS[5], by_order, command[4])
-  if not line then return refuse('unknown_order') end
-  local order = cjson.decode(line)
-  if order.kind ~= 'sold' then return refuse('not_open') end
-  version, sold = version + 1, sold - order.quantity
-  local buyer = order.buyer and order.buyer ~= cjson.null and cjson.encode(order.buyer) or 'null'
-  local told = version .. ',"first":' .. order.first .. ',"remaining":' .. capacity - sold
-  local rest = ',"quantity":' .. order.quantity .. ',"buyer":' .. buyer .. ','
-  take_down(command, order.buyer, -order.quantity, '{"version":' .. told .. rest .. command[7])
-  return '- ' .. version .. ' ' .. order.first .. ' ' .. capacity - sold .. ' ' .. order.quantity .. ' ' .. buyer
-end
-"""
+# and: now, as text, and the commands, each with the end of its record, which needs no decision.
 _DECIDE = """
-for place, command in ipairs(commands) do
-  local known = find(KEYS[4], by_key, command[2])
-  if known and cjson.decode(known).request ~= command[3] then outcomes[place] = refuse('key_reused')
-  elseif known then outcomes[place] = '= ' .. known
-  elseif command[1] == 'sell' then outcomes[place] = sell(command)
-  else outcomes[place] = cancel(command) end
-end
+local outcomes = {}
+for place, command in ipairs(commands) do outcomes[place] = decide(command) end
 if #rows > 0 then write(rows, bought) end
 return say('ok', event[1], count, event[10] or '', table.concat(outcomes, '\\n'))
 """
 
 
-def decide_script(sell: str = "", cancel: str = "") -> Script:
+def decide_script(rules: str) -> Script:
     """Decides a list of commands in order, each on what the ones before it left, and writes what they make."""
-    parts = _OFFICE + _EVENT + _LINES + _WRITE + _BEFORE + (sell or SELL) + (cancel or CANCEL) + _DECIDE
-    return script(parts, writes=True)
+    return script(_OFFICE + _EVENT + _LINES + _WRITE + rules + _DECIDE, writes=True)
 
 
-DECIDE = decide_script()
+DECIDE = decide_script(RULES)
 
 # and: name, the event's fields
 CREATE = script(
@@ -204,7 +212,7 @@ CREATE = script(
     + """
 if redis.call('EXISTS', KEYS[2]) == 1 then return say('exists') end
 redis.call('HSET', KEYS[2], unpack(asked[7]))
-redis.call('SADD', KEYS[8], asked[6])
+redis.call('SADD', KEYS[10], asked[6])
 return say('ok')
 """,
     writes=True,
@@ -215,8 +223,8 @@ DELETE = script(
     _OFFICE
     + _EVENT
     + """
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
-redis.call('SREM', KEYS[8], asked[6])
+for place = 2, 9 do redis.call('UNLINK', KEYS[place]) end
+redis.call('SREM', KEYS[10], asked[6])
 office[3] = redis.call('HINCRBY', KEYS[1], 'generation', 1)
 return say('ok')
 """,

@@ -11,25 +11,29 @@ from service.errors import Problem, RefusedToStart
 from service.stores.redis_engine import Engine
 from service.stores.redis_scripts import SET_UP
 
-FORMAT = 1
+FORMAT = 2
+"""2 has holds. 1 is upgraded by ``set_up``; any other is left alone."""
 OLDEST_ENGINE = (7, 0)
 
 log = logging.getLogger("lastseat")
 
 
 def set_up(engine: Engine) -> str:
-    """Let there be an office in the engine; says what was done. One that is there is left as it is.
+    """Let there be an office of this format in the engine; says what was done.
 
-    Errors: ``RefusedToStart`` where it is of another format, or the engine cannot be used.
+    One of an older format is upgraded in one step, all its sales kept; services of the older format that still run are
+    refused from then on. Errors: ``RefusedToStart`` where it is of another format, or the engine cannot be used.
     """
     _look_at(engine)
     office = f"{engine.tag}:office"
     try:
-        made = engine.run(SET_UP, [office], secrets.token_hex(8), str(FORMAT))
+        did = engine.run(SET_UP, [office], secrets.token_hex(8), str(FORMAT))
     except Problem as problem:
         raise RefusedToStart(f"the office could not be set up. {problem.kind.title}. {problem.detail}") from None
-    if made:
+    if did == b"made":
         return f"{engine.where}: made the office {engine.tag}, format {FORMAT}"
+    if did == b"upgraded":
+        return f"{engine.where}: the office {engine.tag} was brought to format {FORMAT}; all its sales were kept"
     _check_format(engine)
     return f"{engine.where}: the office {engine.tag} is there already, format {FORMAT}; nothing was changed"
 
@@ -95,6 +99,12 @@ def _check_format(engine: Engine) -> None:
         raise RefusedToStart(
             f"LASTSEAT_STORE: {engine.where} has no office {engine.tag}. Make it once, with the same LASTSEAT_STORE: "
             "lastseat store init"
+        )
+    if form == b"1":
+        raise RefusedToStart(
+            f"LASTSEAT_STORE: the office {engine.tag} in {engine.where} has format 1, from before holds, and this "
+            f"service reads {FORMAT}. Nothing was written to it. Stop the older services, and bring the office to this "
+            "format, with the same LASTSEAT_STORE: lastseat store init"
         )
     if form != b"%d" % FORMAT:
         raise RefusedToStart(

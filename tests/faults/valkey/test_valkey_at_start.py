@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from valkey_offices import PASSWORD, beside, buy, open_store
+from valkey_offices import PASSWORD, WRITERS, beside, buy, open_store, told
 
 from loadtests.lab.engines import NoEngine, set_up
 from loadtests.lab.valkey_server import ValkeyServer
 from service.errors import RefusedToStart
+from service.inventory import Cancel, Sell
 from service.stores.redis import Redis
 from service.stores.redis_engine import Engine
 
@@ -36,10 +37,89 @@ def test_an_engine_without_an_office_is_refused_with_the_command_that_makes_one(
 def test_an_office_of_another_format_is_refused_and_left_as_it_is(
     open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str
 ) -> None:
-    beside(server).hset("{fresh-1}:office", "format", "2")
+    beside(server).hset("{fresh-1}:office", "format", "3")
+    before = beside(server).hgetall("{fresh-1}:office")
     for call in (lambda: open_office(url), lambda: open_store(url, Path()).set_up()):
-        with pytest.raises(RefusedToStart, match="has format 2, and this service reads 1"):
+        with pytest.raises(RefusedToStart, match="has format 3, and this service reads 2"):
             call()
+    assert beside(server).hgetall("{fresh-1}:office") == before
+
+
+def make_older(server: ValkeyServer) -> None:
+    """An office of format 1 as its services left it, from before holds: two sold to ann, one of them given back."""
+    engine, show = beside(server), "{fresh-1}:event:show"
+    engine.delete("{fresh-1}:office")
+    engine.hset("{fresh-1}:office", mapping={"made": "aa", "format": 1, "epoch": 4, "generation": 2, "guard": "atomic"})
+    about = '{"event":"show","name":"Show","capacity":3,"max_per_buyer":3}'
+    fields = {"about": about, "born": "bb", "count": 2, "version": 2, "sold": 1, "next": 3, "fence": 0, "capacity": 3}
+    engine.hset(show, mapping={**fields, "per_order": 10, "per_buyer": 3})
+    engine.sadd("{fresh-1}:events", "show")
+    for seq, kind, order, first, left in (
+        (1, "sold", "o1", 1, 2),
+        (2, "sold", "o2", 2, 1),
+        (3, "cancelled", "o2", 2, 2),
+    ):
+        line = (
+            f'{{"version":{seq},"first":{first},"remaining":{left},"kind":"{kind}","key":"k{seq}","order":"{order}",'
+            '"quantity":1,"request":"r","buyer":"ann"}'
+        )
+        engine.xadd(f"{show}:records", {"record": line}, id=f"{seq}-0")
+        engine.hset(f"{show}:keys", f"k{seq}", seq)
+        engine.hset(f"{show}:orders", order, seq)
+    engine.hset(f"{show}:bought", "ann", 1)
+    engine.hset(show, mapping={"count": 3, "version": 3})
+
+
+def test_an_older_office_is_refused_with_the_command_that_upgrades_it(
+    open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str
+) -> None:
+    make_older(server)
+    before = beside(server).hgetall("{fresh-1}:office")
+    with pytest.raises(
+        RefusedToStart, match=r"(?s)format 1, from before holds.*Nothing was written.*lastseat store init"
+    ):
+        open_office(url)
+    assert beside(server).hgetall("{fresh-1}:office") == before
+
+
+@pytest.mark.parametrize("guard", WRITERS)
+def test_an_upgraded_office_has_all_its_sales_and_sells_and_holds_the_rest(
+    open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str, guard: str
+) -> None:
+    make_older(server)
+    assert "brought to format 2; all its sales were kept" in set_up(url)
+    assert "nothing was changed" in set_up(url)
+    store = open_store(url, Path())
+    mode = store.mode()
+    assert mode is not None
+    assert (mode.epoch, mode.generation) == (4, 2), "the switch goes on from where it was"
+    view = store.view("show", [Cancel("c", "r", "o1"), Sell("k1", "r", "o9", 1, "ann")])
+    assert (view.version, view.sold, view.held, view.next_ticket, view.bought) == (3, 1, 0, 3, {"ann": 1})
+    assert [(each.kind, each.order, each.tickets) for each in store.audit("show")[1]] == [
+        ("sold", "o1", (1,)),
+        ("sold", "o2", (2,)),
+        ("cancelled", "o2", (2,)),
+    ]
+    store.close()
+    beside(server).hset("{fresh-1}:event:show", "about", '{"event":"show","name":"Show","capacity":3,"lab":true}')
+    client = open_office(url, guard=guard)
+    assert buy(client, "k9").status_code == 201
+    held = client.post("/events/show/holds", json={"quantity": 1, "buyer": "bob"})
+    assert held.status_code == 201, held.json
+    assert told(buy(client)) == (409, "sold_out", True)
+    assert client.post(f"/events/show/holds/{held.json['hold']}/confirm").status_code == 201
+    event = client.get("/events/show").json
+    assert (event["sold"], event["held"], event["remaining"], event["version"]) == (3, 0, 0, 6)
+
+
+def test_a_service_of_the_older_format_that_still_runs_is_refused_after_the_upgrade(
+    server: ValkeyServer, url: str
+) -> None:
+    """It does not know of holds, and would sell them. All that its scripts begin with is to read this one field."""
+    make_older(server)
+    set_up(url)
+    assert beside(server).hget("{fresh-1}:office", "made") is None
+    assert beside(server).hget("{fresh-1}:office", "identity") == b"aa"
 
 
 def test_setting_up_twice_changes_nothing_and_says_so(server: ValkeyServer, url: str) -> None:

@@ -1,0 +1,118 @@
+"""The rules of ``inventory.decide`` in the engine's language: commands in order, and what each of them leaves.
+
+Part of ``redis_scripts.DECIDE``, which has read the event before and writes afterwards what was put down here: so no
+decision is in the middle of a write. A command brings the end of its record as text, which is not looked at; what a
+record says before that (version, first ticket, what remains, …) is known only here.
+
+That this and the rules agree is tested differentially, with every condition of it left out or shifted by one.
+"""
+
+from __future__ import annotations
+
+RULES = """
+local now, commands = asked[6], asked[7]
+local now_us, capacity, per_order = tonumber(now), tonumber(event[7]), tonumber(event[8])
+local per_buyer, opens = tonumber(event[9] or nil), tonumber(event[10] or nil)
+local due = ended_by(now)
+local rows, by_key, by_order, by_hold, bought = {}, {}, {}, {}, {}
+-- By what, times its quantity, a record changes the tickets sold and those held.
+local changes = {
+  sold = {1, 0}, cancelled = {-1, 0}, held = {0, 1}, confirmed = {1, -1}, released = {0, -1}, expired = {0, -1}
+}
+local function left() return capacity - sold - held end
+local function refuse(code) return '! ' .. code .. ' ' .. version .. ' ' .. left() end
+local function is_limited(buyer) return per_buyer and type(buyer) == 'string' end
+local function has_enough(buyer, quantity)
+  if not is_limited(buyer) then return false end
+  local has = tonumber(redis.call('HGET', KEYS[6], buyer) or 0) + (bought[buyer] or 0)
+  return has + quantity > per_buyer
+end
+
+-- A record of what a command wants, or of tickets that were given out before, under the numbers that these have.
+local function put_down(kind, command, tickets)
+  local first, quantity, buyer, by = tickets.first, tickets.quantity, tickets.buyer, changes[kind]
+  version, sold, held = version + 1, sold + by[1] * quantity, held + by[2] * quantity
+  if not first then first, next_ticket = next_ticket, next_ticket + quantity end
+  if is_limited(buyer) then bought[buyer] = (bought[buyer] or 0) + (by[1] + by[2]) * quantity end
+  local whose = type(buyer) == 'string' and ',"buyer":' .. cjson.encode(buyer) or ''
+  local line = '{"version":' .. version .. ',"first":' .. first .. ',"remaining":' .. left()
+    .. ',"kind":"' .. kind .. '","quantity":' .. quantity .. whose .. command.rest
+  rows[#rows + 1] = {command.key, command.order, line, command.hold, kind, command.ends_us, version}
+  by_key[command.key], by_order[command.order] = line, line
+  by_hold[command.hold] = {first = first, quantity = quantity, buyer = buyer, stands = kind}
+  return '+ ' .. line
+end
+
+local function expire()
+  for _, line in ipairs(due) do
+    local made = cjson.decode(line)
+    local rest = ',"key":"","order":"","hold":' .. cjson.encode(made.hold) .. '}'
+    put_down('expired', {key = '', order = '', hold = made.hold, rest = rest}, made)
+  end
+  due = {}
+end
+
+local function give(kind, command)
+  if command.quantity > per_order then return refuse('over_limit') end
+  if opens and now_us < opens then return refuse('doors_closed') end
+  if has_enough(command.buyer, command.quantity) then return refuse('buyer_limit') end
+  if command.quantity > left() then return refuse('sold_out') end
+  return put_down(kind, command, {quantity = command.quantity, buyer = command.buyer})
+end
+
+local function find_hold(hold)
+  if by_hold[hold] then return by_hold[hold] end
+  local _, seq, stands = look_up(hold)
+  if not seq then return end
+  local made = cjson.decode(line_of(seq))
+  made.stands = stands
+  return made
+end
+
+local function confirm(command)
+  local made = find_hold(command.hold)
+  if not made then return refuse('unknown_hold') end
+  if made.stands == 'held' then return put_down('confirmed', command, made) end
+  if made.stands ~= 'expired' then return refuse('not_open') end
+  -- Late: a new sale of what it had, under new numbers.
+  if made.quantity > left() then return refuse('hold_expired') end
+  if has_enough(made.buyer, made.quantity) then return refuse('buyer_limit') end
+  return put_down('sold', command, {quantity = made.quantity, buyer = made.buyer})
+end
+
+local function release(command)
+  local made = find_hold(command.hold)
+  if not made then return refuse('unknown_hold') end
+  if made.stands ~= 'held' then return refuse('not_open') end
+  return put_down('released', command, made)
+end
+
+local function line_under(hash, mine, id)
+  if id == '' then return end
+  if mine[id] then return mine[id] end
+  local seq = redis.call('HGET', hash, id)
+  return seq and line_of(seq)
+end
+
+local function cancel(command)
+  local line = line_under(KEYS[5], by_order, command.order)
+  if not line then return refuse('unknown_order') end
+  local last = cjson.decode(line)
+  if last.kind == 'cancelled' then return refuse('not_open') end
+  return put_down('cancelled', command, last)
+end
+
+local function decide(command)
+  -- What a key has committed is told again, and expires nothing.
+  local known = line_under(KEYS[4], by_key, command.key)
+  if known and (cjson.decode(known).request or '') ~= command.request then return refuse('key_reused') end
+  if known then return '= ' .. known end
+  expire()
+  if command.wants == 'Sell' then return give('sold', command) end
+  if command.wants == 'Hold' then return give('held', command) end
+  if command.wants == 'Cancel' then return cancel(command) end
+  if command.wants == 'Confirm' then return confirm(command) end
+  if command.wants == 'Release' then return release(command) end
+  return '~ ' .. version .. ' ' .. left()
+end
+"""
