@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from flask import Flask
 from hold_crowd import Fight
+from servers import address_of, settings_without_engine
 
 from service import inventory
 from service.app import create_app
@@ -26,7 +27,8 @@ ALL = {"sold", "sold late", "cancelled", "held", "confirmed", "released", "expir
 
 
 def office(folder: Path, **settings: Any) -> Flask:
-    given = {"data": folder / "data", "first_event": None, "think": Think(0, 1), "lock_timeout_s": 30.0}
+    given: dict[str, Any] = {"data": folder / "data", "first_event": None, "think": Think(0, 1), "lock_timeout_s": 30.0}
+    given["store_url"] = address_of(settings.get("store", ""), folder)
     return create_app(Settings(**(given | settings)))
 
 
@@ -86,5 +88,5 @@ def test_under_every_guard_that_excludes_each_has_an_answer_that_an_honest_clerk
 
 
 def _safe_guards(store: str, folder: Path) -> list[str]:
-    opened = open_store(Settings(data=folder, store=store))
+    opened = open_store(settings_without_engine(store, folder))
     return [name for name in fitting(opened) if guard_class(name).safe(opened.scope, 1)]

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from servers import settings_of
 
 from service import inventory
 from service.inventory import (
@@ -218,7 +219,7 @@ class OverAStore(Office):
         self.store.create(event)
 
     def opened(self) -> Store:
-        return open_store(Settings(data=self.folder, store=self.store_name))
+        return open_store(settings_of(self.store_name, self.folder))
 
     def carry_out(self, commands: Sequence[Command]) -> list[Outcome]:
         view = self.store.view("show", commands, self.now)
@@ -264,6 +265,7 @@ class OverAStore(Office):
             super().teardown()
         finally:
             if hasattr(self, "folder"):
+                self.store.delete("show")
                 self.close()
                 shutil.rmtree(self.folder, ignore_errors=True)
 
