@@ -23,7 +23,20 @@ import msgspec
 
 from service.control import Mode, Switched, taking_part
 from service.errors import Problem, RefusedToStart
-from service.inventory import Cancel, Command, Event, Outcome, Record, Sell, View, order_after, records_of
+from service.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Sell,
+    View,
+    hold_after,
+    order_after,
+)
 from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
@@ -35,55 +48,29 @@ from service.stores import (
     TransactsUnder,
 )
 from service.stores.postgres_atomic import CALL, TRANSLATED, encoded, outcomes_of
+from service.stores.postgres_audit import Records
 from service.stores.postgres_connections import Connections, Patient
 from service.stores.postgres_errors import reason_of
-from service.stores.postgres_schema import RECORD, check, columns_of, record_of, set_up
+from service.stores.postgres_records import columns_of, holds_in, instant, records_in
+from service.stores.postgres_schema import check, set_up
+from service.stores.postgres_statements import (
+    AUDITED,
+    COUNTERS,
+    EPOCH,
+    NEW,
+    NEXT_EXPIRY,
+    SWITCHING,
+    VIEW,
+    WRITE,
+    WRITE_WITH_HOLDS,
+)
 from service.stores.watermark import Seen, Watermark
 
-PAGE = 2_000
 _ATTEMPTS = 10
 _IDLE_LIMIT_S = 30.0
 _events = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
-_records = msgspec.json.Decoder(list[list[Any]])
 _bought = msgspec.json.Decoder(dict[str, int])
-
-_AS_ARRAY = f"SELECT json_agg(json_build_array({RECORD}) ORDER BY id)::text FROM lastseat.records WHERE event = e.id"
-_VIEW = f"""
-SELECT c.guard, c.epoch, c.generation, e.id, e.about, e.version, e.sold, e.next_ticket, e.records,
-    ({_AS_ARRAY} AND key = ANY(%s::text[])),
-    ({_AS_ARRAY} AND order_id = ANY(%s::text[])),
-    (SELECT json_object_agg(buyer, bought)::text FROM (
-        SELECT buyer, sum(CASE kind WHEN 'sold' THEN quantity ELSE -quantity END) AS bought
-        FROM lastseat.records
-        WHERE event = e.id AND buyer = ANY(%s::text[]) AND e.max_per_buyer IS NOT NULL GROUP BY buyer) AS each)
-FROM lastseat.control c LEFT JOIN lastseat.events e ON e.name = %s
-"""
-_COUNTERS = """
-SELECT c.guard, c.epoch, c.generation, e.id, e.about, e.version, e.sold, e.next_ticket, e.records, NULL, NULL, NULL
-FROM lastseat.control c LEFT JOIN lastseat.events e ON e.name = %s
-"""
-# The row first: whoever has it has the numbers of its records, so they stand in the order of the commits.
-_WRITE = f"""
-WITH moved AS (
-    UPDATE lastseat.events e
-    SET version = %s, sold = %s, next_ticket = %s, records = e.records + %s
-    FROM lastseat.control c
-    WHERE e.id = %s AND e.records >= %s AND c.epoch = coalesce(%s, c.epoch)
-        AND c.generation = coalesce(%s, c.generation) AND e.version = coalesce(%s, e.version)
-    RETURNING e.id
-)
-INSERT INTO lastseat.records (event, {RECORD})
-SELECT moved.id, {RECORD} FROM moved CROSS JOIN unnest(
-    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::bigint[], %s::integer[], %s::text[], %s::text[]
-) WITH ORDINALITY AS given ({RECORD}, place) ORDER BY place
-"""
-_PAGE = f"SELECT id, {RECORD} FROM lastseat.records WHERE event + 0 = %s AND id > %s AND id <= %s ORDER BY id"
-_NEW = """
-INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
-"""
-_SWITCHING = "LOCK TABLE lastseat.control IN EXCLUSIVE MODE"
 
 
 class _Source(NamedTuple):
@@ -91,7 +78,7 @@ class _Source(NamedTuple):
 
     row: int
     version: int
-    records: int
+    appended: int
     generation: int
 
 
@@ -136,9 +123,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         return mode
 
     def begin_epoch(self, guard: str, timeout_s: float) -> Mode:
-        began = "UPDATE lastseat.control SET guard = %s, epoch = epoch + 1 RETURNING guard, epoch, generation"
         with self._alone(timeout_s) as connection:
-            [row] = connection.execute(began, (guard,)).fetchall()
+            [row] = connection.execute(EPOCH, (guard,)).fetchall()
         mode = Mode(*row)
         self._watermark.compare_mode(mode)
         return mode
@@ -148,7 +134,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         """A transaction beside which no other one that writes is under way."""
         deadline = self._connections.deadline(timeout_s)
         try:
-            with self._connections.transaction(deadline, control=_SWITCHING) as connection:
+            with self._connections.transaction(deadline, control=SWITCHING) as connection:
                 yield connection
         except Problem as problem:
             if problem.code != "lock_timeout":
@@ -161,7 +147,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         about = _encoder.encode(event).decode()
         new = (event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer)
         with self._connections.transaction() as connection:
-            if not connection.execute(_NEW, new).rowcount:
+            if not connection.execute(NEW, new).rowcount:
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
 
     def delete(self, event: str) -> None:
@@ -171,43 +157,62 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
                 raise Problem("unknown_event")
             connection.execute("UPDATE lastseat.control SET generation = generation + 1")
             connection.execute("DELETE FROM lastseat.records WHERE event + 0 = %s", rows[0])
+            connection.execute("DELETE FROM lastseat.open_holds WHERE event + 0 = %s", rows[0])
 
     def names(self) -> list[str]:
         return [name for (name,) in self._connections.ask("SELECT name FROM lastseat.events ORDER BY name")]
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
         before = self._watermark.before(event)
-        if not commands and order is None:
-            [found] = self._connections.ask(_COUNTERS, (event,)) or [None]
+        if not commands and order is None and now is None:
+            [found] = self._connections.ask(COUNTERS, {"event": event}) or [None]
         else:
-            keys = [command.key for command in commands]
-            orders = [command.order for command in commands if isinstance(command, Cancel)]
-            buyers = [command.buyer for command in commands if isinstance(command, Sell) and command.buyer is not None]
+            asked = {
+                "event": event,
+                "now": now,
+                "keys": [command.key for command in commands],
+                "orders": [command.order for command in commands if isinstance(command, Cancel)],
+                "holds": [command.hold for command in commands if isinstance(command, Confirm | Release)],
+                "buyers": [each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None],
+            }
             if order is not None:
-                orders.append(order)
-            [found] = self._connections.ask(_VIEW, (keys, orders, buyers, event)) or [None]
+                asked["orders"].append(order)  # type: ignore[union-attr]
+            [found] = self._connections.ask(VIEW, asked) or [None]
         return self._view_of(event, found, before)
 
     def _view_of(self, event: str, found: Any, before: Seen) -> View:
         if found is None:
             self._watermark.compare_mode(None, before)
             raise Problem("unknown_event")
-        guard, epoch, generation, row, about, version, sold, next_ticket, records, keys, orders, bought = found
+        guard, epoch, generation, row, about, version, sold, held, next_ticket, appended, *found = found
         self._look_at_mode(Mode(guard, epoch, generation))
-        self._watermark.compare(event, before, Mode(guard, epoch, generation), row, records or 0)
+        self._watermark.compare(event, before, Mode(guard, epoch, generation), row, appended or 0)
         if row is None:
             raise Problem("unknown_event")
-        source = _Source(row, version, records, generation)
-        view = View(_about(about), version, sold, next_ticket=next_ticket, source=source)
-        for record in _decoded(keys):
+        source = _Source(row, version, appended, generation)
+        view = View(_about(about), version, sold, held, next_ticket, source=source)
+        keys, orders, holds, due, bought = found
+        for record in records_in(keys):
             view.keys[record.key] = record
-        for record in _decoded(orders):
+        for record in records_in(orders):
             view.orders[record.order] = order_after(record, view.orders.get(record.order))
+        for record in records_in(holds):
+            hold = hold_after(record, view.holds.get(record.hold))
+            if hold is not None:
+                view.holds[record.hold] = hold
+        view.due = holds_in(due)
         if bought is not None:
             view.bought.update(_bought.decode(bought))
         return view
+
+    def next_expiry(self, event: str) -> datetime | None:
+        for (ends,) in self._connections.ask(NEXT_EXPIRY, (event,)):
+            return None if ends is None else instant(ends)
+        raise Problem("unknown_event")
 
     @staticmethod
     def _look_at_mode(found: Mode) -> None:
@@ -216,13 +221,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             raise Switched
 
     def audit(self, event: str) -> tuple[Event, Records, object]:
-        asked = """
-            SELECT id, about, (SELECT count(*) FROM lastseat.records WHERE event + 0 = e.id),
-                (SELECT coalesce(max(id), 0) FROM lastseat.records WHERE event + 0 = e.id)
-            FROM lastseat.events e WHERE name = %s
-        """
         self.view(event)  # refuses an engine that went back
-        for row, about, count, last in self._connections.ask(asked, (event,)):
+        for row, about, count, last in self._connections.ask(AUDITED, (event,)):
             return _about(about), Records(self._connections, row, count, last), None
         raise Problem("unknown_event")
 
@@ -246,22 +246,28 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     def _write(self, view: View, records: Sequence[Record], seen: int | None) -> None:
         source, mode = _source(view), taking_part.get()
         epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
-        counters = (view.version, view.sold, view.next_ticket, len(records), source.row, source.records)
-        parameters = (*counters, epoch, generation, seen, *columns_of(records))
+        counters = (view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended)
+        written, opened, closed = columns_of(records)
+        parameters: tuple[Any, ...] = (*counters, epoch, generation, seen)
+        statement = WRITE
+        if closed or opened[0]:
+            statement = WRITE_WITH_HOLDS
+            parameters += (*opened, closed)
+        parameters += tuple(written)
         with self._connections.transaction():
-            written = self._connections.waiting_for_others(
-                lambda connection: connection.execute(_WRITE, parameters, prepare=True).rowcount
+            count = self._connections.waiting_for_others(
+                lambda connection: connection.execute(statement, parameters, prepare=True).rowcount
             )
-            if written != len(records):
+            if count != len(records):
                 # Another epoch, a deleted event, an engine that went back: looking again says which.
                 self.view(view.event.event)
                 raise Conflict
-            self._mark(view, len(records))
+            self._mark(view, source.appended + count)
 
-    def _mark(self, view: View, written: int) -> None:
-        """What is written now has been seen, once it is committed."""
+    def _mark(self, view: View, appended: int) -> None:
+        """So many records have been seen, once this is committed."""
         source = _source(view)
-        seen = (view.event.event, source.generation, source.row, source.records + written)
+        seen = (view.event.event, source.generation, source.row, appended)
         self._connections.after_commit(lambda: self._watermark.saw(*seen))
 
     @contextlib.contextmanager
@@ -287,14 +293,14 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     ) -> tuple[list[Outcome], object]:
         with self._connections.transaction(deadline, blocked=blocked):
             view = self.view(event)
-            call = (_source(view).row, now, encoded(commands))
+            call = (_source(view).row, now, encoded(commands, now))
             [(answers,)] = self._connections.waiting_for_others(
                 lambda connection: connection.execute(CALL, call, prepare=True).fetchall()
             )
             if answers is None:
                 raise Problem("unknown_event")
-            outcomes = outcomes_of(answers, commands, now, view.event.opens_at)
-            self._mark(view, len(records_of(outcomes)))
+            outcomes, appended = outcomes_of(answers, now, view.event.opens_at)
+            self._mark(view, appended)
             return outcomes, None
 
     def make_durable(self, event: str, position: object) -> None:
@@ -302,32 +308,6 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
 
     def close(self) -> None:
         self._connections.close()
-
-
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for.
-
-    A cursor in the engine would keep a connection and a snapshot for as long as the slowest reader takes.
-    """
-
-    def __init__(self, connections: Connections, row: int, count: int, last: int) -> None:
-        self._connections = connections
-        self._row = row
-        self._count = count
-        self._last = last
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, record: object) -> bool:
-        return any(record == each for each in self)
-
-    def __iter__(self) -> Iterator[Record]:
-        after = 0
-        while page := self._connections.ask(f"{_PAGE} LIMIT {PAGE}", (self._row, after, self._last)):
-            for number, *columns in page:
-                yield record_of(columns)
-                after = number
 
 
 def _source(view: View) -> _Source:
@@ -342,7 +322,3 @@ def _about(text: str) -> Event:
     except (msgspec.DecodeError, TypeError) as error:
         detail = f"An event in PostgreSQL cannot be read ({error}). Nothing was written. Was it changed by hand?"
         raise Problem("corrupt_document", detail) from None
-
-
-def _decoded(rows: str | None) -> Iterator[Record]:
-    return map(record_of, _records.decode(rows)) if rows is not None else iter(())

@@ -21,7 +21,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -98,7 +98,7 @@ class Connections:
         """So many seconds from now, as a moment (monotonic)."""
         return time.monotonic() + timeout_s
 
-    def ask(self, query: str, parameters: Sequence[Any] | None = None) -> list[Any]:
+    def ask(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Any]:
         """The rows of one query, in the transaction that this thread is in or else in a snapshot of its own.
 
         Errors, all definite: ``engine_unreachable``, ``engine_refused``, ``pool_exhausted``; ``Conflict``.

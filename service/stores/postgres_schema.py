@@ -1,8 +1,8 @@
-"""The schema ``lastseat`` in a PostgreSQL database: how it comes to be, its version, and how a row becomes a record.
+"""The schema ``lastseat`` in a PostgreSQL database: how it comes to be, and its version.
 
 No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one ticket,
-and the store keeps both. An order's tickets follow one another, so the first of them tells all. ``events.records``
-counts what was appended and never falls, unlike the version, which sales without a guard overwrite for each other.
+and the store keeps both. An order's tickets follow one another, so the first of them tells all. ``events.appended``
+counts records and never falls, unlike the version, which sales without a guard overwrite for each other.
 
 A migration is one entry in ``MIGRATIONS``: its place is the version that it leads to. All that are due run in one
 transaction, and only one process runs them.
@@ -11,21 +11,17 @@ transaction, and only one process runs them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any
 
 import psycopg
 from psycopg import errors
 
-from service.errors import Problem, RefusedToStart
-from service.inventory import Record
+from service.errors import RefusedToStart
 from service.stores.postgres_atomic import FUNCTION
 from service.stores.postgres_errors import INIT, problem_of, said
 
 log = logging.getLogger("lastseat")
 
-RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer"
-_KINDS = frozenset({"sold", "cancelled"})
 _SETTING_UP = 0x4C535431  # of an advisory lock
 
 _FIRST = """
@@ -69,7 +65,42 @@ CREATE INDEX records_by_order ON lastseat.records (order_id, event);
 CREATE INDEX records_by_buyer ON lastseat.records (buyer, event) INCLUDE (kind, quantity) WHERE buyer IS NOT NULL;
 """
 
-MIGRATIONS = (_FIRST + FUNCTION,)
+# ``open_holds`` is derived from the records: the holds that are open, found by their end or their id. Whoever may use
+# the records may use it.
+#
+# No sale is under way meanwhile, for each of them has a lock on ``control``. A service of the first version that still
+# runs knows nothing of tickets that are held: from here on every statement of its names a column that is not there.
+_HOLDS = """
+LOCK TABLE lastseat.control IN EXCLUSIVE MODE;
+ALTER TABLE lastseat.events ADD COLUMN held integer NOT NULL DEFAULT 0;
+ALTER TABLE lastseat.events RENAME COLUMN records TO appended;
+ALTER TABLE lastseat.records ADD COLUMN hold_id text, ADD COLUMN expires_at timestamptz, ADD COLUMN cart text;
+CREATE INDEX records_by_hold ON lastseat.records (hold_id, event) WHERE hold_id IS NOT NULL;
+CREATE TABLE lastseat.open_holds (
+    event bigint NOT NULL,
+    hold_id text NOT NULL,
+    version bigint NOT NULL,
+    quantity integer NOT NULL,
+    first_ticket bigint NOT NULL,
+    expires_at timestamptz NOT NULL,
+    buyer text
+);
+CREATE INDEX open_holds_by_end ON lastseat.open_holds ((event + 0), expires_at, version);
+CREATE INDEX open_holds_by_hold ON lastseat.open_holds (hold_id, event);
+DO $$
+DECLARE
+    allowed record;
+BEGIN
+    FOR allowed IN
+        SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom, privilege_type AS what
+        FROM pg_class, aclexplode(relacl) WHERE oid = 'lastseat.records'::regclass
+    LOOP
+        EXECUTE format('GRANT %s ON lastseat.open_holds TO %s', allowed.what, allowed.whom);
+    END LOOP;
+END $$;
+"""
+
+MIGRATIONS = (_FIRST, _HOLDS + FUNCTION)
 VERSION = len(MIGRATIONS)
 
 
@@ -125,31 +156,6 @@ def check(connection: psycopg.Connection[Any]) -> None:
     for name, value, what in (("fsync", fsync, "nothing"), ("full_page_writes", full_page_writes, "no whole page")):
         if value == "off":
             log.warning("PostgreSQL runs with %s=off: %s is sure to survive a crash of its host; set it on", name, what)
-
-
-def record_of(columns: Sequence[Any]) -> Record:
-    """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
-    version, kind, key, order, quantity, first, remaining, request, buyer = columns
-    if kind not in _KINDS:
-        detail = f"A record in PostgreSQL has the kind {kind!r}. Nothing was written. Was the schema changed by hand?"
-        raise Problem("corrupt_document", detail)
-    tickets = tuple(range(first, first + quantity))
-    return Record(
-        version, cast(Literal["sold", "cancelled"], kind), key, order, quantity, tickets, remaining, request, buyer
-    )
-
-
-def columns_of(records: Sequence[Record]) -> list[list[Any]]:
-    """The records as one list a column, in the order of ``RECORD``."""
-    for record in records:
-        if record.tickets != tuple(range(record.tickets[0], record.tickets[0] + record.quantity)):
-            raise ValueError("the tickets of a record follow one another")
-    rows = [
-        (each.version, each.kind, each.key, each.order, each.quantity, each.tickets[0], each.remaining, each.request,
-         each.buyer)
-        for each in records
-    ]  # fmt: skip
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _version(connection: psycopg.Connection[Any]) -> int:

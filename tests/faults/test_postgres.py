@@ -465,7 +465,7 @@ def test_an_older_copy_is_refused_by_who_has_seen_more(
         admin.execute("DELETE FROM lastseat.records WHERE version = 2")
         admin.execute(
             "UPDATE lastseat.events e SET version = k.version, sold = k.sold, next_ticket = k.next_ticket, "
-            "records = k.records FROM kept_events k WHERE k.id = e.id"
+            "appended = k.appended FROM kept_events k WHERE k.id = e.id"
         )
     for answer in (buy(client), client.get("/events/show")):
         assert told(answer) == (500, "engine_went_back", True)

@@ -1,0 +1,38 @@
+"""All records of an event, as the audit shows them: read a page at a time, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.inventory import Record
+from service.stores.postgres_connections import Connections
+from service.stores.postgres_records import record_in
+from service.stores.postgres_statements import PAGE
+
+AT_A_TIME = 2_000
+
+
+class Records:
+    """The records of an event up to a place: how many is known, they are read some at a time when asked for.
+
+    A cursor in the engine would keep a connection and a snapshot for as long as the slowest reader takes.
+    """
+
+    def __init__(self, connections: Connections, row: int, count: int, last: int) -> None:
+        self._connections = connections
+        self._row = row
+        self._count = count
+        self._last = last
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, record: object) -> bool:
+        return any(record == each for each in self)
+
+    def __iter__(self) -> Iterator[Record]:
+        after = 0
+        while page := self._connections.ask(f"{PAGE} LIMIT {AT_A_TIME}", (self._row, after, self._last)):
+            for number, row in page:
+                yield record_in(row)
+                after = number
