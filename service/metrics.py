@@ -53,6 +53,7 @@ BATCH = "lastseat_batch_commands"
 QUEUE = "lastseat_queue_length"
 HELD_SINCE = "lastseat_guard_held_since_seconds"
 HOLDER_AGE = "lastseat_guard_holder_age_seconds"
+DEADLOCKS = "lastseat_deadlocks"
 
 HELP = {
     TICKETS: "Tickets in committed and durable records, by kind of record",
@@ -63,6 +64,7 @@ HELP = {
     BATCH: "Commands decided in one transaction",
     QUEUE: "Commands that stand in line for the guard now",
     HELD_SINCE: "When the guard was taken that is held now (Unix time)",
+    DEADLOCKS: "Carts that gave up because each waited for a lock that another one of them held",
     HOLDER_AGE: "How long the guard has been held by whoever has held it longest; 0 where nobody does",
 }
 KINDS = ("sold", "cancelled", "held", "confirmed", "released", "expired")
@@ -86,6 +88,9 @@ class Unmeasured:
     def gave_back(self, holder: object) -> None:
         """It has not any more, or never had."""
 
+    def deadlocked(self) -> None:
+        """A cart has given up in a deadlock."""
+
     def text(self) -> bytes:
         """What ``/metrics`` shows."""
         return b""
@@ -105,6 +110,7 @@ class Metrics(Unmeasured):
         self._tickets = {kind: self._series("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in KINDS}
         self._wait, self._hold, self._store = (self._histogram(name, SECONDS) for name in (WAIT, HOLD, STORE))
         self._batch = self._histogram(BATCH, COMMANDS)
+        self._deadlocks = self._series("counter", DEADLOCKS, f"{DEADLOCKS}_total")
         self._queue = self._series("gauge_livesum", QUEUE, QUEUE)
         self._since = self._series("gauge_livemin", HELD_SINCE, HELD_SINCE)
         self._since.put(math.inf)
@@ -151,6 +157,10 @@ class Metrics(Unmeasured):
         with self._mutex:
             if self._holders.pop(id(holder), None) is not None:
                 self._since.put(min(self._holders.values(), default=math.inf))
+
+    def deadlocked(self) -> None:
+        with self._mutex:
+            self._deadlocks.add(1)
 
     def text(self) -> bytes:
         return generate_latest(_Sum(self._directory))  # type: ignore[arg-type]

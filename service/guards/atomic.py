@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 from typing import ClassVar, cast, get_args
 
+from service.cart_transaction import CartTransaction
 from service.guards import Guard, Transaction
+from service.guards.optimistic import run_cart_unless_changed
 from service.inventory import Command, Record, Replay
 from service.settings import Settings
 from service.stores import CommitsAtomically, Store
@@ -38,6 +40,10 @@ class AtomicGuard(Guard):
             transaction.think()
             self._commit(transaction)
         transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        """There is no one statement for several events: it is decided here, and committed if none of them changed."""
+        run_cart_unless_changed(self._store, cart)
 
     def _commit(self, transaction: Transaction) -> None:
         transaction.reach("append")
