@@ -1,4 +1,4 @@
-"""``/openapi.json``: what this service answers to, for programs. ``/docs``: the same for people, on a page of its own."""
+"""``/openapi.json``: what this service answers to, for programs. ``/docs``: the same for people, as a page."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ _KEPT = "openapi"
 
 
 @blueprint.get("/openapi.json")
-@described(
-    "This description (OpenAPI 3.1)", tag="interface", answers={200: dict, 304: None}, tagged=True
-)
+@described("This description (OpenAPI 3.1)", tag="interface", answers={200: dict, 304: None}, tagged=True)
 def description() -> Response:
     content, _, tag = _made()
     answer = Response(content, content_type="application/json")
