@@ -111,7 +111,7 @@ def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) 
 
 @click.command()
 @click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="gevent", show_default=True)
-@click.option("--store", default="json", show_default=True)
+@click.option("--store", default="journal", show_default=True)
 @click.option("--payment", type=Delay(), default="40-60", show_default=True, help="How long a payment takes, ms.")
 @click.option("--buyers", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="How long each is measured.")
