@@ -261,7 +261,7 @@ def test_the_plots_are_drawings_that_say_what_they_show() -> None:
     assert "10 ×" in drawn
     drawn = pay_plot([("inside", Paid(10, 20.0, 50.0)), ("after", Paid(90, 200.0, 3.0))], "50", 20.0)
     assert "1 / hold: a guard held over 50 ms" in drawn
-    assert "200 a second" in drawn
+    assert "200 paid sales a second" in drawn
 
 
 def test_one_paid_sale_holds_the_guard_once_inside_or_twice_after_a_hold() -> None:
