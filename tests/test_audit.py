@@ -1,4 +1,4 @@
-"""``make audit``, with a pip-audit that is played: found something, found nothing, and could not ask are three things."""
+"""``make audit``, with a pip-audit that is played: found something, found nothing, and could not ask differ."""
 
 from __future__ import annotations
 
