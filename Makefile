@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test quick soak bench bench-check power lint lock clean
+.PHONY: help setup demo test quick soak bench bench-check overload power lint lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ bench: $(READY) ## how fast one event sells, three minutes; ARGS=--help for the 
 bench-check: $(READY) ## how fast the verdict is, for 10^4 to 10^7 operations
 	@$(BIN)/python -m loadtests.lab.bench_check --max 10000000 $(ARGS)
 
+overload: $(READY) ## goodput against offered load, with bounds at the door and without; some three minutes
+	@$(BIN)/python -m loadtests.lab.overload $(ARGS)
+
 power: $(READY) ## how seldom a guard may fail before the verdict misses it; some fifteen minutes
 	@$(BIN)/python -m loadtests.lab.power $(ARGS)
 
@@ -42,6 +45,9 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(READY) ## known vulnerabilities of the pinned packages; needs a package index once, and https://api.osv.dev
+	@scripts/audit $(ARGS)
 
 lock: ## compile requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --extra dev --no-header --upgrade pyproject.toml -o requirements.txt

@@ -14,6 +14,7 @@ from flask import Flask
 from service import logs, surroundings
 from service.admission import Admission, bounds
 from service.box_office import BoxOffice
+from service.carts import Carts
 from service.control import Control
 from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
     logs.set_up(app, settings.log)
     app.extensions["results"] = settings.results
+    app.extensions["carts"] = Carts(settings, office)
     app.extensions["readiness"] = Readiness(settings.data, office, around.stopping)
     register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
     if settings.rate is not None:

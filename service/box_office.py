@@ -46,7 +46,7 @@ from service.inventory import (
 from service.metrics import Unmeasured
 from service.records import Held
 from service.settings import Settings, Think
-from service.stores import CommitFailed, Store
+from service.stores import CommitFailed, CommitsCarts, Store
 
 # How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
 ANSWER_PATIENCE_S = 10.0
@@ -142,10 +142,11 @@ class BoxOffice:
         return self._mutate(event, Release(key, request, hold))
 
     def sweep(self, event: str) -> bool:
-        """Expire the holds of an event that are due, if there are any. Errors: as for ``buy``."""
+        """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
+        half written there. Errors: as for ``buy``."""
         with self._closing_if_not_durable(CommitFailed):
             ends = self.store.next_expiry(event)
-        if ends is None or ends > self.clock():
+        if (ends is None or ends > self.clock()) and not self._has_unfinished_cart(event):
             return False
         self._decided(event, Sweep())
         return True
@@ -173,6 +174,9 @@ class BoxOffice:
         A store that keeps many reads them as they are asked for; how many there are is known beforehand.
         """
         self.control.refuse_if_closed()
+        if self._has_unfinished_cart(event):
+            # Else the other events would list a cart that this one has not.
+            self._decided(event, Sweep())
         about, records, position = self.store.audit(event)
         self._make_durable(event, position)
         return about, records if isinstance(records, Collection) else list(records)
@@ -290,6 +294,9 @@ class BoxOffice:
         return self.store.safe_guard
 
     # -- within ---------------------------------------------------------------------------------------------------
+
+    def _has_unfinished_cart(self, event: str) -> bool:
+        return isinstance(self.store, CommitsCarts) and self.store.is_unfinished(event)
 
     def _mutate(self, event: str, command: Command) -> Done:
         outcome, times = self._decided(event, command)

@@ -23,6 +23,7 @@ TABLE: dict[str, Kind] = {
     "over_limit": Kind(422, True, "More tickets than one order may have"),
     "not_open": Kind(409, True, "It is not open any more"),
     "hold_expired": Kind(409, True, "The hold has ended, and its places are gone"),
+    "half_cart": Kind(500, True, "Some of the cart's events have it and some do not; nothing was written"),
     "unknown_order": Kind(404, True, "There is no such order"),
     "unknown_hold": Kind(404, True, "There is no such hold"),
     "key_reused": Kind(422, True, "This Idempotency-Key was used for another request"),
@@ -43,6 +44,7 @@ TABLE: dict[str, Kind] = {
     "method_not_allowed": Kind(405, True, "This address does not answer to that method"),
     "unknown_guard": Kind(422, True, "There is no such guard"),
     "guard_unfit": Kind(422, True, "This guard does not fit the store or the processes"),
+    "not_supported": Kind(501, True, "This office cannot do that with the store that it has"),
     # what the machine could not do
     "lock_timeout": Kind(503, True, "The guard was not free in time; nothing was written"),
     "lease_lost": Kind(503, True, "The lease ended before the write, and somebody else has it; nothing was written"),

@@ -1,13 +1,14 @@
 """What is counted, for Prometheus, right across processes and across their deaths.
 
-Each process writes into files of its own, in the format of prometheus_client's multiprocess mode, through shared memory:
-counting costs a microsecond and no system call, and what was counted outlives ``kill -9``. ``/metrics`` of any process
-adds up the files of all.
+Each process writes into files of its own, in the format of prometheus_client's multiprocess mode, through shared
+memory: counting costs a microsecond and no system call, and what was counted outlives ``kill -9``. ``/metrics`` of any
+process adds up the files of all.
 
 A process takes a *slot*, the first whose lock nobody holds, for as long as it lives. So a dead process is known by its
-free lock, whatever became of its process id: its gauges (who waits, who holds the guard) are left out. Whoever takes its
-place takes its slot and counts on from its counters, so nothing is lost and files do not pile up. The files of a master
-lie in a directory of its own; the next master starts with an empty one and removes those in which no slot is held.
+free lock, whatever became of its process id: its gauges (who waits, who holds the guard) are left out. Whoever takes
+its place takes its slot and counts on from its counters, so nothing is lost and files do not pile up. The files of a
+master lie in a directory of its own; the next master starts with an empty one and removes those in which no slot is
+held.
 
 A process that is killed between a commit and its count, or between the count and the answer, leaves a count that
 differs from what buyers were told by what they do not know either.
@@ -15,6 +16,7 @@ differs from what buyers were told by what they do not know either.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import fcntl
 import hashlib
@@ -25,22 +27,21 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from service.records import Record
+from service.shared_numbers import Book, Number
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, math.inf)
 COMMANDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, math.inf)
 
-# Reserved on the disk beforehand: whoever touches mapped memory that the disk has no room for is killed (SIGBUS).
 _ROOM = {"counter": 256 << 10, "histogram": 64 << 10, "gauge_livesum": 4 << 10, "gauge_livemin": 4 << 10}
 _MOST_SLOTS = 10_000
 
@@ -53,6 +54,7 @@ BATCH = "lastseat_batch_commands"
 QUEUE = "lastseat_queue_length"
 HELD_SINCE = "lastseat_guard_held_since_seconds"
 HOLDER_AGE = "lastseat_guard_holder_age_seconds"
+DEADLOCKS = "lastseat_deadlocks"
 
 HELP = {
     TICKETS: "Tickets in committed and durable records, by kind of record",
@@ -63,6 +65,7 @@ HELP = {
     BATCH: "Commands decided in one transaction",
     QUEUE: "Commands that stand in line for the guard now",
     HELD_SINCE: "When the guard was taken that is held now (Unix time)",
+    DEADLOCKS: "Carts that gave up because each waited for a lock that another one of them held",
     HOLDER_AGE: "How long the guard has been held by whoever has held it longest; 0 where nobody does",
 }
 KINDS = ("sold", "cancelled", "held", "confirmed", "released", "expired")
@@ -86,6 +89,9 @@ class Unmeasured:
     def gave_back(self, holder: object) -> None:
         """It has not any more, or never had."""
 
+    def deadlocked(self) -> None:
+        """A cart has given up in a deadlock."""
+
     def text(self) -> bytes:
         """What ``/metrics`` shows."""
         return b""
@@ -100,29 +106,33 @@ class Metrics(Unmeasured):
         self._mutex = threading.Lock()
         self._slot, number = _take_a_slot(directory)
         self._books = {kind: _open_book(directory / f"{kind}_{number}.db", room) for kind, room in _ROOM.items()}
-        self._answers: dict[tuple[str, str], _Series] = {}
+        self._answers: dict[tuple[str, str], Number] = {}
         self._holders: dict[int, float] = {}
-        self._tickets = {kind: self._series("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in KINDS}
+        self._tickets = {kind: self._number("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in KINDS}
         self._wait, self._hold, self._store = (self._histogram(name, SECONDS) for name in (WAIT, HOLD, STORE))
         self._batch = self._histogram(BATCH, COMMANDS)
-        self._queue = self._series("gauge_livesum", QUEUE, QUEUE)
-        self._since = self._series("gauge_livemin", HELD_SINCE, HELD_SINCE)
+        self._deadlocks = self._number("counter", DEADLOCKS, f"{DEADLOCKS}_total")
+        self._queue = self._number("gauge_livesum", QUEUE, QUEUE)
+        self._since = self._number("gauge_livemin", HELD_SINCE, HELD_SINCE)
         self._since.put(math.inf)
 
-    def _series(self, book: str, metric: str, name: str, **labels: str) -> _Series:
-        return _Series(self._books[book], mmap_key(metric, name, list(labels), list(labels.values()), HELP[metric]))
+    def _number(self, book: str, metric: str, name: str, **labels: str) -> Number:
+        return self._books[book].number(mmap_key(metric, name, list(labels), list(labels.values()), HELP[metric]))
 
     def _histogram(self, name: str, bounds: Sequence[float]) -> _Histogram:
-        buckets = [self._series("histogram", name, f"{name}_bucket", le=floatToGoString(bound)) for bound in bounds]
-        return _Histogram(bounds, buckets, self._series("histogram", name, f"{name}_sum"))
+        buckets = [
+            self._number("histogram", name, f"{name}_bucket", le="+Inf" if math.isinf(bound) else str(bound))
+            for bound in bounds
+        ]
+        return _Histogram(bounds, buckets, self._number("histogram", name, f"{name}_sum"))
 
     def answered(self, operation: str, outcome: str) -> None:
         with self._mutex:
-            series = self._answers.get((operation, outcome))
-            if series is None:
-                series = self._series("counter", ANSWERS, f"{ANSWERS}_total", operation=operation, outcome=outcome)
-                self._answers[operation, outcome] = series
-            series.add(1)
+            number = self._answers.get((operation, outcome))
+            if number is None:
+                number = self._number("counter", ANSWERS, f"{ANSWERS}_total", operation=operation, outcome=outcome)
+                self._answers[operation, outcome] = number
+            number.add(1)
 
     def transacted(self, records: Sequence[Record], waits_ms: Iterable[float], hold_ms: float, store_ms: float) -> None:
         commands = 0
@@ -152,8 +162,12 @@ class Metrics(Unmeasured):
             if self._holders.pop(id(holder), None) is not None:
                 self._since.put(min(self._holders.values(), default=math.inf))
 
+    def deadlocked(self) -> None:
+        with self._mutex:
+            self._deadlocks.add(1)
+
     def text(self) -> bytes:
-        return generate_latest(_Sum(self._directory))  # type: ignore[arg-type]
+        return generate_latest(_Sum(self._directory))
 
     def close(self) -> None:
         """Give the slot back; nothing may be counted afterwards."""
@@ -162,34 +176,16 @@ class Metrics(Unmeasured):
         self._slot.close()
 
 
-class _Series:
-    """One number that is kept in a process's file; whoever changes it holds the mutex."""
-
-    __slots__ = ("_book", "_key", "_value")
-
-    def __init__(self, book: MmapedDict, key: str) -> None:
-        self._book = book
-        self._key = key
-        self._value: float = book.read_value(key)[0]
-
-    def add(self, amount: float) -> None:
-        self.put(self._value + amount)
-
-    def put(self, value: float) -> None:
-        self._value = value
-        self._book.write_value(self._key, value, 0.0)
-
-
 class _Histogram:
     __slots__ = ("_bounds", "_buckets", "_sum")
 
-    def __init__(self, bounds: Sequence[float], buckets: Sequence[_Series], total: _Series) -> None:
+    def __init__(self, bounds: Sequence[float], buckets: Sequence[Number], total: Number) -> None:
         self._bounds = bounds
         self._buckets = buckets
         self._sum = total
 
     def observe(self, value: float) -> None:
-        self._buckets[next(at for at, bound in enumerate(self._bounds) if value <= bound)].add(1)
+        self._buckets[bisect.bisect_left(self._bounds, value)].add(1)
         self._sum.add(value)
 
 
@@ -204,9 +200,9 @@ class _Sum(Collector):
         files = [
             str(path)
             for path in self._directory.glob("*.db")
-            if not path.name.startswith("gauge") or living.get(_number(path))
+            if not path.name.startswith("gauge") or living.get(_slot_of(path))
         ]
-        for metric in MultiProcessCollector.merge(files):
+        for metric in MultiProcessCollector.merge(files):  # type: ignore[no-untyped-call]
             yield _as_age(metric) if metric.name == HELD_SINCE else metric
 
 
@@ -255,10 +251,10 @@ def _take_a_slot(directory: Path) -> tuple[IO[bytes], int]:
 
 def _slots(directory: Path) -> Iterator[tuple[int, Path]]:
     for path in directory.glob("slot_*.lock"):
-        yield _number(path), path
+        yield _slot_of(path), path
 
 
-def _number(path: Path) -> int:
+def _slot_of(path: Path) -> int:
     return int(path.stem.rpartition("_")[2])
 
 
@@ -274,14 +270,8 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _open_book(path: Path, room: int) -> MmapedDict:
-    """A process's file, its room reserved. Counters go on where the slot's last process left them; gauges do not."""
+def _open_book(path: Path, room: int) -> Book:
+    """A process's file. Counters go on where the slot's last process left them; gauges do not."""
     if path.name.startswith("gauge"):
         path.unlink(missing_ok=True)
-    with path.open("ab") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, room)
-        else:
-            file.truncate(room)
-    book: Any = MmapedDict(str(path))
-    return book  # type: ignore[no-any-return]
+    return Book(path, room)

@@ -42,7 +42,7 @@ class Readiness:
 
     def _check_directory(self) -> None:
         try:
-            there = os.stat(self._data)
+            there = self._data.stat()
             room = os.fstatvfs(self._opened)
         except OSError as error:
             raise Problem("storage_refused", f"The data directory is gone ({error.strerror}).") from error

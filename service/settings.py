@@ -76,6 +76,8 @@ class Settings:
     """``json``: a line for every request."""
     results: Path = Path("results")
     """Where the lab leaves its verdicts, for the page."""
+    locks_as_asked: bool = False
+    """Lock the events of a lab's cart in the order in which the buyer names them: two carts may deadlock."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
@@ -83,7 +85,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     known = {
         "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
         "LEAK", "LEASE_MS", "GATES", "POOL", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
-        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG", "RESULTS",
+        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG", "RESULTS", "LOCK_ORDER",
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
@@ -117,6 +119,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         hosts=_hosts(environ.get("LASTSEAT_HOSTS", "")),
         log=_choice("LASTSEAT_LOG", environ, ("", "json")),
         results=Path(environ.get("LASTSEAT_RESULTS") or "results"),
+        locks_as_asked=_choice("LASTSEAT_LOCK_ORDER", environ, ("sorted", "as-asked")) == "as-asked",
         allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
 

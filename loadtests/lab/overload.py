@@ -125,18 +125,19 @@ def find_capacity(service: Service, seconds: float) -> float:
 
 def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float, deadline_ms: float) -> str:
     """Both goodputs over the offered load."""
-    last = max(point.offered_per_s for point in [*without, *bounded])
+    last = max(point.times for point in [*without, *bounded])
     most = max([capacity, *(point.goodput_per_s for point in [*without, *bounded])])
-    at = Frame(most * 1.15, lambda offered: offered / last)
+    at = Frame(most * 1.15, lambda times: times / last)
     body = [*upwards(at, f"sold within {deadline_ms:g} ms, a second")]
     for times in (1, 2, 3, 5, 10):
-        if times * capacity <= last * 1.02:
-            body += tick(at, min(times * capacity, last), f"{times} ×")
+        if times <= last:
+            body += tick(at, times, f"{times} ×")
     body.append(below("offered, as a multiple of what can be served"))
     body.append(svg.line(at.x(0), at.y(capacity), at.x(last), at.y(capacity), "capacity"))
+    body.append(svg.text("what can be served", at.x(last) - 6, at.y(capacity) - 6, "soft", "end"))
     some: list[Curve] = [
-        ("with bounds", "right", [(each.offered_per_s, each.goodput_per_s) for each in bounded], "dots"),
-        ("everybody let in", "wrong", [(each.offered_per_s, each.goodput_per_s) for each in without], "dots"),
+        ("with bounds", "right", [(each.times, each.goodput_per_s) for each in bounded], "dots"),
+        ("everybody let in", "wrong", [(each.times, each.goodput_per_s) for each in without], "dots"),
     ]
     body += curves(at, some)
     about = "Goodput by offered load: with at most so many inside and in the queue, and with everybody let in."

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from service.cart_transaction import CartTransaction
+from service.errors import Problem
 from service.gates import Gates
 from service.inventory import Command, Outcome, Record, View
 from service.settings import Settings
@@ -122,6 +124,11 @@ class Guard(ABC):
     def run(self, transaction: Transaction) -> None:
         """Run the transaction once. Errors: ``Problem("lock_timeout")`` (definite) past its deadline."""
 
+    def run_cart(self, cart: CartTransaction) -> None:
+        """Run a cart once, over all of its events. Errors, definite: ``lock_timeout``; ``not_supported`` where the
+        guard knows no more than one event at a time."""
+        raise Problem("not_supported", f"Guard {self.name!r} guards one event at a time. Nothing was written.")
+
     def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
         """Hold the guard around a whole request; one that holds nothing does nothing."""
         return contextlib.nullcontext()
@@ -159,6 +166,10 @@ class Mutex(Guard):
             if transaction.commands:
                 transaction.read_decide_write()
         transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        with cart.locked(self.exclusive):
+            cart.read_decide_write()
 
     def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
         return self.exclusive(event, deadline)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 from typing import ClassVar, cast, get_args
 
+from service.cart_transaction import CartTransaction
 from service.guards import Guard, Transaction
+from service.guards.optimistic import run_cart_unless_changed
 from service.guards.retrying import until_no_conflict
 from service.inventory import Command, Record, Replay
 from service.settings import Settings
@@ -40,6 +42,10 @@ class AtomicGuard(Guard):
             # What the engine refused for the sake of another transaction (a deadlock) is not written.
             until_no_conflict(lambda: self._commit(transaction), transaction.deadline)
         transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        """There is no one statement for several events: it is decided here, and committed if none of them changed."""
+        run_cart_unless_changed(self._store, cart)
 
     def _commit(self, transaction: Transaction) -> None:
         transaction.reach("append")

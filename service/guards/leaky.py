@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
+from service.cart_transaction import CartTransaction
 from service.guards import Transaction
 from service.guards.file import FileGuard
 from service.guards.none import NoGuard
@@ -32,6 +33,12 @@ class LeakyGuard(FileGuard):
             self._nothing.run(transaction)
         else:
             super().run(transaction)
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        if random.random() < self._leak:
+            self._nothing.run_cart(cart)
+        else:
+            super().run_cart(cart)
 
     @classmethod
     def safe(cls, store_scope: str, processes: int) -> bool:

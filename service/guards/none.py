@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+from service.cart_transaction import CartTransaction
 from service.guards import Guard, Transaction
 from service.settings import Settings
 from service.stores import Store
@@ -25,6 +26,9 @@ class NoGuard(Guard):
         if transaction.commands:
             transaction.read_decide_write()
         transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        cart.read_decide_write()
 
     @classmethod
     def safe(cls, store_scope: str, processes: int) -> bool:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from typing import ClassVar, cast
 
+from service.cart_transaction import CartTransaction
+from service.errors import Problem
 from service.guards import Guard, Transaction
 from service.guards.retrying import until_no_conflict
 from service.settings import Settings
-from service.stores import ComparesAndSets, Store
+from service.stores import ComparesAndSets, ComparesCarts, Store
 
 
 class OptimisticGuard(Guard):
@@ -35,3 +37,17 @@ class OptimisticGuard(Guard):
                 lambda: transaction.read_decide_write(self._store.append_if_unchanged), transaction.deadline
             )
         transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        run_cart_unless_changed(self._store, cart)
+
+
+def run_cart_unless_changed(store: object, cart: CartTransaction) -> None:
+    """Read and decide, and write if none of the events has changed: nothing is locked meanwhile, so nothing deadlocks.
+
+    Errors, definite: ``contention``; ``not_supported`` where the store compares one event at a time.
+    """
+    if not isinstance(store, ComparesCarts) or not isinstance(store, ComparesAndSets):
+        raise Problem("not_supported", "The store compares one event at a time. Nothing was written.")
+    append_cart, append = store.append_cart_if_unchanged, store.append_if_unchanged
+    until_no_conflict(lambda: cart.read_decide_write(append_cart, append), cart.deadline)

@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from service.box_office import BoxOffice
 from service.errors import Problem
 from service.metrics import Unmeasured
-from service.routes import admin, events, health, holds, interface, orders, page
+from service.routes import admin, carts, events, health, holds, interface, orders, page
 from service.routes.answers import problem_answer
 from service.routes.every_request import Hosts, watch
 
@@ -19,7 +19,7 @@ def register(app: Flask, office: BoxOffice, admin_token: str, hosts: Hosts, metr
     app.extensions["admin_token"] = admin_token
     app.extensions["metrics"] = metrics
     watch(app, office, hosts, metrics)
-    for module in (page, events, orders, holds, admin, health, interface):
+    for module in (page, events, orders, holds, carts, admin, health, interface):
         app.register_blueprint(module.blueprint)
 
     @app.errorhandler(Problem)

@@ -186,6 +186,7 @@ def done_answer(done: Done, content: dict[str, object], status: int) -> Response
     g.times = done.times
     answer = json_answer({**content, "remaining": done.record.remaining, "version": done.record.version}, status)
     if done.replayed:
+        g.outcome = "replayed"
         answer.headers["Idempotency-Replayed"] = "true"
     return answer
 

@@ -1,7 +1,7 @@
 """What a route says about itself, beside itself. ``/openapi.json`` and the page made of it are put together from this.
 
     @blueprint.post("/events/<event>/orders")
-    @described("Buy tickets", tag="orders", body=NewOrder, answers={201: shapes.Sold}, keyed=True, problems=("sold_out",))
+    @described("Buy tickets", tag="orders", body=NewOrder, answers={201: Sold}, keyed=True, problems=("sold_out",))
     def buy(event: str) -> Response: ...
 
 A description is data and changes nothing in the route. That it is true is tested: every route has one, and a fuzzer
@@ -28,7 +28,8 @@ OF_THE_STORE = (
 )  # fmt: skip
 """What a look at an event may meet."""
 OF_A_MUTATION = (
-    "overloaded", "contention", "scheduler_gone", "switching", "storage_full", "outcome_unknown", "key_reused", "invalid_value",
+    "overloaded", "contention", "scheduler_gone", "switching", "storage_full", "outcome_unknown", "key_reused",
+    "invalid_value",
 )  # fmt: skip
 """What a change of an event may meet besides."""
 

@@ -25,7 +25,7 @@ from service.errors import Problem
 from service.logs import REQUESTS
 from service.metrics import Unmeasured
 from service.routes.answers import problem_answer
-from service.routes.every_request import DATA_POLICY, REQUEST_ID
+from service.routes.every_request import REQUEST_ID
 
 _AT_THE_DOOR = frozenset({"orders", "holds", "carts"})
 _CHANGES = frozenset({"POST", "PUT", "DELETE"})
@@ -76,7 +76,5 @@ class RefuseEarly:
             ("Last-Seat-Epoch", str(self._office.control.epoch)),
             ("X-Request-Id", request_id if REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)),
             ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", DATA_POLICY),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
             ("Cache-Control", "no-store"),
         ]

@@ -1,4 +1,4 @@
-"""``/openapi.json``: what this service answers to, for programs. ``/docs``: the same for people, on a page of its own."""
+"""``/openapi.json``: what this service answers to, for programs. ``/docs``: the same for people, as a page."""
 
 from __future__ import annotations
 

@@ -56,6 +56,13 @@ class Sold(Shown):
     version: Version
 
 
+class CartSold(Shown):
+    """A cart that was just bought: an order in each event, in the order asked."""
+
+    cart: str
+    orders: list[Sold]
+
+
 class OrderShown(Shown):
     """An order as it stands."""
 
@@ -126,3 +133,5 @@ class ProblemShown(Struct):
     detail: str | None = None
     version: int | None = None
     remaining: int | None = None
+    event: Annotated[str, Meta(description="The event of a cart that could not.")] | None = None
+    deadlock: Annotated[list[str], Meta(description="Events of carts that waited for each other.")] | None = None

@@ -18,11 +18,12 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from service.errors import Problem
+from service.errors import Problem, RefusedToStart
 from service.files import open_directory, replace_durably, storage_problems, temporary_beside, write_durably
 from service.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores import FOREVER, Store
+from service.stores import FOREVER, CommitFailed, CommitsCarts, Store
+from service.stores.json_carts import Intent, Intents, Part
 
 
 class _Document(msgspec.Struct):
@@ -54,7 +55,7 @@ class _Source(msgspec.Struct, frozen=True):
     file: _File
 
 
-class JsonDocuments(Store):
+class JsonDocuments(Store, CommitsCarts):
     name: ClassVar[str] = "json"
     scope: ClassVar[str] = "host"
     durable: ClassVar[bool] = True
@@ -66,6 +67,7 @@ class JsonDocuments(Store):
         self._directory_fd = open_directory(self._directory)
         self._durable: dict[str, _File] = {}
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
+        self._intents = Intents(settings.data / "carts", self._bring)
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
@@ -83,6 +85,8 @@ class JsonDocuments(Store):
         os.fsync(self._directory_fd)
 
     def delete(self, event: str) -> None:
+        # Before: what is left of a cart would else come into another event of this name.
+        self._intents.finish_all()
         with storage_problems():
             try:
                 self._path(event).unlink()
@@ -98,6 +102,9 @@ class JsonDocuments(Store):
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
+        if now is not None and self._intents.is_unfinished(event):
+            # Who decides has the lock, so whoever began that cart was killed.
+            self._intents.finish(event)
         document, file = self._read(event)
         view = replay(document.about, document.records)
         view.due = due_at(view.holds.values(), now)
@@ -118,15 +125,57 @@ class JsonDocuments(Store):
         return known[1]
 
     def append(self, view: View, records: Sequence[Record]) -> object:
-        source = view.source
-        if not isinstance(source, _Source):
-            raise TypeError("append takes a view that this store made")
-        document = source.document
-        document.records.extend(records)
-        document.sold, document.held = view.sold, view.held
+        content = _moved(view, records)
         with storage_problems():
-            stat = replace_durably(self._path(view.event.event), _encode(document))
+            stat = replace_durably(self._path(view.event.event), content)
         return _file(stat)
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        written: list[tuple[Path, Path, _File]] = []
+        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
+        try:
+            # All that takes room comes first: a full disk is met before anything has happened.
+            with storage_problems():
+                for view in views:
+                    path = self._path(view.event.event)
+                    temporary = temporary_beside(path)
+                    written.append((temporary, path, _file(write_durably(temporary, _moved(view, view.fresh)))))
+            self._intents.write(intent)
+        except BaseException:
+            for temporary, _, _ in written:
+                temporary.unlink(missing_ok=True)
+            raise
+        try:
+            for temporary, path, _ in written:
+                temporary.rename(path)
+            os.fsync(self._directory_fd)
+        except OSError as error:
+            # It is sold, and not everywhere to be seen; what is left is finished by the next start.
+            raise CommitFailed(error.errno, error.strerror) from error
+        self._intents.end(intent)
+        self._durable.update((path.stem, file) for _, path, file in written)
+        return [file for _, _, file in written]
+
+    def is_unfinished(self, event: str) -> bool:
+        return self._intents.is_unfinished(event)
+
+    def _bring(self, cart: str, part: Part) -> None:
+        try:
+            document, _ = self._read(part.event)
+        except Problem as problem:
+            if problem.code == "unknown_event":
+                return
+            raise
+        if not any(record.cart == cart for record in reversed(document.records)):
+            document.records.extend(part.records)
+            document.sold += sum(record.sold for record in part.records)
+            document.held += sum(record.held for record in part.records)
+            with storage_problems():
+                replace_durably(self._path(part.event), _encode(document))
+        try:
+            os.fsync(self._directory_fd)
+        except OSError as error:
+            raise CommitFailed(error.errno, error.strerror) from error
 
     def make_durable(self, event: str, position: object) -> None:
         file = position.file if isinstance(position, _Source) else position
@@ -143,6 +192,10 @@ class JsonDocuments(Store):
         return document.about, document.records, file
 
     def tidy(self) -> None:
+        try:
+            self._intents.finish_all()
+        except Problem as problem:
+            raise RefusedToStart(f"a cart that a crash interrupted cannot be finished: {problem.detail}") from None
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
 
@@ -167,6 +220,17 @@ class JsonDocuments(Store):
 
 def _file(stat: os.stat_result) -> _File:
     return _File(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+def _moved(view: View, records: Sequence[Record]) -> bytes:
+    """The document that the view was made of, with these records after it."""
+    source = view.source
+    if not isinstance(source, _Source):
+        raise TypeError("append takes a view that this store made")
+    document = source.document
+    document.records.extend(records)
+    document.sold, document.held = view.sold, view.held
+    return _encode(document)
 
 
 def _encode(document: _Document) -> bytes:

@@ -40,7 +40,7 @@ from service.inventory import (
     order_after,
 )
 from service.settings import Settings
-from service.stores import CommitsAtomically, ComparesAndSets, Conflict, LocksWriters, Store
+from service.stores import CommitsAtomically, ComparesAndSets, ComparesCarts, Conflict, LocksWriters, Store
 from service.stores.sqlite_atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite_connections import Connections, damaged
 from service.stores.sqlite_schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
@@ -57,7 +57,7 @@ class _Source(NamedTuple):
     version: int
 
 
-class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
+class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCarts):
     name: ClassVar[str] = "sqlite"
     scope: ClassVar[str] = "host"
     durable: ClassVar[bool] = True
@@ -104,11 +104,21 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically):
     def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
         source = _source(view)
         with self._connections.writing() as connection:
-            found = connection.execute("SELECT version FROM events WHERE id = ?", (source.row,)).fetchone()
-            if found is None or found[0] != source.version:
-                raise Conflict
+            _refuse_changed(connection, source)
             self._write(connection, source.row, view, records)
         return None
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        with self._connections.writing() as connection:
+            for view in views:
+                self._write(connection, _source(view).row, view, view.fresh)
+        return [None] * len(views)
+
+    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        with self._connections.writing() as connection:
+            for view in views:
+                _refuse_changed(connection, _source(view))
+            return self.append_cart(cart, views)
 
     @contextlib.contextmanager
     def writing(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -259,6 +269,13 @@ def _source(view: View) -> _Source:
     if not isinstance(view.source, _Source):
         raise TypeError("append takes a view that this store made")
     return view.source
+
+
+def _refuse_changed(connection: sqlite3.Connection, source: _Source) -> None:
+    """Raises ``Conflict`` where the event is not at the version that was read."""
+    found = connection.execute("SELECT version FROM events WHERE id = ?", (source.row,)).fetchone()
+    if found is None or found[0] != source.version:
+        raise Conflict
 
 
 def _bought(connection: sqlite3.Connection, row: int, buyers: set[str]) -> Iterator[tuple[str, int]]:

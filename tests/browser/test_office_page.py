@@ -199,7 +199,7 @@ def test_everything_that_can_be_filled_in_or_pressed_has_a_name(page: Page) -> N
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
 def test_every_text_stands_out_from_its_ground_and_nothing_is_wider_than_the_screen(
-    browser: Browser, running: RunningOffice, event: str, scheme: Any, width: int, path: str
+    browser: Browser, running: RunningOffice, event: str, *, scheme: Any, width: int, path: str
 ) -> None:
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
     page = context.new_page()

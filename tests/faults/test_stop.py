@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of a sale: what was begun is answered, what was answered is there, and nobody gets half of it."""
+"""SIGTERM in the middle of a sale: what was begun is answered, what was answered is there, nobody gets half of it."""
 
 from __future__ import annotations
 

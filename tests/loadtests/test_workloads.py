@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.experiment import Workload
+from loadtests.lab.experiment import Workload, says_the_same
 from loadtests.lab.overload import Line as OfferedLine
 from loadtests.lab.overload import Point, overload_plot, point_of
 from loadtests.lab.pay import Line as PaidLine
@@ -93,6 +93,31 @@ def test_payments_after_a_hold_overlap_and_one_that_comes_too_late_is_never_lost
     assert starts[1] < ends[0], "two payments were under way at once"
     late = [line for line in confirmed if line["tickets"] != held[line["hold"]]["tickets"]]
     assert all(set(line["tickets"]).isdisjoint(held[line["hold"]]["tickets"]) for line in late)
+
+
+HEAD = b'{"event":"show","capacity":5,"versions":2}'
+SOLD = b'{"version":1,"kind":"sold","key":"k","order":"o1","quantity":1,"tickets":[1]}'
+HELD = b'{"version":2,"kind":"held","key":"l","hold":"h1","quantity":1,"tickets":[2]}'
+EXPIRED = b'{"version":3,"kind":"expired","hold":"h1","quantity":1,"tickets":[2]}'
+CANCELLED = b'{"version":3,"kind":"cancelled","key":"m","order":"o1","quantity":1,"tickets":[1]}'
+
+
+@pytest.mark.parametrize(
+    ("later", "same"),
+    [
+        ([HEAD, SOLD, HELD], True),
+        ([HEAD.replace(b"2}", b"3}"), SOLD, HELD, EXPIRED], True),
+        ([HEAD, SOLD], False),
+        ([HEAD.replace(b"2}", b"3}"), SOLD, HELD, CANCELLED], False),
+        ([HEAD, SOLD.replace(b"[1]", b"[3]"), HELD, EXPIRED], False),
+        ([HEAD, HELD, SOLD, EXPIRED], False),
+    ],
+)
+def test_after_a_crash_the_audit_may_have_grown_by_holds_that_ran_out_and_by_nothing_else(
+    later: list[bytes], same: bool
+) -> None:
+    before = b"\n".join([HEAD, SOLD, HELD]) + b"\n"
+    assert says_the_same(before, b"\n".join(later) + b"\n") is same
 
 
 # -- asking again -----------------------------------------------------------------------------------------------------
@@ -236,7 +261,7 @@ def test_the_plots_are_drawings_that_say_what_they_show() -> None:
     assert "10 ×" in drawn
     drawn = pay_plot([("inside", Paid(10, 20.0, 50.0)), ("after", Paid(90, 200.0, 3.0))], "50", 20.0)
     assert "1 / hold: a guard held over 50 ms" in drawn
-    assert "200 a second" in drawn
+    assert "200 paid sales a second" in drawn
 
 
 def test_one_paid_sale_holds_the_guard_once_inside_or_twice_after_a_hold() -> None:

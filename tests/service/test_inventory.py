@@ -105,7 +105,7 @@ def test_an_order_is_cancelled_once() -> None:
 def test_before_the_doors_open_nothing_is_sold_and_the_wait_is_told() -> None:
     event = Event("show", "Show", 2, opens_at=NOW + timedelta(seconds=90))
     refused = decide(View(event), sell("a"), NOW)
-    assert refused == Refusal("doors_closed", 0, 2, retry_after_s=91)
+    assert refused == Refusal("doors_closed", 0, 2, retry_after_s=90)
     assert isinstance(decide(View(event), sell("a"), NOW + timedelta(seconds=90)), Record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
@@ -36,6 +37,15 @@ def answers(operation: str, outcome: str) -> str:
 
 def measured(client: FlaskClient) -> Numbers:
     return numbers(client.get("/metrics").text)
+
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "service.md"
+
+
+def test_every_metric_is_documented_and_has_no_other_name(client: FlaskClient) -> None:
+    shown = set(re.findall(r"# TYPE (\w+)", client.get("/metrics").text)) | {"lastseat_answers"}
+    documented = re.findall(r"^\| `(lastseat_\w+?)(?:_total)?[{`]", DOCUMENT.read_text(), re.MULTILINE)
+    assert {name.removesuffix("_total") for name in shown} == set(documented)
 
 
 def sold(quantity: int) -> Record:
@@ -149,7 +159,7 @@ def _buy_in_threads(server: Typed, threads: int, each: int) -> Counter[str]:
         for _ in range(each):
             try:
                 answer: Answer | None = server.buy(quantity=1)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 answer = None
             what = "nothing" if answer is None else "ok" if answer.status == 201 else answer.code
             with mutex:

@@ -18,7 +18,7 @@ from service.routes.events import NewEvent
 
 ST = str(Path(sys.executable).with_name("st"))
 # Left out of the fuzzer's checks: "valid data is accepted". What only the rules can refuse (more than an order may
-# have, a key used before, a guard that does not exist) is 422 too; and to JSON Schema 2.0 is an integer, here it is not.
+# have, a key used before, a guard that does not exist) is 422 too; to JSON Schema 2.0 is an integer, here it is not.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance," \
     "response_schema_conformance,negative_data_rejection,unsupported_method,ignored_auth,use_after_free," \
     "allow_header_conformance,missing_required_header"  # fmt: skip

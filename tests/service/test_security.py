@@ -17,17 +17,9 @@ BUYER = "Ada Lovelace"
 ORDERS = "/events/show/orders"
 
 
-def tests_by_file() -> dict[str, str]:
-    return {str(path.relative_to(DOCUMENT.parents[1])): path.read_text() for path in _tests()}
-
-
-def _tests() -> list[Path]:
-    return sorted((DOCUMENT.parents[1] / "tests").rglob("test_*.py"))
-
-
 def test_every_test_that_the_document_names_exists() -> None:
     named = re.findall(r"`(test_\w+)`", DOCUMENT.read_text())
-    there = "\n".join(tests_by_file().values())
+    there = "\n".join(path.read_text() for path in (DOCUMENT.parents[1] / "tests").rglob("test_*.py"))
     assert len(named) > 15
     assert [name for name in named if f"def {name}(" not in there] == []
 
@@ -159,8 +151,7 @@ def test_what_a_form_can_send_without_asking_is_no_purchase(client: FlaskClient,
 def test_no_other_origin_is_ever_allowed_to_read(client: FlaskClient) -> None:
     for path in ("/events", "/events/show/audit", "/guard", "/openapi.json"):
         answer = client.get(path, headers={"Origin": "http://other.example"})
-        assert not [name for name in answer.headers.keys() if name.lower().startswith("access-control-")]
-        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert not [name for name, _ in answer.headers if name.lower().startswith("access-control-")]
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
@@ -179,11 +170,15 @@ def test_a_page_runs_nothing_that_is_not_its_own_and_sits_in_no_frame(client: Fl
     assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", answer.text)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/events", "/nowhere", "/static/office.js", "/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/events", "/nowhere", "/static/office.js", "/metrics", "/events/show/audit"]
+)
 def test_no_answer_may_be_taken_for_another_type(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    if not answer.mimetype.endswith("json"):
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_what_an_event_is_called_is_shown_and_never_run(client: FlaskClient, admin: dict[str, str]) -> None:

@@ -1,0 +1,83 @@
+"""Numbers in a mapped file, in the format of prometheus_client's multiprocess mode, which reads them.
+
+prometheus_client writes such files too; this one reserves their room on the disk beforehand (whoever touches mapped
+memory that the disk has no room for is killed by SIGBUS) and changes a number by one assignment of eight bytes, which
+another process that reads meanwhile sees whole. What was written outlives the process, though not a power cut.
+
+The format: the bytes in use (int32, padded to eight); then for each number the length of its key (int32), the key in
+UTF-8 filled with blanks up to a multiple of eight bytes, its value and a timestamp (two doubles).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from pathlib import Path
+
+from prometheus_client.mmap_dict import MmapedDict
+
+_HEAD = 8
+_value = struct.Struct("=d").pack
+
+
+class Number:
+    """One number. Whoever changes it keeps others of this process from doing so meanwhile."""
+
+    __slots__ = ("_begin", "_end", "_page", "value")
+
+    def __init__(self, page: mmap.mmap | bytearray, begin: int, value: float) -> None:
+        self._page = page
+        self._begin = begin
+        self._end = begin + 8
+        self.value = value
+
+    def add(self, amount: float) -> None:
+        self.put(self.value + amount)
+
+    def put(self, value: float) -> None:
+        self.value = value
+        self._page[self._begin : self._end] = _value(value)
+
+
+class Book:
+    """The numbers of one file, by their keys."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        """Opens the file, or makes it with so many bytes of room. Errors: ``OSError`` where the disk has none."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, room)
+            else:
+                os.ftruncate(fd, room)
+            self._page = mmap.mmap(fd, room)
+        finally:
+            os.close(fd)
+        self._room = room
+        self._used = max(_HEAD, struct.unpack_from("=i", self._page)[0])
+        struct.pack_into("=i", self._page, 0, self._used)
+        found = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
+        self._numbers = {key: Number(self._page, at, value) for key, value, _, at in found}
+
+    def number(self, key: str) -> Number:
+        """The number of this key; 0 if it is new. Without room it is one that nobody else sees."""
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = self._write(key.encode())
+        return found
+
+    def _write(self, key: bytes) -> Number:
+        entry = struct.pack("=i", len(key)) + key + b" " * (8 - (len(key) + 4) % 8)
+        begin, end = self._used + len(entry), self._used + len(entry) + 16
+        if end > self._room:
+            return Number(bytearray(8), 0, 0.0)
+        self._page[self._used : end] = entry + bytes(16)
+        self._used = end
+        # Last: who reads meanwhile must not take what is not yet there for a number.
+        self._page[0:4] = struct.pack("=i", end)
+        return Number(self._page, begin, 0.0)
+
+    def close(self) -> None:
+        """Nothing may be changed afterwards."""
+        self._page.close()

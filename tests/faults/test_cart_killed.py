@@ -1,0 +1,394 @@
+"""kill -9 of whoever writes a cart, before every single call that reaches the disk, and of whoever finishes it.
+
+Whatever came of it, the cart is in all of its events or in none, and once it is sold it stays sold: for the next buyer
+in one of its events, for who only reads, for the buyer who asks again with his key, and after a restart. A kill leaves
+the page cache as it is, so this says nothing about power cuts: see ``test_power_cut``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service import surroundings
+from service.app import create_app
+from service.inventory import Event
+from service.settings import Settings
+from service.stores.json_carts import Intents
+
+pytestmark = pytest.mark.servers
+
+CALLS = ("open", "write", "fdatasync", "fsync", "link", "rename", "unlink")
+CART = {"items": [{"event": event, "quantity": 2} for event in "abc"]}
+KEYED = {"Idempotency-Key": "k"}
+MOST_CALLS = 200
+
+Client = FlaskClient
+Step = Callable[[Client], object]
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """In memory, where there is room: a kill is the same there, and nobody waits for the disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="lastseat-", dir=memory))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def one_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes of a test are workers of one master, so that none of them begins by tidying."""
+    new_master(monkeypatch, "first")
+
+
+def new_master(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(surroundings, "look_around", lambda: surroundings.Surroundings(name))
+
+
+def opened(data: Path, store: str) -> Client:
+    return create_app(Settings(data=data, store=store, first_event=None, admin_token="t")).test_client()
+
+
+def office(data: Path, store: str) -> Client:
+    """An office with three events, of which one has a hold that has ended, so that a cart expires it."""
+    client = opened(data, store)
+    for event in "abc":
+        client.application.extensions["office"].create(Event(event, event, 9, lab=True))
+    client.post("/events/b/holds", json={"quantity": 8, "seconds": 0.001})
+    return client
+
+
+def kill_at(number: int) -> None:
+    """From now on this process is killed in the place of its ``number``-th call that reaches the disk."""
+    left = number
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*given: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*given, **more)
+
+        return count
+
+    for name in CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def killed(data: Path, store: str, number: int, step: Step, sabotage: Callable[[], object] = lambda: None) -> bool:
+    """Take a step in another process of the same office, which is killed at that call; whether it came so far."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            client = opened(data, store)
+            client.get("/events/a")
+            sabotage()
+            kill_at(number)
+            step(client)
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), f"wait status {status}"
+    return status == signal.SIGKILL
+
+
+def buy_cart(client: Client) -> None:
+    assert client.post("/carts", json=CART, headers=KEYED).status_code == 201
+
+
+def buy_in(events: str) -> Step:
+    def buy(client: Client) -> None:
+        for event in events:
+            answer = client.post(f"/events/{event}/orders", json={"quantity": 1})
+            assert answer.status_code == 201, answer.json
+
+    return buy
+
+
+def read(events: str) -> Step:
+    return lambda client: [client.get(f"/events/{event}/audit") for event in events]
+
+
+def ask_again(client: Client) -> None:
+    first, again = (client.post("/carts", json=CART, headers=KEYED) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json == again.json
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def tidy(client: Client) -> None:
+    """One round of the sweeper, which comes by when nobody asks."""
+    for event in "abc":
+        client.application.extensions["office"].sweep(event)
+
+
+def data_of(client: Client) -> Path:
+    found: Path = client.application.extensions["readiness"]._data
+    return found
+
+
+def restart(client: Client) -> None:
+    """A new master, whose first worker starts in the same directory."""
+    with pytest.MonkeyPatch.context() as patched:
+        new_master(patched, f"{time.monotonic_ns()}")
+        opened(data_of(client), "json")
+
+
+NEXT: dict[str, Step] = {
+    "buyers in each event": buy_in("cab"),
+    "a buyer in the last event": buy_in("c"),
+    "who reads": read("bac"),
+    "the same buyer": ask_again,
+    "the sweeper": tidy,
+    "a restart": restart,
+}
+
+
+def records(client: Client, event: str) -> list[dict[str, Any]]:
+    answer = client.get(f"/events/{event}/audit")
+    assert answer.status_code == 200, answer.json
+    return [json.loads(line) for line in answer.data.splitlines()[1:]]
+
+
+def carts_in(client: Client) -> list[list[str]]:
+    """The carts that each event has; everything else that an audit must be is asserted."""
+    found = []
+    for event in "abc":
+        there = records(client, event)
+        assert [each["version"] for each in there] == list(range(1, len(there) + 1))
+        given = [ticket for each in there if each["kind"] in ("sold", "held") for ticket in each["tickets"]]
+        assert given == list(range(1, len(given) + 1))
+        shown = client.get(f"/events/{event}").json
+        assert shown["version"] == len(there)
+        assert shown["sold"] == sum(each["quantity"] for each in there if each["kind"] == "sold")
+        found.append([each["cart"] for each in there if each.get("cart")])
+    return found
+
+
+def kill_everywhere(
+    folder: Path, store: str, step: Step, prepare: Step = lambda _: None
+) -> Iterator[tuple[int, Client]]:
+    """An office a call: in each, whoever takes the step was killed there. Ends when a step was not killed any more."""
+    for number in range(MOST_CALLS):
+        data = folder / str(number)
+        client = office(data, store)
+        prepare(client)
+        if not killed(data, store, number, step):
+            assert number > 3, "nobody was killed"
+            return
+        yield number, client
+    raise AssertionError("the step did not come to an end")
+
+
+def test_without_an_intent_half_a_cart_is_left(tmp_path: Path) -> None:
+    """The negative control: the same kills, and documents that are renamed one after the other."""
+
+    def forget() -> None:
+        Intents.write = Intents.end = lambda self, intent: None  # type: ignore[method-assign]
+
+    torn = 0
+    for number in range(MOST_CALLS):
+        client = office(tmp_path / str(number), "json")
+        if not killed(tmp_path / str(number), "json", number, buy_cart, forget):
+            break
+        torn += carts_in(client)[0] != carts_in(client)[2]
+    assert torn > 0
+
+
+@pytest.mark.parametrize("following", NEXT)
+def test_a_cart_whose_writer_was_killed_is_in_all_of_its_events_or_in_none(tmp_path: Path, following: str) -> None:
+    sold = []
+    for number, client in kill_everywhere(tmp_path, "json", buy_cart):
+        NEXT[following](client)
+        a, b, c = carts_in(client)
+        assert a == b == c, (number, a, b, c)
+        assert len(a) <= 1
+        sold.append(len(a))
+        assert not list((tmp_path / str(number) / "carts").glob("*.pending"))
+    # Once it is sold it stays sold, and there are kills of either kind.
+    assert sold == sorted(sold)
+    assert set(sold) == ({1} if following == "the same buyer" else {0, 1})
+
+
+def test_on_sqlite_too_a_cart_whose_writer_was_killed_is_in_all_or_in_none(tmp_path: Path) -> None:
+    """Its calls are the library's, so it is killed at the gates of Python: between reading, writing and committing."""
+    from service.stores import sqlite_connections
+
+    for number, where in enumerate(("_begin_immediate", "_commit", "after")):
+
+        def sabotage(where: str = where) -> None:
+            right = getattr(sqlite_connections, "_commit" if where == "after" else where)
+
+            def die(*given: Any) -> None:
+                if where == "after":
+                    right(*given)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            setattr(sqlite_connections, "_commit" if where == "after" else where, die)
+
+        data = tmp_path / str(number)
+        client = office(data, "sqlite")
+        assert killed(data, "sqlite", MOST_CALLS * 10, buy_cart, sabotage)
+        a, b, c = carts_in(client)
+        assert a == b == c
+        assert len(a) == (where == "after")
+        ask_again(client)
+        assert [len(each) for each in carts_in(client)] == [1, 1, 1]
+
+
+def leave_unfinished(client: Client) -> None:
+    """A cart that is committed, and of which no document has anything: its writer was killed at the first of them."""
+    data = data_of(client)
+
+    def die_at_the_first_document() -> None:
+        right = Intents.write
+
+        def write(self: Intents, intent: Any) -> None:
+            right(self, intent)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Intents.write = write  # type: ignore[method-assign]
+
+    assert killed(data, "json", MOST_CALLS, buy_cart, die_at_the_first_document)
+    assert sorted(path.name for path in (data / "carts").glob("*.pending")) == ["a.pending", "b.pending", "c.pending"]
+
+
+@pytest.mark.parametrize("finisher", ["a buyer in one event", "a buyer in two", "a reader"])
+def test_whoever_finishes_a_cart_may_be_killed_too(tmp_path: Path, finisher: str) -> None:
+    step = {"a buyer in one event": buy_in("b"), "a buyer in two": buy_in("ca"), "a reader": read("cb")}[finisher]
+    for number, client in kill_everywhere(tmp_path, "json", step, leave_unfinished):
+        a, b, c = carts_in(client)
+        assert a == b == c, number
+        assert len(a) == 1
+        carts = tmp_path / str(number) / "carts"
+        assert not list(carts.glob("*.pending"))
+        # One that is left says what is already true; the next start removes it.
+        restart(client)
+        assert not list(carts.iterdir())
+        ask_again(client)
+        assert [len(each) for each in carts_in(client)] == [1, 1, 1]
+
+
+def killed_in_the_start(data: Path, number: int) -> bool:
+    """Start anew, and be killed at that call of those that finish carts; whether it came so far."""
+    child = os.fork()
+    if not child:
+        right = Intents.finish_all
+
+        def finish_all(self: Intents) -> None:
+            kill_at(number)
+            right(self)
+            os._exit(0)
+
+        Intents.finish_all = finish_all  # type: ignore[method-assign]
+        surroundings.look_around = lambda: surroundings.Surroundings("second")
+        opened(data, "json")
+        os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
+
+
+def test_a_restart_that_is_killed_while_it_finishes_a_cart_leaves_it_to_the_next(tmp_path: Path) -> None:
+    for number in range(MOST_CALLS):
+        data = tmp_path / str(number)
+        client = office(data, "json")
+        leave_unfinished(client)
+        if not killed_in_the_start(data, number):
+            assert number > 3
+            return
+        restart(client)
+        assert [len(each) for each in carts_in(client)] == [1, 1, 1]
+        assert not list((data / "carts").iterdir())
+    raise AssertionError("the start did not come to an end")
+
+
+def test_the_live_writer_of_a_cart_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+    """Who reads an audit in the middle of it waits for the lock, and then sees the whole cart."""
+    client = office(tmp_path, "json")
+    store = client.application.extensions["office"].store
+    right, seen = store._intents.write, []
+
+    def write(intent: Any) -> None:
+        right(intent)
+        other = opened_beside.get("/events/c/audit")
+        seen.append((other.status_code, other.json["code"]))
+
+    beside = Settings(data=tmp_path, first_event=None, admin_token="t", lock_timeout_s=0.05)
+    opened_beside = create_app(beside).test_client()
+    store._intents.write = write
+    buy_cart(client)
+    assert seen == [(503, "lock_timeout")]
+    assert [len(each) for each in carts_in(client)] == [1, 1, 1]
+
+
+def test_a_deleted_event_takes_nothing_of_an_unfinished_cart_into_the_next_of_its_name(tmp_path: Path) -> None:
+    client = office(tmp_path, "json")
+    leave_unfinished(client)
+    box = client.application.extensions["office"]
+    box.delete("b")
+    box.create(Event("b", "b", 9, lab=True))
+    assert [len(each) for each in carts_in(client)] == [1, 0, 1]
+    restart(client)
+    assert [len(each) for each in carts_in(client)] == [1, 0, 1]
+
+
+def test_an_intent_that_cannot_be_read_stops_the_sale_and_says_where_it_is(tmp_path: Path) -> None:
+    client = office(tmp_path, "json")
+    leave_unfinished(client)
+    for path in (tmp_path / "carts").iterdir():
+        path.write_bytes(b'{"cart":"c')
+    answer = client.post("/events/a/orders", json={"quantity": 1})
+    assert (answer.status_code, answer.json["code"], answer.json["definite"]) == (500, "corrupt_document", True)
+    assert "carts/a.pending" in answer.json["detail"]
+    with pytest.raises(SystemExit, match="cannot be finished"):
+        restart(client)
+
+
+def test_a_full_disk_refuses_a_cart_before_anything_has_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it becomes full, until the cart is committed."""
+    client = office(tmp_path, "json")
+    before = [path.read_bytes() for path in sorted((tmp_path / "events").iterdir())]
+    for number in range(MOST_CALLS):
+        left = number
+
+        def full(call: Callable[..., Any]) -> Callable[..., Any]:
+            def write(*given: Any, **more: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise OSError(28, "No space left on device")
+                return call(*given, **more)
+
+            return write
+
+        with monkeypatch.context() as patched:
+            for name in ("write", "link"):
+                patched.setattr(os, name, full(getattr(os, name)))
+            answer = client.post("/carts", json=CART, headers=KEYED)
+        if answer.status_code == 201:
+            break
+        assert (answer.status_code, answer.json["code"], answer.json["definite"]) == (507, "storage_full", True)
+        assert [path.read_bytes() for path in sorted((tmp_path / "events").iterdir())] == before
+        assert not list((tmp_path / "carts").iterdir())
+    assert number > 4
+    assert [len(each) for each in carts_in(client)] == [1, 1, 1]
