@@ -15,6 +15,7 @@ replicates asynchronously: what was not yet there is lost.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
@@ -37,53 +38,18 @@ from service.stores import (
 from service.stores.postgres_atomic import CALL, TRANSLATED, encoded, outcomes_of
 from service.stores.postgres_connections import Connections, Patient
 from service.stores.postgres_errors import reason_of
-from service.stores.postgres_schema import RECORD, check, columns_of, record_of, set_up
+from service.stores.postgres_records import Records
+from service.stores.postgres_schema import check, columns_of, record_of, set_up
+from service.stores.postgres_statements import COUNTERS, NEW, SWITCHING, VIEW, WRITE
+from service.stores.postgres_transactions import Transactions
 from service.stores.watermark import Seen, Watermark
 
-PAGE = 2_000
 _ATTEMPTS = 10
 _IDLE_LIMIT_S = 30.0
 _events = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 _records = msgspec.json.Decoder(list[list[Any]])
 _bought = msgspec.json.Decoder(dict[str, int])
-
-_AS_ARRAY = f"SELECT json_agg(json_build_array({RECORD}) ORDER BY id)::text FROM lastseat.records WHERE event = e.id"
-_VIEW = f"""
-SELECT c.guard, c.epoch, c.generation, e.id, e.about, e.version, e.sold, e.next_ticket, e.records,
-    ({_AS_ARRAY} AND key = ANY(%s::text[])),
-    ({_AS_ARRAY} AND order_id = ANY(%s::text[])),
-    (SELECT json_object_agg(buyer, bought)::text FROM (
-        SELECT buyer, sum(CASE kind WHEN 'sold' THEN quantity ELSE -quantity END) AS bought
-        FROM lastseat.records
-        WHERE event = e.id AND buyer = ANY(%s::text[]) AND e.max_per_buyer IS NOT NULL GROUP BY buyer) AS each)
-FROM lastseat.control c LEFT JOIN lastseat.events e ON e.name = %s
-"""
-_COUNTERS = """
-SELECT c.guard, c.epoch, c.generation, e.id, e.about, e.version, e.sold, e.next_ticket, e.records, NULL, NULL, NULL
-FROM lastseat.control c LEFT JOIN lastseat.events e ON e.name = %s
-"""
-# The row first: whoever has it has the numbers of its records, so they stand in the order of the commits.
-_WRITE = f"""
-WITH moved AS (
-    UPDATE lastseat.events e
-    SET version = %s, sold = %s, next_ticket = %s, records = e.records + %s
-    FROM lastseat.control c
-    WHERE e.id = %s AND e.records >= %s AND c.epoch = coalesce(%s, c.epoch)
-        AND c.generation = coalesce(%s, c.generation) AND e.version = coalesce(%s, e.version)
-    RETURNING e.id
-)
-INSERT INTO lastseat.records (event, {RECORD})
-SELECT moved.id, {RECORD} FROM moved CROSS JOIN unnest(
-    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::bigint[], %s::integer[], %s::text[], %s::text[]
-) WITH ORDINALITY AS given ({RECORD}, place) ORDER BY place
-"""
-_PAGE = f"SELECT id, {RECORD} FROM lastseat.records WHERE event + 0 = %s AND id > %s AND id <= %s ORDER BY id"
-_NEW = """
-INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
-"""
-_SWITCHING = "LOCK TABLE lastseat.control IN EXCLUSIVE MODE"
 
 
 class _Source(NamedTuple):
@@ -106,11 +72,12 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     def __init__(self, settings: Settings) -> None:
         if not settings.store_url:
             raise RefusedToStart("Store postgres needs an address: LASTSEAT_STORE=postgresql://user@host/database.")
-        # A holder that is paused for longer than that is not waited for: the engine ends its transaction.
-        idle_limit_s = 0.0 if settings.gates else _IDLE_LIMIT_S + settings.think.high_ms / 1e3
-        self._connections = Connections(
-            settings.store_url, settings.pool, settings.lock_timeout_s, idle_limit_s, watched=bool(settings.gates)
-        )
+        # A holder that is paused for longer than that, or whose host is cut off, is not waited for: the engine ends its
+        # transaction. Whoever waits for its lock does so for no longer than the lock time-out, so neither does this.
+        idle_limit_s = min(_IDLE_LIMIT_S, settings.lock_timeout_s) + settings.think.high_ms / 1e3
+        idle_limit_s = 0.0 if settings.gates else idle_limit_s
+        self._connections = Connections(settings.store_url, settings.pool, settings.lock_timeout_s, idle_limit_s)
+        self._transactions = Transactions(self._connections, watched=bool(settings.gates))
         self._watermark = Watermark()
 
     # -- the engine and its switch --------------------------------------------------------------------------------
@@ -130,7 +97,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             raise RefusedToStart(f"{problem.detail} ({reason_of(problem.__cause__)})") from None
 
     def mode(self) -> Mode | None:
-        rows = self._connections.ask("SELECT guard, epoch, generation FROM lastseat.control")
+        rows = self._transactions.ask("SELECT guard, epoch, generation FROM lastseat.control")
         mode = Mode(*rows[0]) if rows and rows[0][1] else None
         self._watermark.compare_mode(mode)
         return mode
@@ -146,9 +113,9 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     @contextlib.contextmanager
     def _alone(self, timeout_s: float) -> Iterator[Patient]:
         """A transaction beside which no other one that writes is under way."""
-        deadline = self._connections.deadline(timeout_s)
+        deadline = time.monotonic() + timeout_s
         try:
-            with self._connections.transaction(deadline, control=_SWITCHING) as connection:
+            with self._transactions.transaction(deadline, control=SWITCHING) as connection:
                 yield connection
         except Problem as problem:
             if problem.code != "lock_timeout":
@@ -160,8 +127,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     def create(self, event: Event) -> None:
         about = _encoder.encode(event).decode()
         new = (event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer)
-        with self._connections.transaction() as connection:
-            if not connection.execute(_NEW, new).rowcount:
+        with self._transactions.transaction() as connection:
+            if not connection.execute(NEW, new).rowcount:
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
 
     def delete(self, event: str) -> None:
@@ -173,21 +140,21 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             connection.execute("DELETE FROM lastseat.records WHERE event + 0 = %s", rows[0])
 
     def names(self) -> list[str]:
-        return [name for (name,) in self._connections.ask("SELECT name FROM lastseat.events ORDER BY name")]
+        return [name for (name,) in self._transactions.ask("SELECT name FROM lastseat.events ORDER BY name")]
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def view(self, event: str, commands: Sequence[Command] = (), *, order: str | None = None) -> View:
         before = self._watermark.before(event)
         if not commands and order is None:
-            [found] = self._connections.ask(_COUNTERS, (event,)) or [None]
+            [found] = self._transactions.ask(COUNTERS, (event,)) or [None]
         else:
             keys = [command.key for command in commands]
             orders = [command.order for command in commands if isinstance(command, Cancel)]
             buyers = [command.buyer for command in commands if isinstance(command, Sell) and command.buyer is not None]
             if order is not None:
                 orders.append(order)
-            [found] = self._connections.ask(_VIEW, (keys, orders, buyers, event)) or [None]
+            [found] = self._transactions.ask(VIEW, (keys, orders, buyers, event)) or [None]
         return self._view_of(event, found, before)
 
     def _view_of(self, event: str, found: Any, before: Seen) -> View:
@@ -222,14 +189,14 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             FROM lastseat.events e WHERE name = %s
         """
         self.view(event)  # refuses an engine that went back
-        for row, about, count, last in self._connections.ask(asked, (event,)):
-            return _about(about), Records(self._connections, row, count, last), None
+        for row, about, count, last in self._transactions.ask(asked, (event,)):
+            return _about(about), Records(self._transactions, row, count, last), None
         raise Problem("unknown_event")
 
     # -- writing --------------------------------------------------------------------------------------------------
 
     def append(self, view: View, records: Sequence[Record]) -> object:
-        if self._connections.mine is not None:
+        if self._transactions.mine is not None:
             self._write(view, records, None)
             return None
         for _ in range(_ATTEMPTS):
@@ -248,21 +215,18 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
         counters = (view.version, view.sold, view.next_ticket, len(records), source.row, source.records)
         parameters = (*counters, epoch, generation, seen, *columns_of(records))
-        with self._connections.transaction():
-            written = self._connections.waiting_for_others(
-                lambda connection: connection.execute(_WRITE, parameters, prepare=True).rowcount
-            )
-            if written != len(records):
+
+        with self._transactions.transaction():
+            if self._transactions.write(WRITE, parameters).rowcount != len(records):
                 # Another epoch, a deleted event, an engine that went back: looking again says which.
                 self.view(view.event.event)
                 raise Conflict
-            self._mark(view, len(records))
+            self._transactions.after_commit(self._seeing(view, len(records)))
 
-    def _mark(self, view: View, written: int) -> None:
-        """What is written now has been seen, once it is committed."""
+    def _seeing(self, view: View, written: int) -> Callable[[], None]:
+        """To be called when so many records more are committed: they have been seen."""
         source = _source(view)
-        seen = (view.event.event, source.generation, source.row, source.records + written)
-        self._connections.after_commit(lambda: self._watermark.saw(*seen))
+        return lambda: self._watermark.saw(view.event.event, source.generation, source.row, source.records + written)
 
     @contextlib.contextmanager
     def transacting(
@@ -270,12 +234,12 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     ) -> Iterator[None]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
-        with self._connections.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
+        with self._transactions.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
             yield
 
     @property
     def is_transacting(self) -> bool:
-        return self._connections.mine is not None
+        return self._transactions.mine is not None
 
     def commit_atomically(
         self,
@@ -285,16 +249,14 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         deadline: float,
         blocked: Callable[[], None] = lambda: None,
     ) -> tuple[list[Outcome], object]:
-        with self._connections.transaction(deadline, blocked=blocked):
+        with self._transactions.transaction(deadline, blocked=blocked):
             view = self.view(event)
             call = (_source(view).row, now, encoded(commands))
-            [(answers,)] = self._connections.waiting_for_others(
-                lambda connection: connection.execute(CALL, call, prepare=True).fetchall()
-            )
+            [(answers,)] = self._transactions.write(CALL, call).fetchall()
             if answers is None:
                 raise Problem("unknown_event")
             outcomes = outcomes_of(answers, commands, now, view.event.opens_at)
-            self._mark(view, len(records_of(outcomes)))
+            self._transactions.after_commit(self._seeing(view, len(records_of(outcomes))))
             return outcomes, None
 
     def make_durable(self, event: str, position: object) -> None:
@@ -302,32 +264,6 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
 
     def close(self) -> None:
         self._connections.close()
-
-
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for.
-
-    A cursor in the engine would keep a connection and a snapshot for as long as the slowest reader takes.
-    """
-
-    def __init__(self, connections: Connections, row: int, count: int, last: int) -> None:
-        self._connections = connections
-        self._row = row
-        self._count = count
-        self._last = last
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, record: object) -> bool:
-        return any(record == each for each in self)
-
-    def __iter__(self) -> Iterator[Record]:
-        after = 0
-        while page := self._connections.ask(f"{_PAGE} LIMIT {PAGE}", (self._row, after, self._last)):
-            for number, *columns in page:
-                yield record_of(columns)
-                after = number
 
 
 def _source(view: View) -> _Source:

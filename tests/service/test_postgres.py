@@ -22,9 +22,10 @@ from loadtests.lab.engines import set_up
 from service.inventory import Cancel, Command, Event, Record, Sell, decide_all, records_of
 from service.settings import Settings
 from service.store_command import store as store_command
-from service.stores import postgres, postgres_schema
-from service.stores.postgres import _PAGE, _VIEW, Postgres
+from service.stores import postgres_records, postgres_schema
+from service.stores.postgres import Postgres
 from service.stores.postgres_schema import VERSION
+from service.stores.postgres_statements import PAGE_OF_RECORDS, VIEW
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -163,8 +164,8 @@ def test_a_view_reads_by_index_however_the_statistics_are(store: Postgres, setti
     store.create(SHOW)
     asked = (["k1", "k2"], ["o-k3"], ["buyer 1"], "show")
     for statistics in ("none", "few records, not analysed", "few records, analysed"):
-        with store._connections.transaction() as connection:
-            plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {_VIEW}", asked).fetchall())
+        with store._transactions.transaction() as connection:
+            plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {VIEW}", asked).fetchall())
         assert "Seq Scan on records" not in plan, statistics
         for name, column in (("key", "key"), ("order", "order_id"), ("buyer", "buyer")):
             assert re.search(rf"Scan (using|on) records_by_{name}\b.*\n +Index Cond: \(\({column} = ANY", plan), plan
@@ -177,8 +178,8 @@ def test_a_view_reads_by_index_however_the_statistics_are(store: Postgres, setti
 def test_an_audit_reads_by_index_too(store: Postgres) -> None:
     store.create(SHOW)
     write(store, *sells(900))
-    with store._connections.transaction() as connection:
-        plan = str(connection.execute(f"EXPLAIN {_PAGE}", (1, 0, 1_000)).fetchall())
+    with store._transactions.transaction() as connection:
+        plan = str(connection.execute(f"EXPLAIN {PAGE_OF_RECORDS}", (1, 0, 1_000)).fetchall())
     assert "records_of_event" in plan
     assert "Sort" not in plan
 
@@ -195,7 +196,7 @@ def test_a_view_has_what_the_commands_name_and_no_more(store: Postgres) -> None:
 def test_an_audit_is_read_some_at_a_time_and_ends_where_it_began_to_be_read(
     store: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "PAGE", 7)
+    monkeypatch.setattr(postgres_records, "PAGE", 7)
     store.create(SHOW)
     written = write(store, *sells(20))
     records = store.audit("show")[1]
@@ -204,7 +205,7 @@ def test_an_audit_is_read_some_at_a_time_and_ends_where_it_began_to_be_read(
     first = next(reading)
     write(store, *sells(5, "late"))
     assert [first, *reading] == written
-    assert store._connections.mine is None
+    assert store._transactions.mine is None
 
 
 def test_two_batches_of_one_event_stand_in_the_audit_one_after_the_other(store: Postgres, settings: Settings) -> None:
@@ -234,7 +235,7 @@ def tick():
     while True:
         gevent.sleep(0.001); ticks.append(1)
 ticking = gevent.spawn(tick)
-store._connections.ask("SELECT pg_sleep(0.3)")
+store._transactions.ask("SELECT pg_sleep(0.3)")
 print(len(ticks))
 """
 
