@@ -105,8 +105,8 @@ def bench(
     """How many tickets of one hot event are sold a second, and what share of the possible that is.
 
     Each store, guard and worker model on a real gunicorn, window by window beside the same application with the
-    decision stubbed. Every window is checked against what the store kept. Takes more than an hour; --quick, which leaves
-    out the stores that need an engine, three minutes.
+    decision stubbed. Every window is checked against what the store kept. Takes more than an hour; --quick, which
+    leaves out the stores that need an engine, three minutes.
     """
     if page is not None and not has_section(page):
         raise click.BadParameter(f"{page} has no place for results: it needs the lines {BEGIN} and {END}")
