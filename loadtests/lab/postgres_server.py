@@ -114,7 +114,11 @@ class PostgresServer:
         return self.address(name)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self._own, ignore_errors=True)
+            raise
         return self
 
     def __exit__(

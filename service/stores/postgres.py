@@ -15,6 +15,7 @@ replicates asynchronously: what was not yet there is lost.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
@@ -64,6 +65,7 @@ from service.stores.postgres_statements import (
     WRITE,
     WRITE_WITH_HOLDS,
 )
+from service.stores.postgres_transactions import Transactions
 from service.stores.watermark import Seen, Watermark
 
 _ATTEMPTS = 10
@@ -93,11 +95,12 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     def __init__(self, settings: Settings) -> None:
         if not settings.store_url:
             raise RefusedToStart("Store postgres needs an address: LASTSEAT_STORE=postgresql://user@host/database.")
-        # A holder that is paused for longer than that is not waited for: the engine ends its transaction.
-        idle_limit_s = 0.0 if settings.gates else _IDLE_LIMIT_S + settings.think.high_ms / 1e3
-        self._connections = Connections(
-            settings.store_url, settings.pool, settings.lock_timeout_s, idle_limit_s, watched=bool(settings.gates)
-        )
+        # A holder that is paused for longer than that, or whose host is cut off, is not waited for: the engine ends its
+        # transaction. Whoever waits for its lock does so for no longer than the lock time-out, so neither does this.
+        idle_limit_s = min(_IDLE_LIMIT_S, settings.lock_timeout_s) + settings.think.high_ms / 1e3
+        idle_limit_s = 0.0 if settings.gates else idle_limit_s
+        self._connections = Connections(settings.store_url, settings.pool, settings.lock_timeout_s, idle_limit_s)
+        self._transactions = Transactions(self._connections, watched=bool(settings.gates))
         self._watermark = Watermark()
 
     # -- the engine and its switch --------------------------------------------------------------------------------
@@ -117,7 +120,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             raise RefusedToStart(f"{problem.detail} ({reason_of(problem.__cause__)})") from None
 
     def mode(self) -> Mode | None:
-        rows = self._connections.ask("SELECT guard, epoch, generation FROM lastseat.control")
+        rows = self._transactions.ask("SELECT guard, epoch, generation FROM lastseat.control")
         mode = Mode(*rows[0]) if rows and rows[0][1] else None
         self._watermark.compare_mode(mode)
         return mode
@@ -132,9 +135,9 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     @contextlib.contextmanager
     def _alone(self, timeout_s: float) -> Iterator[Patient]:
         """A transaction beside which no other one that writes is under way."""
-        deadline = self._connections.deadline(timeout_s)
+        deadline = time.monotonic() + timeout_s
         try:
-            with self._connections.transaction(deadline, control=SWITCHING) as connection:
+            with self._transactions.transaction(deadline, control=SWITCHING) as connection:
                 yield connection
         except Problem as problem:
             if problem.code != "lock_timeout":
@@ -146,7 +149,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     def create(self, event: Event) -> None:
         about = _encoder.encode(event).decode()
         new = (event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer)
-        with self._connections.transaction() as connection:
+        with self._transactions.transaction() as connection:
             if not connection.execute(NEW, new).rowcount:
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
 
@@ -160,7 +163,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             connection.execute("DELETE FROM lastseat.open_holds WHERE event + 0 = %s", rows[0])
 
     def names(self) -> list[str]:
-        return [name for (name,) in self._connections.ask("SELECT name FROM lastseat.events ORDER BY name")]
+        return [name for (name,) in self._transactions.ask("SELECT name FROM lastseat.events ORDER BY name")]
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -169,7 +172,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     ) -> View:
         before = self._watermark.before(event)
         if not commands and order is None and now is None:
-            [found] = self._connections.ask(COUNTERS, {"event": event}) or [None]
+            [found] = self._transactions.ask(COUNTERS, {"event": event}) or [None]
         else:
             asked = {
                 "event": event,
@@ -181,7 +184,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             }
             if order is not None:
                 asked["orders"].append(order)  # type: ignore[union-attr]
-            [found] = self._connections.ask(VIEW, asked) or [None]
+            [found] = self._transactions.ask(VIEW, asked) or [None]
         return self._view_of(event, found, before)
 
     def _view_of(self, event: str, found: Any, before: Seen) -> View:
@@ -210,7 +213,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         return view
 
     def next_expiry(self, event: str) -> datetime | None:
-        for (ends,) in self._connections.ask(NEXT_EXPIRY, (event,)):
+        for (ends,) in self._transactions.ask(NEXT_EXPIRY, (event,)):
             return None if ends is None else instant(ends)
         raise Problem("unknown_event")
 
@@ -222,14 +225,14 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
 
     def audit(self, event: str) -> tuple[Event, Records, object]:
         self.view(event)  # refuses an engine that went back
-        for row, about, count, last in self._connections.ask(AUDITED, (event,)):
-            return _about(about), Records(self._connections, row, count, last), None
+        for row, about, count, last in self._transactions.ask(AUDITED, (event,)):
+            return _about(about), Records(self._transactions, row, count, last), None
         raise Problem("unknown_event")
 
     # -- writing --------------------------------------------------------------------------------------------------
 
     def append(self, view: View, records: Sequence[Record]) -> object:
-        if self._connections.mine is not None:
+        if self._transactions.mine is not None:
             self._write(view, records, None)
             return None
         for _ in range(_ATTEMPTS):
@@ -254,10 +257,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
             statement = WRITE_WITH_HOLDS
             parameters += (*opened, closed)
         parameters += tuple(written)
-        with self._connections.transaction():
-            count = self._connections.waiting_for_others(
-                lambda connection: connection.execute(statement, parameters, prepare=True).rowcount
-            )
+        with self._transactions.transaction():
+            count = self._transactions.write(statement, parameters).rowcount
             if count != len(records):
                 # Another epoch, a deleted event, an engine that went back: looking again says which.
                 self.view(view.event.event)
@@ -268,7 +269,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         """So many records have been seen, once this is committed."""
         source = _source(view)
         seen = (view.event.event, source.generation, source.row, appended)
-        self._connections.after_commit(lambda: self._watermark.saw(*seen))
+        self._transactions.after_commit(lambda: self._watermark.saw(*seen))
 
     @contextlib.contextmanager
     def transacting(
@@ -276,12 +277,12 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     ) -> Iterator[None]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
-        with self._connections.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
+        with self._transactions.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
             yield
 
     @property
     def is_transacting(self) -> bool:
-        return self._connections.mine is not None
+        return self._transactions.mine is not None
 
     def commit_atomically(
         self,
@@ -291,12 +292,10 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
         deadline: float,
         blocked: Callable[[], None] = lambda: None,
     ) -> tuple[list[Outcome], object]:
-        with self._connections.transaction(deadline, blocked=blocked):
+        with self._transactions.transaction(deadline, blocked=blocked):
             view = self.view(event)
             call = (_source(view).row, now, encoded(commands, now))
-            [(answers,)] = self._connections.waiting_for_others(
-                lambda connection: connection.execute(CALL, call, prepare=True).fetchall()
-            )
+            [(answers,)] = self._transactions.write(CALL, call).fetchall()
             if answers is None:
                 raise Problem("unknown_event")
             outcomes, appended = outcomes_of(answers, now, view.event.opens_at)

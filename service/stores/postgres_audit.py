@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.inventory import Record
-from service.stores.postgres_connections import Connections
 from service.stores.postgres_records import record_in
 from service.stores.postgres_statements import PAGE
+from service.stores.postgres_transactions import Transactions
 
 AT_A_TIME = 2_000
 
@@ -18,8 +18,8 @@ class Records:
     A cursor in the engine would keep a connection and a snapshot for as long as the slowest reader takes.
     """
 
-    def __init__(self, connections: Connections, row: int, count: int, last: int) -> None:
-        self._connections = connections
+    def __init__(self, transactions: Transactions, row: int, count: int, last: int) -> None:
+        self._transactions = transactions
         self._row = row
         self._count = count
         self._last = last
@@ -32,7 +32,7 @@ class Records:
 
     def __iter__(self) -> Iterator[Record]:
         after = 0
-        while page := self._connections.ask(f"{PAGE} LIMIT {AT_A_TIME}", (self._row, after, self._last)):
+        while page := self._transactions.ask(f"{PAGE} LIMIT {AT_A_TIME}", (self._row, after, self._last)):
             for number, row in page:
                 yield record_in(row)
                 after = number

@@ -231,10 +231,10 @@ def test_a_service_of_the_first_version_that_still_runs_can_sell_nothing_after_t
     """It knows of no tickets that are held, and would sell them. Its every statement names ``events.records``."""
     asked = "SELECT version, sold, next_ticket, records FROM lastseat.events WHERE name = %s"
     with closing(opened(before_holds, tmp_path)) as store:
-        assert store._connections.ask(asked, ("show",)) == [(3, 2, 4, 3)]
+        assert store._transactions.ask(asked, ("show",)) == [(3, 2, 4, 3)]
         init(before_holds)
         with pytest.raises(Problem) as problem:
-            store._connections.ask(asked, ("show",))
+            store._transactions.ask(asked, ("show",))
     assert problem.value.code == "engine_went_back"
     assert "another version" in str(problem.value.detail)
 
@@ -281,7 +281,7 @@ def test_a_view_reads_by_index_however_the_statistics_are(store: Postgres, setti
     store.create(SHOW)
     asked = {"keys": ["k1", "k2"], "orders": ["o-k3"], "holds": ["hold-3"], "buyers": ["buyer 1"], "now": NOW}
     for statistics in ("none", "few records, not analysed", "few records, analysed"):
-        with store._connections.transaction() as connection:
+        with store._transactions.transaction() as connection:
             lines = connection.execute(f"EXPLAIN {VIEW}", {**asked, "event": "show"}).fetchall()
         plan = "\n".join(line for (line,) in lines)
         assert "Seq Scan on records" not in plan, statistics
@@ -300,7 +300,7 @@ def test_the_next_hold_to_end_is_found_by_index(store: Postgres) -> None:
     store.create(SHOW)
     assert store.next_expiry("show") is None
     write(store, *reversed(holds(300)))
-    with store._connections.transaction() as connection:
+    with store._transactions.transaction() as connection:
         plan = str(connection.execute(f"EXPLAIN {NEXT_EXPIRY}", ("show",)).fetchall())
     assert "open_holds_by_end" in plan
     assert "Sort" not in plan
@@ -346,7 +346,7 @@ def test_what_is_due_is_of_one_event_and_exact_to_the_microsecond(store: Postgre
 def test_an_audit_reads_by_index_too(store: Postgres) -> None:
     store.create(SHOW)
     write(store, *sells(900))
-    with store._connections.transaction() as connection:
+    with store._transactions.transaction() as connection:
         plan = str(connection.execute(f"EXPLAIN {PAGE}", (1, 0, 1_000)).fetchall())
     assert "records_of_event" in plan
     assert "Sort" not in plan
@@ -379,7 +379,7 @@ def test_an_audit_is_read_some_at_a_time_and_ends_where_it_began_to_be_read(
     first = next(reading)
     write(store, *sells(5, "late"))
     assert [first, *reading] == written
-    assert store._connections.mine is None
+    assert store._transactions.mine is None
 
 
 def test_two_batches_of_one_event_stand_in_the_audit_one_after_the_other(store: Postgres, settings: Settings) -> None:
@@ -409,7 +409,7 @@ def tick():
     while True:
         gevent.sleep(0.001); ticks.append(1)
 ticking = gevent.spawn(tick)
-store._connections.ask("SELECT pg_sleep(0.3)")
+store._transactions.ask("SELECT pg_sleep(0.3)")
 print(len(ticks))
 """
 

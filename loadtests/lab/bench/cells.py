@@ -24,8 +24,18 @@ OFFICES = (
     ("sqlite", "immediate", BATCH),
     ("sqlite", "atomic", 1),
     ("sqlite", "atomic", BATCH),
+    ("redis", "atomic", 1),
+    ("redis", "atomic", BATCH),
+    ("postgres", "row", 1),
+    ("postgres", "row", BATCH),
+    ("postgres", "atomic", BATCH),
 )
-NOT_IN_QUICK = {("journal", "file", 8), ("sqlite", "immediate", 1), ("sqlite", "atomic", 1)}
+NOT_IN_QUICK = {
+    ("journal", "file", 8),
+    ("sqlite", "immediate", 1),
+    ("sqlite", "atomic", 1),
+    ("postgres", "atomic", BATCH),
+}
 STORES = tuple(dict.fromkeys([*(store for store, _, _ in OFFICES), PLAIN]))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -226,7 +227,7 @@ def test_a_process_without_a_free_connection_says_so_definitely(
     entered, leave = threading.Event(), threading.Event()
 
     def hog() -> None:
-        with store._connections.transaction():
+        with store._connections.lent(time.monotonic() + FAR):
             entered.set()
             leave.wait(FAR)
 
