@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,6 +32,13 @@ def engines() -> Iterator[None]:
     """Engines that were started for tests end with the session."""
     with servers.ended_at_the_end():
         yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> None:
+    """The service's log as before any office was made in this process: an office writes it without secrets, by itself."""
+    logger = logging.getLogger("lastseat")
+    logger.handlers, logger.propagate = [], True
 
 
 @pytest.fixture
