@@ -19,11 +19,9 @@ process that has seen more notices; one that starts later does not.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
-
-import msgspec
 
 from service.control import Mode, Switched, taking_part
 from service.errors import Problem
@@ -39,31 +37,36 @@ from service.inventory import (
     Sell,
     Sweep,
     View,
-    order_after,
 )
 from service.settings import Settings
-from service.stores import CommitsAtomically, ComparesAndSets, Conflict, GrantsLeases, LateToken, SharesSwitch, Store
+from service.stores import (
+    CommitsAtomically,
+    ComparesAndSets,
+    ComparesCarts,
+    Conflict,
+    GrantsLeases,
+    LateToken,
+    SharesSwitch,
+    Store,
+)
 from service.stores import redis_scripts as scripts
 from service.stores.redis_engine import Engine
 from service.stores.redis_records import (
     bought_by,
     command_of,
     encode,
-    held_of,
     instant,
     microseconds,
     outcome_of,
-    record_of,
     rows_of,
 )
 from service.stores.redis_scripts import Script
 from service.stores.redis_setup import check, set_up
+from service.stores.redis_views import Records, Source, asked_for, view_of
 from service.stores.watermark import went_back
 
-PAGE = 2_000
 PARTS = ("records", "keys", "orders", "bought", "lease", "holds", "open")
 """What an event consists of besides its hash, in the order in which every script has their keys."""
-_events = msgspec.json.Decoder(Event)
 
 
 class Seen(NamedTuple):
@@ -74,14 +77,7 @@ class Seen(NamedTuple):
     generation: int = 0
 
 
-class _Source(NamedTuple):
-    """Where a view came from."""
-
-    born: str
-    records: int
-
-
-class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitch):
+class Redis(Store, ComparesAndSets, ComparesCarts, CommitsAtomically, GrantsLeases, SharesSwitch):
     name: ClassVar[str] = "redis"
     scope: ClassVar[str] = "cluster"
     durable: ClassVar[bool] = True
@@ -147,32 +143,11 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
-        keys = list({command.key for command in commands if command.key})
-        orders = list({command.order for command in commands if isinstance(command, Cancel)} | {order} - {None})
-        holds = list({command.hold for command in commands if isinstance(command, Confirm | Release)})
-        buyers = list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None})
-        until = "" if now is None else str(microseconds(now))
-        how, mode, said = self._ask(scripts.VIEW, event, encode([keys, orders, holds, buyers, until]))
+        asked = asked_for(commands, now, order)
+        how, mode, said = self._ask(scripts.VIEW, event, encode(asked))
         self._sure(how)
-        born, count, version, sold, held, next_ticket, about, *rest = said
-        self._note(event, born, count, mode)
-        view = View(_about(about), int(version), int(sold), int(held), int(next_ticket))
-        view.source = _Source(born.decode(), int(count))
-        found = iter(rest)
-        view.keys = {key: record_of(line) for key, line in zip(keys, _take(found, keys), strict=True) if line}
-        for record in map(record_of, filter(None, _take(found, orders))):
-            view.orders[record.order] = order_after(record, None)
-        for told in filter(None, _take(found, holds)):
-            stands, has, line = told.split(b" ", 2)
-            hold = held_of(line, stands)
-            view.holds[hold.hold] = hold
-            if hold.buyer is not None and view.event.max_per_buyer is not None:
-                view.bought[hold.buyer] = int(has)
-        for buyer, sum_ in zip(buyers, _take(found, buyers), strict=True):
-            if view.event.max_per_buyer is not None:
-                view.bought[str(buyer)] = int(sum_ or 0)
-        view.due = [held_of(line) for line in found]
-        return view
+        self._note(event, said[0], said[1], mode)
+        return view_of(asked, said)
 
     def next_expiry(self, event: str) -> datetime | None:
         how, mode, said = self._ask(scripts.NEXT_EXPIRY, event, b"[]")
@@ -190,7 +165,7 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         event, source = view.event.event, _source(view)
         latest, watched = self._latest, (self._key("office"), self._key("event", event))
         # Its text and not its digest: in a transaction there is no asking again for what the engine has forgotten.
-        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, _moved(view, records, "")))
+        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, records, ""))))
         with self._engine.connection() as connection:
             looked = ("HMGET", watched[1], "born", "count")
             _, found = self._engine.exchange_all(connection, [("WATCH", *watched), looked], writes=False)
@@ -234,6 +209,17 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
     def close(self) -> None:
         self._engine.close()
 
+    # -- carts ----------------------------------------------------------------------------------------------------
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        return self._append_cart(views, [""] * len(views))
+
+    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        return self._append_cart(views, [""] * len(views), if_unchanged=True)
+
+    def append_cart_fenced(self, cart: str, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
+        return self._append_cart(views, tokens)
+
     # -- leases ---------------------------------------------------------------------------------------------------
 
     def take_lease(self, event: str, owner: str, lease_ms: int) -> bool:
@@ -257,7 +243,7 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
 
     def _append(self, view: View, records: Sequence[Record], token: str) -> object:
         event = view.event.event
-        return self._wrote(event, self._ask(scripts.APPEND, event, _moved(view, records, token)))
+        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, records, token))))
 
     def _wrote(self, event: str, parts: tuple[bytes, Mode, list[bytes]]) -> object:
         how, mode, said = parts
@@ -266,6 +252,32 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         self._sure(how)
         self._note(event, said[0], said[1], mode)
         return None
+
+    def _append_cart(
+        self, views: Sequence[View], tokens: Sequence[str], *, if_unchanged: bool = False
+    ) -> Sequence[object]:
+        """One script over all of the events, which are in one slot."""
+        latest, keys, parts = self._latest, [self._key("office")], []
+        for view, token in zip(views, tokens, strict=True):
+            event, still = view.event.event, _source(view).records if if_unchanged else None
+            keys += self._keys(event)
+            parts.append(["", "", *self._seen.get(event, Seen()), *_moved(view, view.fresh, token), still])
+        asked = encode([self._made, _told(taking_part.get()), parts])
+        how, mode, said = self._parts(self._engine.run(scripts.APPEND_CART, keys, asked), latest)
+        if how == b"conflict":
+            raise Conflict
+        if how == b"fenced":
+            raise LateToken(said[0].decode())
+        try:
+            self._sure(how)
+        except Problem as problem:
+            if said:
+                problem.extra.setdefault("event", views[int(said[-1]) - 1].event.event)
+            raise
+        for view, told in zip(views, said, strict=True):
+            born, count = told.split(b" ")
+            self._note(view.event.event, born, count, mode)
+        return [None] * len(views)
 
     def _ask(
         self, script: Script, event: str, more: bytes, *, with_mode: bool = True
@@ -278,11 +290,8 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
     def _arguments(self, event: str, more: bytes, *, with_mode: bool = True) -> list[Any]:
         """How many keys, the keys, and what is asked: a list of which ``more`` is the end."""
         mode = taking_part.get() if with_mode else None
-        told = "" if mode is None else f"{mode.epoch} {mode.generation} {mode.guard}"
-        asked = encode([self._made, told, *self._seen.get(event, Seen())])
-        keys = [self._key("office"), self._key("event", event)]
-        keys += [self._key("event", event, part) for part in PARTS]
-        keys.append(self._key("events"))
+        asked = encode([self._made, _told(mode), *self._seen.get(event, Seen())])
+        keys = [self._key("office"), *self._keys(event), self._key("events")]
         return [len(keys), *keys, asked[:-1] + b"," * (len(more) > 2) + more[1:]]
 
     def _parts(self, answer: bytes, latest: tuple[int, int]) -> tuple[bytes, Mode, list[bytes]]:
@@ -316,54 +325,26 @@ class Redis(Store, ComparesAndSets, CommitsAtomically, GrantsLeases, SharesSwitc
         if before is None or before.born != seen.born or before.records <= seen.records:
             self._seen[event] = seen
 
+    def _keys(self, event: str) -> list[str]:
+        return [self._key("event", event), *(self._key("event", event, part) for part in PARTS)]
+
     def _key(self, *parts: str) -> str:
         return ":".join((self._engine.tag, *parts))
 
 
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
-
-    def __init__(self, engine: Engine, stream: str, count: int) -> None:
-        self._engine = engine
-        self._stream = stream
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        for first in range(1, self._count + 1, PAGE):
-            last = min(self._count, first + PAGE - 1)
-            found = self._engine.ask("XRANGE", self._stream, f"{first}-0", f"{last}-0")
-            if len(found) != last - first + 1:
-                raise Problem("unknown_event", "It was removed while its audit was read.")
-            for _, (_, line) in found:
-                yield record_of(line)
-
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
-
-
-def _source(view: View) -> _Source:
-    if not isinstance(view.source, _Source):
+def _source(view: View) -> Source:
+    if not isinstance(view.source, Source):
         raise TypeError("append takes a view that this store made")
     return view.source
 
 
-def _moved(view: View, records: Sequence[Record], token: str) -> bytes:
+def _moved(view: View, records: Sequence[Record], token: str) -> list[object]:
     """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
     bought = bought_by(records) if view.event.max_per_buyer is not None else {}
     counters = (view.version, view.sold, view.held, view.next_ticket)
-    return encode([_source(view).born, token, *counters, rows_of(records), bought])
+    return [_source(view).born, token, *counters, rows_of(records), bought]
 
 
-def _take(found: Iterator[bytes], asked: Sequence[object]) -> list[bytes]:
-    """The answers to so many questions."""
-    return [next(found) for _ in asked]
-
-
-def _about(content: bytes) -> Event:
-    try:
-        return _events.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem("corrupt_document", f"What the engine has of the event cannot be read ({error}).") from None
+def _told(mode: Mode | None) -> str:
+    """The mode that a script compares with the engine's; empty for any."""
+    return "" if mode is None else f"{mode.epoch} {mode.generation} {mode.guard}"

@@ -175,17 +175,48 @@ return say('ok', event[1], count, redis.call('ZRANGE', KEYS[9], 0, 0, 'WITHSCORE
 
 # and: born, fencing token or '', version, sold, held, next, rows, bought. What the view was moved on to is written as
 # it is.
+_MAY_MOVE = """
+if event[1] ~= asked[6] then return say('unknown') end
+if asked[7] ~= '' and event[6] ~= asked[7] then return say('fenced', event[6]) end
+"""
+_MOVE = """
+version, sold, held, next_ticket = asked[8], asked[9], asked[10], asked[11]
+write(asked[12], asked[13])
+"""
 APPEND = script(
+    _OFFICE + _EVENT + _LINES + _WRITE + _MAY_MOVE + _MOVE + "return say('ok', event[1], count)\n",
+    writes=True,
+)
+
+# asked: the office's identity, mode, and of each event what APPEND is asked, and how many records it must have still,
+# or null. Each event is looked at as APPEND does, by the same text with its own keys and question, before the first
+# write in any. An answer that is no ``ok`` ends with the place of the event that is why.
+APPEND_CART = script(
     _OFFICE
+    + "local function ready(KEYS, asked)\n"
     + _EVENT
     + _LINES
     + _WRITE
     + """
-if event[1] ~= asked[6] then return say('unknown') end
-if asked[7] ~= '' and event[6] ~= asked[7] then return say('fenced', event[6]) end
-version, sold, held, next_ticket = asked[8], asked[9], asked[10], asked[11]
-write(asked[12], asked[13])
-return say('ok', event[1], count)
+if asked[14] ~= cjson.null and (event[1] ~= asked[6] or count ~= asked[14]) then return say('conflict') end
+"""
+    + _MAY_MOVE
+    + "return nil, function()"
+    + _MOVE
+    + """
+  return event[1] .. ' ' .. count
+end
+end
+local moves, told = {}, {}
+for place, part in ipairs(asked[3]) do
+  local own = {KEYS[1]}
+  for each = 1, 8 do own[each + 1] = KEYS[(place - 1) * 8 + each + 1] end
+  local refused, move = ready(own, part)
+  if refused then return refused .. '\\n' .. place end
+  moves[place] = move
+end
+for place, move in ipairs(moves) do told[place] = move() end
+return say('ok', table.concat(told, '\\n'))
 """,
     writes=True,
 )
