@@ -36,7 +36,7 @@ def engines() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fresh_log() -> None:
-    """The service's log as before any office was made in this process: an office writes it without secrets, by itself."""
+    """The service's log as before any office was made in this process; an office writes it by itself, blotted."""
     logger = logging.getLogger("lastseat")
     logger.handlers, logger.propagate = [], True
 

@@ -52,6 +52,7 @@ class _Record(msgspec.Struct, gc=False):
     key: str | None = None
     order: str | None = None
     hold: str | None = None
+    cart: str | None = None
     tickets: list[Number] | None = None
     expires_at: datetime | None = None
 
@@ -60,7 +61,7 @@ class _Record(msgspec.Struct, gc=False):
 class Audit:
     """The committed mutations of one event in the order of the file: what its header says, and columns.
 
-    ``key``, ``order`` and ``hold`` are ids of this audit's own ``Names``; ``expires_at`` is in microseconds.
+    ``key``, ``order``, ``hold`` and ``cart`` are ids of this audit's own ``Names``; ``expires_at`` is in microseconds.
     """
 
     event: str
@@ -69,12 +70,14 @@ class Audit:
     keys: Names
     orders: Names
     holds: Names
+    carts: Names
     line: Ints
     version: Ints
     kind: Codes
     key: Ints
     order: Ints
     hold: Ints
+    cart: Ints
     quantity: Ints
     expires_at: Ints
     tickets: Ragged
@@ -97,7 +100,7 @@ def read_audit(source: Source | str) -> Audit:
     source = Path(source) if isinstance(source, str) else source
     header = read_first_row(source, _Header)
     table = Table()
-    names = {name: Names() for name in ("key", "order", "hold")}
+    names = {name: Names() for name in ("key", "order", "hold", "cart")}
     first_row = 0
     for lines, rows in read_rows(source, _Record, first_row=1):
         table.add("line", lines)
@@ -116,9 +119,10 @@ def read_audit(source: Source | str) -> Audit:
         keys=names["key"],
         orders=names["order"],
         holds=names["hold"],
+        carts=names["cart"],
         kind=table.codes("kind"),
         tickets=table.ragged("tickets"),
-        **{name: table.ints(name) for name in ("line", "version", "key", "order", "hold")},
+        **{name: table.ints(name) for name in ("line", "version", "key", "order", "hold", "cart")},
         **{name: table.ints(name) for name in ("quantity", "expires_at")},
     )
     numbered = bool(audit.tickets.lengths.any())

@@ -62,6 +62,7 @@ class _Operation(msgspec.Struct, gc=False):
     replayed: bool | None = None
     order: str | None = None
     hold: str | None = None
+    cart: str | None = None
     tickets: list[Number] | None = None
     remaining: Number | None = ABSENT
     version: Count | None = ABSENT
@@ -70,16 +71,18 @@ class _Operation(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class History:
-    """Operations in columns: ``key``, ``order``, ``hold``, ``host`` are ids (-1: none), ``event`` indexes ``events``.
+    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``host`` are ids (-1: none).
 
-    ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1 for absent; ``return_ns``
-    is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that field anywhere.
+    ``event`` indexes ``events``; ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1
+    for absent; ``return_ns`` is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that
+    field anywhere.
     """
 
     events: tuple[str, ...]
     keys: Names
     orders: Names
     holds: Names
+    carts: Names
     hosts: Names
     marks_replays: bool
     line: Ints
@@ -96,6 +99,7 @@ class History:
     quantity: Ints
     order: Ints
     hold: Ints
+    cart: Ints
     remaining: Ints
     version: Ints
     tickets: Ragged
@@ -125,7 +129,7 @@ def read_history(source: Source | str) -> History:
     """
     source = Path(source) if isinstance(source, str) else source
     table = Table()
-    names = {name: Names() for name in ("event", "key", "order", "hold", "host")}
+    names = {name: Names() for name in ("event", "key", "order", "hold", "cart", "host")}
     first_row = 0
     for lines, rows in read_rows(source, _Operation):
         table.add("line", lines)
@@ -146,6 +150,7 @@ def read_history(source: Source | str) -> History:
         keys=names["key"],
         orders=names["order"],
         holds=names["hold"],
+        carts=names["cart"],
         hosts=names["host"],
         marks_replays=bool((table.codes("replayed") >= 0).any()),
         event=event,
@@ -158,7 +163,7 @@ def read_history(source: Source | str) -> History:
         version=np.where(silent, ABSENT, table.ints("version")),
         tickets=table.ragged("tickets"),
         **{name: table.ints(name) for name in ("line", "process", "host", "key")},
-        **{name: table.ints(name) for name in ("attempt", "quantity", "order", "hold")},
+        **{name: table.ints(name) for name in ("attempt", "quantity", "order", "hold", "cart")},
     )
     _refuse_what_cannot_be(history, name_of(source))
     return history

@@ -34,6 +34,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     """How long a hold was asked for; the service decides where it is absent."""
     order: str | None = None
     hold: str | None = None
+    cart: str | None = None
+    """Which of this buyer's carts it belongs to: his own name for it, the same in each of its events."""
     tickets: list[int] | None = None
     remaining: int | None = None
     version: int | None = None

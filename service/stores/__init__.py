@@ -150,35 +150,6 @@ class LocksWriters(ABC):
         """
 
 
-class CommitsCarts(ABC):
-    """A store that can write to several events, all or nothing."""
-
-    @abstractmethod
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        """Let each event hold what its view read, and after it the view's ``fresh`` records: in all events or in none,
-        whoever is killed and whenever the power goes. Returns the positions to make durable, in the order of the views.
-
-        Whoever reads two events while this runs may see the cart in one of them already. Errors: as of ``append``, and
-        then nothing was written in any; ``CommitFailed``.
-        """
-
-    def is_unfinished(self, event: str) -> bool:
-        """Whether somebody has begun to write a cart into the event and has not ended it: he is at it, or was killed.
-
-        Whoever decides next about the event (a ``view`` with a ``now``) finishes what a killed one left; where nobody
-        does, who tidies asks this.
-        """
-        return False
-
-
-class ComparesCarts(CommitsCarts):
-    """A store that can do so on the condition that nothing was committed since the views were read."""
-
-    @abstractmethod
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        """As ``append_cart``; raises ``Conflict`` where any of the events is not at its view's version any more."""
-
-
 class LockStatement(NamedTuple):
     """How an engine's transaction begins, and what it locks before anything is read."""
 

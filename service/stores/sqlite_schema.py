@@ -110,8 +110,12 @@ def make_file(path: Path) -> None:
         _sync(temporary)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-    except sqlite3.Error as error:
-        raise OSError(0, f"SQLite says: {error}") from None
+    except (sqlite3.Error, OSError) as error:
+        # Another process was faster, began its epoch, and tidied ours away as a leftover while it was being made.
+        if not path.exists():
+            if isinstance(error, OSError):
+                raise
+            raise OSError(0, f"SQLite says: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)

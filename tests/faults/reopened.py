@@ -224,7 +224,8 @@ def _after_boot(number: int) -> Iterator[None]:
 
 
 def _audit(client: Any, event: str) -> tuple[int, list[dict[str, Any]]]:
-    answer = client.get(f"/events/{event}/audit")
+    token = client.application.extensions["admin_token"]
+    answer = client.get(f"/events/{event}/audit", headers={"Authorization": f"Bearer {token}"})
     if answer.status_code == 404:
         return 404, []
     if answer.status_code != 200:

@@ -20,6 +20,7 @@ from recorded import (
     Run,
     alone,
     audited,
+    carts,
     counted,
     lost_answers,
     lost_pairs,
@@ -114,6 +115,22 @@ def _a_read_of_nothing_sold(run: Run) -> None:
 
 def _add(**line: Any) -> Mutate:
     return lambda run: run.add(**line)
+
+
+def _replace_last(run: Run, event: str, record: Line) -> None:
+    """Another record at an event's end, and the operation that had made the one there is forgotten."""
+    last = run.audits[event].pop()
+    run.lines = [line for line in run.lines if line["key"] != last["key"]]
+    run.audits[event].append({"version": last["version"], **record})
+
+
+def _answered_carts() -> Run:
+    """Two carts at once, each answered."""
+    run = carts()
+    run.lines = [line for line in run.lines if line["key"] in ("a", "b") and line["outcome"] == "ok"]
+    for line in run.lines[2:]:
+        line.update(invoke_ns=300, attempt=1, replayed=False)
+    return run
 
 
 def _append(record: Line, **line: Any) -> Mutate:
@@ -258,6 +275,11 @@ INVALID: list[tuple[str, str, Callable[[], Run], Mutate]] = [
     ("inversion", "a_slot_too_late", numbered, _update(_line_of("c"), invoke_ns=1700)),
     ("inversion", "a_bare_refusal_too_early", numbered, _update(_line_of("f"), invoke_ns=1000, return_ns=1200)),
     ("inversion", "counts_that_fall", counted, _update(_read(2), remaining=2)),
+    ("half a cart", "an_unknown_one_in_the_first_event", carts, _append(dict(kind="sold", key="d", order="o4", cart="c4", quantity=1, tickets=[5]))),
+    ("half a cart", "an_unknown_one_in_the_last_event", carts, lambda run: _replace_last(run, "matinee", dict(kind="sold", key="d", order="m5", cart="c4", quantity=1, tickets=[5]))),
+    ("half a cart", "two_carts_of_one_key", carts, lambda run: run.audits["matinee"][2].update(cart="c9")),
+    ("half a cart", "a_record_that_names_none", carts, lambda run: run.audits["matinee"][3].pop("cart")),
+    ("half a cart", "by_the_answers_alone", _without_audit(_answered_carts), lambda run: run.lines[3].update(outcome="fail")),
     ("uncounted sale", "sold_before_it_was_asked", counted, _update(_line_of("c"), invoke_ns=1050)),
     ("uncounted sale", "two_counted_and_one_asked", counted, _two_are_counted_too_early),
     ("uncounted sale", "a_read_that_misses_one", counted, _a_read_misses_one),
@@ -272,6 +294,8 @@ VALID: list[tuple[str, Callable[[], Run]]] = [
     ("numbers_alone", numbered),
     ("a_bare_counter", counted),
     ("two_events", two_events),
+    ("carts", carts),
+    ("carts_without_audits", _without_audit(_answered_carts)),
     ("two_hosts", two_hosts),
     ("lost_answers", lost_answers),
     ("lost_answers_of_two_tickets", lost_pairs),

@@ -211,6 +211,48 @@ def two_events() -> Run:
     return run
 
 
+def carts() -> Run:
+    """Carts over two events of 5 places: sold, sold to a buyer who asked twice, to one who never knew, and refused."""
+    first, repeated = {"replayed": False}, {"replayed": True}
+    lines = _lines(
+        ("buy", 100, 500, "ok", dict(key="a", cart="a", quantity=2, order="o1", tickets=[1, 2], remaining=3, version=1, **first)),
+        ("buy", 100, 500, "ok", dict(event="matinee", key="a", cart="a", quantity=1, order="m1", tickets=[1], remaining=4, version=1, **first)),
+        ("buy", 300, None, "unknown", dict(key="b", cart="b", quantity=1)),
+        ("buy", 300, None, "unknown", dict(event="matinee", key="b", cart="b", quantity=2)),
+        ("buy", 700, 900, "ok", dict(key="b", cart="b", attempt=2, quantity=1, order="o2", tickets=[3], remaining=2, version=2, **repeated)),
+        ("buy", 700, 900, "ok", dict(event="matinee", key="b", cart="b", attempt=2, quantity=2, order="m2", tickets=[2, 3], remaining=2, version=2, **repeated)),
+        ("buy", 600, None, "unknown", dict(key="c", cart="c", quantity=1)),
+        ("buy", 600, None, "unknown", dict(event="matinee", key="c", cart="c", quantity=1)),
+        ("buy", 650, None, "unknown", dict(key="d", cart="d", quantity=1)),
+        ("buy", 650, None, "unknown", dict(event="matinee", key="d", cart="d", quantity=1)),
+        # The first event has room; the second has not, and so there is nothing in either.
+        ("buy", 1000, 1200, "fail", dict(key="e", cart="e", quantity=1)),
+        ("buy", 1000, 1200, "sold_out", dict(event="matinee", key="e", cart="e", quantity=2, remaining=1, version=3)),
+        ("cancel", 1300, 1500, "ok", dict(key="f", order="o1", remaining=3, version=4, **first)),
+        ("buy", 1400, 1600, "ok", dict(event="matinee", key="g", quantity=1, order="m4", tickets=[5], remaining=0, version=4, **first)),
+    )  # fmt: skip
+    show = [
+        dict(kind="sold", key="a", order="o1", cart="c1", quantity=2, tickets=[1, 2]),
+        dict(kind="sold", key="b", order="o2", cart="c2", quantity=1, tickets=[3]),
+        dict(kind="sold", key="c", order="o3", cart="c3", quantity=1, tickets=[4]),
+        dict(kind="cancelled", key="f", order="o1", quantity=2, tickets=[1, 2]),
+    ]
+    matinee = [
+        dict(kind="sold", key="a", order="m1", cart="c1", quantity=1, tickets=[1]),
+        dict(kind="sold", key="b", order="m2", cart="c2", quantity=2, tickets=[2, 3]),
+        dict(kind="sold", key="c", order="m3", cart="c3", quantity=1, tickets=[4]),
+        dict(kind="sold", key="g", order="m4", quantity=1, tickets=[5]),
+    ]
+    audits = {
+        event: [
+            {"event": event, "capacity": 5, "versions": 4},
+            *({"version": n, **record} for n, record in enumerate(records, 1)),
+        ]
+        for event, records in (("show", show), ("matinee", matinee))
+    }
+    return Run(lines, audits)
+
+
 def two_hosts() -> Run:
     """Two hosts whose clocks differ by more than the whole run."""
     run = audited()

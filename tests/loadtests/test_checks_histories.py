@@ -64,13 +64,19 @@ def test_what_cannot_be_judged_is_unknown_with_the_reason(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", folders("valid") + folders("invalid"))
 def test_the_brute_force_search_agrees(folder: Path) -> None:
-    audits = [lines(path) for path in folder.glob("audit*.jsonl*")]
+    """Event by event: so it finds nothing wrong with half a cart, each half of which is right by itself."""
+    audits = {audit[0]["event"]: audit for audit in map(lines, folder.glob("audit*.jsonl*"))}
     (history,) = [lines(path) for path in folder.glob("history.jsonl*")]
-    if folder.name == "two_events":
-        history = [line for line in history if line["event"] == audits[0][0]["event"]]
-    capacity = capacity_of(folder) or audits[0][0]["capacity"]
-    linearizable = is_linearizable(history, audits[0] if audits else None, capacity)
-    assert linearizable == (folder.parent.name == "valid")
+    events = set(audits) or {line["event"] for line in history}
+    linearizable = all(
+        is_linearizable(
+            [line for line in history if line["event"] == event],
+            audits.get(event),
+            capacity_of(folder) or audits[event][0]["capacity"],
+        )
+        for event in events
+    )
+    assert linearizable == (folder.parent.name == "valid" or folder.name.startswith("half_a_cart"))
 
 
 @pytest.mark.parametrize("file", ["history.jsonl", "audit.jsonl"])

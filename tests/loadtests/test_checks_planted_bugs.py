@@ -20,6 +20,7 @@ from agreement import TIERS, Posed, posed
 
 from loadtests.lab import checks
 from loadtests.lab.checks import (
+    ACROSS,
     CHECKS,
     VIOLATIONS,
     answers,
@@ -29,6 +30,7 @@ from loadtests.lab.checks import (
     by_number,
     by_version,
     capacity_of,
+    carts,
     counters,
     findings,
     judge,
@@ -106,6 +108,11 @@ PLANTED: list[tuple[Callable[..., Any], str, str]] = [
     (counters._match, "(returned[pushed], pushed)", "(-returned[pushed], pushed)"),
     (bounds.check, "taken > most", "taken >= most"),
     (bounds.check, "taken < least", "taken <= least"),
+    (carts.check, "len({part.there for part in parts}) > 1", "False"),
+    (carts.check, "len({part.named for part in parts}) > 1", "False"),
+    (carts._sold, "audit.kind == SOLD", "audit.kind >= SOLD"),
+    (carts._part, "if found is None", "if False"),
+    (carts._part, "if OK in outcomes", "if outcomes"),
     (overlap.overlapping_pairs, "np.searchsorted(np.sort(returned), np.sort(invoke))", "0"),
     (overlap.check, "> _pairs_within(key, invoke, returned)", "> -1"),
 ]
@@ -163,6 +170,14 @@ def test_a_planted_bug_is_noticed(
     changed = source.replace(right, wrong).replace("@classmethod\n", "")
     exec(compile("from __future__ import annotations\n" + changed, "planted", "exec"), function.__globals__, scope)
     monkeypatch.setattr(function, "__code__", scope[function.__name__].__code__)
+    assert somebody_notices(cases)
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_a_check_of_all_events_left_out_is_noticed(
+    name: str, cases: list[Recorded | Posed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checks.ACROSS, name, lambda history, audits: findings.Findings())
     assert somebody_notices(cases)
 
 

@@ -266,3 +266,22 @@ def test_workers_that_start_at_once_upgrade_it_once(before_holds: Path) -> None:
     for worker in workers:
         worker.join(30)
     assert failed == []
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "it is gone"), sqlite3.OperationalError("disk I/O error")])
+def test_a_worker_whose_half_made_file_a_faster_one_tidied_away_takes_the_other_ones(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lastseat.db"
+    whole = sqlite_schema._sync
+
+    def too_slow(temporary: Path) -> None:
+        monkeypatch.setattr(sqlite_schema, "_sync", whole)
+        sqlite_schema.make_file(path)
+        temporary.unlink()
+        raise error
+
+    monkeypatch.setattr(sqlite_schema, "_sync", too_slow)
+    sqlite_schema.make_file(path)
+    sqlite_schema.check_file(path)
+    assert [each.name for each in tmp_path.iterdir() if ".tmp" in each.name] == []

@@ -3,7 +3,8 @@
 Every event is judged by itself, with its own audit and its own capacity: a history is linearizable exactly if the
 part of each event is. Each event is *prepared* (``case``: attempts become mutations), its operations are *placed*
 in the order of mutations by the strongest means that it allows (``tiers``), and then every check of ``CHECKS`` looks
-at it. A new check is one file with a function ``check(case, placement) -> Findings``, and one line here.
+at it. A new check is one file with a function ``check(case, placement) -> Findings``, and one line here. What only all
+events together can show is looked at by the checks of ``ACROSS``: ``check(history, audits) -> Findings``.
 
 The worst verdict wins: invalid over unknown over valid. A check that crashes is unknown, and says so. *Valid*
 means that no violation was found in this history, never that the service was proved correct.
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,7 @@ from loadtests.lab.checks import (
     attempts,
     audit_laws,
     bounds,
+    carts,
     counters,
     observers,
     overlap,
@@ -47,6 +50,7 @@ from loadtests.lab.checks.verdict import (
 from loadtests.lab.history import History, HistoryError, read_history
 
 __all__ = [
+    "ACROSS",
     "CHECKS",
     "EXIT_STATUS",
     "VIOLATIONS",
@@ -75,6 +79,11 @@ CHECKS: dict[str, Check] = {
     "bounds": bounds.check,
     "overlap": overlap.check,
 }
+
+ACROSS: dict[str, Callable[[History, Mapping[str, Audit]], Findings]] = {
+    "carts": carts.check,
+}
+"""Checks that look at all events together: for what no event by itself can show."""
 
 
 class _Sale(msgspec.Struct, frozen=True):
@@ -170,7 +179,8 @@ def _judge(
             continue
         tiers_met[placement.tier] = placement.weaker_because
         for name, check in CHECKS.items():
-            found[name][event] = _guarded(check, case, placement)
+            found[name][event] = _guarded(partial(check, case, placement))
+    found |= {name: {"": _guarded(partial(check, history, audits))} for name, check in ACROSS.items()}
     results = [_input(problems)] if problems else []
     results += [
         _result(name, findings) for name, findings in found.items() if any(f.applies for f in findings.values())
@@ -196,9 +206,9 @@ def _unusable(history: History, audits: dict[str, Audit]) -> list[str]:
     return problems
 
 
-def _guarded(check: Check, case: Case, placement: Placement) -> Findings:
+def _guarded(check: Callable[[], Findings]) -> Findings:
     try:
-        return check(case, placement)
+        return check()
     except Exception as error:
         return Findings(undecided=[f"the check crashed: {error!r}"])
 

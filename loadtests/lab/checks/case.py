@@ -40,20 +40,24 @@ class Case:
 
     def operation(self, row: int) -> WitnessOperation:
         """A row of the history as a witness names it."""
-        h = self.history
-        returned, version = int(h.return_ns[row]), int(h.version[row])
-        return WitnessOperation(
-            op=OPS[h.op[row]],
-            line=int(h.line[row]),
-            event=self.event,
-            process=int(h.process[row]),
-            invoke_ns=int(h.invoke_ns[row]),
-            return_ns=None if returned == NEVER else returned,
-            key=h.keys.string(int(h.key[row])),
-            attempt=int(h.attempt[row]),
-            outcome=OUTCOMES[h.outcome[row]],
-            version=None if version == ABSENT else version,
-        )
+        return operation_of(self.history, row)
+
+
+def operation_of(h: History, row: int) -> WitnessOperation:
+    """A row of a history as a witness names it."""
+    returned, version = int(h.return_ns[row]), int(h.version[row])
+    return WitnessOperation(
+        op=OPS[h.op[row]],
+        line=int(h.line[row]),
+        event=h.events[h.event[row]],
+        process=int(h.process[row]),
+        invoke_ns=int(h.invoke_ns[row]),
+        return_ns=None if returned == NEVER else returned,
+        key=h.keys.string(int(h.key[row])),
+        attempt=int(h.attempt[row]),
+        outcome=OUTCOMES[h.outcome[row]],
+        version=None if version == ABSENT else version,
+    )
 
 
 def prepare(history: History, event: int, audit: Audit | None, capacity: int | None) -> Case:

@@ -33,6 +33,7 @@ VIOLATIONS: dict[str, str] = {
     "false sold-out": "tickets were refused that were there",
     "false refusal": "something was refused that was open",
     "inversion": "an operation had answered before one that is ordered ahead of it was even asked",
+    "half a cart": "a cart is in some of its events and not in the others",
     "uncounted sale": "no order of the sales explains the counts that were read",
 }
 

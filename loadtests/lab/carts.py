@@ -1,0 +1,79 @@
+"""Carts as a history has them: one request over several events, and a line for each event.
+
+The lines of a cart have its key and its name (``cart``). Each is of a process of its own, for in a history a process
+does one thing at a time; the event differs, so no attempt of a key stands twice. Where one event refused, its line says
+so, and in the others surely nothing happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from loadtests.lab.answers import Answer, keep_fields, outcome_of, parse
+from loadtests.lab.manners import Request
+from loadtests.lab.recorder import Operation
+
+
+class _Sold(msgspec.Struct):
+    orders: list[_Order]
+
+
+class _Order(Answer):
+    event: str = ""
+
+
+class _Refused(Answer):
+    event: str | None = None
+
+
+def lines_of(key: str, items: Mapping[str, int], processes: Iterable[int], attempt: int = 1) -> list[Operation]:
+    """The lines of one attempt at a cart, in the order in which its events are asked for."""
+    return [
+        Operation(
+            process=process, op="buy", event=event, key=key, cart=key, attempt=attempt, quantity=quantity,
+            invoke_ns=0, return_ns=None, outcome="unknown",
+        )
+        for process, (event, quantity) in zip(processes, items.items(), strict=False)
+    ]  # fmt: skip
+
+
+def request_of(lines: Sequence[Operation], buyer: str) -> Request:
+    """The request for a cart."""
+    items = [{"event": line.event, "quantity": line.quantity} for line in lines]
+    headers = {"Content-Type": "application/json", "Idempotency-Key": lines[0].key or ""}
+    return Request("POST", "/carts", "/carts", headers, msgspec.json.encode({"items": items, "buyer": buyer}))
+
+
+def understand(lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
+    """Put the answer to a cart into its lines; the problem's code, if it is one.
+
+    An event that an answer of 201 leaves out is one of which nobody knows.
+    """
+    if status == 201:
+        try:
+            orders = {each.event: each for each in msgspec.json.decode(body or b"", type=_Sold).orders}
+        except msgspec.MsgspecError:
+            orders = {}
+        for line in lines:
+            if line.event in orders:
+                line.outcome = "ok"
+                keep_fields(line, orders[line.event], headers)
+        return ""
+    answer = parse(body)
+    refused = _event_of(body)
+    for line in lines:
+        line.outcome = outcome_of("buy", status, answer)
+        if line.outcome == "sold_out" and line.event != refused:
+            line.outcome = "fail"
+        elif line.outcome == "sold_out":
+            keep_fields(line, answer, headers)
+    return answer.code or "without a code"
+
+
+def _event_of(body: bytes | None) -> str | None:
+    try:
+        return msgspec.json.decode(body or b"", type=_Refused).event
+    except msgspec.MsgspecError:
+        return None

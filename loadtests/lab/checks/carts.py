@@ -1,0 +1,97 @@
+"""Carts: purchases in several events under one key, which are in all of these events or in none.
+
+The one check that looks at several events at once. Each event by itself may look right, and half a cart be sold: its
+audit lists an order like any other. Which events a cart was for, only the buyer knows: the lines of the history that
+name it. Whether an event has it, the event's audit says, or, where there is none, the buyer's answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from loadtests.lab.audit import SOLD, Audit
+from loadtests.lab.checks.case import operation_of
+from loadtests.lab.checks.findings import Evidence, Findings
+from loadtests.lab.history import BUY, OK, UNKNOWN, History
+
+
+class _Part(NamedTuple):
+    """What became of a cart in one of its events. ``there`` is None where nobody says."""
+
+    event: str
+    row: int
+    quantity: int
+    there: bool | None
+    place: int = 0
+    """Of its record in the event's audit, from 1 on; 0 without one."""
+    version: int = 0
+    named: str | None = None
+    """The cart that its record names."""
+
+
+def check(history: History, audits: Mapping[str, Audit]) -> Findings:
+    """Compare, for each cart that a buyer asked for, the events that he named with those that have it."""
+    findings = Findings(applies=bool((history.cart >= 0).any()))
+    torn = []
+    for parts in _carts(history, audits):
+        silent = [part.event for part in parts if part.there is None]
+        if silent:
+            findings.undecided.append(f"the audit of {silent[0]} is missing, and a buyer of a cart was not answered")
+        elif len({part.there for part in parts}) > 1 or len({part.named for part in parts}) > 1:
+            torn.append(parts)
+    findings.add("half a cart", np.arange(len(torn)), lambda at: _told(history, torn[at]))
+    return findings
+
+
+def _carts(h: History, audits: Mapping[str, Audit]) -> Iterator[list[_Part]]:
+    """Each cart, event by event in the order of the file."""
+    rows: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row in np.flatnonzero((h.cart >= 0) & (h.op == BUY)).tolist():
+        rows[int(h.cart[row])][int(h.event[row])].append(row)
+    wanted = {h.keys.string(int(h.key[row])) for events in rows.values() for [row, *_] in events.values()}
+    recorded = {event: _sold(audit, wanted) for event, audit in audits.items()}
+    for events in rows.values():
+        yield [_part(h, h.events[event], attempts, recorded) for event, attempts in events.items()]
+
+
+def _sold(audit: Audit, wanted: set[str | None]) -> dict[str | None, tuple[int, int, str | None]]:
+    """By key, where the audit has a sale: its place, its version, and the cart that it names."""
+    return {
+        key: (place + 1, int(audit.version[place]), audit.carts.string(int(audit.cart[place])))
+        for place in np.flatnonzero(audit.kind == SOLD).tolist()
+        if (key := audit.keys.string(int(audit.key[place]))) in wanted
+    }
+
+
+def _part(
+    h: History,
+    event: str,
+    attempts: Sequence[int],
+    recorded: Mapping[str, Mapping[str | None, tuple[int, int, str | None]]],
+) -> _Part:
+    first, quantity = attempts[0], int(h.quantity[attempts[0]])
+    if event in recorded:
+        found = recorded[event].get(h.keys.string(int(h.key[first])))
+        return _Part(event, first, quantity, False) if found is None else _Part(event, first, quantity, True, *found)
+    outcomes = {int(h.outcome[row]) for row in attempts}
+    return _Part(event, first, quantity, True if OK in outcomes else None if UNKNOWN in outcomes else False)
+
+
+def _told(h: History, parts: Sequence[_Part]) -> Evidence:
+    """Who has it comes first: his event's audit is shown."""
+    parts = sorted(parts, key=lambda part: not part.there)
+    wish = " and ".join(f"{part.quantity} of {part.event}" for part in parts)
+    became = "; ".join(_became(part) for part in parts)
+    places = [part.place for part in parts[:1] if part.place]
+    return f"{wish} were asked for in one cart, all or none: {became}", [operation_of(h, p.row) for p in parts], places
+
+
+def _became(part: _Part) -> str:
+    if not part.there:
+        return f"{part.event} has no record of it"
+    where = f" as record {part.place}, at version {part.version}" if part.place else ", as its buyer was answered"
+    return f"{part.event} has it{where}" + (f", in the cart {part.named}" if part.named else "")

@@ -1,0 +1,104 @@
+"""Carts under every guard over every store that sells them: whole or not at all, whoever else buys.
+
+The negative controls come first: without a guard carts are lost, and an office that sells half of one is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cart_crowd import CAPACITY, EVENTS, Ask, CartCrowd
+from typed import ADMIN, Typed, send
+
+from loadtests.lab.checks import Verdict
+from loadtests.lab.manners import Request
+from service.app import create_app
+from service.inventory import Event, View
+from service.settings import Settings, Think
+from service.stores.json_document import JsonDocuments
+from service.stores.sqlite import Sqlite
+
+SAFE = [("json", "file"), ("json", "thread"), ("sqlite", "immediate"), ("sqlite", "optimistic"), ("sqlite", "atomic")]
+SERVED = [
+    ("json", "file", "-w 3"), ("json", "file", "-k gthread --threads 4 -w 2"), ("json", "file", "-k gevent -w 2"),
+    ("sqlite", "immediate", "-k gthread --threads 4 -w 2"), ("sqlite", "optimistic", "-k gevent -w 2"),
+    ("sqlite", "atomic", "-w 3"),
+]  # fmt: skip
+
+
+def in_this_process(folder: Path, **settings: Any) -> Ask:
+    given = {"data": folder / "data", "first_event": None, "lock_timeout_s": 30.0, "admin_token": "t"}
+    app = create_app(Settings(**(given | settings)))
+    for event in EVENTS:
+        app.extensions["office"].create(Event(event, event, CAPACITY, lab=True))
+
+    def ask(request: Request) -> tuple[int, bytes, Mapping[str, str]]:
+        headers = {**request.headers, "Authorization": "Bearer t"}
+        answer = app.test_client().open(request.path, method=request.method, headers=headers, data=request.body or b"")
+        return answer.status_code, answer.data, answer.headers
+
+    return ask
+
+
+def violations(verdict: Verdict) -> set[str]:
+    return {violation for check in verdict.checks for violation in check.violations}
+
+
+@pytest.mark.parametrize("store", ["json", "sqlite"])
+def test_without_a_guard_carts_are_lost(tmp_path: Path, store: str) -> None:
+    ask = in_this_process(tmp_path, store=store, guard="none", allow_unsafe=True, think=Think(1, 3))
+    verdict = CartCrowd(ask, tmp_path).fight()
+    assert verdict.verdict == "invalid"
+    assert violations(verdict) & {"lost sale", "double-booked", "torn audit"}
+
+
+def _half(right: Any) -> Any:
+    """An office that forgets the last event of a cart, and tells its buyer that he has it."""
+
+    def append_cart(self: Any, cart: str, views: Sequence[View]) -> Sequence[object]:
+        return [*right(self, cart, views[:-1]), views[-1].source if isinstance(self, JsonDocuments) else None]
+
+    return append_cart
+
+
+@pytest.mark.parametrize("store", [JsonDocuments, Sqlite])
+def test_half_a_cart_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Any) -> None:
+    ask = in_this_process(tmp_path, store=store.name)
+    monkeypatch.setattr(store, "append_cart", _half(store.append_cart))
+    verdict = CartCrowd(ask, tmp_path, buyers=2, turns=6).fight()
+    assert verdict.verdict == "invalid"
+    assert "half a cart" in violations(verdict)
+
+
+@pytest.mark.parametrize(("store", "guard"), SAFE)
+def test_under_a_guard_every_cart_is_whole(tmp_path: Path, store: str, guard: str) -> None:
+    crowd = CartCrowd(in_this_process(tmp_path, store=store, guard=guard, think=Think(0, 1)), tmp_path)
+    verdict = crowd.fight()
+    assert verdict.verdict == "valid", verdict.why
+    assert {"", "sold_out"} <= set(crowd.codes)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("store", "guard", "worker"), SERVED)
+def test_under_gunicorn_every_cart_is_whole(tmp_path: Path, store: str, guard: str, worker: str) -> None:
+    with Typed(
+        f"{worker} service:app", tmp_path / "office", LASTSEAT_STORE=store, LASTSEAT_GUARD=guard, LASTSEAT_EVENT="",
+        LASTSEAT_LOCK_TIMEOUT_S="20",
+    ) as server:  # fmt: skip
+        for event in EVENTS:
+            made = {"event": event, "capacity": CAPACITY, "lab": True}
+            assert server.call("POST", "/events", made).status == 201
+
+        def ask(request: Request) -> tuple[int, bytes, Mapping[str, str]]:
+            headers = {**request.headers, **ADMIN}
+            answer = send(server.port, request.method, request.path, request.body, headers, timeout_s=30)
+            return answer.status, answer.content, answer.headers
+
+        crowd = CartCrowd(ask, tmp_path)
+        verdict = crowd.fight()
+        assert verdict.verdict == "valid", verdict.why
+        assert {"", "sold_out"} <= set(crowd.codes)
+        assert "Traceback" not in server.said
