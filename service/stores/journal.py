@@ -33,6 +33,8 @@ from service.stores.journal_segments import Position, begin_segment, sync_direct
 
 T = TypeVar("T")
 _serial = itertools.count()
+MOST_OPEN = 128
+"""Journals that a process keeps open, with some four descriptors each; the one opened first is closed for another."""
 
 
 class Records:
@@ -151,6 +153,9 @@ class Journal(Store, ComparesAndSets):
                 ledger = self._ledgers.get(event)
                 if ledger is None:
                     ledger = self._ledgers[event] = self._opened(event)
+                    while len(self._ledgers) > MOST_OPEN:
+                        # Not closed: another thread may just be reading. It goes with the last reference.
+                        del self._ledgers[next(iter(self._ledgers))]
         return ledger
 
     def _read(self, event: str, read: Callable[[Ledger], T]) -> T:

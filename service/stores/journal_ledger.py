@@ -75,6 +75,7 @@ class Ledger:
         self._indexes: list[Index] = []
         self._old: dict[int, Segment] = {}
         self._sealed = False
+        self._lock_fd = -1
         try:
             numbers = segment_numbers(directory)
             if not numbers:
@@ -205,9 +206,10 @@ class Ledger:
             call_blocking(lambda: sync_data(segment.fd))
             self._mark.advance(covered)
 
-    def close(self) -> None:
-        """Give the append lock's descriptor back; everything else goes with the last reference."""
-        os.close(self._lock_fd)
+    def __del__(self) -> None:
+        # What it has open besides closes itself with the last reference.
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
 
     # -- within ---------------------------------------------------------------------------------------------------
 

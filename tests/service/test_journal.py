@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from service.errors import Problem
 from service.inventory import Cancel, Command, Event, Record, Sell, View, decide_all, records_of, replay
-from service.stores import Conflict
+from service.settings import Settings
+from service.stores import Conflict, journal
 from service.stores.journal_index import open_indexes
 from service.stores.journal_ledger import Ledger
 from service.stores.journal_lines import FORMAT, Counters, Damaged, Head, decode, encode
@@ -269,3 +270,20 @@ def test_whatever_is_asked_a_journal_in_segments_decides_as_one_list_of_records(
     records = all_records(Ledger(folder, 3))
     assert replay(about, records).sold == model.sold
     shutil.rmtree(folder)
+
+
+def test_a_process_keeps_a_bounded_number_of_journals_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened_by_twelve(most: int, data: Path) -> int:
+        data.mkdir()
+        monkeypatch.setattr(journal, "MOST_OPEN", most)
+        before, store = (
+            len(list(Path("/proc/self/fd").iterdir())),
+            journal.Journal(Settings(data=data, store="journal")),
+        )
+        for name in map(str, range(12)):
+            store.create(Event(name, name, 10))
+            assert store.view(name).remaining == 10
+        return len(list(Path("/proc/self/fd").iterdir())) - before
+
+    assert opened_by_twelve(12, tmp_path / "many") >= 24
+    assert opened_by_twelve(2, tmp_path / "few") < 12
