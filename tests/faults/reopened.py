@@ -143,7 +143,14 @@ def _compare(run: Run, before: Sequence[dict[str, Any]], after: Sequence[dict[st
             finding = finding or _sell_on(first, event, len(records))
             if finding:
                 return finding
-    return _after_second_start(run.store, data, found)
+    return _half_a_cart(found) or _after_second_start(run.store, data, found)
+
+
+def _half_a_cart(found: Mapping[str, tuple[int, list[dict[str, Any]]]]) -> str:
+    """Every cart of these runs is in every event that there is, if it is in one."""
+    carts = {event: {each["cart"] for each in records if "cart" in each} for event, (_, records) in found.items()}
+    everywhere = set.intersection(*carts.values()) if carts else set()
+    return "" if all(each == everywhere for each in carts.values()) else f"half a cart: {carts}"
 
 
 def _after_second_start(store: str, data: Path, found: Mapping[str, tuple[int, list[dict[str, Any]]]]) -> str:

@@ -150,6 +150,13 @@ def changes_files(call: Call) -> bool:
 CANARIES = [without_syncs_of_files, answering_before_the_sync, without_syncs_of_directories]
 
 
+def without_intents(sale: Traced) -> Iterator[Call]:
+    """As a program that writes one document of a cart after the other."""
+    for call in sale.calls:
+        if "/carts/" not in " ".join(call.arguments) and not (is_sync(call) and "/carts" in call.file(0)[1]):
+            yield call
+
+
 @pytest.mark.parametrize("broken", CANARIES, ids=lambda broken: broken.__name__)
 @pytest.mark.parametrize("store", durable_stores())
 def test_a_program_that_breaks_a_promise_is_found_out(
@@ -163,6 +170,15 @@ def test_a_program_that_breaks_a_promise_is_found_out(
     assert any(found)
 
 
+def test_a_program_that_writes_a_cart_without_an_intent_is_found_out(
+    sale: Callable[[str, str], Traced], findings: Findings
+) -> None:
+    held = sale("json", "carts")
+    calls = [replace(call, began=place) for place, call in enumerate(without_intents(held))]
+    found = findings(held.run(), sampled(held.left(calls, most=4), SLICE))
+    assert any("half a cart" in finding for finding in found)
+
+
 # -- the claim --------------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +188,16 @@ def test_after_a_power_cut_at_any_moment_every_answer_still_holds(
     sale: Callable[[str, str], Traced], findings: Findings, store: str, how: str
 ) -> None:
     held = sale(store, how)
+    left = held.left(held.calls, most=16)
+    assert len(left) > SLICE
+    assert findings(held.run(), sampled(left, SLICE)) == []
+
+
+@pytest.mark.parametrize("store", ["json", "sqlite"])
+def test_after_a_power_cut_at_any_moment_every_cart_is_in_all_of_its_events_or_in_none(
+    sale: Callable[[str, str], Traced], findings: Findings, store: str
+) -> None:
+    held = sale(store, "carts")
     left = held.left(held.calls, most=16)
     assert len(left) > SLICE
     assert findings(held.run(), sampled(left, SLICE)) == []

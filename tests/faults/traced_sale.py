@@ -71,6 +71,16 @@ class Sale:
         for number in range(count):
             self.call("POST", "show", "/orders", key=f"{name}-{number}", content={"quantity": quantity})
 
+    def buy_cart(self, key: str, **items: int) -> None:
+        """A cart, told event by event, as if each answer were one of its own."""
+        content = {"items": [{"event": event, "quantity": quantity} for event, quantity in items.items()]}
+        headers = self._admin | {"Idempotency-Key": key}
+        answer = self.app.test_client().post("/carts", headers=headers, json=content)
+        if answer.status_code != 201:
+            raise SystemExit(f"cart {key}: {answer.text}")
+        for order in answer.get_json()["orders"]:
+            self._tell("POST", order["event"], order)
+
     def _tell(self, method: str, event: str, answer: dict[str, Any]) -> None:
         os.write(self._answers, json.dumps({"method": method, "event": event, "answer": answer}).encode() + b"\n")
 
@@ -108,7 +118,17 @@ def together(sale: Sale, wanted: dict[str, Any]) -> None:
         raise SystemExit("another process of buyers failed")
 
 
-HOW: dict[str, Callable[[Sale, dict[str, Any]], None]] = {"alone": alone, "together": together}
+def carts(sale: Sale, _: dict[str, Any]) -> None:
+    """Carts over two events, and others who buy in between."""
+    sale.create("gala")
+    sale.buy_cart("first", show=1, gala=1)
+    sale.buy("ann", 1)
+    sale.buy_cart("second", gala=1, show=2)
+    sale.buy_cart("third", show=1, gala=1)
+    sale.call("GET", "gala", "/audit")
+
+
+HOW: dict[str, Callable[[Sale, dict[str, Any]], None]] = {"alone": alone, "together": together, "carts": carts}
 
 
 def main(wanted: dict[str, Any]) -> None:
