@@ -128,12 +128,15 @@ class Connections:
     ) -> Iterator[Patient]:
         """A transaction that no switch of the guard can overtake; committed at the end, rolled back where it raises.
 
-        ``lock`` is a statement to begin with, which may have to wait. Who is inside may enter again, and is committed
-        with the outermost block. Errors, before ``COMMIT`` all definite: ``lock_timeout``, ``engine_unreachable``,
-        ``engine_refused``, ``pool_exhausted``, ``storage_full``, ``Conflict``; in it ``outcome_unknown`` (indefinite).
+        ``lock`` is a statement to begin with, which may have to wait. Who is inside may enter again, takes that block's
+        lock too, and is committed with the outermost block. Errors, before ``COMMIT`` all definite: ``lock_timeout``,
+        ``engine_unreachable``, ``engine_refused``, ``pool_exhausted``, ``storage_full``, ``Conflict``; in it
+        ``outcome_unknown`` (indefinite).
         """
         mine = self.mine
         if mine is not None:
+            if lock:
+                self._lock_too(lock, deadline, blocked)
             yield mine
             return
         until = time.monotonic() + self.patience_s if deadline is None else deadline
@@ -151,6 +154,14 @@ class Connections:
             commit(connection)
         for call in after:
             call()
+
+    def _lock_too(self, lock: str, deadline: float | None, blocked: Callable[[], None]) -> None:
+        """Take one more lock in the transaction that this thread is in, which ends where it is not had in time."""
+        self._mine.blocked = blocked
+        until = time.monotonic() + self.patience_s if deadline is None else deadline
+        with sorted_errors():
+            self._mine.connection.execute(f"SET LOCAL lock_timeout = {_left_ms(until)}")
+            self.waiting_for_others(lambda connection: connection.execute(lock))
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have something called when the transaction that this thread is in is committed, and never if it is not."""
