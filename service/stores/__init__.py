@@ -259,6 +259,15 @@ class GrantsLeases(ABC):
         """As ``append``; raises ``LateToken`` where a newer token was given out."""
 
 
+class FencesCarts(CommitsCarts, GrantsLeases):
+    """A store that writes to several events under a lease of each."""
+
+    @abstractmethod
+    def append_cart_fenced(self, cart: str, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
+        """As ``append_cart``, with the token of each event; raises ``LateToken``, and has written nothing in any, where
+        a newer one was given out in one of them."""
+
+
 class SharesSwitch(ABC):
     """A store whose engine also keeps the guard's switch, so that processes on many hosts follow one.
 

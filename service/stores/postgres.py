@@ -42,6 +42,7 @@ from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
     ComparesAndSets,
+    ComparesCarts,
     Conflict,
     LockStatement,
     SharesSwitch,
@@ -84,7 +85,7 @@ class _Source(NamedTuple):
     generation: int
 
 
-class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, SharesSwitch):
+class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, ComparesCarts, SharesSwitch):
     name: ClassVar[str] = "postgres"
     scope: ClassVar[str] = "cluster"
     durable: ClassVar[bool] = True
@@ -232,19 +233,37 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Shares
     # -- writing --------------------------------------------------------------------------------------------------
 
     def append(self, view: View, records: Sequence[Record]) -> object:
-        if self._transactions.mine is not None:
-            self._write(view, records, None)
-            return None
-        for _ in range(_ATTEMPTS):
-            # A deadlock with another transaction: what was decided is written all the same, for nobody excludes here.
-            with contextlib.suppress(Conflict):
-                self._write(view, records, None)
-                return None
-        raise Problem("contention", retry_after_s=1)
+        self._persist(lambda: self._write(view, records, None))
+        return None
 
     def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
         self._write(view, records, _source(view).version)
         return None
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        self._persist(lambda: self._write_cart(views, compared=False))
+        return [None] * len(views)
+
+    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        self._write_cart(views, compared=True)
+        return [None] * len(views)
+
+    def _write_cart(self, views: Sequence[View], *, compared: bool) -> None:
+        with self._transactions.transaction():
+            # In one order for all, whatever was asked: a write locks its event's row until the commit.
+            for view in sorted(views, key=lambda each: _source(each).row):
+                self._write(view, view.fresh, _source(view).version if compared else None)
+
+    def _persist(self, write: Callable[[], None]) -> None:
+        """Write what was decided whatever others did meanwhile, for nobody excludes here: after a deadlock again."""
+        if self._transactions.mine is not None:
+            write()
+            return
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(Conflict):
+                write()
+                return
+        raise Problem("contention", retry_after_s=1)
 
     def _write(self, view: View, records: Sequence[Record], seen: int | None) -> None:
         source, mode = _source(view), taking_part.get()

@@ -92,11 +92,14 @@ class Transactions:
     ) -> Iterator[Patient]:
         """A transaction that no switch of the guard can overtake; committed at the end, rolled back where it raises.
 
-        ``lock`` is a statement to begin with, which may have to wait. Who is inside may enter again, and is committed
-        with the outermost block. Errors, before ``COMMIT`` all definite: ``lock_timeout``, ``engine_unreachable``,
-        ``engine_refused``, ``pool_exhausted``, ``storage_full``, ``Conflict``; in it ``outcome_unknown`` (indefinite).
+        ``lock`` is a statement to begin with, which may have to wait. Who is inside may enter again, takes that block's
+        lock too, and is committed with the outermost block. Errors, before ``COMMIT`` all definite: ``lock_timeout``,
+        ``engine_unreachable``, ``engine_refused``, ``pool_exhausted``, ``storage_full``, ``Conflict``; in it
+        ``outcome_unknown`` (indefinite).
         """
         if self.mine is not None:
+            if lock:
+                self._lock_too(lock, deadline, blocked)
             yield self.mine
             return
         until = time.monotonic() + self._connections.patience_s if deadline is None else deadline
@@ -113,10 +116,22 @@ class Transactions:
         for call in mine.after:
             call()
 
+    def _lock_too(self, lock: str, deadline: float | None, blocked: Callable[[], None]) -> None:
+        """Take one more lock in the transaction that this thread is in, which ends where it is not had in time."""
+        mine = self._entered()
+        mine.blocked = blocked
+        until = time.monotonic() + self._connections.patience_s if deadline is None else deadline
+        with sorted_errors():
+            mine.connection.execute(f"SET LOCAL lock_timeout = {_left_ms(until)}")
+            self._told_if_blocked(mine, lock, None)
+
     def write(self, query: str, parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
         """Write within the transaction that this thread is in."""
         mine = self._entered()
         mine.wrote = True
+        return self._told_if_blocked(mine, query, parameters)
+
+    def _told_if_blocked(self, mine: _Mine, query: str, parameters: Sequence[Any] | None) -> psycopg.Cursor[Any]:
         if not self._watched:
             return mine.connection.execute(query, parameters, prepare=True)
         # An experiment is told where this has to wait for another transaction.

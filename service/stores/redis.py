@@ -44,7 +44,7 @@ from service.stores import (
     ComparesAndSets,
     ComparesCarts,
     Conflict,
-    GrantsLeases,
+    FencesCarts,
     LateToken,
     SharesSwitch,
     Store,
@@ -77,7 +77,7 @@ class Seen(NamedTuple):
     generation: int = 0
 
 
-class Redis(Store, ComparesAndSets, ComparesCarts, CommitsAtomically, GrantsLeases, SharesSwitch):
+class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "redis"
     scope: ClassVar[str] = "cluster"
     durable: ClassVar[bool] = True
