@@ -107,12 +107,12 @@ def test_an_engine_that_is_not_there_refuses_the_start_without_the_password(
 
 
 def test_a_wrong_password_refuses_the_start_and_is_not_repeated(
-    server: PostgresServer, open_office: Callable[..., FlaskClient], caplog: pytest.LogCaptureFixture
+    server: PostgresServer, open_office: Callable[..., FlaskClient], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(RefusedToStart) as refused:
         open_office(server.address("postgres", password="hush-hush"))
     assert "user or the password" in str(refused.value)
-    assert "hush" not in str(refused.value) + caplog.text
+    assert "hush" not in str(refused.value) + "".join(capfd.readouterr())
 
 
 def test_a_missing_database_and_a_missing_schema_name_the_command_that_makes_them(
@@ -136,14 +136,14 @@ def test_a_schema_of_another_version_is_refused_and_said_which(
 
 
 def test_settings_of_the_engine_that_lose_sales_are_warned_of(
-    url: str, open_office: Callable[..., FlaskClient], caplog: pytest.LogCaptureFixture
+    url: str, open_office: Callable[..., FlaskClient], capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_office(url, data=Path(url.rpartition("host=")[2]) / "first")
-    assert "synchronous_commit" not in caplog.text
+    assert "synchronous_commit" not in capfd.readouterr().err
     with asking(url) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off")
     open_office(url)
-    assert "synchronous_commit=off" in caplog.text
+    assert "synchronous_commit=off" in capfd.readouterr().err
 
 
 def test_a_respawned_worker_starts_while_the_engine_is_away(
