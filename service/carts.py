@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from service.box_office import BoxOffice, Times, think
 from service.cart_rules import Granted, Refused
 from service.cart_transaction import CartTransaction
-from service.control import Mode
+from service.control import Mode, Switched
 from service.errors import Problem
 from service.guards import Guard
 from service.inventory import Event
@@ -55,7 +55,7 @@ class Carts:
             raise Problem(
                 "not_supported",
                 f"Store {office.store.name!r} writes to one event at a time. Buy in each event by itself, or let "
-                "LASTSEAT_STORE be json or sqlite. Nothing was written.",
+                "LASTSEAT_STORE be json, sqlite or redis. Nothing was written.",
             )
         self._about_all(items, office.control.mode())
         cart = f"c{secrets.token_hex(8)}"
@@ -73,8 +73,7 @@ class Carts:
             office.admission.leave()
 
     def _sold(self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float) -> CartDone:
-        with self._office.control.transaction(deadline) as mode:
-            transaction = self._transact(cart, key, sales, deadline, mode)
+        transaction, mode = self._in_the_current_epoch(cart, key, sales, deadline)
         transaction.reach("answer")
         times = Times(transaction.wait_ms, transaction.held_ms, transaction.store_ms, mode.epoch)
         match transaction.decided:
@@ -90,6 +89,20 @@ class Carts:
                     times=times,
                 )
         raise RuntimeError("a cart was answered without an outcome")
+
+    def _in_the_current_epoch(
+        self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float
+    ) -> tuple[CartTransaction, Mode]:
+        control = self._office.control
+        while True:
+            try:
+                with control.transaction(deadline) as mode:
+                    return self._transact(cart, key, sales, deadline, mode), mode
+            except Switched:
+                # Decided under a guard that is not the one any more, and not written: the same cart again.
+                control.refresh()
+            if time.monotonic() >= deadline:
+                raise Problem("switching", retry_after_s=1)
 
     def _transact(self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float, mode: Mode) -> CartTransaction:
         office = self._office

@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from service.cart_transaction import CartTransaction
 from service.errors import Problem
 from service.guards import Transaction
 from service.guards.lease import LeaseGuard, wait_for
 from service.inventory import Record, View
-from service.stores import LateToken
+from service.stores import FencesCarts, LateToken
 
 log = logging.getLogger("lastseat")
 
@@ -56,6 +57,28 @@ class FencedGuard(LeaseGuard):
             if requests_own or time.monotonic() >= transaction.deadline:
                 raise Problem("lease_lost", retry_after_s=1)
         transaction.held_ms = (time.perf_counter() - began) * 1e3
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        """With the token of each event. Errors, definite: ``lock_timeout``, ``lease_lost``; ``not_supported`` where the
+        store knows the token of one event at a time."""
+        store = self._store
+        if not isinstance(store, FencesCarts):
+            raise Problem("not_supported", "The store fences one event at a time. Nothing was written.")
+
+        def append_cart(name: str, views: Sequence[View]) -> Sequence[object]:
+            return store.append_cart_fenced(name, views, [self._held[view.event.event][1] for view in views])
+
+        def append(view: View, records: Sequence[Record]) -> object:
+            return store.append_fenced(view, records, self._held[view.event.event][1])
+
+        while True:
+            try:
+                with cart.locked(self.exclusive):
+                    return cart.read_decide_write(append_cart, append)
+            except LateToken as late:
+                log.warning("a late cart was refused: the newest token is %s", late)
+            if time.monotonic() >= cart.deadline:
+                raise Problem("lease_lost", retry_after_s=1)
 
     def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
         return wait_for(lambda: self._store.take_fenced_lease(event, self._lease_ms), deadline, blocked)

@@ -39,7 +39,9 @@ local function put_down(kind, command, tickets)
     .. ',"kind":"' .. kind .. '","quantity":' .. quantity .. whose .. command.rest
   rows[#rows + 1] = {command.key, command.order, line, command.hold, kind, command.ends_us, version}
   by_key[command.key], by_order[command.order] = line, line
-  by_hold[command.hold] = {first = first, quantity = quantity, buyer = buyer, stands = kind}
+  if command.hold ~= '' then
+    by_hold[command.hold] = {first = first, quantity = quantity, buyer = buyer, stands = kind}
+  end
   return '+ ' .. line
 end
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,13 +107,12 @@ def test_an_engine_that_is_not_there_refuses_the_start_without_the_password(
 
 
 def test_a_wrong_password_refuses_the_start_and_is_not_repeated(
-    server: PostgresServer, open_office: Callable[..., FlaskClient], capsys: pytest.CaptureFixture[str]
+    server: PostgresServer, open_office: Callable[..., FlaskClient], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(RefusedToStart) as refused:
         open_office(server.address("postgres", password="hush-hush"))
     assert "user or the password" in str(refused.value)
-    said = capsys.readouterr()
-    assert "hush" not in str(refused.value) + said.out + said.err
+    assert "hush" not in str(refused.value) + "".join(capfd.readouterr())
 
 
 def test_a_missing_database_and_a_missing_schema_name_the_command_that_makes_them(
@@ -138,14 +136,14 @@ def test_a_schema_of_another_version_is_refused_and_said_which(
 
 
 def test_settings_of_the_engine_that_lose_sales_are_warned_of(
-    url: str, open_office: Callable[..., FlaskClient], capsys: pytest.CaptureFixture[str]
+    url: str, open_office: Callable[..., FlaskClient], capfd: pytest.CaptureFixture[str]
 ) -> None:
     open_office(url, data=Path(url.rpartition("host=")[2]) / "first")
-    assert "synchronous_commit" not in capsys.readouterr().err
+    assert "synchronous_commit" not in capfd.readouterr().err
     with asking(url) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off")
     open_office(url)
-    assert "synchronous_commit=off" in capsys.readouterr().err
+    assert "synchronous_commit=off" in capfd.readouterr().err
 
 
 def test_a_respawned_worker_starts_while_the_engine_is_away(
@@ -228,7 +226,7 @@ def test_a_process_without_a_free_connection_says_so_definitely(
     entered, leave = threading.Event(), threading.Event()
 
     def hog() -> None:
-        with store._connections.lent(time.monotonic() + FAR):
+        with store._connections.transaction():
             entered.set()
             leave.wait(FAR)
 
