@@ -244,7 +244,10 @@ def carts() -> Run:
         dict(kind="sold", key="g", order="m4", quantity=1, tickets=[5]),
     ]
     audits = {
-        event: [{"event": event, "capacity": 5, "versions": 4}, *({"version": n, **record} for n, record in enumerate(records, 1))]
+        event: [
+            {"event": event, "capacity": 5, "versions": 4},
+            *({"version": n, **record} for n, record in enumerate(records, 1)),
+        ]
         for event, records in (("show", show), ("matinee", matinee))
     }
     return Run(lines, audits)
