@@ -17,7 +17,9 @@ MOST_SCENES = 4
 MOST_NEIGHBOURS = 6
 MOST_RECORDS = 6
 
-TELLING = ("oversold", "double-booked", "lost sale", "inversion", "double apply", "false sold-out", "phantom")
+TELLING = (
+    "oversold", "double-booked", "lost sale", "half a cart", "inversion", "double apply", "false sold-out", "phantom",
+)  # fmt: skip
 """Violations that a stranger understands soonest; the others follow in the order of the checks."""
 
 

@@ -175,6 +175,12 @@ def _sold_out(scene: Scene) -> str:
     return f"{client(act)} {asked(act)} and {told(act)}{_at(act)}; {there}."
 
 
+def _half_a_cart(scene: Scene) -> str:
+    """A cart is one request, so one buyer: its lines are told as one."""
+    first, why = scene.acts[0], scene.witness.text
+    return f"{client(first)} asked for a cart and {told(first)}. {why[:1].upper()}{why[1:]}."
+
+
 def _plainly(scene: Scene) -> str:
     """Whatever else: what each did and was told, and what the check says about it."""
     named = scene.violation in {"answer differs", "duplicate"}
@@ -199,4 +205,5 @@ _TELLERS: dict[str, Callable[[Scene], str]] = {
     "lost sale": _lost,
     "inversion": _inversion,
     "false sold-out": _sold_out,
+    "half a cart": _half_a_cart,
 }
