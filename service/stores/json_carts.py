@@ -23,7 +23,8 @@ renamed, so the cart is whole or absent by the intent alone; after it the intent
 comes after the documents were synced. An intent that comes back afterwards says what is already true. The links may be
 gone: so the first process of a new master finishes all intents, before anybody buys.
 
-Looking for a link costs each decision one system call that finds nothing, about a microsecond.
+Looking for a link costs each decision one system call that finds nothing, a few microseconds where a purchase takes
+milliseconds.
 """
 
 from __future__ import annotations

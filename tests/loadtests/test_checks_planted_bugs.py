@@ -110,7 +110,6 @@ PLANTED: list[tuple[Callable[..., Any], str, str]] = [
     (bounds.check, "taken < least", "taken <= least"),
     (carts.check, "len({part.there for part in parts}) > 1", "False"),
     (carts.check, "len({part.named for part in parts}) > 1", "False"),
-    (carts._sold, "audit.kind == SOLD", "audit.kind >= SOLD"),
     (carts._part, "if found is None", "if False"),
     (carts._part, "if OK in outcomes", "if outcomes"),
     (overlap.overlapping_pairs, "np.searchsorted(np.sort(returned), np.sort(invoke))", "0"),
