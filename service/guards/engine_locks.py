@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Callable
 from typing import ClassVar, cast
 
+from service.cart_transaction import CartTransaction
 from service.guards import Mutex, Transaction
 from service.guards.retrying import until_no_conflict
 from service.settings import Settings
@@ -39,3 +40,8 @@ class EngineLock(Mutex):
             super().run(transaction)
         else:
             until_no_conflict(lambda: super(EngineLock, self).run(transaction), transaction.deadline)
+
+    def run_cart(self, cart: CartTransaction) -> None:
+        """One transaction of the engine, which takes the locks of all events one after the other. Two that take them in
+        different orders deadlock; the engine notices, and refuses one of them, which is run again."""
+        until_no_conflict(lambda: super(EngineLock, self).run_cart(cart), cart.deadline)

@@ -24,12 +24,13 @@ WITH_A_BODY = ("wrong_content_type", "too_large", "not_json", "invalid_value")
 OF_THE_ADMIN = ("unauthorized", "forbidden")
 CHANGING = ("cross_site", "too_many_requests")
 OF_THE_STORE = (
-    "corrupt_document", "store_closed", "not_durable", "storage_refused", "lock_timeout",
+    "corrupt_document", "store_closed", "not_durable", "storage_refused", "lock_timeout", "engine_unreachable",
+    "engine_refused", "engine_went_back", "pool_exhausted",
 )  # fmt: skip
 """What a look at an event may meet."""
 OF_A_MUTATION = (
     "overloaded", "contention", "scheduler_gone", "switching", "storage_full", "outcome_unknown", "key_reused",
-    "invalid_value",
+    "invalid_value", "lease_lost",
 )  # fmt: skip
 """What a change of an event may meet besides."""
 

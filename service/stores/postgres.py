@@ -24,20 +24,7 @@ import msgspec
 
 from service.control import Mode, Switched, taking_part
 from service.errors import Problem, RefusedToStart
-from service.inventory import (
-    Cancel,
-    Command,
-    Confirm,
-    Event,
-    Hold,
-    Outcome,
-    Record,
-    Release,
-    Sell,
-    View,
-    hold_after,
-    order_after,
-)
+from service.inventory import Command, Event, Outcome, Record, View
 from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
@@ -53,7 +40,7 @@ from service.stores.postgres_atomic import CALL, TRANSLATED, encoded, outcomes_o
 from service.stores.postgres_audit import Records
 from service.stores.postgres_connections import Connections, Patient
 from service.stores.postgres_errors import reason_of
-from service.stores.postgres_records import columns_of, holds_in, instant, records_in
+from service.stores.postgres_records import columns_of, instant
 from service.stores.postgres_schema import check, set_up
 from service.stores.postgres_statements import (
     AUDITED,
@@ -67,13 +54,12 @@ from service.stores.postgres_statements import (
     WRITE_WITH_HOLDS,
 )
 from service.stores.postgres_transactions import Transactions
+from service.stores.postgres_views import about_of, asked_for, fill
 from service.stores.watermark import Seen, Watermark
 
 _ATTEMPTS = 10
 _IDLE_LIMIT_S = 30.0
-_events = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
-_bought = msgspec.json.Decoder(dict[str, int])
 
 
 class _Source(NamedTuple):
@@ -175,16 +161,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
         if not commands and order is None and now is None:
             [found] = self._transactions.ask(COUNTERS, {"event": event}) or [None]
         else:
-            asked = {
-                "event": event,
-                "now": now,
-                "keys": [command.key for command in commands],
-                "orders": [command.order for command in commands if isinstance(command, Cancel)],
-                "holds": [command.hold for command in commands if isinstance(command, Confirm | Release)],
-                "buyers": [each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None],
-            }
-            if order is not None:
-                asked["orders"].append(order)  # type: ignore[union-attr]
+            asked = asked_for(event, commands, now, order)
             [found] = self._transactions.ask(VIEW, asked) or [None]
         return self._view_of(event, found, before)
 
@@ -198,19 +175,8 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
         if row is None:
             raise Problem("unknown_event")
         source = _Source(row, version, appended, generation)
-        view = View(_about(about), version, sold, held, next_ticket, source=source)
-        keys, orders, holds, due, bought = found
-        for record in records_in(keys):
-            view.keys[record.key] = record
-        for record in records_in(orders):
-            view.orders[record.order] = order_after(record, view.orders.get(record.order))
-        for record in records_in(holds):
-            hold = hold_after(record, view.holds.get(record.hold))
-            if hold is not None:
-                view.holds[record.hold] = hold
-        view.due = holds_in(due)
-        if bought is not None:
-            view.bought.update(_bought.decode(bought))
+        view = View(about_of(about), version, sold, held, next_ticket, source=source)
+        fill(view, found)
         return view
 
     def next_expiry(self, event: str) -> datetime | None:
@@ -227,7 +193,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
     def audit(self, event: str) -> tuple[Event, Records, object]:
         self.view(event)  # refuses an engine that went back
         for row, about, count, last in self._transactions.ask(AUDITED, (event,)):
-            return _about(about), Records(self._transactions, row, count, last), None
+            return about_of(about), Records(self._transactions, row, count, last), None
         raise Problem("unknown_event")
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -332,11 +298,3 @@ def _source(view: View) -> _Source:
     if not isinstance(view.source, _Source):
         raise TypeError("append takes a view that this store made")
     return view.source
-
-
-def _about(text: str) -> Event:
-    try:
-        return _events.decode(text)
-    except (msgspec.DecodeError, TypeError) as error:
-        detail = f"An event in PostgreSQL cannot be read ({error}). Nothing was written. Was it changed by hand?"
-        raise Problem("corrupt_document", detail) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from servers import address_of
 from typed import ADMIN, JSON, Typed, send
 
 from loadtests.lab.explore.stage import Arrival, Stage
@@ -121,8 +122,8 @@ def stage() -> Iterator[Stage]:
 def in_this_process(stage: Stage, folder: Path, *, lab: bool = True, **settings: Any) -> tuple[Post, Get]:
     app = create_app(
         Settings(
-            data=folder, first_event=None, admin_token="t", gates=str(stage.path), lock_timeout_s=1.0,
-            allow_unsafe=True, **settings,
+            data=folder, first_event=None, admin_token="t", gates=str(stage.path), allow_unsafe=True,
+            **({"lock_timeout_s": 1.0} | settings),
         )
     )  # fmt: skip
     admin = {"Authorization": "Bearer t"}
@@ -153,6 +154,18 @@ def test_one_lock_for_all_events_cannot_deadlock_in_whatever_order(tmp_path: Pat
     """SQLite's writer lock is the database's: whoever has it for one event has it for the other."""
     settings = {"store": "sqlite", "guard": "immediate", "locks_as_asked": True}
     post, get = in_this_process(stage, tmp_path / "data", **settings)
+    assert_both_sold(meet(post, stage), get)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("guard", ["row", "advisory"])
+def test_an_engine_that_sees_the_deadlock_refuses_one_which_is_run_again(
+    tmp_path: Path, stage: Stage, guard: str
+) -> None:
+    """PostgreSQL looks for one after a second: who is refused has written nothing, and gets the locks then."""
+    address = address_of("postgres", tmp_path)
+    settings = {"store": "postgres", "store_url": address, "guard": guard, "locks_as_asked": True}
+    post, get = in_this_process(stage, tmp_path / "data", **settings, lock_timeout_s=30.0)
     assert_both_sold(meet(post, stage), get)
 
 
