@@ -273,7 +273,9 @@ class OverAStore(Office):
 
 
 FEW = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
-ALARM = settings(FEW, max_examples=500, database=None, phases=[Phase.generate], report_multiple_bugs=False)
+ALARM = settings(
+    FEW, max_examples=500, database=None, phases=[Phase.generate], report_multiple_bugs=False, derandomize=True
+)
 MANY = settings(FEW, max_examples=3_000, stateful_step_count=60)
 
 

@@ -105,5 +105,5 @@ def test_a_refusal_to_start_shows_no_password_of_the_store(tmp_path: Path) -> No
     address = "mysql://office:swordfish@db/tickets"
     with Typed("service:app", tmp_path / "office", LASTSEAT_STORE=address).launch() as server:
         assert server.status_at_exit() != 0
-        assert "is not a store" in server.said
+        assert "is no scheme of a store" in server.said
         assert "swordfish" not in server.said
