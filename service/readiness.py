@@ -6,6 +6,7 @@ Not a promise: the next purchase may meet a disk that is full only then, and say
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Readiness:
     def __init__(self, data: Path, office: BoxOffice, stopping: Callable[[], bool]) -> None:
         self._data = data
         self._opened = open_directory(data)
+        weakref.finalize(self, os.close, self._opened)
         self._office = office
         self._stopping = stopping
 
