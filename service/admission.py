@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from service.errors import Problem, RefusedToStart
 from service.signal import Signal
@@ -40,6 +41,8 @@ class Admission:
         self._free = inside
         self._longest_queue = queue
         self._queue: deque[Signal] = deque()
+        self.queued: Callable[[int], None] = lambda change: None
+        """Told when so many more, or fewer, wait for a place."""
 
     def enter(self, deadline: float) -> None:
         """Take a place; ``leave`` must follow.
@@ -55,6 +58,7 @@ class Admission:
                 raise Problem("overloaded", retry_after_s=RETRY_AFTER_S)
             mine = Signal()
             self._queue.append(mine)
+        self.queued(1)
         try:
             handed = mine.wait(deadline - time.monotonic())
         except BaseException:
@@ -62,6 +66,8 @@ class Admission:
             if not self._withdraw(mine):
                 self.leave()
             raise
+        finally:
+            self.queued(-1)
         # Not withdrawn: a place was handed over just after the wait had ended, and is taken.
         if not handed and self._withdraw(mine):
             raise Problem("overloaded", "No place became free in time.", retry_after_s=RETRY_AFTER_S)

@@ -94,6 +94,8 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
             "LASTSEAT_DATA name another directory."
         ) from None
     office.metrics = _open_metrics(settings.data, around.master)
+    if admission is not None:
+        admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
         log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
     if settings.first_event is not None:

@@ -15,6 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 from typed import Answer, Typed, wait_for
 
+from service.admission import Admission
+from service.errors import Problem
 from service.metrics import Metrics, Unmeasured, open_metrics, remove_what_is_left
 from service.records import Record
 
@@ -214,3 +216,19 @@ def test_a_worker_killed_in_the_middle_of_a_sale_leaves_no_count_that_buyers_cou
         assert told["ok"] <= found[tickets("sold")] <= recorded <= told["ok"] + told["nothing"]
         assert found["lastseat_queue_length"] == 0
         assert found["lastseat_guard_holder_age_seconds"] == 0
+
+
+def test_who_waits_at_the_door_is_in_the_queue_until_he_is_let_in_or_gives_up(tmp_path: Path) -> None:
+    metrics = open_metrics(tmp_path, "master")
+    door = Admission(inside=1, queue=1)
+    seen: list[float] = []
+
+    def queued(change: int) -> None:
+        metrics.queued(change)
+        seen.append(numbers(metrics.text().decode())["lastseat_queue_length"])
+
+    door.queued = queued
+    door.enter(0)
+    with pytest.raises(Problem):
+        door.enter(0)
+    assert seen == [1, 0]
