@@ -226,7 +226,7 @@ def test_a_process_without_a_free_connection_says_so_definitely(
     entered, leave = threading.Event(), threading.Event()
 
     def hog() -> None:
-        with store._connections.transaction():
+        with store._transactions.transaction():
             entered.set()
             leave.wait(FAR)
 
