@@ -235,7 +235,7 @@ class FakeOffice(Office):
         self.answers = list(answers)
         self.made: list[str] = []
 
-    def create_event(self, event: str, capacity: int) -> None:
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
         answer = self.answers.pop(0)
         if isinstance(answer, OfficeError):
             raise answer
