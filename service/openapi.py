@@ -166,8 +166,10 @@ def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
             "name": "Idempotency-Key",
             "in": "header",
             "required": False,
-            "description": "Names this operation; sent again with it, it commits at most once. Let it be unguessable.",
-            "schema": {"type": "string", "pattern": "^[!#-~]{1,200}$"},
+            # In words: what HTTP strips around it, and the quotes of the draft, are no part of it.
+            "description": "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 "
+            "to 200 printable ASCII characters.",
+            "schema": {"type": "string"},
         }
     if about.tagged:
         yield {

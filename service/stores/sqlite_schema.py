@@ -152,26 +152,26 @@ def check_file(path: Path) -> None:
 
 def upgrade_file(path: Path) -> None:
     """Bring a database of format 1, from before holds, to this one, whole or not at all; any other is left as it is."""
-    connection = open_connection(path)
-    try:
-        deadline = time.monotonic() + _UPGRADE_PATIENCE_S
-        while True:
-            try:
-                if connection.execute("PRAGMA user_version").fetchone() != (1,):
-                    return
-                connection.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.Error as error:
-                # Another worker that starts now does the same.
-                if not is_busy(error) or time.monotonic() > deadline:
-                    raise
-            time.sleep(_POLL_S)
-        with connection:  # commits, or rolls back what failed
-            if connection.execute("PRAGMA user_version").fetchone() == (1,):
-                for statement in _FROM_1.split(";"):
-                    connection.execute(statement)
-    finally:
-        connection.close()
+    deadline = time.monotonic() + _UPGRADE_PATIENCE_S
+    while True:
+        try:
+            with contextlib.closing(open_connection(path)) as connection:
+                return _upgrade(connection)
+        except sqlite3.Error as error:
+            # Another worker that starts now does the same; who closes the file last has it for himself meanwhile.
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_S)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA user_version").fetchone() != (1,):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:  # commits, or rolls back what failed
+        if connection.execute("PRAGMA user_version").fetchone() == (1,):
+            for statement in _FROM_1.split(";"):
+                connection.execute(statement)
 
 
 def insert(connection: sqlite3.Connection, row: int, records: Sequence[Record]) -> None:
