@@ -167,8 +167,8 @@ def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
             "in": "header",
             "required": False,
             # In words: what HTTP strips around it, and the quotes of the draft, are no part of it.
-            "description": "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 "
-            "to 200 printable ASCII characters.",
+            "description": "Names this operation; sent again with it, it commits at most once. Let it be unguessable: "
+            "1 to 200 printable ASCII characters.",
             "schema": {"type": "string"},
         }
     if about.tagged:
