@@ -16,16 +16,22 @@ _PYTHONS_OWN = "multiprocessing.resource_tracker"
 _PATIENCE_S = 5.0
 
 
+def _command(child: psutil.Process, before: set[psutil.Process]) -> str:
+    """What a process runs; nothing if it has ended, or belongs to a server that was there before: one that other tests
+    share may start and end processes of its own."""
+    try:
+        return "" if before & set(child.parents()) else " ".join(child.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @pytest.fixture
 def nothing_left_running() -> Iterator[None]:
     """No child process and, as soon as those that were told to end have ended, no thread more than before."""
     threads, before = threading.active_count(), set(psutil.Process().children(recursive=True))
     yield
-    # A server that other tests share, and that was there before, may start and end processes of its own.
-    children = {
-        child for child in set(psutil.Process().children(recursive=True)) - before if not before & set(child.parents())
-    }
-    assert [child.cmdline() for child in children if _PYTHONS_OWN not in " ".join(child.cmdline())] == []
+    left = [_command(child, before) for child in set(psutil.Process().children(recursive=True)) - before]
+    assert [command for command in left if command and _PYTHONS_OWN not in command] == []
     deadline = time.monotonic() + _PATIENCE_S
     while threading.active_count() > threads and time.monotonic() < deadline:
         time.sleep(0.01)
