@@ -16,24 +16,20 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from loadtests.lab import processes
 from loadtests.lab.engines import NoEngine
+from loadtests.lab.private_server import PrivateServer
 
-READY_WITHIN_S = 30.0
+_INITDB_WITHIN_S = 30.0
 GRACE_S = 10.0
 PORT = 5432
 USER = "lastseat"
 _DEBIAN = Path("/usr/lib/postgresql")
-_POLL_S = 0.01
 _NEEDED = ("initdb", "postgres")
 
 
@@ -59,25 +55,21 @@ def _of_the_wheel() -> list[Path]:
     return []
 
 
-class PostgresServer:
+class PostgresServer(PrivateServer):
     """One server; ``folder`` keeps its log when it has ended, its data are gone then.
 
     ``options`` are more of its settings (``["max_connections=10"]``), and win over those here.
     """
 
+    name = "postgres"
+    ready_within_s = 30.0
+
     def __init__(self, folder: Path, options: Sequence[str] = (), *, binaries: Path | None = None) -> None:
-        self.folder = folder
-        self.log = folder / "postgres.log"
+        # The data are not in the folder: the server's user has to be able to reach them.
+        super().__init__(folder, options)
         self.password = secrets.token_hex(12)
-        self._options = list(options)
         self._binaries = binaries
         self._databases = 0
-        self._address = ""
-        self._network: int | None = None
-        # Not in the folder: the path of a Unix socket may have about 100 characters, and the server's user has to be
-        # able to reach it.
-        self._own = Path(tempfile.mkdtemp(prefix="lastseat-postgres-"))
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -97,12 +89,6 @@ class PostgresServer:
         """The same database as ``url``, by the address that it listens at."""
         return url.replace("@/", f"@{self._address}:{PORT}/").replace(f"?host={self._own}", "")
 
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise NoEngine("this server was not started")
-        return self._process.pid
-
     def fresh_database(self) -> str:
         """The address of a new and empty database."""
         import psycopg
@@ -113,41 +99,18 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name}")
         return self.address(name)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            shutil.rmtree(self._own, ignore_errors=True)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with processes.undisturbed():
-            self.stop()
-            shutil.rmtree(self._own, ignore_errors=True)
-
-    def start(self) -> None:
-        """Start, on the data there are, and return when it answers. Raises ``NoEngine``; then nothing is left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _launch(self) -> subprocess.Popen[bytes]:
         binaries = self._binaries or find_postgres()
-        try:
-            if not self._data.exists():
-                self._make_cluster(binaries)
-            self._process = processes.start(
-                [str(binaries / "postgres"), "-D", str(self._data), *self._settings()],
-                log=self.log,
-                environment=_environment(),
-                directory=Path("/"),
-                user=_other_user(),
-                network=self._network,
-            )
-            self._wait_until_ready()
-        except BaseException:
-            with processes.undisturbed():
-                self.kill()
-            raise
+        if not self._data.exists():
+            self._make_cluster(binaries)
+        return processes.start(
+            [str(binaries / "postgres"), "-D", str(self._data), *self._settings()],
+            log=self.log,
+            environment=_environment(),
+            directory=Path("/"),
+            user=_other_user(),
+            network=self._network,
+        )
 
     def stop(self) -> None:
         """A "fast" shutdown: transactions under way are rolled back, what is committed is written. Idempotent."""
@@ -169,11 +132,6 @@ class PostgresServer:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         psutil.wait_procs(children, GRACE_S)
-
-    def restart(self) -> None:
-        """``kill -9``, and start again on what the disk kept."""
-        self.kill()
-        self.start()
 
     def pause(self) -> None:
         """Stop all of it where it stands (SIGSTOP): connections stay open, nothing is answered."""
@@ -209,7 +167,7 @@ class PostgresServer:
         ]
         made = processes.start(command, log=self.log, environment=_environment(), directory=Path("/"), user=user)
         try:
-            status = made.wait(READY_WITHIN_S)
+            status = made.wait(_INITDB_WITHIN_S)
         finally:
             processes.kill(made)
         if status:
@@ -227,25 +185,13 @@ class PostgresServer:
         ]  # fmt: skip
         return [part for setting in settings for part in ("-c", setting)]
 
-    def _wait_until_ready(self) -> None:
+    def _answers(self) -> bool:
         import psycopg
 
-        deadline = time.monotonic() + READY_WITHIN_S
-        while True:
-            try:
-                psycopg.connect(self.url, connect_timeout=5).close()
-            except psycopg.OperationalError:
-                if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                    said = self._last_lines()
-                    raise NoEngine(f"the server did not come up. Its log {self.log} ends:\n{said}") from None
-                time.sleep(_POLL_S)
-            else:
-                return
-
-    def _last_lines(self) -> str:
-        with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
-        return "(no log)"
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(self.url, connect_timeout=5).close()
+            return True
+        return False
 
 
 def _other_user() -> str | None:

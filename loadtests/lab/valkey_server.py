@@ -12,20 +12,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from loadtests.lab import processes
 from loadtests.lab.engines import NoEngine
+from loadtests.lab.private_server import PrivateServer
 
-READY_WITHIN_S = 15.0
 GRACE_S = 5.0
 PORT = 6379
-_POLL_S = 0.005
 _NAMES = ("valkey-server", "redis-server")
 
 
@@ -45,26 +40,23 @@ def find_valkey() -> str:
     )
 
 
-class ValkeyServer:
+class ValkeyServer(PrivateServer):
     """One server; ``folder`` keeps its append-only file and its log when it has ended.
 
     ``options`` are more of its settings (``["maxmemory", "8mb"]``), and win over those here.
     """
 
+    name = "valkey"
+    ready_within_s = 15.0
+    poll_s = 0.005
+
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
-        self.folder = folder
-        self.log = folder / "valkey.log"
-        self._options = list(options)
-        # The path of a Unix socket may have about 100 characters, so it is not in the folder.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="lastseat-valkey-"))
+        super().__init__(folder, options)
         self._offices = 0
-        self._address = ""
-        self._network: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
-        return self._socket_folder / "valkey.sock"
+        return self._own / "valkey.sock"
 
     @property
     def url(self) -> str:
@@ -86,40 +78,15 @@ class ValkeyServer:
         """The same office as ``url``, by the address that it listens at."""
         return url.replace(f"unix://{self.socket}", f"redis://{self._address}:{PORT}/0")
 
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise NoEngine("this server was not started")
-        return self._process.pid
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with processes.undisturbed():
-            self.stop()
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Start, on what the folder has, and return when it answers. Raises ``NoEngine``; then nothing is left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _launch(self) -> subprocess.Popen[bytes]:
         self.socket.unlink(missing_ok=True)
-        try:
-            self._process = processes.start(
-                [find_valkey(), *self._settings()],
-                log=self.log,
-                environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
-                directory=self.folder,
-                network=self._network,
-            )
-            self._wait_until_ready()
-        except BaseException:
-            with processes.undisturbed():
-                self.kill()
-            raise
+        return processes.start(
+            [find_valkey(), *self._settings()],
+            log=self.log,
+            environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+            directory=self.folder,
+            network=self._network,
+        )
 
     def stop(self) -> None:
         """SIGTERM: it writes what is left to write. Idempotent."""
@@ -127,16 +94,6 @@ class ValkeyServer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGCONT)
             processes.end(self._process, grace_s=GRACE_S)
-
-    def kill(self) -> None:
-        """``kill -9``: the crash."""
-        if self._process is not None:
-            processes.kill(self._process)
-
-    def restart(self) -> None:
-        """``kill -9``, and start again on what the disk kept."""
-        self.kill()
-        self.start()
 
     def pause(self) -> None:
         """Stop it where it stands (SIGSTOP): connections stay open, nothing is answered."""
@@ -159,14 +116,6 @@ class ValkeyServer:
         }
         settings |= dict(zip(self._options[::2], self._options[1::2], strict=True))
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
-        while not self._answers():
-            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
-                raise NoEngine(f"the server did not come up. Its log {self.log} ends:\n{tail}")
-            time.sleep(_POLL_S)
 
     def _answers(self) -> bool:
         """Whether it has read its append-only file and answers; one that wants a password first does."""
