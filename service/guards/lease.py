@@ -24,6 +24,7 @@ from typing import ClassVar, TypeVar, cast
 
 from service.errors import Problem
 from service.guards import Mutex
+from service.guards.thread import ThreadGuard
 from service.settings import Settings
 from service.stores import GrantsLeases, Store
 
@@ -31,7 +32,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01
 
 
 class LeaseGuard(Mutex):
-    """A lease an event. The threads or greenlets of one process stand behind an ordinary lock, so one of them asks."""
+    """A lease an event. The threads or greenlets of one process stand behind guard ``thread``, so one of them asks."""
 
     name: ClassVar[str] = "lease"
     needs: ClassVar[type | None] = GrantsLeases
@@ -40,19 +41,13 @@ class LeaseGuard(Mutex):
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(GrantsLeases, store)
         self._lease_ms = settings.lease_ms
-        self._locks: dict[str, threading.RLock] = {}
+        self._threads = ThreadGuard(settings, store)
         self._held: dict[str, tuple[int, str]] = {}
         """Of each event whose lease this process believes to have: which thread has it, and as whom."""
 
     @contextlib.contextmanager
     def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
-        # setdefault: two threads that ask for the first time at once must get the same lock.
-        lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
-        if not lock.acquire(blocking=False):
-            blocked()
-            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise Problem("lock_timeout", retry_after_s=1)
-        try:
+        with self._threads.exclusive(event, deadline, blocked):
             if event in self._held:
                 yield
                 return
@@ -61,8 +56,6 @@ class LeaseGuard(Mutex):
                 yield
             finally:
                 self._give_back(event, self._held.pop(event)[1])
-        finally:
-            lock.release()
 
     def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
         owner = secrets.token_hex(8)

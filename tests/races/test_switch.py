@@ -11,29 +11,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from pause import FAR, Pause
 
 from loadtests.lab.launcher import RunningOffice
-from service import box_office
 from service.box_office import BoxOffice
 from service.control import Control
 from service.inventory import Event
-from service.settings import Settings, Think
+from service.settings import Settings
 from service.stores import open_store
-
-FAR = 30.0
-
-
-class Pause:
-    """Holds the first purchase between its reading and its writing until it is let go."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reached, self.go = threading.Event(), threading.Event()
-        monkeypatch.setattr(box_office, "think", self._think)
-
-    def _think(self, _delay: Think) -> None:
-        if not self.reached.is_set():
-            self.reached.set()
-            assert self.go.wait(FAR)
 
 
 def open_office(data: Path) -> BoxOffice:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -10,34 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pause import FAR, Pause
 from servers import address_of
 from typed import wait_for
 
-from service import box_office, engine_control
+from service import engine_control
 from service.box_office import BoxOffice, Done
 from service.control import Mode, taking_part
 from service.engine_control import EngineControl
 from service.errors import Problem
 from service.inventory import Event, Sell, decide_all, records_of
-from service.settings import Settings, Think
+from service.settings import Settings
 from service.stores import STORES, SharesSwitch, open_store, store_class
 
 pytestmark = pytest.mark.servers
-FAR = 30.0
 ENGINES = [name for name in STORES if issubclass(store_class(name), SharesSwitch)]
-
-
-class Pause:
-    """Holds the first purchase between its reading and its writing until it is let go."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reached, self.go = threading.Event(), threading.Event()
-        monkeypatch.setattr(box_office, "think", self._think)
-
-    def _think(self, _delay: Think) -> None:
-        if not self.reached.is_set():
-            self.reached.set()
-            assert self.go.wait(FAR)
 
 
 Node = Callable[..., BoxOffice]

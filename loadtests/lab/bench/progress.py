@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench.bench import Reporter
+from loadtests.lab.one_bar import OneBar
 
 
-class BenchProgress(Reporter):
-    """Rich's progress bar, and above it what came out so far."""
+class BenchProgress(OneBar, Reporter):
+    """The bar, and above it what came out so far."""
 
     def __init__(self, screen: Console) -> None:
-        self._screen = screen
-        self._bars = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=screen,
-            disable=not screen.is_terminal,
-            transient=True,
-        )
-        self._task = self._bars.add_task("starting", total=None)
-
-    def __enter__(self) -> BenchProgress:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+        super().__init__(screen, after=(TextColumn("left"), TimeRemainingColumn()))
 
     def begin(self, steps: int) -> None:
         self._bars.update(self._task, total=steps)

@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from loadtests.lab.compare.answers import first_line
 from loadtests.lab.compare.comparison import Reporter, Turn
 from loadtests.lab.compare.sale import Sale
 from loadtests.lab.experiment import Step
+from loadtests.lab.one_bar import OneBar
 
 
-class CompareProgress(Reporter):
-    """Rich's progress bar, and above it what came out so far."""
+class CompareProgress(OneBar, Reporter):
+    """The bar, and above it what came out so far."""
 
     def __init__(self, screen: Console) -> None:
-        self._screen = screen
-        self._bars = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=screen,
-            disable=not screen.is_terminal,
-            transient=True,
-        )
-        self._task = self._bars.add_task("starting", total=None)
-
-    def __enter__(self) -> CompareProgress:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+        super().__init__(screen, before=(MofNCompleteColumn(),))
 
     def begin(self, sales: int, there: int) -> None:
         self._bars.update(self._task, total=sales)

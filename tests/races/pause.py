@@ -1,0 +1,25 @@
+"""A purchase that stands still between its reading and its writing, for as long as a test wants."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service import box_office
+from service.settings import Think
+
+FAR = 30.0
+
+
+class Pause:
+    """Holds the first purchase between its reading and its writing until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+        monkeypatch.setattr(box_office, "think", self._think)
+
+    def _think(self, _delay: Think) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            assert self.go.wait(FAR)
