@@ -23,8 +23,7 @@ from service.batch import Line, Take
 from service.control import Control, Mode, Switched
 from service.engine_control import EngineControl
 from service.errors import Problem
-from service.gates import Gates
-from service.guards import GUARDS, Guard, Transaction, fitting, guard_class
+from service.guards import GUARDS, Transaction, fitting
 from service.inventory import (
     Cancel,
     Command,
@@ -47,6 +46,7 @@ from service.metrics import Unmeasured
 from service.records import Held
 from service.settings import Settings, Think
 from service.stores import CommitFailed, CommitsCarts, Store
+from service.transacting import Transacting
 
 # How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
 ANSWER_PATIENCE_S = 10.0
@@ -94,18 +94,15 @@ class BoxOffice:
         self.admission = admission
         self.metrics = Unmeasured()
         self._settings = settings
-        self._processes = processes
-        self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
-        self._built: dict[str, Guard] = {}
         self._lines: defaultdict[str, Line] = defaultdict(
             lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
         )
-        self._events: dict[str, Event] = {}
-        self._generation = -1
+        self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
+        """What every transaction has around it; those of a cart as well."""
         self.clock: Callable[[], datetime] = utc_now
         """What decides whether a hold is due and the doors are open: the machine's own, but in tests."""
         # A guard that cannot be right here has to say so now, not to the first buyer.
-        self._guard(store.safe_guard)
+        self.transacting.guard(store.safe_guard)
 
     # -- buyers ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +141,7 @@ class BoxOffice:
     def sweep(self, event: str) -> bool:
         """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
         half written there. Errors: as for ``buy``."""
-        with self._closing_if_not_durable(CommitFailed):
+        with self.transacting.closing_if_not_durable(CommitFailed):
             ends = self.store.next_expiry(event)
         if (ends is None or ends > self.clock()) and not self._has_unfinished_cart(event):
             return False
@@ -178,7 +175,7 @@ class BoxOffice:
             # Else the other events would list a cart that this one has not.
             self._decided(event, Sweep())
         about, records, position = self.store.audit(event)
-        self._make_durable(event, position)
+        self.transacting.make_durable(event, position)
         return about, records if isinstance(records, Collection) else list(records)
 
     def events(self, limit: int, after: str | None = None) -> tuple[list[View], str | None]:
@@ -200,7 +197,7 @@ class BoxOffice:
 
     def about(self, event: str) -> Event:
         """What an event was made as. Errors: ``unknown_event``."""
-        return self._about(event, self.control.mode())
+        return self.transacting.about(event, self.control.mode())
 
     def request_scope(self, event: str) -> contextlib.AbstractContextManager[None]:
         """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
@@ -222,10 +219,10 @@ class BoxOffice:
     @contextlib.contextmanager
     def _guard_held(self, event: str, deadline: float) -> Iterator[None]:
         with self.control.transaction(deadline) as mode:
-            guard = self._guard_for(event, mode)
+            guard = self.transacting.guard_for(event, mode)
             token = _request_mode.set(mode)
             try:
-                with self._closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
+                with self.transacting.closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
                     yield
             except Switched:
                 self.control.refresh()
@@ -242,7 +239,7 @@ class BoxOffice:
         indefinite: ``not_durable``.
         """
         deadline = time.monotonic() + self._settings.lock_timeout_s
-        with self.control.transaction(deadline), self._closing_if_not_durable():
+        with self.control.transaction(deadline), self.transacting.closing_if_not_durable():
             self.store.create(event)
         return View(event)
 
@@ -252,7 +249,7 @@ class BoxOffice:
         Errors, definite: ``unknown_event``, ``switch_timeout``, ``storage_refused``, ``store_closed``;
         indefinite: ``not_durable``.
         """
-        with self.control.alone(self._settings.lock_timeout_s), self._closing_if_not_durable():
+        with self.control.alone(self._settings.lock_timeout_s), self.transacting.closing_if_not_durable():
             self.control.refuse_if_closed()
             if event not in self.store.names():
                 raise Problem("unknown_event")
@@ -266,7 +263,7 @@ class BoxOffice:
         Errors: ``unknown_guard``, ``guard_unfit``, ``switch_timeout``; all definite, the guard is unchanged.
         """
         name = self.resolve(wanted)
-        self._guard(name)
+        self.transacting.guard(name)
         return self.control.switch(name, self._settings.lock_timeout_s)
 
     def resolve(self, wanted: str) -> str:
@@ -289,9 +286,7 @@ class BoxOffice:
 
     def acting_guard(self, event: Event, mode: Mode) -> str:
         """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
-        if event.lab or guard_class(mode.guard).safe(self.store.scope, self._processes):
-            return mode.guard
-        return self.store.safe_guard
+        return self.transacting.acting_guard(event, mode)
 
     # -- within ---------------------------------------------------------------------------------------------------
 
@@ -305,7 +300,7 @@ class BoxOffice:
     def _decided(self, event: str, command: Command) -> tuple[Outcome, Times]:
         self.control.refuse_if_closed()
         # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
-        self._about(event, self.control.mode())
+        self.transacting.about(event, self.control.mode())
         self._reach("acquire", event, command.key)
         deadline = time.monotonic() + self._settings.lock_timeout_s
         mode = _request_mode.get()
@@ -321,7 +316,9 @@ class BoxOffice:
         def lead(take: Take) -> Transaction:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
-            return self._in_the_current_epoch(event, take, deadline, command.key)
+            return self.transacting.in_current_epoch(
+                deadline, lambda current: self._transact(event, current, take, deadline, command.key)
+            )
 
         waited = False
 
@@ -329,8 +326,8 @@ class BoxOffice:
             nonlocal waited
             waited = True
             self.metrics.queued(1)
-            if self._gates is not None:
-                self._gates.note("blocked", event, [command.key])
+            if self.transacting.gates is not None:
+                self.transacting.gates.note("blocked", event, [command.key])
 
         try:
             waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
@@ -344,23 +341,12 @@ class BoxOffice:
         times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
         return waiting.outcome, times
 
-    def _in_the_current_epoch(self, event: str, take: Take, deadline: float, key: str) -> Transaction:
-        while True:
-            try:
-                with self.control.transaction(deadline) as mode:
-                    return self._transact(event, mode, take, deadline, key)
-            except Switched:
-                # Decided under a guard that is not the one any more, and not written: the same commands again.
-                self.control.refresh()
-            if time.monotonic() >= deadline:
-                raise Problem("switching", retry_after_s=1)
-
     def _reach(self, gate: str, event: str, key: str) -> None:
-        if self._gates is not None:
-            self._gates.reach(gate, event, [key])
+        if self.transacting.gates is not None:
+            self.transacting.gates.reach(gate, event, [key])
 
     def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Transaction:
-        guard = self._guard_for(event, mode)
+        guard = self.transacting.guard_for(event, mode)
         take.keep_the_line = guard.groups
 
         def taken() -> Sequence[Command]:
@@ -368,17 +354,17 @@ class BoxOffice:
             return take()
 
         transaction = Transaction(
-            self.store, event, taken, self._deliberate, deadline, epoch=mode.epoch, gates=self._gates, key=key,
-            think=lambda: think(self._settings.think), clock=self.clock,
+            self.store, event, taken, self._deliberate, deadline, epoch=mode.epoch, key=key, clock=self.clock,
+            gates=self.transacting.gates, think=lambda: think(self._settings.think),
         )  # fmt: skip
         try:
-            with self._closing_if_not_durable(CommitFailed):
+            with self.transacting.closing_if_not_durable(CommitFailed):
                 guard.run(transaction)
         finally:
             self.metrics.gave_back(take)
         transaction.reach("durable")
         began = time.perf_counter()
-        self._make_durable(event, transaction.position)
+        self.transacting.make_durable(event, transaction.position)
         transaction.store_ms += (time.perf_counter() - began) * 1e3
         self.metrics.transacted(
             transaction.records, [each.wait_ms for each in take.taken], transaction.held_ms, transaction.store_ms
@@ -393,60 +379,10 @@ class BoxOffice:
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
-        with self._closing_if_not_durable(CommitFailed):
+        with self.transacting.closing_if_not_durable(CommitFailed):
             view = self.store.view(event, commands, order=order)
-        self._make_durable(event, view.source)
+        self.transacting.make_durable(event, view.source)
         return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
-
-    def _make_durable(self, event: str, position: object) -> None:
-        with self._closing_if_not_durable():
-            self.store.make_durable(event, position)
-        if self.control.closed:
-            # Another process met the failure meanwhile, and it may be about what was written here too.
-            raise Problem("not_durable", "Another write to the disk failed at the same time.")
-
-    def _closing_if_not_durable(self, failure: type[OSError] = OSError) -> _ClosingIfNotDurable:
-        return _ClosingIfNotDurable(self.control, failure)
-
-    def _guard(self, name: str) -> Guard:
-        guard = self._built.get(name)
-        if guard is None:
-            # setdefault: of two threads that build one at once, both use the same.
-            guard = self._built.setdefault(name, guard_class(name)(self._settings, self.store))
-        return guard
-
-    def _guard_for(self, event: str, mode: Mode) -> Guard:
-        return self._guard(self.acting_guard(self._about(event, mode), mode))
-
-    def _about(self, event: str, mode: Mode) -> Event:
-        if mode.generation != self._generation:
-            self._events.clear()
-            self._lines.clear()
-            self._generation = mode.generation
-        about = self._events.get(event)
-        if about is None:
-            with self._closing_if_not_durable(CommitFailed):
-                about = self._events[event] = self.store.view(event).event
-        return about
-
-
-class _ClosingIfNotDurable:
-    """A failure of this kind inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
-
-    __slots__ = ("_control", "_failure")
-
-    def __init__(self, control: Control | EngineControl, failure: type[OSError]) -> None:
-        self._control = control
-        self._failure = failure
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, self._failure):
-            # A second sync would succeed without having written anything, so nobody may try.
-            self._control.close_store()
-            raise Problem("not_durable", f"The disk answered: {error.strerror}.") from error
 
 
 def _done(outcome: Outcome, times: Times) -> Done:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from service.box_office import BoxOffice, Times, think
 from service.cart_rules import Granted, Refused
 from service.cart_transaction import CartTransaction
-from service.control import Mode, Switched
+from service.control import Mode
 from service.errors import Problem
 from service.guards import Guard
 from service.inventory import Event
@@ -41,6 +41,7 @@ class Carts:
     def __init__(self, settings: Settings, office: BoxOffice) -> None:
         self._settings = settings
         self._office = office
+        self._transacting = office.transacting
         self._waits = Waits(settings.data / "waits")
 
     def buy(self, items: Mapping[str, int], *, key: str, request: str, buyer: str | None) -> CartDone:
@@ -73,7 +74,9 @@ class Carts:
             office.admission.leave()
 
     def _sold(self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float) -> CartDone:
-        transaction, mode = self._in_the_current_epoch(cart, key, sales, deadline)
+        transaction, mode = self._transacting.in_current_epoch(
+            deadline, lambda current: (self._transact(cart, key, sales, deadline, current), current)
+        )
         transaction.reach("answer")
         times = Times(transaction.wait_ms, transaction.held_ms, transaction.store_ms, mode.epoch)
         match transaction.decided:
@@ -90,20 +93,6 @@ class Carts:
                 )
         raise RuntimeError("a cart was answered without an outcome")
 
-    def _in_the_current_epoch(
-        self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float
-    ) -> tuple[CartTransaction, Mode]:
-        control = self._office.control
-        while True:
-            try:
-                with control.transaction(deadline) as mode:
-                    return self._transact(cart, key, sales, deadline, mode), mode
-            except Switched:
-                # Decided under a guard that is not the one any more, and not written: the same cart again.
-                control.refresh()
-            if time.monotonic() >= deadline:
-                raise Problem("switching", retry_after_s=1)
-
     def _transact(self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float, mode: Mode) -> CartTransaction:
         office = self._office
         about = self._about_all(sales, mode)
@@ -112,10 +101,10 @@ class Carts:
             think=lambda: think(self._settings.think),
             clock=office.clock,
             entering=lambda: office.metrics.took(transaction),
-            gates=office._gates,
+            gates=self._transacting.gates,
         )  # fmt: skip
         try:
-            with office._closing_if_not_durable(CommitFailed):
+            with self._transacting.closing_if_not_durable(CommitFailed):
                 self._guard(about, mode).run_cart(transaction)
         except Problem as problem:
             if "deadlock" in problem.extra:
@@ -126,7 +115,7 @@ class Carts:
         transaction.reach("durable")
         began = time.perf_counter()
         for event, position in transaction.positions.items():
-            office._make_durable(event, position)
+            self._transacting.make_durable(event, position)
         transaction.store_ms += (time.perf_counter() - began) * 1e3
         office.metrics.transacted(transaction.records, [transaction.wait_ms], transaction.held_ms, transaction.store_ms)
         return transaction
@@ -136,7 +125,7 @@ class Carts:
         found = []
         for name in names:
             try:
-                found.append(self._office._about(name, mode))
+                found.append(self._transacting.about(name, mode))
             except Problem as problem:
                 problem.extra.setdefault("event", name)
                 raise
@@ -145,8 +134,8 @@ class Carts:
     def _guard(self, about: Sequence[Event], mode: Mode) -> Guard:
         """The guard of the epoch, unless it is unsafe and one of the events is not there for the lab: a shop's event
         cannot be disarmed by what else lies in a cart."""
-        acting = {self._office.acting_guard(event, mode) for event in about}
-        return self._office._guard(acting.pop() if len(acting) == 1 else self._office.store.safe_guard)
+        acting = {self._transacting.acting_guard(event, mode) for event in about}
+        return self._transacting.guard(acting.pop() if len(acting) == 1 else self._office.store.safe_guard)
 
     def _lock_order(self, about: Sequence[Event]) -> Sequence[str]:
         """One order for all carts, by id; that of the buyer only in an experiment that wants the deadlock."""

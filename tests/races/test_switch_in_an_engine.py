@@ -21,6 +21,7 @@ from service.errors import Problem
 from service.inventory import Event, Sell, decide_all, records_of
 from service.settings import Settings
 from service.stores import STORES, SharesSwitch, open_store, store_class
+from service.transacting import Transacting
 
 pytestmark = pytest.mark.servers
 ENGINES = [name for name in STORES if issubclass(store_class(name), SharesSwitch)]
@@ -127,13 +128,13 @@ def test_a_deleted_event_is_forgotten_by_every_node(node: Node, monkeypatch: pyt
     first.delete("show")
     first.create(Event("show", "Show", 10))
     used: list[str] = []
-    before = BoxOffice._guard
+    before = Transacting.guard
 
-    def note(office: BoxOffice, name: str) -> Any:
+    def note(transacting: Transacting, name: str) -> Any:
         used.append(name)
-        return before(office, name)
+        return before(transacting, name)
 
-    monkeypatch.setattr(BoxOffice, "_guard", note)
+    monkeypatch.setattr(Transacting, "guard", note)
     assert buy(second, "shop").record.version == 1
     assert used[-1] == second.store.safe_guard
 

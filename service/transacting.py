@@ -1,0 +1,119 @@
+"""What every transaction of this process has around it, of one event or of several: an epoch, the guard that acts,
+what its events were made as, and a store that is closed for all where the disk fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from service.control import Control, Mode, Switched
+from service.engine_control import EngineControl
+from service.errors import Problem
+from service.gates import Gates
+from service.guards import Guard, guard_class
+from service.inventory import Event
+from service.settings import Settings
+from service.stores import CommitFailed, Store
+
+T = TypeVar("T")
+
+
+class Transacting:
+    """One per process; any number of threads or greenlets use it at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        control: Control | EngineControl,
+        processes: int,
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``forget`` is called when an event was deleted: what was remembered of events may be of another one now."""
+        self.gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
+        self._settings = settings
+        self._store = store
+        self._control = control
+        self._processes = processes
+        self._forget = forget
+        self._built: dict[str, Guard] = {}
+        self._events: dict[str, Event] = {}
+        self._generation = -1
+
+    def in_current_epoch(self, deadline: float, run: Callable[[Mode], T]) -> T:
+        """What ``run`` gives under the mode of the current epoch; run again where it has met another one.
+
+        Errors: ``switching`` (definite), and as of ``run``.
+        """
+        while True:
+            try:
+                with self._control.transaction(deadline) as mode:
+                    return run(mode)
+            except Switched:
+                # Decided under a guard that is not the one any more, and not written.
+                self._control.refresh()
+            if time.monotonic() >= deadline:
+                raise Problem("switching", retry_after_s=1)
+
+    def about(self, event: str, mode: Mode) -> Event:
+        """What an event was made as. Errors: ``unknown_event``."""
+        if mode.generation != self._generation:
+            self._events.clear()
+            self._forget()
+            self._generation = mode.generation
+        about = self._events.get(event)
+        if about is None:
+            with self.closing_if_not_durable(CommitFailed):
+                about = self._events[event] = self._store.view(event).event
+        return about
+
+    def acting_guard(self, event: Event, mode: Mode) -> str:
+        """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
+        if event.lab or guard_class(mode.guard).safe(self._store.scope, self._processes):
+            return mode.guard
+        return self._store.safe_guard
+
+    def guard(self, name: str) -> Guard:
+        """The guard of that name, built when it is first asked for."""
+        guard = self._built.get(name)
+        if guard is None:
+            # setdefault: of two threads that build one at once, both use the same.
+            guard = self._built.setdefault(name, guard_class(name)(self._settings, self._store))
+        return guard
+
+    def guard_for(self, event: str, mode: Mode) -> Guard:
+        """The guard that acts on an event. Errors: ``unknown_event``."""
+        return self.guard(self.acting_guard(self.about(event, mode), mode))
+
+    def make_durable(self, event: str, position: object) -> None:
+        """Return when everything up to there is durable. Errors: ``not_durable`` (indefinite)."""
+        with self.closing_if_not_durable():
+            self._store.make_durable(event, position)
+        if self._control.closed:
+            # Another process met the failure meanwhile, and it may be about what was written here too.
+            raise Problem("not_durable", "Another write to the disk failed at the same time.")
+
+    def closing_if_not_durable(self, failure: type[OSError] = OSError) -> _ClosingIfNotDurable:
+        """A failure of this kind inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
+        return _ClosingIfNotDurable(self._control, failure)
+
+
+class _ClosingIfNotDurable:
+    """Not a generator: every purchase passes here."""
+
+    __slots__ = ("_control", "_failure")
+
+    def __init__(self, control: Control | EngineControl, failure: type[OSError]) -> None:
+        self._control = control
+        self._failure = failure
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, self._failure):
+            # A second sync would succeed without having written anything, so nobody may try.
+            self._control.close_store()
+            raise Problem("not_durable", f"The disk answered: {error.strerror}.") from error
