@@ -29,8 +29,13 @@ from service.settings import from_environment
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "scale-out.md"
 EXAMPLE = ROOT / "examples" / "scale-out"
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx: sudo apt-get install nginx-light")
+
+
+def find_nginx() -> str:
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        pytest.fail("there is no nginx: sudo apt-get install nginx-light")
+    return found
 
 
 def commands() -> str:
@@ -58,7 +63,6 @@ def with_ports(text: str, ports: dict[int, int]) -> str:
 
 
 @pytest.mark.servers
-@needs_nginx
 def test_the_commands_of_the_page_do_what_they_say(tmp_path: Path) -> None:
     base = free_ports()
     ports = {8001: base * 10 + 1, 8002: base * 10 + 2, 8003: base * 10 + 3, 8080: base * 10 + 4, 6379: base * 10}
@@ -70,7 +74,7 @@ def test_the_commands_of_the_page_do_what_they_say(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "valkey-server").symlink_to(find_valkey())
-    (programs / "nginx").symlink_to(str(NGINX))
+    (programs / "nginx").symlink_to(find_nginx())
     (tmp_path / "tmp").mkdir()
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LASTSEAT_", "LOCUST_"))}
@@ -94,11 +98,10 @@ def test_the_commands_of_the_page_do_what_they_say(tmp_path: Path) -> None:
     assert re.search(r'"order":"o\w+".*"tickets":\[1,2\]', said)
 
 
-@needs_nginx
 def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "nginx-tmp").mkdir()
     done = subprocess.run(
-        [str(NGINX), "-t", "-p", str(tmp_path), "-c", str(EXAMPLE / "nginx.conf")],
+        [find_nginx(), "-t", "-p", str(tmp_path), "-c", str(EXAMPLE / "nginx.conf")],
         capture_output=True,
         text=True,
         check=False,
@@ -118,7 +121,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., str]]:
             places = dict(zip((8001, 8002, 8003), ports, strict=True)) | {8080: base * 10}
             conf.write_text(change(with_ports((EXAMPLE / "nginx.conf").read_text(), places)))
             nginx = processes.start(
-                [str(NGINX), "-p", str(folder), "-c", str(conf), "-g", "daemon off;"],
+                [find_nginx(), "-p", str(folder), "-c", str(conf), "-g", "daemon off;"],
                 log=tmp_path / "nginx.log",
                 environment={"PATH": os.environ["PATH"]},
                 directory=folder,
@@ -206,7 +209,6 @@ def asked() -> Iterator[tuple[Asked, list[int]]]:
 
 
 @pytest.mark.servers
-@needs_nginx
 def test_without_the_keys_line_the_proxy_repeats_a_purchase_that_nobody_can_tell_from_a_new_one(
     proxy: Callable[..., str], asked: tuple[Asked, list[int]]
 ) -> None:
@@ -219,7 +221,6 @@ def test_without_the_keys_line_the_proxy_repeats_a_purchase_that_nobody_can_tell
 
 
 @pytest.mark.servers
-@needs_nginx
 def test_what_the_proxy_repeats_at_another_node_has_the_same_key(
     proxy: Callable[..., str], asked: tuple[Asked, list[int]]
 ) -> None:
@@ -239,7 +240,6 @@ def test_what_the_proxy_repeats_at_another_node_has_the_same_key(
 
 
 @pytest.mark.servers
-@needs_nginx
 def test_a_node_killed_behind_the_proxy_is_not_noticed_by_buyers_and_nothing_is_sold_twice(
     proxy: Callable[..., str], tmp_path: Path
 ) -> None:
