@@ -42,16 +42,20 @@ def fresh_log() -> None:
 
 
 @pytest.fixture
-def make_client(tmp_path: Path) -> Callable[..., FlaskClient]:
-    """An office in this process with the given settings, as a client of its HTTP interface."""
+def make_client(tmp_path: Path) -> Iterator[Callable[..., FlaskClient]]:
+    """An office in this process with the given settings, as a client of its HTTP interface; closed at the end."""
+    made: list[FlaskClient] = []
 
     def make(**settings: Any) -> FlaskClient:
         given: dict[str, Any] = {"data": tmp_path / "data", "admin_token": TOKEN, "first_event": ("show", 10)}
         given |= settings
         given.setdefault("store_url", servers.address_of(given.get("store", ""), given["data"]))
-        return create_app(Settings(**given)).test_client()
+        made.append(create_app(Settings(**given)).test_client())
+        return made[-1]
 
-    return make
+    yield make
+    for each in made:
+        each.application.extensions["office"].store.close()
 
 
 @pytest.fixture

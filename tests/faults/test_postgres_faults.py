@@ -45,17 +45,8 @@ def url(server: PostgresServer) -> str:
 
 
 @pytest.fixture
-def open_office(make_client: Callable[..., FlaskClient]) -> Iterator[Callable[..., FlaskClient]]:
-    opened = []
-
-    def make(url: str, **settings: Any) -> FlaskClient:
-        client = make_client(store="postgres", store_url=url, **({"lock_timeout_s": 5.0} | settings))
-        opened.append(client)
-        return client
-
-    yield make
-    for client in opened:
-        client.application.extensions["office"].store.close()
+def open_office(make_client: Callable[..., FlaskClient]) -> Callable[..., FlaskClient]:
+    return lambda url, **settings: make_client(store="postgres", store_url=url, **({"lock_timeout_s": 5.0} | settings))
 
 
 def buy(client: FlaskClient, key: str = "", **headers: str) -> Any:

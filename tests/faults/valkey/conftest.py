@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -30,17 +29,10 @@ def url(server: ValkeyServer) -> str:
 
 
 @pytest.fixture
-def open_office(make_client: Callable[..., FlaskClient]) -> Iterator[Callable[..., FlaskClient]]:
-    opened = []
-
-    def make(url: str, **settings: Any) -> FlaskClient:
-        client = make_client(store="redis", store_url=url, **({"lock_timeout_s": 5.0, "lease_ms": 300} | settings))
-        opened.append(client)
-        return client
-
-    yield make
-    for client in opened:
-        client.application.extensions["office"].store.close()
+def open_office(make_client: Callable[..., FlaskClient]) -> Callable[..., FlaskClient]:
+    return lambda url, **settings: make_client(
+        store="redis", store_url=url, **({"lock_timeout_s": 5.0, "lease_ms": 300} | settings)
+    )
 
 
 @pytest.fixture
