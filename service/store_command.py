@@ -7,8 +7,22 @@ import os
 import click
 
 from service.errors import Problem, RefusedToStart
-from service.settings import from_environment
+from service.settings import Settings, from_environment
 from service.stores import STORES, SharesSwitch, open_store
+
+
+def set_up(settings: Settings) -> str:
+    """Let the engine of these settings have what the store needs; what was done, in words.
+
+    Errors: ``RefusedToStart``; as of ``SharesSwitch.set_up``.
+    """
+    store = open_store(settings)
+    try:
+        if not isinstance(store, SharesSwitch):
+            raise RefusedToStart(f"of the stores {', '.join(STORES)} this one needs no set-up")
+        return store.set_up()
+    finally:
+        store.close()
 
 
 @click.group()
@@ -37,13 +51,8 @@ def init(address: str | None) -> None:
             "it; stores that keep files need no set-up"
         )
     try:
-        opened = open_store(from_environment({"LASTSEAT_STORE": address}))
-        if not isinstance(opened, SharesSwitch):
-            raise click.UsageError(f"of the stores {', '.join(STORES)} this one needs no set-up")
-        try:
-            click.echo(f"{opened.name}: {opened.set_up()}")
-        finally:
-            opened.close()
+        settings = from_environment({"LASTSEAT_STORE": address})
+        click.echo(f"{settings.store}: {set_up(settings)}")
     except RefusedToStart as refusal:
         raise click.ClickException(str(refusal)) from None
     except Problem as problem:

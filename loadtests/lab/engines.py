@@ -69,16 +69,12 @@ def engine_class(store: str) -> Any:
 def set_up(address: str) -> str:
     """What ``lastseat store init`` does. Raises ``NoEngine`` with what the service says where that fails."""
     # Not at the top: the lab speaks to an office over HTTP, and this is done before there is one.
+    from service import store_command
     from service.errors import Problem, RefusedToStart
     from service.settings import from_environment
-    from service.stores import SharesSwitch, open_store
 
     try:
-        store = open_store(from_environment({"LASTSEAT_STORE": address}))
-        try:
-            return store.set_up() if isinstance(store, SharesSwitch) else "nothing has to be set up"
-        finally:
-            store.close()
+        return store_command.set_up(from_environment({"LASTSEAT_STORE": address}))
     except (Problem, RefusedToStart) as error:
         raise NoEngine(str(error)) from None
 
