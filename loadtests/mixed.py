@@ -4,17 +4,21 @@
     locust -f loadtests/mixed.py --headless --time-outs 0.05 --retries 4
     locust -f loadtests/mixed.py --help-sale            all options of the sale
 
-Some buy. Others have tickets held, pay, and confirm; their payment may be refused (they release the hold) or not be
-answered (the hold expires, and some confirm too late). Orders are given back. Now and then somebody hangs up before the
-answer comes and asks again, under the same key. Recorded and judged like ``loadtests/buy.py``.
+Two events are on sale. Some buy. Others have tickets held, pay, and confirm; their payment may be refused (they release
+the hold) or not be answered (the hold expires, and some confirm too late). Some put tickets of both events into one
+cart, all or none. Orders are given back. Now and then somebody hangs up before the answer comes and asks again, under
+the same key. Recorded and judged like ``loadtests/buy.py``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from locust import events
 
 from loadtests.lab import load
 from loadtests.lab.arrivals import Crowd
+from loadtests.lab.carts import SELLS_NONE
 from loadtests.lab.customer import Customer
 from loadtests.lab.payments import Simulated
 from loadtests.lab.recorder import Operation
@@ -25,33 +29,59 @@ load.take_part(events, "mixed")
 
 
 class Visitor(Shopper):
-    """Looks, buys, or has tickets held and pays for them; gives orders back; leaves when nothing remains."""
+    """Looks, buys, has tickets held and pays for them, fills carts; gives orders back; leaves when nothing remains."""
 
     def shop(self) -> None:
-        if self.customer.dice.random() < self.options.read_share:
-            self.customer.read()
-        self.saw(self.want(self.customer, self.most_wanted))
+        customer, dice = self.customer, self.customer.dice
+        event = dice.choice(self.still_wanted)
+        if dice.random() < self.options.read_share:
+            customer.read(event=event)
+        most = {each: self.appetites[each].most for each in self.still_wanted}
+        for wish in self.want(customer, event, most):
+            self.saw(wish)
 
     def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
         """An arrival looks, or wants tickets."""
+        event = customer.dice.choice(customer.sale.events)
         if customer.dice.random() < self.options.read_share:
-            customer.read(intended_ns=intended_ns)
+            customer.read(event=event, intended_ns=intended_ns)
             return
-        crowd.saw(self.want(customer, self.largest, intended_ns))
+        for wish in self.want(customer, event, dict.fromkeys(customer.sale.events, self.largest), intended_ns):
+            crowd.saw(wish)
 
-    def want(self, customer: Customer, most: int, intended_ns: int | None = None) -> Operation:
-        """One wish for tickets, granted or not, and all that follows from it."""
+    def want(
+        self, customer: Customer, event: str, most: Mapping[str, int], intended_ns: int | None = None
+    ) -> list[Operation]:
+        """One wish for tickets of an event, granted or not, and all that follows from it; perhaps of others too."""
         dice, options = customer.dice, self.options
-        order = None
-        if dice.random() < options.hold_share:
-            wish = customer.hold(dice.randint(1, most), seconds=options.hold, intended_ns=intended_ns)
-            if wish.outcome == "ok":
+        wished: list[Operation] = []
+        orders: list[Operation] = []
+        if len(most) > 1 and dice.random() < options.cart_share and customer.sale.sells_carts:
+            items = {each: dice.randint(1, most[each]) for each in dice.sample(sorted(most), len(most))}
+            wished = self.put_together(customer, items, intended_ns)
+            orders = [line for line in wished if line.outcome == "ok"]
+        elif dice.random() < options.hold_share:
+            quantity = dice.randint(1, most[event])
+            held = customer.hold(quantity, event=event, seconds=options.hold, intended_ns=intended_ns)
+            wished = [held]
+            if held.outcome == "ok":
                 provider = Simulated.of(options.payment, options.payment_refused, options.payment_lost)
-                confirmed = pay_for(customer, wish, provider, options.hold)
-                order = confirmed.order if confirmed is not None and confirmed.outcome == "ok" else None
+                confirmed = pay_for(customer, held, provider, options.hold)
+                orders = [confirmed] if confirmed is not None and confirmed.outcome == "ok" else []
         else:
-            wish = customer.buy(dice.randint(1, most), intended_ns=intended_ns)
-            order = wish.order if wish.outcome == "ok" else None
-        if order is not None and dice.random() < options.cancel_share:
-            customer.cancel(order)
-        return wish
+            bought = customer.buy(dice.randint(1, most[event]), event=event, intended_ns=intended_ns)
+            wished, orders = [bought], [bought] if bought.outcome == "ok" else []
+        for sold in orders:
+            if sold.order is not None and dice.random() < options.cancel_share:
+                customer.cancel(sold.order, event=sold.event)
+        return wished
+
+    def put_together(self, customer: Customer, items: Mapping[str, int], intended_ns: int | None) -> list[Operation]:
+        """Ask for a cart; what it says of each event. Where the office sells none, nobody asks for another."""
+        lines = customer.buy_together(items, intended_ns=intended_ns)
+        if lines[0].status == SELLS_NONE:
+            customer.sale.sells_carts = False
+            return []
+        # Where one event refused, nothing was found out about the others.
+        refused = [line for line in lines if line.outcome == "sold_out"]
+        return refused or (lines if lines[0].outcome == "ok" else lines[:1])

@@ -15,6 +15,10 @@ from loadtests.lab.answers import Answer, keep_fields, outcome_of, parse
 from loadtests.lab.manners import Request
 from loadtests.lab.recorder import Operation
 
+SELLS_NONE = 501
+"""The status by which a service says that it sells no carts."""
+NO_CARTS = "the service sells no carts over several events (501); the buyers bought in each event by itself"
+
 
 class _Sold(msgspec.Struct):
     orders: list[_Order]
@@ -67,8 +71,7 @@ def understand(lines: Sequence[Operation], status: int, body: bytes | None, head
         line.outcome = outcome_of("buy", status, answer)
         if line.outcome == "sold_out" and line.event != refused:
             line.outcome = "fail"
-        elif line.outcome == "sold_out":
-            keep_fields(line, answer, headers)
+        keep_fields(line, answer if line.outcome == "sold_out" else Answer(), headers)
     return answer.code or "without a code"
 
 

@@ -85,7 +85,7 @@ def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alo
     return None
 
 
-def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], no_audit: str | None) -> Conclusion:
+def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], unaudited: list[str]) -> Conclusion:
     """Judge what the folder holds, and save the verdict; what earlier rounds had to say is kept.
 
     An incomplete history is never judged valid or invalid: an operation that is missing looks like the service's lie.
@@ -101,7 +101,7 @@ def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], no_audi
         conclusion.arrived += part.arrived
         conclusion.remarks += part.notes
     conclusion.incomplete += incomplete
-    conclusion.unaudited += [no_audit] if no_audit else []
+    conclusion.unaudited += unaudited
     if verdict.operations == 0:
         verdict.verdict, verdict.why = "unknown", "nothing was recorded: not one operation reached the service"
     elif conclusion.incomplete:

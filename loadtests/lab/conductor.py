@@ -19,7 +19,7 @@ from loadtests.lab.conclusion import VERDICT, Conclusion, conclude, fetch_audit,
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.office import Office, Offices, find_token
 from loadtests.lab.options import OF_LOCUST, addresses, of_the_sale
-from loadtests.lab.parts import Notice, gather_parts
+from loadtests.lab.parts import Notice, gather_parts, rounds_of, second_of
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.target import Target, read_target
@@ -53,15 +53,20 @@ class Conductor:
         rounds = 0 if self._alone else _rounds_in(Path(options.into).resolve())
         event = _fresh_event(target, rounds)
         opens_at = time.time() + options.opens_in if "opens_in" in options else None
-        self.office.create_event(event, int(options.capacity), opens_at)
+        carts = target is None and "cart_share" in options and options.cart_share > 0
+        second = second_of(event) if carts else None
+        notice = Notice(event, "", rounds, second=second, opens_at=opens_at)
+        for each in notice.events:
+            self.office.create_event(each, int(options.capacity), opens_at)
         if self._alone:
             folder = new_results_folder(options.results, workload)
             self._describe(folder, workload, event, options)
         else:
             folder = Path(options.into).resolve()
             folder.mkdir(parents=True, exist_ok=True)
-        self.notice = Notice(event, str(folder), rounds, opens_at=opens_at)
-        self.notice.parts.mkdir()
+        self.notice = notice
+        notice.folder = str(folder)
+        notice.parts.mkdir()
         self.folder = folder
         self.elsewhere: list[str] = []
         self.conclusion: Conclusion | None = None
@@ -99,8 +104,12 @@ class Conductor:
 
     def _conclude(self, crews: list[int]) -> Conclusion:
         parts, incomplete = gather_parts(self.folder, self.notice.parts, crews)
-        no_audit = fetch_audit(self.folder, self.office, self.notice.event, alone=self._alone)
-        self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere], no_audit)
+        events = self.notice.events
+        unaudited = [
+            why for event in events
+            if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
+        ]  # fmt: skip
+        self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere], unaudited)
         if self._alone:
             write_run_report(self.folder)
         return self.conclusion
@@ -130,8 +139,9 @@ def _ask_only_what_it_can(target: Target, options: Any) -> None:
 
 def _rounds_in(folder: Path) -> int:
     """How many rounds a folder holds already."""
-    audits = len(list(folder.glob("audit-*.jsonl")))
-    return max(audits, len(load_conclusion(folder).verdict.events) if (folder / VERDICT).exists() else 0)
+    audits = rounds_of(path.stem.removeprefix("audit-") for path in folder.glob("audit-*.jsonl"))
+    judged = rounds_of(load_conclusion(folder).verdict.events) if (folder / VERDICT).exists() else set()
+    return max(len(audits), len(judged))
 
 
 def _fresh_event(target: Target | None, rounds: int) -> str:

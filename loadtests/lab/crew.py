@@ -15,8 +15,10 @@ import msgspec
 
 from loadtests.lab.arrived import Arrived
 from loadtests.lab.busy import BusyMeter
+from loadtests.lab.carts import NO_CARTS
 from loadtests.lab.customer import Sale
-from loadtests.lab.manners import Manners, OfficeManners
+from loadtests.lab.manners import Manners
+from loadtests.lab.office_manners import OfficeManners
 from loadtests.lab.parts import Notice, PartNote
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.recorder import Recorder
@@ -49,7 +51,7 @@ class Crew:
         self._manners = manners_of(options)
         self.arrived: list[Arrived] = []
         self.sale = Sale(
-            notice.event,
+            notice.events,
             self._recorder,
             first_process=(notice.round * CREWS_PER_ROUND + index) * PROCESSES_PER_CREW,
             seed=int(options.seed),
@@ -69,7 +71,8 @@ class Crew:
             return
         self._closed = True
         self._recorder.close()
-        note = PartNote(self._recorder.operations, self._meter.read(), self.arrived, self._manners.notes())
+        notes = self._manners.notes() + ([] if self.sale.sells_carts else [NO_CARTS])
+        note = PartNote(self._recorder.operations, self._meter.read(), self.arrived, notes)
         half = self._part.with_suffix(".half")
         half.write_bytes(msgspec.json.encode(note))
         half.replace(self._part.with_suffix(".note"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -18,7 +18,9 @@ from locust.contrib.fasthttp import FastHttpSession
 from locust.exception import StopUser
 
 from loadtests.lab.answers import outcome_without_answer
-from loadtests.lab.manners import Manners, OfficeManners, Request
+from loadtests.lab.carts import lines_of
+from loadtests.lab.manners import Manners, Request
+from loadtests.lab.office_manners import OfficeManners
 from loadtests.lab.recorder import Operation, Outcome, Recorder
 
 EVERY_STATUS = frozenset(range(100, 600))
@@ -34,8 +36,9 @@ class HungUp(TimeoutError):
 
 
 class Sale:
-    """What the customers of one locust process share: which event, who writes the history, which numbers are free.
+    """What the customers of one locust process share: which events, who writes the history, which numbers are free.
 
+    ``sells_carts`` is for the customers to note that the service has told one of them that it does not.
     ``over`` is set when the run ends; ``first_process`` keeps the numbers of several locust processes apart. Without
     ``manners`` the service is an office that keeps the contract. ``time_outs`` is the share of requests that change
     something whose buyer hangs up before he has an answer. ``opens_at`` is when the doors open, by the Unix clock.
@@ -43,7 +46,7 @@ class Sale:
 
     def __init__(
         self,
-        event: str,
+        events: Sequence[str],
         recorder: Recorder,
         *,
         first_process: int,
@@ -53,7 +56,8 @@ class Sale:
         time_outs: float = 0.0,
         opens_at: float | None = None,
     ) -> None:
-        self.event = event
+        self.events = events
+        self.sells_carts = True
         self.recorder = recorder
         self.manners = manners or OfficeManners()
         self.retries = retries
@@ -64,8 +68,17 @@ class Sale:
         self._processes: Iterator[int] = itertools.count(first_process)
         self._seed = seed
 
+    @property
+    def event(self) -> str:
+        """The event that most workloads are about."""
+        return self.events[0]
+
     def next_process(self) -> int:
         return next(self._processes)
+
+    def next_processes(self) -> Iterator[int]:
+        """As many as are taken."""
+        return self._processes
 
     def dice(self, process: int) -> random.Random:
         """The chances of one customer: the same seed and number decide the same."""
@@ -92,31 +105,57 @@ class Customer:
         self._asked = 0
         self._turn = self._process
 
-    def buy(self, quantity: int, *, intended_ns: int | None = None) -> Operation:
+    def buy(self, quantity: int, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
         """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained, where the service says it."""
-        return self._mutate("buy", intended_ns, quantity=quantity)
+        return self._mutate("buy", event, intended_ns, quantity=quantity)
 
-    def cancel(self, order: str) -> Operation:
+    def buy_together(self, items: Mapping[str, int], *, intended_ns: int | None = None) -> list[Operation]:
+        """Ask for tickets of several events in one cart, all or none; a line for each event."""
+
+        def lines(key: str, attempt: int) -> list[Operation]:
+            # In a history a process does one thing at a time: each further event has one of its own, this once.
+            cart = lines_of(key, items, itertools.chain([self._process], self.sale.next_processes()), attempt)
+            for line in cart:
+                line.intended_ns = intended_ns if attempt == 1 else None
+            return cart
+
+        return self._until_answered("buy", lines)
+
+    def cancel(self, order: str, *, event: str | None = None) -> Operation:
         """Give an order back."""
-        return self._mutate("cancel", None, order=order)
+        return self._mutate("cancel", event, None, order=order)
 
-    def hold(self, quantity: int, *, seconds: float | None = None, intended_ns: int | None = None) -> Operation:
+    def hold(
+        self,
+        quantity: int,
+        *,
+        event: str | None = None,
+        seconds: float | None = None,
+        intended_ns: int | None = None,
+    ) -> Operation:
         """Ask for tickets to be set aside; ``ok`` has the hold, which ends after ``seconds`` by the service's clock."""
-        return self._mutate("hold", intended_ns, quantity=quantity, seconds=seconds)
+        return self._mutate("hold", event, intended_ns, quantity=quantity, seconds=seconds)
 
-    def confirm(self, hold: str) -> Operation:
+    def confirm(self, hold: str, *, event: str | None = None) -> Operation:
         """Turn a hold into an order, as who has paid does; ``refused`` if it is not open and cannot be sold anew."""
-        return self._mutate("confirm", None, hold=hold)
+        return self._mutate("confirm", event, None, hold=hold)
 
-    def release(self, hold: str) -> Operation:
+    def release(self, hold: str, *, event: str | None = None) -> Operation:
         """Give held tickets back."""
-        return self._mutate("release", None, hold=hold)
+        return self._mutate("release", event, None, hold=hold)
 
-    def read(self, *, intended_ns: int | None = None) -> Operation:
+    def read(self, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
         """Look at what remains."""
-        return self._ask(self._operation("read", intended_ns=intended_ns))
+        return self._ask([self._operation("read", event, intended_ns=intended_ns)])[0]
 
-    def _mutate(self, op: str, intended_ns: int | None, **fields: Any) -> Operation:
+    def _mutate(self, op: str, event: str | None, intended_ns: int | None, **fields: Any) -> Operation:
+        def line(key: str, attempt: int) -> list[Operation]:
+            first = intended_ns if attempt == 1 else None
+            return [self._operation(op, event, key=key, attempt=attempt, intended_ns=first, **fields)]
+
+        return self._until_answered(op, line)[0]
+
+    def _until_answered(self, op: str, lines: Callable[[str, int], list[Operation]]) -> list[Operation]:
         """Ask under a key of its own, and again under the same key while the outcome is unknown or the service is busy.
 
         Who is told by when to come again (429, 503) comes then, and not all at the same moment.
@@ -125,12 +164,11 @@ class Customer:
         key = f"{self._process}-{self._asked}"
         attempts = self.sale.retries + 1 if self.sale.manners.may_ask_again(op) else 1
         for attempt in range(1, attempts + 1):
-            first = intended_ns if attempt == 1 else None
-            operation = self._ask(self._operation(op, key=key, attempt=attempt, intended_ns=first, **fields))
-            pause_s = self._pause_s(operation)
+            asked = self._ask(lines(key, attempt))
+            pause_s = self._pause_s(asked[0])
             if pause_s is None or attempt == attempts or self.sale.over.wait(pause_s):
                 break
-        return operation
+        return asked
 
     def _pause_s(self, operation: Operation) -> float | None:
         """How long to wait before asking again; None where the answer is one."""
@@ -140,38 +178,43 @@ class Customer:
             return min(operation.retry_after_s, LONGEST_PAUSE_S) * self.dice.uniform(1.0, 1.5)
         return None
 
-    def _operation(self, op: str, **fields: Any) -> Operation:
+    def _operation(self, op: str, event: str | None, **fields: Any) -> Operation:
         return Operation(
             process=self._process,
             op=op,
-            event=self.sale.event,
+            event=event or self.sale.event,
             invoke_ns=0,
             return_ns=None,
             outcome="unknown",
             **fields,
         )
 
-    def _ask(self, operation: Operation) -> Operation:
+    def _ask(self, lines: list[Operation]) -> list[Operation]:
+        """Send one request, and record a line for each event that it is about."""
         if self.sale.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
             # give its users to the others. They would write into a part that is being closed.
             raise StopUser
-        request = self.sale.manners.request(operation, self.name)
-        session = self._next_node(operation)
+        manners, alone = self.sale.manners, len(lines) == 1
+        request = manners.request(lines[0], self.name) if alone else manners.request_together(lines, self.name)
+        session = self._next_node(lines)
         try:
-            patience_s = self._patience_s(operation)
-            operation.invoke_ns = time.monotonic_ns()
+            patience_s = self._patience_s(lines[0])
+            began_ns = time.monotonic_ns()
+            for line in lines:
+                line.invoke_ns = began_ns
             with self._send(session, request, patience_s) as response:
                 if patience_s is None:
-                    self._understand(operation, request.method, response, time.monotonic_ns())
+                    self._understand(lines, request.method, response, time.monotonic_ns())
                 else:
                     # An answer that was faster is lost too: so it is decided beforehand how many there are.
                     response.failure(HungUp("the buyer hung up"))
         finally:
-            self.sale.recorder.write(operation)
-            if operation.outcome == "unknown":
+            for line in lines:
+                self.sale.recorder.write(line)
+            if any(line.outcome == "unknown" for line in lines):
                 self._process = self.sale.next_process()
-        return operation
+        return lines
 
     def _patience_s(self, operation: Operation) -> float | None:
         """When this buyer hangs up; None where he waits, as long as the client itself does."""
@@ -191,29 +234,40 @@ class Customer:
                 catch_response=True,
             )
 
-    def _next_node(self, operation: Operation) -> Any:
-        """The session that this operation is asked in; where there are several it names its node, from 1 on."""
+    def _next_node(self, lines: Sequence[Operation]) -> Any:
+        """The session that this is asked in; where there are several the lines name their node, from 1 on."""
         place = self._turn % len(self._sessions)
         self._turn += 1
         if len(self._sessions) > 1:
-            operation.node = place + 1
+            for line in lines:
+                line.node = place + 1
         return self._sessions[place]
 
-    def _understand(self, operation: Operation, method: str, response: Any, return_ns: int) -> None:
-        """Put the answer into the operation, and tell locust whether it counts as a failure."""
+    def _understand(self, lines: Sequence[Operation], method: str, response: Any, return_ns: int) -> None:
+        """Put the answer into the lines, and tell locust whether it counts as a failure."""
         error = response.request_meta["exception"]
         if error is not None:
-            operation.outcome = outcome_without_answer(method, error)
+            for line in lines:
+                line.outcome = outcome_without_answer(method, error)
             response.failure(error)
         else:
             status = response.status_code
-            word = self.sale.manners.understand(operation, status, response.content, response.headers)
-            if operation.outcome in _FAILURES:
-                operation.status = status
+            word = self._read(lines, status, response)
+            failed = [line for line in lines if line.outcome in _FAILURES]
+            for line in failed:
+                line.status = status
+            if len(failed) == len(lines):
                 response.failure(f"{status} {word}")
             else:
                 response.success()
-        operation.return_ns = None if operation.outcome == "unknown" else return_ns
+        for line in lines:
+            line.return_ns = None if line.outcome == "unknown" else return_ns
+
+    def _read(self, lines: Sequence[Operation], status: int, response: Any) -> str:
+        manners = self.sale.manners
+        if len(lines) == 1:
+            return manners.understand(lines[0], status, response.content, response.headers)
+        return manners.understand_together(lines, status, response.content, response.headers)
 
 
 _FAILURES: frozenset[Outcome] = frozenset({"fail", "unknown"})

@@ -23,12 +23,12 @@ from loadtests.lab.checks.verdict import worst
 from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.cpu import Cpu
 from loadtests.lab.footprint import Growth, Watch
-from loadtests.lab.launcher import NotReady, RunningOffice, Service
+from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice, Service
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.measure import Measures, measure
 from loadtests.lab.nodes import RunningNodes
 from loadtests.lab.office import OfficeError
-from loadtests.lab.parts import HISTORY
+from loadtests.lab.parts import HISTORY, rounds_of
 from loadtests.lab.promise import Kept, Promise, kept, promise
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.target import Target
@@ -68,6 +68,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     opens_in_s: float = 3.0
     too_early: float = 0.2
     hold_share: float = 0.5
+    cart_share: float = 0.1
+    """How often tickets of two events are put into one cart; 0: a round has one event."""
     hold_s: float = 2.0
     payment: str = "20-60"
     """How long a payment takes, in milliseconds: ``20`` or ``10-50``."""
@@ -133,19 +135,22 @@ class Result(msgspec.Struct, kw_only=True):
     @property
     def capacity(self) -> int:
         """The tickets there were, over all rounds."""
-        return self.rounds * self.experiment.workload.capacity
+        return len(self.verdict.events) * self.experiment.workload.capacity
 
     @property
     def rounds(self) -> int:
         """How many rounds were held."""
-        return len(self.verdict.events)
+        return len(rounds_of(self.verdict.events))
 
     @property
     def rounds_wrong(self) -> int:
         """In how many a ticket was sold that is not there, twice, or whose order is lost."""
-        return sum(
-            bool(counts.oversold or counts.lost or counts.double_booked) for counts in self.verdict.events.values()
+        wrong = (
+            event
+            for event, counts in self.verdict.events.items()
+            if counts.oversold or counts.lost or counts.double_booked
         )
+        return len(rounds_of(wrong))
 
     @property
     def kept(self) -> Kept:
@@ -154,6 +159,10 @@ class Result(msgspec.Struct, kw_only=True):
 
 class LabFailed(Exception):
     """The lab could not do its work; says nothing about the service. The message says where to look."""
+
+
+class SettingsRefused(LabFailed):
+    """The service does not run with the settings of the experiment; the message is its own."""
 
 
 Step = Callable[[str, Path], None]
@@ -169,7 +178,8 @@ def run(
 ) -> Result:
     """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running.
 
-    A target on another machine is refused unless it is ``is_own_host``.
+    Of its kinds ``SettingsRefused`` is the caller's to mend. A target on another machine is refused unless it is
+    ``is_own_host``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(
@@ -201,6 +211,8 @@ def run(
                 server.restart()
                 conclusion = _with_restart(conclusion, server)
                 server.kill()  # nobody asks any more: no need to let requests end
+    except RefusedToStart as error:
+        raise SettingsRefused(str(error)) from error
     except (NotReady, OfficeError, faults.FaultUnfit, faults.NotInjected) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error
     write_run_report(folder)

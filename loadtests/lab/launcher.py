@@ -29,6 +29,7 @@ from workers import WORKER_MODELS
 READY_WITHIN_S = 30.0
 GRACE_S = 15.0
 _POLL_S = 0.01
+_REFUSED = "refused to start: "
 _LOG_TAIL = 15
 
 
@@ -144,6 +145,10 @@ class Elsewhere(Service, frozen=True, kw_only=True):
 
 class NotReady(Exception):
     """The server did not come up; the message ends with the last lines of its log."""
+
+
+class RefusedToStart(NotReady):
+    """The service does not run with these settings; the message is its own."""
 
 
 class RunningOffice:
@@ -296,6 +301,9 @@ class RunningOffice:
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
             if self._process is None or self._process.poll() is not None:
+                _, refused, why = self.last_lines().rpartition(_REFUSED)
+                if refused:
+                    raise RefusedToStart(why.splitlines()[0])
                 status = self._process.returncode if self._process else None
                 raise NotReady(f"the server ended with status {status}. Its log {self.log} ends:\n{self.last_lines()}")
             headers = self.office.ready()

@@ -162,7 +162,8 @@ class LoadTest:
             self._opening = False
         self.conductor.notice.users = max(1, self.runner.target_user_count)
         self.options.last_seat_notice = msgspec.to_builtins(self.conductor.notice)
-        _log.info("event %s with %s tickets is on sale", self.conductor.notice.event, self.options.capacity)
+        for event in self.conductor.notice.events:
+            _log.info("event %s with %s tickets is on sale", event, self.options.capacity)
 
     def _default_host(self) -> str:
         """Where a target file says that the service is, else where an office is by default."""

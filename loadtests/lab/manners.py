@@ -1,17 +1,16 @@
 """How a service is asked and how its answers are read: the one seam between customers and services.
 
 A customer decides what to ask and records it; ``Manners`` know the paths, the bodies and the words. There are the
-office's own (the contract), and those of a target file.
+office's own (``office_manners``), and those of a target file (``target_manners``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from loadtests.lab.answers import keep_fields, outcome_of, parse
 from loadtests.lab.recorder import Operation
 
 
@@ -36,6 +35,16 @@ class Manners(ABC):
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """Put an answer's outcome and facts into the operation; returns a word for the error, if it is one."""
 
+    def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
+        """The request for one cart, a line for each of its events."""
+        raise NotImplementedError("of carts only the office's own manners know")
+
+    def understand_together(
+        self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
+    ) -> str:
+        """As ``understand``, for all lines of a cart."""
+        raise NotImplementedError("of carts only the office's own manners know")
+
     def may_ask_again(self, op: str) -> bool:
         """Whether the service knows a repeated request by its key."""
         return True
@@ -43,40 +52,3 @@ class Manners(ABC):
     def notes(self) -> list[str]:
         """What should be said beside the verdict."""
         return []
-
-
-class OfficeManners(Manners):
-    """The contract's HTTP."""
-
-    def request(self, operation: Operation, buyer: str) -> Request:
-        """Every mutation carries its key."""
-        headers = {"Idempotency-Key": operation.key} if operation.key else {}
-        event, name = f"/events/{operation.event}", "/events/<event>"
-        match operation.op:
-            case "read":
-                return Request("GET", event, name)
-            case "cancel":
-                return Request("DELETE", f"{event}/orders/{operation.order}", f"{name}/orders/<order>", headers)
-            case "buy":
-                body = msgspec.json.encode({"quantity": operation.quantity, "buyer": buyer})
-                headers["Content-Type"] = "application/json"
-                return Request("POST", f"{event}/orders", f"{name}/orders", headers, body)
-            case "hold":
-                wanted: dict[str, object] = {"quantity": operation.quantity, "buyer": buyer}
-                if operation.seconds is not None:
-                    wanted["seconds"] = operation.seconds
-                headers["Content-Type"] = "application/json"
-                return Request("POST", f"{event}/holds", f"{name}/holds", headers, msgspec.json.encode(wanted))
-            case "confirm":
-                path = f"{event}/holds/{operation.hold}/confirm"
-                return Request("POST", path, f"{name}/holds/<hold>/confirm", headers)
-            case "release":
-                return Request("DELETE", f"{event}/holds/{operation.hold}", f"{name}/holds/<hold>", headers)
-        raise ValueError(f"customers do not know the operation {operation.op}")
-
-    def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
-        """By the table in the contract."""
-        answer = parse(body)
-        operation.outcome = outcome_of(operation.op, status, answer)
-        keep_fields(operation, answer, headers)
-        return answer.code or "without a code"

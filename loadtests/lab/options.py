@@ -152,6 +152,7 @@ _OF_SOME: dict[str, tuple[_Number, ...]] = {
     ),
     "mixed": (
         ("--hold-share", _share, 0.5, "How often a buyer has tickets held, and pays, instead of buying"),
+        ("--cart-share", _share, 0.1, "How often a buyer puts tickets of two events into one cart; 0: one event"),
         *_HOLDING,
     ),
     "pay": _HOLDING,

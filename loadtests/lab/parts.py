@@ -6,6 +6,7 @@ What the processes of a run tell each other goes through files in the run's fold
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,21 @@ from loadtests.lab.busy import Busy
 HISTORY = "history.jsonl"
 
 
+_SECOND = "-second"
+
+
+def second_of(event: str) -> str:
+    """The name of the event that is on sale beside another, for those who buy in both."""
+    return event + _SECOND
+
+
+def rounds_of(events: Iterable[str]) -> set[str]:
+    """The rounds that events are of, each by the name of its first event."""
+    return {event.removesuffix(_SECOND) for event in events}
+
+
 class Notice(msgspec.Struct):
-    """What every locust process must know of a run: which event is on sale, and where its folder is."""
+    """What every locust process must know of a run: which events are on sale, and where its folder is."""
 
     event: str
     folder: str
@@ -25,8 +39,15 @@ class Notice(msgspec.Struct):
     """How many runs the folder holds already: process numbers go on where theirs ended."""
     users: int = 1
     """How many users there are in all processes, who share the rate of an open loop."""
+    second: str | None = None
+    """The other event, where the buyers have carts."""
     opens_at: float | None = None
     """When the doors open, in seconds of the Unix clock; None: they are open."""
+
+    @property
+    def events(self) -> list[str]:
+        """All that are on sale."""
+        return [self.event, self.second] if self.second else [self.event]
 
     @property
     def parts(self) -> Path:

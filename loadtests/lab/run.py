@@ -17,7 +17,7 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.conclusion import Conclusion, load_conclusion
-from loadtests.lab.experiment import LabFailed, Result
+from loadtests.lab.experiment import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment import run as run_experiment
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.parts import HISTORY
@@ -84,6 +84,8 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
         with sigterm_as_interrupt(), DemoProgress(screen, 1) as progress:
             result = run_experiment(experiment, folder, progress.begin(experiment), is_own_host=i_own_this_host)
             progress.end(result)
+    except SettingsRefused as error:
+        raise click.UsageError(f"the service refused to start: {error}") from error
     except LabFailed as error:
         raise click.ClickException(f"the lab failed: {error}") from error
     except KeyboardInterrupt:

@@ -124,6 +124,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("opens_in", WORKLOAD, click.FloatRange(0, 3600), 3.0, "rush: the doors open after so long.", "opens_in_s"),
     Setting("too_early", WORKLOAD, click.FloatRange(0, 1), 0.2, "rush: how many try the doors before they open."),
     Setting("hold_share", WORKLOAD, click.FloatRange(0, 1), 0.5, "mixed: how often tickets are held and paid for."),
+    Setting("cart_share", WORKLOAD, click.FloatRange(0, 1), 0.1, "mixed: how often a cart over two events is filled."),
     Setting("hold", WORKLOAD, click.FloatRange(0.001, 3600), 2.0, "mixed, pay: how long a hold lasts, s.", "hold_s"),
     Setting("payment", WORKLOAD, Delay(), "20-60", "mixed, pay: how long a payment takes, ms: 20 or 10-50."),
     Setting("payment_refused", WORKLOAD, click.FloatRange(0, 1), 0.05, "mixed, pay: how many payments are refused."),

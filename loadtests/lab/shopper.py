@@ -15,6 +15,27 @@ GIVE_UP_AFTER = 20
 alive, and one whose engine is started again comes back sooner."""
 
 
+class Appetite:
+    """How much one buyer still wants of one event."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = self.most = largest
+        """The most tickets that are still asked for at once."""
+        self.disappointments = 0
+        """How often in a row nothing at all remained."""
+
+    def fed(self) -> None:
+        """A wish was granted."""
+        self.most, self.disappointments = self._largest, 0
+
+    def refused(self, wish: Operation) -> None:
+        """Want less the next time; when not even one ticket remains, lose patience."""
+        left = (wish.quantity or 1) - 1 if wish.remaining is None else wish.remaining
+        self.most = max(1, min(self._largest, left))
+        if found_nothing_left(wish):
+            self.disappointments += 1
+
+
 class Shopper(OfficeUser):
     """A user who shops until nothing remains, in the closed loop or (``--rate``) as a stream of arrivals.
 
@@ -27,16 +48,26 @@ class Shopper(OfficeUser):
 
     def on_start(self) -> None:
         super().on_start()
-        self.most_wanted = self.largest = max(1, int(self.options.max_quantity))
-        self.disappointments = 0
+        self.largest = max(1, int(self.options.max_quantity))
+        self.appetites = {event: Appetite(self.largest) for event in self.customer.sale.events}
         self.failures = 0
+
+    @property
+    def most_wanted(self) -> int:
+        """The most tickets to ask for at once, where there is one event."""
+        return self.appetites[self.customer.sale.event].most
+
+    @property
+    def still_wanted(self) -> list[str]:
+        """The events of which this buyer has not yet lost his patience."""
+        return [event for event, appetite in self.appetites.items() if appetite.disappointments < self.options.patience]
 
     @task
     def visit(self) -> None:
         """One visit, or all arrivals of the open loop; whoever has had enough leaves."""
         if self.is_stream:
             self.stream_arrivals(self.arrive)
-        elif self.disappointments >= self.options.patience or self.failures >= GIVE_UP_AFTER:
+        elif not self.still_wanted or self.failures >= GIVE_UP_AFTER:
             self.leave()
         else:
             self.shop()
@@ -53,19 +84,13 @@ class Shopper(OfficeUser):
         """Take in the answer to a wish for tickets; whether it was granted."""
         match wish.outcome:
             case "ok":
-                self.most_wanted, self.disappointments, self.failures = self.largest, 0, 0
+                self.failures = 0
+                self.appetites[wish.event].fed()
                 return True
             case "sold_out":
                 self.failures = 0
-                self._be_disappointed(wish)
+                self.appetites[wish.event].refused(wish)
             case _:
                 self.failures += 1
                 gevent.sleep(min(0.05 * 2**self.failures, 0.5))
         return False
-
-    def _be_disappointed(self, refused: Operation) -> None:
-        """Want less the next time; when not even one ticket remains, lose patience."""
-        left = (refused.quantity or 1) - 1 if refused.remaining is None else refused.remaining
-        self.most_wanted = max(1, min(self.largest, left))
-        if found_nothing_left(refused):
-            self.disappointments += 1

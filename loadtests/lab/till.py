@@ -24,8 +24,8 @@ def pay_for(customer: Customer, held: Operation, provider: Provider, hold_s: flo
     payment = provider.pay(customer.dice, patience_s=hold_s)
     if payment == "unanswered":
         gevent.sleep(LATE_S)
-        return customer.confirm(held.hold) if provider.ask_later(customer.dice) == "paid" else None
+        return customer.confirm(held.hold, event=held.event) if provider.ask_later(customer.dice) == "paid" else None
     if payment == "refused":
-        customer.release(held.hold)
+        customer.release(held.hold, event=held.event)
         return None
-    return customer.confirm(held.hold)
+    return customer.confirm(held.hold, event=held.event)

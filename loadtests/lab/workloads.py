@@ -36,7 +36,10 @@ WORKLOADS: dict[str, Kind] = {
     "buy": Kind("buy.py", "buyers look, buy, give back"),
     "rush": Kind("rush.py", "everybody waits for the door to open", ("opens_in_s", "too_early")),
     "mixed": Kind(
-        "mixed.py", "purchases, holds that are paid for, cancellations", ("hold_share", *_HOLDING), holds=True
+        "mixed.py",
+        "purchases, holds that are paid for, carts over two events, cancellations",
+        ("hold_share", "cart_share", *_HOLDING),
+        holds=True,
     ),
     "pay-inside": Kind("buy.py", "the office waits for each payment under its guard", pays_inside=True),
     "pay-after-hold": Kind("pay.py", "tickets are held, paid for outside the guard, confirmed", _HOLDING, holds=True),

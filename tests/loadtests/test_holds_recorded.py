@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from loadtests.lab.history import read_history
-from loadtests.lab.manners import OfficeManners
+from loadtests.lab.office_manners import OfficeManners
 from loadtests.lab.recorder import Operation
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from loadtests.lab.carts import lines_of, request_of, understand
 from loadtests.lab.checks import Verdict, judge
 from loadtests.lab.history import read_audit, read_history
-from loadtests.lab.manners import OfficeManners, Request
+from loadtests.lab.manners import Request
+from loadtests.lab.office_manners import OfficeManners
 from loadtests.lab.recorder import Operation, Recorder
 
 EVENTS = ("a", "b", "c")

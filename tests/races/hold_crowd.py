@@ -17,7 +17,7 @@ from flask import Flask
 
 from loadtests.lab.checks import Verdict, judge
 from loadtests.lab.history import read_audit, read_history
-from loadtests.lab.manners import OfficeManners
+from loadtests.lab.office_manners import OfficeManners
 from loadtests.lab.recorder import Operation, Recorder
 from service.box_office import BoxOffice, utc_now
 from service.inventory import Event

@@ -1,5 +1,5 @@
 """Everything that buyers do, at once, under every guard over every store: purchases, holds that are paid for, refused
-or forgotten, cancellations, and buyers who hang up and ask again. The negative control comes first.
+or forgotten, carts over two events, cancellations, buyers who hang up and ask again. The negative control comes first.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import pytest
 from test_pairs import PAIRS, SCOPE, is_safe
 
+from loadtests.lab.carts import NO_CARTS
 from loadtests.lab.experiment import Experiment, Result, Workload, run
 from loadtests.lab.launcher import Service
+from service.stores import CommitsCarts, store_class
 from workers import WORKER_MODELS
 
 pytestmark = pytest.mark.servers
 
 WORKLOAD = Workload(
     kind="mixed", capacity=60, buyers=16, rounds=1, retries=4, time_outs=0.05, hold_share=0.6, hold_s=0.4,
-    payment="5-15", payment_refused=0.15, payment_lost=0.05, cancel_share=0.15, limit_s=30,
+    payment="5-15", payment_refused=0.15, payment_lost=0.05, cancel_share=0.15, cart_share=0.2, limit_s=30,
 )  # fmt: skip
 
 
@@ -53,6 +55,10 @@ def operations(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (result.folder / "history.jsonl").read_text().splitlines()]
 
 
+def found_by(result: Result, check: str) -> dict[str, int]:
+    return next((each.violations for each in result.verdict.checks if each.name == check), {})
+
+
 def hold(case: Case, workload: Workload, folder: Path) -> Result:
     return run(Experiment(service=case.service, workload=workload), folder)
 
@@ -62,6 +68,7 @@ def test_without_a_guard_the_mixed_sale_goes_wrong(worker: str, tmp_path: Path) 
     service = Service(worker=worker, guard="none", store="json", think_ms=5, allow_unsafe=True)
     result = run(Experiment(service=service, workload=WORKLOAD), tmp_path)
     assert result.verdict.verdict == "invalid"
+    assert found_by(result, "carts")["half a cart"] > 0
 
 
 @pytest.mark.parametrize("case", slice_of(SAFE), ids="-".join)
@@ -71,6 +78,12 @@ def test_a_safe_guard_sells_the_mixed_sale_right(case: Case, tmp_path: Path) -> 
     lines = operations(result)
     done = Counter(line["op"] for line in lines if line["outcome"] == "ok")
     assert all(done[op] for op in ("buy", "read", "hold", "confirm")), done
+    carts = Counter(line["outcome"] for line in lines if "cart" in line)
+    if issubclass(store_class(case.store), CommitsCarts):
+        assert carts["ok"] and carts["ok"] % 2 == 0, carts
+    else:
+        assert set(carts) == {"fail"}
+        assert NO_CARTS in result.conclusion.notes
     # Who hung up asked again under the same key, until he had an answer.
     hung_up = {line["key"] for line in lines if line["outcome"] == "unknown"}
     assert hung_up

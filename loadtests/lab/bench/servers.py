@@ -16,12 +16,11 @@ import msgspec
 from loadtests.lab import processes
 from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
 from loadtests.lab.bench.usage import children, cpu_s, memory_mb
-from loadtests.lab.launcher import NotReady, RunningOffice
+from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice
 from loadtests.lab.paths import CHECKOUT
 
 _QUIET_FOR_S = 0.06
 _QUIET_WITHIN_S = 20.0
-_REFUSED = "refused to start: "
 
 
 class NotAvailable(Exception):
@@ -52,11 +51,8 @@ class Subject(RunningOffice):
         began = time.monotonic()
         try:
             super().start()
-        except NotReady as error:
-            _, refused, why = str(error).partition(_REFUSED)
-            if refused:
-                raise NotAvailable(why.splitlines()[0]) from None
-            raise
+        except RefusedToStart as error:
+            raise NotAvailable(str(error)) from None
         self.start_s = time.monotonic() - began
         try:
             self._refuse_wrong_answers()
