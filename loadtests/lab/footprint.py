@@ -57,7 +57,7 @@ class Growth(msgspec.Struct, frozen=True):
 def look(master: int, began: float = 0.0) -> Sample:
     """The workers of gunicorn's ``master`` now. One that ends meanwhile counts for nothing."""
     memory = descriptors = threads = count = 0
-    for worker in _workers(master):
+    for worker in workers_of(master):
         with contextlib.suppress(psutil.Error):
             with worker.oneshot():
                 found = worker.memory_info().rss, worker.num_fds(), worker.num_threads()
@@ -66,7 +66,7 @@ def look(master: int, began: float = 0.0) -> Sample:
     return Sample(round(time.monotonic() - began, 2), count, round(memory / _MIB, 2), descriptors, threads)
 
 
-def _workers(master: int) -> list[psutil.Process]:
+def workers_of(master: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(master).children()
     return []
@@ -86,7 +86,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        self._first = self._seen = {worker.pid for worker in _workers(self._master)}
+        self._first = self._seen = {worker.pid for worker in workers_of(self._master)}
         self._thread.start()
         return self
 
@@ -97,7 +97,7 @@ class Watch:
     def _look_again(self) -> None:
         while not self._over.wait(self._every_s):
             self.samples.append(look(self._master, self._began))
-            self._seen |= {worker.pid for worker in _workers(self._master)}
+            self._seen |= {worker.pid for worker in workers_of(self._master)}
 
     def growth(self) -> Growth | None:
         """From the first fifth to the last; None where there is too little to compare."""

@@ -170,6 +170,15 @@ def test_a_program_that_breaks_a_promise_is_found_out(
     assert any(found)
 
 
+@pytest.mark.parametrize("store", durable_stores())
+def test_a_program_that_answers_for_a_hold_before_it_is_durable_is_found_out(
+    sale: Callable[[str, str], Traced], findings: Findings, store: str
+) -> None:
+    held = sale(store, "holds")
+    calls = [replace(call, began=place) for place, call in enumerate(answering_before_the_sync(held))]
+    assert findings(held.run(), sampled(held.left(calls, most=2), SLICE))
+
+
 def test_a_program_that_writes_a_cart_without_an_intent_is_found_out(
     sale: Callable[[str, str], Traced], findings: Findings
 ) -> None:
@@ -182,7 +191,7 @@ def test_a_program_that_writes_a_cart_without_an_intent_is_found_out(
 # -- the claim --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["alone", "together"])
+@pytest.mark.parametrize("how", ["alone", "together", "holds"])
 @pytest.mark.parametrize("store", durable_stores())
 def test_after_a_power_cut_at_any_moment_every_answer_still_holds(
     sale: Callable[[str, str], Traced], findings: Findings, store: str, how: str
@@ -204,7 +213,7 @@ def test_after_a_power_cut_at_any_moment_every_cart_is_in_all_of_its_events_or_i
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("how", ["alone", "together"])
+@pytest.mark.parametrize("how", ["alone", "together", "holds"])
 @pytest.mark.parametrize("store", durable_stores())
 def test_after_a_power_cut_at_any_moment_every_answer_still_holds_in_thousands_of_states(
     sale: Callable[[str, str], Traced], findings: Findings, store: str, how: str

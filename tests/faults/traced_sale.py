@@ -13,7 +13,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,15 @@ class Sale:
     def buy(self, name: str, count: int, quantity: int = 1) -> None:
         for number in range(count):
             self.call("POST", "show", "/orders", key=f"{name}-{number}", content={"quantity": quantity})
+
+    def hold(self, key: str, quantity: int, seconds: float = 3600) -> str:
+        """The path of the hold; where it lasts for next to nothing, it has run out by then."""
+        content = {"quantity": quantity, "seconds": seconds}
+        answer = self.call("POST", "show", "/holds", key=key, content=content)
+        if seconds < 1:
+            while datetime.now(UTC) <= datetime.fromisoformat(answer["expires_at"]):
+                time.sleep(seconds)
+        return f"/holds/{answer['hold']}"
 
     def buy_cart(self, key: str, **items: int) -> None:
         """A cart, told event by event, as if each answer were one of its own."""
@@ -128,7 +139,25 @@ def carts(sale: Sale, _: dict[str, Any]) -> None:
     sale.call("GET", "gala", "/audit")
 
 
-HOW: dict[str, Callable[[Sale, dict[str, Any]], None]] = {"alone": alone, "together": together, "carts": carts}
+def holds(sale: Sale, _: dict[str, Any]) -> None:
+    """Holds that are confirmed, released, run out, and confirmed too late; one is open at the end."""
+    path = sale.hold("ann", 2)
+    sale.call("POST", "show", f"{path}/confirm", key="ann-pays")
+    path = sale.hold("bob", 1)
+    sale.call("DELETE", "show", path, key="bob-goes")
+    late = sale.hold("cat", 1, seconds=0.001)
+    sale.buy("dan", 1)
+    sale.call("POST", "show", f"{late}/confirm", key="cat-pays")
+    sale.hold("eve", 3)
+    sale.buy("fay", 1)
+
+
+HOW: dict[str, Callable[[Sale, dict[str, Any]], None]] = {
+    "alone": alone,
+    "together": together,
+    "carts": carts,
+    "holds": holds,
+}
 
 
 def main(wanted: dict[str, Any]) -> None:

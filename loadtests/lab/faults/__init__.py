@@ -21,6 +21,7 @@ from loadtests.lab.live import LiveCount
 
 FAULTS: dict[str, str] = {
     "pause": "loadtests.lab.faults.pause:Pause",
+    "kill-worker": "loadtests.lab.faults.kill_worker:KillWorker",
     "kill-node": "loadtests.lab.faults.kill_node:KillNode",
     "cut-node": "loadtests.lab.faults.cut_node:CutNode",
     "restart-engine": "loadtests.lab.faults.restart_engine:RestartEngine",
