@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 READY := $(VENV)/.ready
+# Tests wait more than they compute: one process more than there are cores. Files stay whole, for what they share.
+TESTERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
+SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile
 BIN := $(VENV)/bin
 
 .PHONY: help setup demo test quick soak bench bench-check overload power lint lock clean
@@ -21,10 +24,10 @@ demo: $(READY) ## the proof: the lock off and on, under each worker class
 test: $(READY) ## everything that is checked: style, types, behaviour, the page in a browser
 	@scripts/test-needs
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 quick: $(READY) ## the fast part of the tests, under a minute
-	$(BIN)/python -m pytest -m "not servers and not browser and not soak" $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not servers and not browser and not soak" $(ARGS)
 
 soak: $(READY) ## the long runs: hundreds of thousands of random histories against the oracle
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
+from loadtests.lab.engines import ENGINES
 from loadtests.lab.launcher import RunningOffice, Service
 from service.app import create_app
 from service.settings import Settings
@@ -25,6 +26,16 @@ hypothesis_settings.register_profile("lastseat", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("lastseat")
 
 TOKEN = "test-token"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A case of an engine's store needs its server, and is not of the fast part."""
+    for item in items:
+        cases = getattr(item, "callspec", None)
+        values = list(cases.params.values()) if cases else []
+        values += [each for value in values if isinstance(value, tuple) for each in value]
+        if {str(getattr(value, "store", value)) for value in values} & set(ENGINES):
+            item.add_marker("servers")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -114,9 +114,16 @@ class PostgresServer(PrivateServer):
 
     def stop(self) -> None:
         """A "fast" shutdown: transactions under way are rolled back, what is committed is written. Idempotent."""
+        self._end(signal.SIGINT)
+
+    def discard(self) -> None:
+        """An "immediate" shutdown: nothing more is written, but no shared memory stays as after ``kill``."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, how: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self.resume()
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(how)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_S)
         self.kill()
@@ -181,7 +188,8 @@ class PostgresServer(PrivateServer):
             "listen_addresses=", f"unix_socket_directories={self._own}", "unix_socket_permissions=0777",
             "max_connections=200", "shared_buffers=64MB", "fsync=on", "synchronous_commit=on", "full_page_writes=on",
             "wal_level=minimal", "max_wal_senders=0", "logging_collector=off", "log_destination=stderr",
-            *self._options,
+            # Among its data, so that a server that is killed leaves nothing of it behind.
+            "dynamic_shared_memory_type=mmap", *self._options,
         ]  # fmt: skip
         return [part for setting in settings for part in ("-c", setting)]
 

@@ -61,7 +61,7 @@ class PrivateServer(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with processes.undisturbed():
-            self.stop()
+            self.discard()
             shutil.rmtree(self._own, ignore_errors=True)
 
     def start(self) -> None:
@@ -78,6 +78,10 @@ class PrivateServer(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End it as an administrator would. Idempotent."""
+
+    def discard(self) -> None:
+        """End it when its data are of no use any more."""
+        self.stop()
 
     def kill(self) -> None:
         """``kill -9``: the crash."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.launcher import NotReady, RunningOffice, Service
+from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice, Service
 from loadtests.lab.processes import running_in_group
 
 pytestmark = pytest.mark.servers
@@ -77,10 +77,15 @@ def test_a_crash_ends_all_processes_and_a_restart_finds_the_data_at_the_same_add
         assert b'"capacity":7' in office.office.audit("show")
 
 
-def test_a_server_that_refuses_to_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match="refused to start") as refusal, RunningOffice(Service(guard="bogus"), tmp_path):
-        pass
-    assert "server.log" in str(refusal.value)
+def test_a_server_that_refuses_its_settings_is_reported_with_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(RefusedToStart, match=r"^LASTSEAT_GUARD='bogus': There is no such guard"):
+        RunningOffice(Service(guard="bogus"), tmp_path).start()
+
+
+def test_a_server_that_ends_at_its_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="the server ended with status") as ended:
+        RunningOffice(Service(worker="gthread", threads=-1), tmp_path).start()
+    assert "server.log" in str(ended.value)
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def test_ctrl_c_judges_what_there_was_and_leaves_nothing_running(tmp_path: Path)
 
 
 @pytest.mark.servers
-def test_a_pairing_that_the_service_refuses_fails_the_lab_and_says_why(tmp_path: Path) -> None:
+def test_settings_that_the_service_refuses_are_wrong_usage_and_it_says_why(tmp_path: Path) -> None:
     done = lastseat(tmp_path, "run", "--store", "memory", "--processes", "2")
-    assert done.returncode == 70
+    assert done.returncode == 64
     assert "lives in one process" in done.stderr
 
 

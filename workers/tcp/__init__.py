@@ -48,6 +48,8 @@ class Model:
     module: str
     pooled: bool = False
     """Whether the workers are there before the connections, a fixed number of them."""
+    standing: Callable[[Shape], int] = lambda _: 1
+    """Threads of all processes that are there before the first connection, at least."""
 
     def load(self) -> Serve:
         """The model's ``serve``; imported only where it runs, for gevent must not come into other processes."""
@@ -61,5 +63,5 @@ MODELS: dict[str, Model] = {
     "process pool": Model("workers.tcp.process_pool", pooled=True),
     "thread pool": Model("workers.tcp.thread_pool", pooled=True),
     "coroutines": Model("workers.tcp.coroutines"),
-    "all three": Model("workers.tcp.all_three"),
+    "all three": Model("workers.tcp.all_three", standing=lambda shape: 1 + shape.processes * (1 + shape.threads)),
 }

@@ -61,8 +61,10 @@ class Server:
                 processes += 1
         return State(processes, threads, len(connections), memory)
 
-    def settled(self, within_s: float, back_to: State | None = None) -> State:
+    def settled(self, within_s: float, back_to: State | None = None, least: int = 1) -> State:
         """The state when all have left: no connection, no more processes and threads than before, nothing moving.
+
+        And not less than ``least`` threads: a process that has just been started may stand as still as one that rests.
 
         Or, after ``within_s``, the state as it is then.
         """
@@ -72,7 +74,8 @@ class Server:
             state = self.state()
             fewer = back_to is None or (state.processes <= back_to.processes and state.threads <= back_to.threads)
             still = before is not None and (state.processes, state.threads) == (before.processes, before.threads)
-            if (state.connections == 0 and fewer and still) or time.monotonic() > deadline:
+            whole = state.threads >= least
+            if (state.connections == 0 and fewer and still and whole) or time.monotonic() > deadline:
                 return state
             before = state
             time.sleep(_POLL_S)

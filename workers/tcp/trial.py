@@ -46,7 +46,8 @@ def try_model(model: str, connections: int, rounds: int, shape: Shape, folder: P
     places = shape.places(model)
     trial = Trial(asked=connections if MODELS[model].pooled else min(connections, places))
     with serving(model, shape, folder) as server:
-        trial.rest = _warm_up(server, min(trial.asked, places) if MODELS[model].pooled else 1)
+        pooled, least = MODELS[model].pooled, MODELS[model].standing(shape)
+        trial.rest = _warm_up(server, min(trial.asked, places) if pooled else 1, least)
         with connected(server.port, trial.asked) as clients:
             expected = min(trial.asked, places)
             held = exchange(clients, expected, linger_s=_LINGER_S if trial.asked > expected else 0.0)
@@ -64,11 +65,11 @@ def try_model(model: str, connections: int, rounds: int, shape: Shape, folder: P
     return trial
 
 
-def _warm_up(server: Server, workers: int) -> State:
+def _warm_up(server: Server, workers: int, least: int) -> State:
     """One message to every worker, so that all are there and have imported what they need; the state after it."""
     with connected(server.port, workers) as clients:
         exchange(clients)
-    return server.settled(_GONE_WITHIN_S)
+    return server.settled(_GONE_WITHIN_S, least=least)
 
 
 def _more(now: State, before: State) -> int:
