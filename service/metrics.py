@@ -52,6 +52,7 @@ HOLD = "lastseat_guard_hold_seconds"
 STORE = "lastseat_store_seconds"
 BATCH = "lastseat_batch_commands"
 QUEUE = "lastseat_queue_length"
+WORKERS = "lastseat_workers"
 HELD_SINCE = "lastseat_guard_held_since_seconds"
 HOLDER_AGE = "lastseat_guard_holder_age_seconds"
 DEADLOCKS = "lastseat_deadlocks"
@@ -64,6 +65,7 @@ HELP = {
     STORE: "How long a transaction was in the store, waiting for the disk included",
     BATCH: "Commands decided in one transaction",
     QUEUE: "Commands that stand in line for the guard now",
+    WORKERS: "Processes of this master that are open for sales",
     HELD_SINCE: "When the guard was taken that is held now (Unix time)",
     DEADLOCKS: "Carts that gave up because each waited for a lock that another one of them held",
     HOLDER_AGE: "How long the guard has been held by whoever has held it longest; 0 where nobody does",
@@ -113,6 +115,7 @@ class Metrics(Unmeasured):
         self._batch = self._histogram(BATCH, COMMANDS)
         self._deadlocks = self._number("counter", DEADLOCKS, f"{DEADLOCKS}_total")
         self._queue = self._number("gauge_livesum", QUEUE, QUEUE)
+        self._number("gauge_livesum", WORKERS, WORKERS).put(1)
         self._since = self._number("gauge_livemin", HELD_SINCE, HELD_SINCE)
         self._since.put(math.inf)
 

@@ -307,7 +307,7 @@ class RunningOffice:
                 status = self._process.returncode if self._process else None
                 raise NotReady(f"the server ended with status {status}. Its log {self.log} ends:\n{self.last_lines()}")
             headers = self.office.ready()
-            if headers is not None and self._is_ours(headers):
+            if headers is not None and self._is_ours(headers) and self._all_are_there():
                 return
             if time.monotonic() > deadline:
                 raise NotReady(
@@ -315,6 +315,11 @@ class RunningOffice:
                     f" Its log {self.log} ends:\n{self.last_lines()}"
                 )
             time.sleep(_POLL_S)
+
+    def _all_are_there(self) -> bool:
+        """Whether every worker sells, not the fastest alone: else all first buyers would be that one's."""
+        there = self.office.workers()
+        return there is None or there >= self.service.shape[0]
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
         """Whether the process that answered belongs to the group we started."""

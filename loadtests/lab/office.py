@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +23,7 @@ TOKEN_FILE = "admin-token"
 DEFAULT_TIMEOUT_S = 10.0
 _SERVER_ERROR = 500
 _POLL_S = 0.1
+_WORKERS = re.compile(rb"^lastseat_workers (\S+)$", re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -104,6 +106,14 @@ class Office:
             return self._call("GET", "/readyz", timeout_s=2.0)[1]
         except OfficeError:
             return None
+
+    def workers(self) -> int | None:
+        """How many processes sell here, where the service counts them; the one that answers may be one of several."""
+        try:
+            found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0)[0])
+        except OfficeError:
+            return None
+        return int(float(found[1])) if found else None
 
     def _call(
         self, method: str, path: str, body: Any = None, *, timeout_s: float = DEFAULT_TIMEOUT_S

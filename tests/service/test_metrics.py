@@ -105,10 +105,12 @@ def test_who_waits_and_who_holds_is_told_of_the_living_alone(tmp_path: Path) -> 
     lives.queued(2)
     before = numbers(lives.text().decode())
     assert before["lastseat_queue_length"] == 7
+    assert before["lastseat_workers"] == 2
     assert before["lastseat_guard_holder_age_seconds"] > 0
     died.close()
     after = numbers(lives.text().decode())
     assert after["lastseat_queue_length"] == 2
+    assert after["lastseat_workers"] == 1
     assert after["lastseat_guard_holder_age_seconds"] == 0
 
 

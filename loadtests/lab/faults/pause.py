@@ -40,6 +40,8 @@ class Pause(Fault):
         self._lease_ms = LEASE_MS
         self._mutex = threading.Lock()
         self._wanted = False
+        self._seen: set[int] = set()
+        """The workers that purchases have come to in this round."""
         self._holder: Arrival | None = None
         self._seller: Arrival | None = None
         self._ended = threading.Event()
@@ -63,6 +65,7 @@ class Pause(Fault):
     def inject(self, office: RunningOffice, over: threading.Event) -> Happened:
         with self._mutex:
             self._holder = self._seller = None
+            self._seen.clear()
             self._wanted = True
         try:
             holder = self._wait_for(lambda: self._holder, None, over)
@@ -109,7 +112,10 @@ class Pause(Fault):
         with self._mutex:
             holder = self._holder
             if holder is None:
-                if not self._wanted or arrival.gate != "append" or arrival.saw is None:
+                self._seen.add(arrival.pid)
+                # A buyer keeps his connection, and so his worker: where all have the same one, nobody else could sell.
+                others = self._seen - {arrival.pid}
+                if not (self._wanted and others) or arrival.gate != "append" or arrival.saw is None:
                     return False
                 os.kill(arrival.pid, signal.SIGSTOP)
                 self._holder, self._wanted = arrival, False
