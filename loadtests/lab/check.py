@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
@@ -79,7 +79,10 @@ def show(verdict: Verdict, console: Console) -> None:
 
 
 def _counts(verdict: Verdict) -> Table:
-    table = Table("event", "tier", "capacity", "acknowledged", "oversold", "lost", "double-booked", box=None)
+    table = Table(
+        Column("event", overflow="fold"), "tier", "capacity", "acknowledged", "oversold", "lost", "double-booked",
+        box=None,
+    )  # fmt: skip
     for event, counts in verdict.events.items():
         numbers = (counts.capacity, counts.acknowledged, counts.oversold, counts.lost, counts.double_booked)
         table.add_row(event, counts.tier, *("–" if number is None else f"{number:,}" for number in numbers))

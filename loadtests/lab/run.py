@@ -64,7 +64,8 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
       lastseat run --nodes 3 --store postgres           three gunicorns on one engine: docs/scale-out.md
       lastseat run --nodes 3 --rate 50 --capacity 500 --fault kill-node
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
-      lastseat run --workload mixed --time-outs 0.01    holds, payments, cancellations, buyers who hang up
+      lastseat run --workload mixed --time-outs 0.01    holds, payments, carts, buyers who hang up and ask again
+      lastseat run --workload mixed --fault kill-worker the same while workers are killed
       lastseat run --workload rush --buyers 200         everybody waits for the door to open
       lastseat run --workload pay-inside                a lock held over a payment; pay-after-hold is the cure
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
