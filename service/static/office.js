@@ -23,8 +23,26 @@
     off: "Two buyers may read the same count and both be sold the last seat.",
   };
 
-  const seen = [];
+  // What was seen outlasts the page: each purchase and each switch of the lock loads it anew.
   const LOOKS = 240;
+  const OLD_S = 600;
+  const kept = `seen:${event}:${capacity}`;
+  const recall = () => {
+    try {
+      const since = Date.now() / 1000 - OLD_S;
+      return JSON.parse(sessionStorage.getItem(kept) ?? "[]").filter((look) => look.at > since && look.at <= since + OLD_S);
+    } catch {
+      return []; // no storage, or not ours
+    }
+  };
+  const keep = () => {
+    try {
+      sessionStorage.setItem(kept, JSON.stringify(seen));
+    } catch {
+      // Then it begins anew with each page.
+    }
+  };
+  const seen = recall();
   const box = { left: 40, right: 392, top: 8, bottom: 136 };
   const SVG = "http://www.w3.org/2000/svg";
   const node = (name, attributes, text = "") => {
@@ -74,8 +92,11 @@
     put("lock-words", words[state]);
     at("lock").className = `lock ${state}`;
     tell(found.remaining > 0 ? "" : "No seats are left.");
-    seen.push({ at: performance.now() / 1000, sold: found.sold, held: found.held });
+    // From the beginning again: another event of that name. (A version that only falls is a lost sale: that is shown.)
+    if (found.version === 0 && seen.some((look) => look.version)) seen.length = 0;
+    seen.push({ at: Date.now() / 1000, sold: found.sold, held: found.held, version: found.version });
     if (seen.length > LOOKS) seen.shift();
+    keep();
     draw();
   };
   const follow = async () => {

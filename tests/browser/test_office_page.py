@@ -159,17 +159,19 @@ def test_a_wrong_token_switches_nothing_and_says_so(page: Page, running: Running
     assert running.office.guard() == before
 
 
-def test_the_curve_follows_the_sale_and_says_in_words_what_it_shows(
+def test_the_curve_follows_the_sale_over_every_page_and_says_in_words_what_it_shows(
     browser: Browser, running: RunningOffice, event: str
 ) -> None:
     page = browser.new_page()
     page.goto(f"{running.url}/?event={event}")
+    expect(page.locator("#curve-words")).to_contain_text("0 sold, of 12")
     page.get_by_role("button", name="Set aside").click()
     page.get_by_role("link", name=event).click()
     page.get_by_label("Tickets").select_option("3")
     page.get_by_role("button", name="Buy").click()
     expect(page.get_by_role("img")).to_be_visible()
     expect(page.locator("#curve-words")).to_contain_text("3 sold, 1 set aside (dotted), of 12 (dashed)")
+    expect(page.locator("#curve-words")).to_contain_text("3 in the last")
     assert page.locator("#curve-sold").get_attribute("d")
     page.close()
 
