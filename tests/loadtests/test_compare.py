@@ -28,7 +28,9 @@ from loadtests.lab.compare.evidence import Evidence, Schedules, gather
 from loadtests.lab.compare.evidence_table import BEGIN, END, markdown
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.kept import Busy, Kept, opened
-from loadtests.lab.compare.page import as_json, write_report
+from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
+from loadtests.lab.compare.page import END as MATRIX_END
+from loadtests.lab.compare.page import as_json, write_report, write_section
 from loadtests.lab.compare.pairs import Offer, offers
 from loadtests.lab.compare.results import NO_TIME, Results, summarize
 from loadtests.lab.compare.sale import FEWEST, MOST, Sale, seats_for
@@ -499,6 +501,15 @@ def test_a_page_keeps_everything_but_what_stands_between_the_markers(tmp_path: P
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     sections.replace_section(page, BEGIN, END, "new")
     assert page.read_text() == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+    found = results_of(tmp_path, {cell("none"): [wrong(sold_per_s=800.0)]})
+    page.write_text(f"before\n{MATRIX_BEGIN}\nold\n{MATRIX_END}\nafter\n")
+    write_section(page, found, when="today", command="lastseat compare")
+    text = page.read_text()
+    assert text.startswith(f"before\n{MATRIX_BEGIN}\n\n`lastseat compare`, today.")
+    assert text.endswith(f"{MATRIX_END}\nafter\n")
+    assert "(pictures/compare.svg)" in text
+    assert "\nold\n" not in text
+    assert "<svg" in (tmp_path / "pictures" / "compare.svg").read_text()
     page.write_text("no markers")
     with pytest.raises(ValueError, match="has no place for it"):
         sections.replace_section(page, BEGIN, END, "new")

@@ -82,12 +82,6 @@ class Explorations:
         return found
 
 
-def check_page(into: Path | None) -> None:
-    """Before the time is spent: raise ``UsageError`` where the page has no place for the table."""
-    if into is not None and not sections.has_section(into, BEGIN, END):
-        raise click.UsageError(f"{into} has no place for the table: it needs the lines {BEGIN} and {END}")
-
-
 def compare_anomalies(
     matrix: Matrix, shape: Shape, kept: Kept, budget_s: float | None, screen: Console
 ) -> tuple[list[Evidence], int]:

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from loadtests.lab.compare import page
-from loadtests.lab.compare.anomalies_command import check_page, compare_anomalies, keep_table
+from loadtests.lab import sections
+from loadtests.lab.compare import evidence_table, page
+from loadtests.lab.compare.anomalies_command import compare_anomalies, keep_table
 from loadtests.lab.compare.answers import answers
 from loadtests.lab.compare.cells import THINKS, Matrix, Plan, Shape, plan
 from loadtests.lab.compare.comparison import Comparison
@@ -55,6 +56,7 @@ Examples:
   lastseat compare --budget 2m --store json --store journal
   lastseat compare --worker gevent --think none --json > gevent.json
   lastseat compare --budget none                         everything: hours
+  lastseat compare --budget 30m --write docs/compare.md  the matrix, into that page
   lastseat compare --anomalies --write docs/guards.md    which anomaly was seen under which guard, into that page
 
 Exit status: 0 every guard did what it promises, 1 one did not, 2 undecided or a cell could not be measured, 64 wrong
@@ -116,7 +118,7 @@ usage, 70 the lab failed.
     "--write",
     "into",
     type=click.Path(path_type=Path, dir_okay=False, exists=True, writable=True),
-    help="With --anomalies: replace that table in this Markdown page, between its markers.",
+    help="Replace the results, or the table of --anomalies, in this Markdown page, between its markers.",
 )
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
@@ -144,9 +146,7 @@ def compare(
     results folder and not measured again: the same command goes on where it was ended. Says in words which
     combinations lose orders, the fastest right one of each worker class, and what a worker class is worth.
     """
-    if into is not None and not anomalies:
-        raise click.UsageError("--write writes the table of --anomalies; name that too")
-    check_page(into)
+    _check_page(into, *((evidence_table.BEGIN, evidence_table.END) if anomalies else (page.BEGIN, page.END)))
     matrix = Matrix(**{name: tuple(dict.fromkeys(values)) for name, values in asked.items()})
     shape = Shape(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
     cells = plan(matrix, offers())
@@ -160,9 +160,17 @@ def compare(
                 evidence, status = compare_anomalies(matrix, shape, kept, _limit(budget), screen)
                 keep_table(evidence, kept, into, screen, as_json=as_json)
                 return status
-            return _compare(cells, shape, kept, screen, repeats=repeats, budget=budget, again=again, as_json=as_json)
+            return _compare(
+                cells, shape, kept, screen, repeats=repeats, budget=budget, again=again, into=into, as_json=as_json
+            )
     except Busy as error:
         raise click.ClickException(str(error)) from None
+
+
+def _check_page(into: Path | None, begin: str, end: str) -> None:
+    """Before the time is spent: raise ``UsageError`` where the page has no place for what is to be written."""
+    if into is not None and not sections.has_section(into, begin, end):
+        raise click.UsageError(f"{into} has no place for it: it needs the lines {begin} and {end}")
 
 
 def _limit(budget: float) -> float | None:
@@ -178,6 +186,7 @@ def _compare(
     repeats: int,
     budget: float,
     again: bool,
+    into: Path | None,
     as_json: bool,
 ) -> int:
     """Hold what is missing, and report what there is, also after an interruption."""
@@ -195,6 +204,9 @@ def _compare(
         finally:
             report = page.write_report(kept.folder, found(), when=when, command=page.command_line())
             screen.print(f"report: {escape(shown(report))}", highlight=False, soft_wrap=True)
+    if into is not None:
+        page.write_section(into, found(), when=when, command=page.command_line())
+        screen.print(f"written into {into}", highlight=False, markup=False)
     if as_json:
         click.echo(msgspec.json.encode(page.as_json(kept.folder, found(), when=when, command=page.command_line())))
     else:

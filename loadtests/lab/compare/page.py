@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from loadtests.lab import sections
 from loadtests.lab.compare.answers import Answers, answers
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.results import Found, Results
@@ -16,6 +17,8 @@ from loadtests.lab.compare.tables import MEANING, cells_grid
 from loadtests.lab.report.templates import own, template
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
+BEGIN, END = "<!-- matrix: written by `lastseat compare --write` -->", "<!-- end of matrix -->"
+IN_PAGE = "pictures/compare.svg"
 QUESTIONS = {
     "wrong": "Which combinations lose orders",
     "fastest": "The fastest right one of each worker class",
@@ -54,14 +57,23 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
     return folder / REPORT
 
 
-def markdown(results: Results, *, when: str, command: str) -> str:
+def write_section(path: Path, results: Results, *, when: str, command: str) -> None:
+    """Replace what stands between the two markers of a Markdown page; the heat map goes into ``pictures`` beside it."""
+    picture = path.parent / IN_PAGE
+    picture.parent.mkdir(exist_ok=True)
+    if results.found:
+        picture.write_text(heat_map(results), encoding="utf-8")
+    sections.replace_section(path, BEGIN, END, markdown(results, when=when, command=command, picture=IN_PAGE))
+
+
+def markdown(results: Results, *, when: str, command: str, picture: str = PICTURE) -> str:
     """The answers, the heat map as a link, the table."""
     said = answers(results)
     parts = [f"`{command}`, {when}. {results.machine.in_words}"]
     for question, sentences in _questions(said):
         parts.append(f"**{question}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     if results.found:
-        parts.append(f"![Right or wrong, and tickets sold a second]({PICTURE})")
+        parts.append(f"![Right or wrong, and tickets sold a second]({picture})")
     parts += [cells_grid(results).markdown().strip(), MEANING]
     parts += [note.removeprefix("! ") for note in said.notes]
     return "\n\n".join(parts) + "\n"
