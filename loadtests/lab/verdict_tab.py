@@ -63,12 +63,12 @@ def rows(test: LoadTest) -> list[dict[str, str]]:
     elif test.conductor is None:
         lines = [("no test yet", "Start a test: a fresh event is put on sale, and judged when it is sold out.")]
     elif test.conductor.conclusion is None:
-        lines = [("event", test.conductor.notice.event), ("verdict", "drawn when the sale is over")]
+        lines = [("event", " and ".join(test.conductor.notice.events)), ("verdict", "drawn when the sale is over")]
     else:
         conclusion = test.conductor.conclusion
         lines = [
             ("verdict", headline(conclusion.verdict)),
-            ("event", test.conductor.notice.event),
+            ("event", " and ".join(test.conductor.notice.events)),
             *numbers(conclusion.verdict),
             *(("found", finding) for finding in found(conclusion.verdict)),
             *(("note", note) for note in conclusion.notes),
