@@ -73,6 +73,12 @@ class Intents:
         self._fd = open_directory(directory)
         self._bring = bring
 
+    def close(self) -> None:
+        """Let go of the directory. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def write(self, intent: Intent) -> None:
         """Commit to a cart: after this, it is in all of its events as soon as their documents have their names.
 

@@ -199,6 +199,12 @@ class JsonDocuments(Store, CommitsCarts):
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        fd, self._directory_fd = self._directory_fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._intents.close()
+
     def _path(self, event: str) -> Path:
         return self._directory / f"{event}.json"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,3 +117,35 @@ def test_what_a_killed_writer_left_is_tidied(tmp_path: Path) -> None:
     (tmp_path / "events" / "show.json.4711.0.tmp").write_bytes(b'{"about":')
     store.tidy()
     assert [path.name for path in (tmp_path / "events").iterdir()] == ["show.json"]
+
+
+def open_descriptors() -> int:
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors where Linux shows them")
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("name", [name for name in STORES if name != "memory"])
+def test_a_store_that_was_closed_keeps_nothing_open(name: str, closes: bool, tmp_path: Path) -> None:
+    """The canary: who leaves out the closing is found out."""
+    first = open_store(settings_of(name, tmp_path))
+    first.create(SHOW)
+    opened: list[Store] = []
+
+    def open_another(key: str) -> None:
+        opened.append(open_store(settings_of(name, tmp_path)))
+        commit(opened[-1], sell(key))
+        if closes:
+            opened[-1].close()
+            opened[-1].close()
+            opened.pop()
+
+    open_another("before")  # what is kept for the next one is there by now
+    before = open_descriptors()
+    for number in range(5):
+        open_another(f"k{number}")
+    grown = open_descriptors() - before
+    for each in (first, *opened):
+        each.close()
+    assert (grown == 0) if closes else (grown >= 5)
