@@ -6,7 +6,7 @@ With JavaScript the counters, the curve and the time that a hold has left follow
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlencode
 
 import msgspec
@@ -22,12 +22,13 @@ from service.verdicts import last_verdict
 blueprint = Blueprint("page", __name__)
 
 EVENTS_SHOWN = 50
+Do = Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
 
 
 class Button(msgspec.Struct):
     """A form of the page: what to do, with what."""
 
-    do: Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
+    do: Do
     event: str
     quantity: str | None = None
     key: str | None = None
@@ -85,17 +86,20 @@ def show() -> Response:
     tag="page",
     form=Button,
     answers={303: None},
-    problems=("unknown_event",),
-    details="Whatever was refused is told on the page that the answer leads to.",
+    problems=("unknown_event", "bad_request", "invalid_value"),
+    details="What an office refuses is told on the page that the answer leads to; what no button sends, at once.",
 )
 def act() -> Response:
     """One button; then back to the page, so that a reload repeats nothing."""
     form = request.form
     event = event_id(form.get("event", ""))
     g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]
+    do, quantity = form.get("do", ""), _quantity()
+    if do not in get_args(Do):
+        raise Problem("bad_request")
     seen: dict[str, str] = {"event": event}
     try:
-        seen |= _carry_out(event, form.get("do", ""))
+        seen |= _carry_out(event, do, quantity)
     except Problem as problem:
         seen["problem"] = g.outcome = problem.code
         # What somebody has is still there after a refusal.
@@ -103,7 +107,7 @@ def act() -> Response:
     return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
 
 
-def _carry_out(event: str, do: str) -> dict[str, str]:
+def _carry_out(event: str, do: str, quantity: int) -> dict[str, str]:
     """Do it, and say what the page is to show then."""
     form = request.form
     if do == "switch":
@@ -117,12 +121,10 @@ def _carry_out(event: str, do: str) -> dict[str, str]:
     with office().request_scope(event):
         match do:
             case "buy":
-                quantity = _quantity()
                 wanted = fingerprint(["buy", event, quantity])
                 done = office().buy(event, key=key, request=wanted, quantity=quantity, buyer=None)
                 return {"order": done.record.order}
             case "hold":
-                quantity = _quantity()
                 wanted = fingerprint(["hold", event, quantity])
                 done = office().hold(event, key=key, request=wanted, quantity=quantity, seconds=DEFAULT_S, buyer=None)
                 return {"hold": done.record.hold}

@@ -24,6 +24,7 @@ Send = Callable[[str, str, Mapping[str, str], bytes | None], Answer]
 ORDERS = "/events/show/orders"
 HOLDS = "/events/show/holds"
 MANY = 10_000
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ def confirm(status: int, code: str, path: str, headers: Mapping[str, str] = JSON
     return Bad(status, code, "POST", path, None, headers)
 
 
+def button(status: int, code: str, body: bytes) -> Bad:
+    return Bad(status, code, "POST", "/", body, {"Content-Type": FORM})
+
+
 def keyed(status: int, code: str, key: str, body: bytes = b'{"quantity":1}') -> Bad:
     return order(status, code, body, JSON | {"Idempotency-Key": key})
 
@@ -78,7 +83,6 @@ def authorization(value: str) -> dict[str, str]:
 GOOD = b'{"quantity":1}'
 NEW_EVENT = b'{"event":"gala","capacity":5}'
 SWITCH = b'{"guard":"off"}'
-FORM = "application/x-www-form-urlencoded"
 WRONG = authorization("Bearer no")
 LONG = b'{"quantity":1,"buyer":"%b"}' % (b"x" * 64 * 1024)
 
@@ -198,6 +202,11 @@ BAD: dict[str, Bad] = {
     "a purchase from another site's page": order(403, "cross_site", GOOD, JSON | {"Sec-Fetch-Site": "cross-site"}),
     "a purchase from another origin": order(403, "cross_site", GOOD, JSON | {"Origin": "http://other.example"}),
     "a purchase from an origin that is hidden": order(403, "cross_site", GOOD, JSON | {"Origin": "null"}),
+    "a button that there is not": button(400, "bad_request", b"event=show&do=frobnicate"),
+    "no button": button(400, "bad_request", b"event=show"),
+    "a button, and a number below nothing": button(422, "invalid_value", b"event=show&do=buy&quantity=-1"),
+    "a button, and digits of another script": button(422, "invalid_value", "event=show&do=buy&quantity=٣".encode()),
+    "a button, and 10000 digits": button(422, "invalid_value", b"event=show&do=buy&quantity=" + b"9" * MANY),
     "a form of another site": Bad(403, "cross_site", "POST", "/", b"do=buy", {"Content-Type": FORM, "Origin": "null"}),
     "a page of no events": Bad(422, "invalid_value", "GET", "/events?limit=0"),
     "a page of too many events": Bad(422, "invalid_value", "GET", "/events?limit=101"),
