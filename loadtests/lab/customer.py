@@ -76,10 +76,6 @@ class Sale:
     def next_process(self) -> int:
         return next(self._processes)
 
-    def next_processes(self) -> Iterator[int]:
-        """As many as are taken."""
-        return self._processes
-
     def dice(self, process: int) -> random.Random:
         """The chances of one customer: the same seed and number decide the same."""
         return random.Random(f"{self._seed}:{process}")
@@ -114,7 +110,8 @@ class Customer:
 
         def lines(key: str, attempt: int) -> list[Operation]:
             # In a history a process does one thing at a time: each further event has one of its own, this once.
-            cart = lines_of(key, items, itertools.chain([self._process], self.sale.next_processes()), attempt)
+            others = [self.sale.next_process() for _ in range(len(items) - 1)]
+            cart = lines_of(key, items, [self._process, *others], attempt)
             for line in cart:
                 line.intended_ns = intended_ns if attempt == 1 else None
             return cart

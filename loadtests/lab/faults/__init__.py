@@ -73,17 +73,21 @@ class Fault(ABC):
         return None
 
 
+def wait_for_sales(server: Any, over: threading.Event, tickets: int = 20) -> None:
+    """Until so many of the round's tickets are sold: the sale is well under way. Raises ``NotInjected``."""
+    live = LiveCount(server.folder)
+    while live.read() < tickets:
+        if over.wait(_POLL_S):
+            raise NotInjected(f"the round was over before {tickets} of its tickets were sold")
+
+
 class TimedFault(Fault):
     """A fault that begins when some of a round's tickets are sold, and is healed some time later."""
 
-    after_tickets: ClassVar[int] = 20
     lasts_s: ClassVar[float] = 1.0
 
     def inject(self, server: Any, over: threading.Event) -> Happened:
-        live = LiveCount(server.folder)
-        while live.read() < self.after_tickets:
-            if over.wait(_POLL_S):
-                raise NotInjected(f"the round was over before {self.after_tickets} of its tickets were sold")
+        wait_for_sales(server, over)
         begin_ns = time.monotonic_ns()
         try:
             text = self.begin(server)

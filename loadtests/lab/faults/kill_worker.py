@@ -7,22 +7,18 @@ for the others to finish or to cut, and the lock that it held for them to have.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from typing import Any, ClassVar
 
 import psutil
 
-from loadtests.lab.faults import Fault, FaultUnfit, Happened, NotInjected
+from loadtests.lab.faults import Fault, FaultUnfit, Happened, wait_for_sales
 from loadtests.lab.footprint import workers_of
-from loadtests.lab.live import LiveCount
 
-AFTER_TICKETS = 20
 KILLS = 5
 PAUSE_S = 0.15
 """From one kill to the next: so long the others sell."""
-_POLL_S = 0.01
 
 
 class KillWorker(Fault):
@@ -36,18 +32,15 @@ class KillWorker(Fault):
         return service
 
     def inject(self, server: Any, over: threading.Event) -> Happened:
-        live = LiveCount(server.folder)
-        while live.read() < AFTER_TICKETS:
-            if over.wait(_POLL_S):
-                raise NotInjected(f"the round was over before {AFTER_TICKETS} of its tickets were sold")
+        wait_for_sales(server, over)
         begin_ns = end_ns = time.monotonic_ns()
         killed = 0
-        for turn in itertools.count():
+        for turn in range(KILLS):
             workers = sorted(workers_of(server.pid), key=lambda worker: worker.pid)
             if workers:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     workers[turn % len(workers)].kill()
                     killed, end_ns = killed + 1, time.monotonic_ns()
-            if killed == KILLS or over.wait(PAUSE_S):
+            if over.wait(PAUSE_S):
                 break
         return Happened(self.name, begin_ns, end_ns, f"{killed} workers killed, one after the other")
