@@ -118,6 +118,7 @@ class BoxOffice:
 
     def cancel(self, event: str, order: str, *, key: str, request: str) -> Done:
         """Give the tickets of an order back. Errors: as for ``buy``, and ``unknown_order``, ``not_open``."""
+        _refuse_nameless(order, "unknown_order")
         return self._mutate(event, Cancel(key, request, order))
 
     def hold(self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None) -> Done:
@@ -131,11 +132,13 @@ class BoxOffice:
         Errors: as for ``buy``, and ``unknown_hold``, ``not_open`` (it was confirmed, released or sold anew already),
         ``hold_expired`` (the places are gone).
         """
+        _refuse_nameless(hold, "unknown_hold")
         order = f"o{secrets.token_hex(8)}"
         return self._mutate(event, Confirm(key, request, hold, order))
 
     def release(self, event: str, hold: str, *, key: str, request: str) -> Done:
         """Give the tickets of a hold back. Errors: as for ``buy``, and ``unknown_hold``, ``not_open``."""
+        _refuse_nameless(hold, "unknown_hold")
         return self._mutate(event, Release(key, request, hold))
 
     def sweep(self, event: str) -> bool:
@@ -418,3 +421,9 @@ def think(delay: Think) -> None:
     until = time.thread_time() + lasts_s
     while time.thread_time() < until:
         sum(range(200))
+
+
+def _refuse_nameless(name: str, code: str) -> None:
+    """Records of a hold name no order, and most orders no hold: the empty name is not one that stores may look for."""
+    if not name:
+        raise Problem(code)

@@ -270,7 +270,7 @@ def _ended(view: View, held: Held, kind: Literal["released", "expired"], key: st
 
 def _cancel(view: View, command: Cancel) -> Record | Refusal:
     order = view.orders.get(command.order)
-    if order is None:
+    if order is None or not command.order:  # the records of holds name no order: what stands there is none
         return Refusal("unknown_order", view.version, view.remaining)
     if order.status != "sold":
         return Refusal("not_open", view.version, view.remaining)

@@ -137,11 +137,12 @@ class Office(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.ask(Sweep())
 
-    @rule()
-    def ask_for_nothing_that_there_is(self) -> None:
+    @rule(name=st.sampled_from(["none", ""]))
+    def ask_for_nothing_that_there_is(self, name: str) -> None:
+        """Not by the empty name either, which the records of holds have for their order."""
         self.together(
-            Confirm(self.key(), "r", "h-none", self.name("o")), Release(self.key(), "r", "h-none"),
-            Cancel(self.key(), "r", "o-none"),
+            Confirm(self.key(), "r", name, self.name("o")), Release(self.key(), "r", name),
+            Cancel(self.key(), "r", name),
         )  # fmt: skip
 
     @rule(command=asked)

@@ -201,6 +201,22 @@ def test_an_expired_hold_cannot_be_released(till: Till) -> None:
 # -- keys -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("button", ["cancel", "release", "confirm"])
+@pytest.mark.parametrize("store", list(STORES))
+def test_a_button_that_names_nothing_touches_nobodys_hold(
+    store: str, button: str, make_client: Callable[..., FlaskClient]
+) -> None:
+    """The records of a hold name no order: an empty name once found them, and gave a stranger's hold back as sold."""
+    client = make_client(store=store)
+    assert client.post("/events/show/orders", json={"quantity": 2}).status_code == 201
+    assert client.post("/events/show/holds", json={"quantity": 3}).status_code == 201
+    before = client.get("/events/show").json
+    answer = client.post("/", data={"do": button, "event": "show"})
+    assert answer.status_code == 303
+    assert "problem=unknown_" in answer.headers["Location"]
+    assert client.get("/events/show").json == before
+
+
 def test_each_of_the_three_asked_again_under_its_key_gives_the_first_answer(till: Till) -> None:
     first, second = till.hold(1, 60, key="a").json["hold"], till.hold(1, 60).json["hold"]
     for ask in (lambda: till.confirm(first, key="b"), lambda: till.release(second, key="c")):
