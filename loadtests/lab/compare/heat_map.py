@@ -17,6 +17,7 @@ _NAMES_W, _CELL_W, _CELL_H, _TOP, _GAP = 176.0, 62.0, 26.0, 68.0, 8.0
 _LEAST_W = 760.0
 _PALEST, _STRONGEST = 0.07, 0.52
 _THINKS = {"none": "no delay", "io": "waits", "cpu": "computes"}
+_SIGNS = "darker is faster · * right by luck · ! not what its guard promises · – not measured"
 Column = tuple[str, str, int]
 """A delay, a worker model, its processes."""
 
@@ -53,7 +54,8 @@ def heat_map(results: Results, name: str = "heat-map") -> str:
         "The table below has all of it."
     )
     title = "Right or wrong, and tickets sold a second"
-    return svg.document([*body, *_legend(y + 26)], width, y + 44, title=title, about=about, name=name)
+    width = max(width, svg.width_of(_SIGNS, 12) + 16)
+    return svg.document([*body, *_legend(y + 26)], width, y + 66, title=title, about=about, name=name)
 
 
 def _beside(tried: Sequence[Cell], cells: Sequence[Cell]) -> list[Cell]:
@@ -144,4 +146,4 @@ def _legend(y: float) -> Iterator[str]:
             x += 16
         yield svg.text(words, x + 4, y, "soft")
         x += svg.width_of(words, 12) + 26
-    yield svg.text("darker is faster · * right by luck · ! not what its guard promises · – not measured", x, y, "soft")
+    yield svg.text(_SIGNS, 8, y + 22, "soft")
