@@ -60,7 +60,8 @@ def make_client(tmp_path: Path) -> Iterator[Callable[..., FlaskClient]]:
     def make(**settings: Any) -> FlaskClient:
         given: dict[str, Any] = {"data": tmp_path / "data", "admin_token": TOKEN, "first_event": ("show", 10)}
         given |= settings
-        given.setdefault("store_url", servers.address_of(given.get("store", ""), given["data"]))
+        if "store_url" not in given:
+            given["store_url"] = servers.address_of(given.get("store", ""), given["data"])
         made.append(create_app(Settings(**given)).test_client())
         return made[-1]
 

@@ -10,16 +10,18 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from service.errors import RefusedToStart
 from service.files import temporary_beside
 from service.inventory import Record
 from service.records import Kind
 from service.stores.sqlite_connections import damaged, is_busy, open_connection
+
+T = TypeVar("T")
 
 APPLICATION = 0x4C535431
 FORMAT = 3
@@ -81,7 +83,7 @@ ALTER TABLE records ADD COLUMN expires_at INTEGER;
 ALTER TABLE records ADD COLUMN cart TEXT;
 {_HOLDS}
 PRAGMA user_version = {FORMAT}"""
-_UPGRADE_PATIENCE_S, _POLL_S = 10.0, 0.005
+_PATIENCE_S, _POLL_S = 10.0, 0.005
 
 RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id, expires_at, cart"
 _INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -122,20 +124,15 @@ def make_file(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raise ``RefusedToStart`` for a file that is not this store's database, and where WAL mode does not work."""
+    """Raise ``RefusedToStart`` for a file that is not this store's database, and where WAL mode does not work.
+
+    One of format 1 is brought to this one.
+    """
     try:
-        connection = open_connection(path)
-        try:
-            [application], [form], [mode] = (
-                connection.execute(f"PRAGMA {name}").fetchone()
-                for name in ("application_id", "user_version", "journal_mode")
-            )
-            connection.execute("SELECT 1 FROM events, records LIMIT 1").fetchall()
-        finally:
-            connection.close()
+        application, form, mode = _while_not_busy(path, _about)
     except sqlite3.Error as error:
         if is_busy(error):
-            return  # another process has it open, so it was checked there
+            raise RefusedToStart(_busy_too_long(path)) from None
         raise RefusedToStart(str(damaged(path, str(error)).detail)) from None
     if application != APPLICATION:
         raise RefusedToStart(str(damaged(path, "it is empty or was made by another program").detail))
@@ -152,16 +149,44 @@ def check_file(path: Path) -> None:
 
 def upgrade_file(path: Path) -> None:
     """Bring a database of format 1, from before holds, to this one, whole or not at all; any other is left as it is."""
-    deadline = time.monotonic() + _UPGRADE_PATIENCE_S
+    try:
+        _while_not_busy(path, _upgrade)
+    except sqlite3.Error as error:
+        if is_busy(error):
+            raise RefusedToStart(_busy_too_long(path)) from None
+        raise
+
+
+def _while_not_busy(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+    """What ``work`` does on a connection of its own, as soon as nobody has the file for himself.
+
+    Workers that start together meet here: who closes the file last, recovers it or upgrades it has it alone meanwhile.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
             with contextlib.closing(open_connection(path)) as connection:
-                return _upgrade(connection)
+                return work(connection)
         except sqlite3.Error as error:
-            # Another worker that starts now does the same; who closes the file last has it for himself meanwhile.
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
         time.sleep(_POLL_S)
+
+
+def _busy_too_long(path: Path) -> str:
+    return (
+        f"{path} has been locked by another program for {_PATIENCE_S:g} s. Nothing was written to it. End what locks "
+        "it (a backup, a shell) and start again."
+    )
+
+
+def _about(connection: sqlite3.Connection) -> tuple[int, int, str]:
+    """Whose the file is, its format, and its journal mode."""
+    [application], [form], [mode] = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version", "journal_mode")
+    )
+    connection.execute("SELECT 1 FROM events, records LIMIT 1").fetchall()
+    return application, form, mode
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

@@ -267,11 +267,17 @@ def test_a_holder_whose_backend_is_terminated_has_written_nothing_and_frees_the_
 def test_a_holder_that_pauses_too_long_is_ended_by_the_engine(
     url: str, open_office: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.stores.postgres._IDLE_LIMIT_S", 0.1)
+    monkeypatch.setattr("service.stores.postgres._IDLE_LIMIT_S", 1.0)
     client = open_office(url)
-    paused = threading.Event()
-    monkeypatch.setattr("service.box_office.think", lambda _delay: paused.wait(1))
-    answer = buy(client)
+    with asking(url) as admin:
+
+        def pause(_delay: object) -> None:
+            holder = backends(admin, "AND state = 'idle in transaction'")
+            assert len(holder) == 1
+            wait_for(lambda: not set(holder) & set(backends(admin, "")), "the engine to end the transaction")
+
+        monkeypatch.setattr("service.box_office.think", pause)
+        answer = buy(client)
     assert told(answer) == (503, "lock_timeout", True)
     assert "Nothing was written" in answer.json["detail"]
     assert sold(url) == 0

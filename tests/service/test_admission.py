@@ -69,6 +69,8 @@ def test_no_more_are_inside_than_may_be_and_the_others_follow_in_the_order_in_wh
         futures = crowd.queue_up(pool, range(9))
         assert (crowd.inside, crowd.admission.queue_length) == (2, 7)
         for done in range(9):
+            # Who got the place is past the door; that he has written himself down is waited for.
+            until(lambda done=done: len(crowd.order) == min(9, 2 + done))  # type: ignore[misc]
             crowd.room.release()
             until(lambda done=done: sum(future.done() for future in futures) == done + 1)  # type: ignore[misc]
         for future in futures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import threading
@@ -247,6 +248,43 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
     connection.close()
     monkeypatch.setattr(sqlite_schema, "_FROM_1", right)
     assert Sqlite(Settings(data=before_holds)).view("show").held == 0
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[Callable[[], None]]:
+    """The file is another program's alone until what is given here is called."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield connection.close
+    finally:
+        connection.close()
+
+
+def test_a_start_that_meets_the_file_locked_waits_and_upgrades_it_then(
+    before_holds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    with locked(before_holds / "lastseat.db") as unlock:
+
+        def let_go_at_the_third_look(_poll_s: float) -> None:
+            looked.append(1)
+            if len(looked) == 3:
+                unlock()
+
+        monkeypatch.setattr("service.stores.sqlite_schema.time.sleep", let_go_at_the_third_look)
+        assert Sqlite(Settings(data=before_holds)).view("show").held == 0
+    assert len(looked) == 3
+
+
+def test_a_file_that_stays_locked_is_refused_and_said(before_holds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_schema, "_PATIENCE_S", 0.05)
+    with locked(before_holds / "lastseat.db"):
+        with pytest.raises(RefusedToStart, match=r"locked by another program for 0\.05 s\. Nothing was written"):
+            Sqlite(Settings(data=before_holds))
+        with pytest.raises(RefusedToStart, match="start again"):
+            sqlite_schema.upgrade_file(before_holds / "lastseat.db")
 
 
 def test_workers_that_start_at_once_upgrade_it_once(before_holds: Path) -> None:
