@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,10 @@ hypothesis_settings.register_profile("lastseat", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("lastseat")
 
 TOKEN = "test-token"
+
+# In the background of a script SIGINT is ignored, by what is started here too; the tests of Ctrl-C need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

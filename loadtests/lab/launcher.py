@@ -62,6 +62,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Each node, and the engine that the lab starts for them, is a host with an address of its own."""
     inside: int | None = None
     queue: int | None = None
+    keep_alive: bool = True
+    """Whether a buyer keeps a connection, and so a worker, over several requests."""
     gates: str = ""
     """The socket of an explorer that holds purchases at their gates; empty: none does."""
 
@@ -129,7 +131,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     def arguments(self) -> list[str]:
         """gunicorn's options for the worker model."""
-        return WORKER_MODELS[self.worker].arguments(processes=self.processes, threads=self.threads)
+        own = WORKER_MODELS[self.worker].arguments(processes=self.processes, threads=self.threads)
+        return own if self.keep_alive else [*own, "--keep-alive", "0"]
 
 
 class Elsewhere(Service, frozen=True, kw_only=True):

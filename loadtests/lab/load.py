@@ -41,6 +41,7 @@ _log = logging.getLogger("lastseat")
 _LEFT, _FINISH, _ELSEWHERE = "last_seat_left", "last_seat_finish", "last_seat_elsewhere"
 _EXIT_NOTHING = 2
 _SPARE_S = 10.0
+_MASTER_FIRST_S = 5.0
 
 
 class LoadTest:
@@ -232,13 +233,22 @@ def test_of(environment: Environment) -> LoadTest:
     return _tests[environment]
 
 
-def interrupt_only_main() -> None:
+def interrupt_only_main(*, has_master: bool) -> None:
     """Let Ctrl-C end locust's main greenlet, which stops the users in order.
 
     By default the exception strikes whichever greenlet is running, a buyer in the middle of a purchase for example.
+    Ctrl-C comes to all processes of a terminal: one that has a master lets it end the test, for a worker that leaves by
+    itself has its users started anew in the others, which are just stopping theirs.
     """
     hub: Any = gevent.get_hub()
-    gevent.signal_handler(signal.SIGINT, lambda: hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt))
+
+    def interrupt() -> None:
+        hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
+
+    if has_master:
+        gevent.signal_handler(signal.SIGINT, lambda: gevent.spawn_later(_MASTER_FIRST_S, interrupt))
+    else:
+        gevent.signal_handler(signal.SIGINT, interrupt)
 
 
 def take_part(events: Any, workload: str) -> None:
@@ -247,8 +257,8 @@ def take_part(events: Any, workload: str) -> None:
     def init(environment: Environment, **_: Any) -> None:
         # The hub's clock has stood still while locust was imported; --run-time would count from before that.
         gevent.get_hub().loop.update_now()
-        interrupt_only_main()
         test = _tests[environment] = LoadTest(environment, workload)
+        interrupt_only_main(has_master=not test.conducts)
         test.listen()
         if environment.web_ui is not None:
             add_verdict_tab(environment.web_ui, test)

@@ -54,7 +54,8 @@ class Pause(Fault):
         if service.guard in {"atomic"}:
             raise FaultUnfit(f"guard {service.guard} leaves no place between reading and writing where it could stop.")
         self._lease_ms = service.lease_ms or LEASE_MS
-        return msgspec.structs.replace(service, lease_ms=self._lease_ms, gates=str(self._stage.path))
+        # With connections that are kept all buyers may have the same worker, and then nobody else could sell.
+        return msgspec.structs.replace(service, lease_ms=self._lease_ms, gates=str(self._stage.path), keep_alive=False)
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
@@ -113,7 +114,7 @@ class Pause(Fault):
             holder = self._holder
             if holder is None:
                 self._seen.add(arrival.pid)
-                # A buyer keeps his connection, and so his worker: where all have the same one, nobody else could sell.
+                # Another worker is at work, too: else there is nobody to sell meanwhile.
                 others = self._seen - {arrival.pid}
                 if not (self._wanted and others) or arrival.gate != "append" or arrival.saw is None:
                     return False
