@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from held import held
 
-from workers.lessons.form import Findings, carry_out
+from workers.lessons.form import Findings
 
 # Python's own helper for semaphores of spawned processes: started with the first one, ends with this process.
 _PYTHONS_OWN = "multiprocessing.resource_tracker"
@@ -42,6 +43,6 @@ def nothing_left_running() -> Iterator[None]:
 def findings(request: pytest.FixtureRequest) -> Findings:
     """What a module's ``LESSON`` finds with the module's ``SMALL`` settings, once for all its tests."""
     threads = threading.active_count()
-    found = carry_out(request.module.LESSON, request.module.SMALL)
+    found = held(request.module.LESSON, request.module.SMALL)
     assert threading.active_count() == threads
     return found

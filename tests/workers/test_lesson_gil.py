@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held import held
 
 from workers.lessons import gil_interpreters
 from workers.lessons.children import ChildFailed, in_interpreter
@@ -105,7 +106,7 @@ def test_the_probe_is_a_program_of_its_own() -> None:
 
 
 def test_the_lesson_holds_and_measures_both_ways() -> None:
-    findings = carry_out(LESSON, {"threads": 20, "times": 1500, "others": "no"})
+    findings = held(LESSON, {"threads": 20, "times": 1500, "others": "no"})
     assert findings.holds
     measured = findings.measured
     assert measured["with_a_pause_lost"] > 0 == measured["with_a_pause_locked_lost"]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from held import held
 
-from workers.lessons.form import carry_out
 from workers.lessons.programs import family
 from workers.lessons.tcp import LESSON
 from workers.tcp import MODELS, Shape
@@ -117,7 +117,7 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.mark.servers
 def test_the_lesson_holds() -> None:
-    findings = carry_out(LESSON, {"connections": 12, "rounds": 2, "processes": 3, "pool": 2})
+    findings = held(LESSON, {"connections": 12, "rounds": 2, "processes": 3, "pool": 2})
     measured = findings.measured
     assert measured["naive_right_answers"] < measured["messages_sent_in_the_framing_test"]
     assert measured["polite_right_answers"] == measured["messages_sent_in_the_framing_test"]

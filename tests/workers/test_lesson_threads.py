@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from held import held
 
 from workers.lessons.form import carry_out
 from workers.lessons.threads import LESSON
@@ -69,7 +70,7 @@ def test_processes_take_from_numbers_of_their_own(method: str, found: int) -> No
 
 @pytest.mark.servers
 def test_the_lesson_holds_and_measures_both_ways() -> None:
-    findings = carry_out(LESSON, {"threads": 4, "processes": 2, "tickets": 20, "work_ms": 60})
+    findings = held(LESSON, {"threads": 4, "processes": 2, "tickets": 20, "work_ms": 60})
     assert findings.holds
     measured = findings.measured
     assert measured["found_without_join"] < measured["found_with_join"] == 4

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from held import held
 
 from workers import WORKER_MODELS
 from workers.lessons.children import ChildFailed
@@ -58,7 +59,7 @@ def test_an_office_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.servers
 def test_the_lesson_holds() -> None:
-    findings = carry_out(LESSON, {"buyers": 4, "purchases": 1, "threads": 4, "think_ms": 20})
+    findings = held(LESSON, {"buyers": 4, "purchases": 1, "threads": 4, "think_ms": 20})
     measured = findings.measured
     sold = {key: value for key, value in measured.items() if key.endswith("_sold")}
     assert len(sold) == 16
