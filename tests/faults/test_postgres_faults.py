@@ -175,7 +175,7 @@ def test_an_engine_that_is_away_is_a_definite_503_and_one_that_is_back_sells_on(
 def test_an_engine_that_stands_still_is_not_waited_for_for_ever(
     server: PostgresServer, url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
-    client = open_office(url, lock_timeout_s=0.2)
+    client = open_office(url, lock_timeout_s=1.0)
     assert buy(client).status_code == 201
     server.pause()
     try:
@@ -211,7 +211,7 @@ def test_an_engine_without_a_free_connection_says_how_to_get_one(
 def test_a_process_without_a_free_connection_says_so_definitely(
     url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
-    client = open_office(url, pool=1, lock_timeout_s=0.2)
+    client = open_office(url, pool=1, lock_timeout_s=1.0)
     store = client.application.extensions["office"].store
     client.application.extensions["office"].look("show")
     entered, leave = threading.Event(), threading.Event()
@@ -238,7 +238,7 @@ def test_a_process_without_a_free_connection_says_so_definitely(
 def test_a_lock_that_somebody_else_keeps_is_waited_for_no_longer_than_the_limit(
     url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
-    client = open_office(url, lock_timeout_s=0.2)
+    client = open_office(url, lock_timeout_s=1.0)
     with psycopg.connect(url) as holder:
         holder.execute("SELECT 1 FROM lastseat.events FOR UPDATE")
         assert told(buy(client)) == (503, "lock_timeout", True)
@@ -426,7 +426,7 @@ def test_a_commit_that_no_standby_confirms_is_never_told_as_a_sale(
     url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
     """The engine's own time limit would end the waiting and let the commit pass for confirmed."""
-    client = open_office(url, lock_timeout_s=0.3)
+    client = open_office(url, lock_timeout_s=1.0)
     with commits_that_wait_for_a_standby(url):
         assert told(buy(client)) == (504, "outcome_unknown", False)
 

@@ -109,7 +109,7 @@ def test_one_at_a_time_waits_for_the_guard_but_deciding_is_not_excluded() -> Non
 def test_a_waiter_who_gives_up_is_never_decided() -> None:
     hall = Hall(limit=10)
     with ThreadPoolExecutor(8) as pool:
-        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=0.01)
+        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=1.0)
         with pytest.raises(Problem) as problem:
             futures[1].result(FAR)
         hall.door.release()
@@ -123,9 +123,11 @@ def test_a_waiter_whose_command_was_taken_waits_for_the_outcome_past_the_limit()
     hall = Hall(limit=10)
     hall.finish.clear()
     with ThreadPoolExecutor(8) as pool:
-        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=0.3)
+        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=1.0)
+        limit = time.monotonic() + 1.0
         hall.door.release()
         assert hall.taken.acquire(timeout=FAR)
+        until(lambda: time.monotonic() > limit)
         hall.finish.set()
         assert futures[1].result(FAR).outcome == Refusal("b", 0, 0)
 
@@ -134,7 +136,7 @@ def test_an_outcome_that_never_comes_is_indefinite() -> None:
     hall = Hall(limit=10)
     hall.finish.clear()
     with ThreadPoolExecutor(8) as pool:
-        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=0.3, answer_s=0.4)
+        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=1.0, answer_s=1.2)
         hall.door.release()
         with pytest.raises(Problem) as problem:
             futures[1].result(FAR)

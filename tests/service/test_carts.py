@@ -277,7 +277,7 @@ def test_a_store_that_writes_to_one_event_at_a_time_says_so(
 
 def test_a_cart_with_a_real_event_in_it_obeys_the_safe_guard(make_client: Callable[..., FlaskClient]) -> None:
     """An unsafe guard acts only on the lab's events, whatever else lies in the cart."""
-    shop = Shop(make_client(first_event=None, guard="none", allow_unsafe=True, lock_timeout_s=0.2))
+    shop = Shop(make_client(first_event=None, guard="none", allow_unsafe=True, lock_timeout_s=1.0))
     shop.office.create(Event("real", "Real", 5))
     held, done = threading.Event(), threading.Event()
 

@@ -76,7 +76,7 @@ def test_who_waits_too_long_for_a_lease_is_refused_definitely(
 def test_a_late_write_that_has_no_time_left_is_refused_definitely(
     open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = open_office(url, guard="fenced", lock_timeout_s=0.2)
+    client = open_office(url, guard="fenced", lock_timeout_s=1.0)
     really = Redis.append_fenced
 
     def after_somebody_else(self: Redis, view: View, records: Any, token: str) -> object:
