@@ -48,7 +48,7 @@ def _remaining_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, find
         "wrong read",
         rows,
         lambda row: (
-            f"it shows {h.remaining[row]} remaining after {at[row]} mutations; there were {there[row]}",
+            f"it shows {h.remaining[row]} remaining at version {at[row]}; there were {there[row]}",
             [case.operation(row)],
             [],
         ),
@@ -74,7 +74,7 @@ def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findi
         "false sold-out",
         rows,
         lambda row: (
-            f"{wanted[row]} were refused after {at[row]} mutations; there were {there[row]} "
+            f"{wanted[row]} were refused at version {at[row]}; there were {there[row]} "
             f"({ledger.sold[at[row]]} sold and {ledger.held[at[row]]} held of {capacity})",
             [case.operation(row)],
             [],

@@ -88,8 +88,6 @@ def missed_deadlines(asked_at: Ints, invoke: Ints, answered_at: Ints, returned: 
 def _explain(case: Case, pair: dict[int, int], late: int) -> Evidence:
     h = case.history
     ahead = pair[late]
-    text = (
-        f"it had answered {h.invoke_ns[ahead] - h.return_ns[late]} ns before the other, which is ordered ahead of it, "
-        f"was asked"
-    )
+    gap_ms = (h.invoke_ns[ahead] - h.return_ns[late]) / 1e6
+    text = f"it had answered {gap_ms:,.3g} ms before the other, which is ordered ahead of it, was asked"
     return text, [case.operation(late), case.operation(ahead)], []
