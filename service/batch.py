@@ -90,7 +90,11 @@ class Line:
 
     def _wait(self, mine: Waiting, woken: Signal, deadline: float, answer_deadline: float) -> bool:
         """Wait until settled (False) or until it is this one's turn to lead (True)."""
-        woken.wait(deadline - time.monotonic())
+        try:
+            woken.wait(deadline - time.monotonic())
+        except BaseException:
+            self._withdraw(mine)
+            raise
         with self._mutex:
             if not mine.taken:
                 if self._waiting[0] is mine and not self._kept:
@@ -101,6 +105,14 @@ class Line:
             if not woken.wait(answer_deadline - time.monotonic()):
                 raise Problem("outcome_unknown")
         return False
+
+    def _withdraw(self, mine: Waiting) -> None:
+        """Who is thrown out while he waits does not stand in the way of those behind him; if taken, he is decided."""
+        with self._mutex:
+            if not mine.taken:
+                self._waiting.remove(mine)
+                if not self._kept:
+                    self._next_leads()
 
     def _lead(self, mine: Waiting, lead: Callable[[Take], Transaction]) -> None:
         take = Take(self)

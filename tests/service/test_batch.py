@@ -13,6 +13,7 @@ from service.batch import Line, Take, Waiting
 from service.errors import Problem
 from service.guards import Transaction
 from service.inventory import Outcome, Refusal, Sell
+from service.signal import Signal
 
 FAR = 30.0
 
@@ -130,6 +131,39 @@ def test_a_waiter_whose_command_was_taken_waits_for_the_outcome_past_the_limit()
         until(lambda: time.monotonic() > limit)
         hall.finish.set()
         assert futures[1].result(FAR).outcome == Refusal("b", 0, 0)
+
+
+class Torn(BaseException):
+    """Thrown into somebody who waits, as gevent does when a worker stops."""
+
+
+def test_who_is_thrown_out_when_it_is_his_turn_lets_the_next_one_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    hall = Hall(limit=1)
+    whole, torn = Signal.wait, []
+
+    def wait(signal: Signal, timeout_s: float) -> bool:
+        woken = whole(signal, timeout_s)
+        if threading.current_thread() is thrown_out:
+            torn.append(woken)
+            raise Torn
+        return woken
+
+    def be_thrown_out() -> None:
+        with pytest.raises(Torn):
+            hall.join("b")
+
+    thrown_out = threading.Thread(target=be_thrown_out)
+    monkeypatch.setattr(Signal, "wait", wait)
+    with ThreadPoolExecutor(8) as pool:
+        first = stand_in_line(pool, hall, "a")
+        thrown_out.start()
+        until(lambda: hall.length() == 2)
+        last = stand_in_line(pool, hall, "c")
+        hall.door.release(2)
+        for future in first + last:
+            future.result(FAR)
+    thrown_out.join(FAR)
+    assert (torn, hall.decided) == ([True], [["a"], ["c"]])
 
 
 def test_an_outcome_that_never_comes_is_indefinite() -> None:
