@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from loadtests.lab.bench.generators import LoadGenerator
 from loadtests.lab.bench.pairs import Measurer, NothingSold, Shape
 from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, WrongAnswer, subject
 from loadtests.lab.launcher import NotReady
+from loadtests.lab.paths import CHECKOUT
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, lastseat
 
@@ -207,3 +210,29 @@ def test_a_page_without_a_place_for_results_is_refused_before_anything_is_measur
 
 def test_the_help_has_examples() -> None:
     assert "lastseat bench --quick" in CliRunner().invoke(bench, ["--help"]).output
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("worker", "parts"), [("gthread", 4), ("gevent", 5)])
+def test_a_purchase_is_taken_apart_part_by_part(tmp_path: Path, worker: str, parts: int) -> None:
+    """What still sells has sold what it told."""
+    command = [
+        sys.executable,
+        "-m",
+        "loadtests.lab.bench.apart",
+        "--pairs",
+        "1",
+        "--seconds",
+        "0.1",
+        "--worker",
+        worker,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    heading, *lines = done.stdout.splitlines()
+    assert heading.startswith(worker)
+    assert len(lines) == parts
+    assert lines[-1].endswith("everything")
+    assert list(tmp_path.iterdir()) == []
+    assert processes_of(tmp_path) == []

@@ -154,7 +154,8 @@ class CeilingSubject(Subject):
 
     def __init__(self, cell: Cell, folder: Path) -> None:
         super().__init__(cell, folder)
-        self.application = f"loadtests.lab.bench.{ {'stubbed': 'stubbed', 'bare': 'ceiling'}[cell.store] }:app"
+        application = {"stubbed": "stubbed:ceiling()", "bare": "ceiling:app"}[cell.store]
+        self.application = f"loadtests.lab.bench.{application}"
 
     def fresh(self, capacity: int = CAPACITY) -> str:
         return "/events/show/orders"
