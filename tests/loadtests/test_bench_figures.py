@@ -195,7 +195,17 @@ def test_the_results_of_a_page_are_replaced_and_its_own_words_stay(tmp_path: Pat
     assert text.endswith("after\n")
     assert "yesterday" not in text
     assert text.count("| gevent × 2 | journal + file, batch 256 |") == 2  # how fast, and how it started
-    assert (tmp_path / "pictures" / "bench-64-clients.svg").exists()
+    assert "](pictures/benchmarks-64-clients.svg)" in text
+    assert (tmp_path / "pictures" / "benchmarks-64-clients.svg").exists()
+
+
+def test_two_pages_keep_each_their_own_pictures(tmp_path: Path) -> None:
+    for name in ("benchmarks", "benchmarks-engines"):
+        page = tmp_path / f"{name}.md"
+        page.write_text(f"{BEGIN}\n{END}\n")
+        write_section(page, results(), when="now", command="lastseat bench")
+    pictures = [path.name for path in (tmp_path / "pictures").glob("*-64-clients.svg")]
+    assert sorted(pictures) == ["benchmarks-64-clients.svg", "benchmarks-engines-64-clients.svg"]
 
 
 def test_the_documentation_has_a_place_for_results() -> None:

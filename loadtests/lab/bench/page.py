@@ -54,13 +54,15 @@ def has_section(path: Path) -> bool:
 
 
 def write_section(path: Path, results: Results, *, when: str, command: str) -> None:
-    """Replace what stands between the two markers of a Markdown page; the plots go into ``pictures`` beside it."""
+    """Replace what stands between the two markers of a Markdown page; the plots go into ``pictures`` beside it, under
+    the page's name: another page's stay what they are."""
     pictures = path.parent / "pictures"
     pictures.mkdir(exist_ok=True)
     parts = [f"`{command}`, {when}. {machine_in_words(results)}"]
     for name, title, drawing in drawings(results):
-        (pictures / f"{name}.svg").write_text(drawing, encoding="utf-8")
-        parts.append(f"![{title}](pictures/{name}.svg)")
+        picture = f"{path.stem}-{name.removeprefix('bench-')}.svg"
+        (pictures / picture).write_text(drawing, encoding="utf-8")
+        parts.append(f"![{title}](pictures/{picture})")
     parts += [grid.markdown() for grid in grids(results)]
     parts += [note.removeprefix("! ") for note in notes(results)]
     section = "\n\n".join(part.strip() for part in parts)
