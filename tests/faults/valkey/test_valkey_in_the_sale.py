@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -57,15 +56,24 @@ def test_an_answer_that_does_not_come_is_indefinite_and_the_same_key_tells_what_
     assert keys(client) == ["a", "b"]
 
 
-def _stand_still_before_the_write(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = Engine.exchange_all
+def _stand_still_before_the_write(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set as soon as the write is on its way to it."""
+    sent, on_its_way = Engine.exchange_all, threading.Event()
 
     def exchange_all(self: Engine, connection: Any, commands: Any, *, writes: bool) -> Any:
         if writes:
             server.pause()
+            send = connection.send_packed_command
+
+            def send_and_say(*given: Any, **more: Any) -> None:
+                send(*given, **more)
+                on_its_way.set()
+
+            connection.send_packed_command = send_and_say
         return sent(self, connection, commands, writes=writes)
 
     monkeypatch.setattr(Engine, "exchange_all", exchange_all)
+    return on_its_way
 
 
 @pytest.mark.parametrize("guard", WRITERS)
@@ -73,10 +81,10 @@ def test_an_engine_killed_after_it_was_asked_to_write_is_indefinite(
     open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str, guard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = open_office(url, guard=guard, lease_ms=60_000)
-    _stand_still_before_the_write(server, monkeypatch)
+    on_its_way = _stand_still_before_the_write(server, monkeypatch)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(buy, client, "a")
-        wait_for(lambda: _is_stopped(server.pid), "an engine that stands still")
+        assert on_its_way.wait(FAR)
         server.kill()
         assert told(asked.result(FAR)) == (504, "outcome_unknown", False)
     monkeypatch.undo()
@@ -84,10 +92,6 @@ def test_an_engine_killed_after_it_was_asked_to_write_is_indefinite(
     beside(server).delete("{fresh-1}:event:show:lease")
     assert buy(client, "a").status_code == 201
     assert keys(client) == ["a"]
-
-
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _full(engine: redis.Redis) -> None:

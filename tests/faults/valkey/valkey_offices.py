@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.stores.redis import Redis
 
 FAR = 30.0
-SHORT_S = 0.4
+SHORT_S = 1.0
 PASSWORD = "s3cret-w0rd"
 GUARDS = ["none", "thread", "optimistic", "atomic", "lease", "fenced"]
 WRITERS = [guard for guard in GUARDS if guard not in {"none", "thread"}]
