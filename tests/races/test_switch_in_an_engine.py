@@ -143,7 +143,7 @@ def test_a_deleted_event_is_forgotten_by_every_node(node: Node, monkeypatch: pyt
 def test_the_switch_waits_for_a_transaction_that_holds_its_lock_and_not_longer_than_its_limit(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office, impatient, pause = node("a", "row"), node("b", given=False, lock_timeout_s=0.3), Pause(monkeypatch)
+    office, impatient, pause = node("a", "row"), node("b", given=False, lock_timeout_s=1.0), Pause(monkeypatch)
     office.create(SHOW)
     with ThreadPoolExecutor(1) as pool:
         holder = pool.submit(buy, office, "holder")

@@ -66,7 +66,7 @@ def test_a_lease_whose_holder_has_died_comes_free_by_itself(store: Redis) -> Non
 def test_who_waits_too_long_for_a_lease_is_refused_definitely(
     open_office: Callable[..., FlaskClient], url: str, guard: str
 ) -> None:
-    client = open_office(url, guard=guard, lock_timeout_s=0.1)
+    client = open_office(url, guard=guard, lock_timeout_s=1.0)
     store = client.application.extensions["office"].store
     assert store.take_lease("show", "somebody", 60_000)
     assert told(buy(client)) == (503, "lock_timeout", True)
