@@ -131,8 +131,6 @@ def check_file(path: Path) -> None:
     try:
         application, form, mode = _while_not_busy(path, _about)
     except sqlite3.Error as error:
-        if is_busy(error):
-            raise RefusedToStart(_busy_too_long(path)) from None
         raise RefusedToStart(str(damaged(path, str(error)).detail)) from None
     if application != APPLICATION:
         raise RefusedToStart(str(damaged(path, "it is empty or was made by another program").detail))
@@ -149,18 +147,14 @@ def check_file(path: Path) -> None:
 
 def upgrade_file(path: Path) -> None:
     """Bring a database of format 1, from before holds, to this one, whole or not at all; any other is left as it is."""
-    try:
-        _while_not_busy(path, _upgrade)
-    except sqlite3.Error as error:
-        if is_busy(error):
-            raise RefusedToStart(_busy_too_long(path)) from None
-        raise
+    _while_not_busy(path, _upgrade)
 
 
 def _while_not_busy(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
     """What ``work`` does on a connection of its own, as soon as nobody has the file for himself.
 
     Workers that start together meet here: who closes the file last, recovers it or upgrades it has it alone meanwhile.
+    Raises ``RefusedToStart`` where it stays locked.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
@@ -168,16 +162,14 @@ def _while_not_busy(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
             with contextlib.closing(open_connection(path)) as connection:
                 return work(connection)
         except sqlite3.Error as error:
-            if not is_busy(error) or time.monotonic() > deadline:
+            if not is_busy(error):
                 raise
+            if time.monotonic() > deadline:
+                raise RefusedToStart(
+                    f"{path} has been locked by another program for {_PATIENCE_S:g} s. Nothing was written to it. End "
+                    "what locks it (a backup, a shell) and start again."
+                ) from None
         time.sleep(_POLL_S)
-
-
-def _busy_too_long(path: Path) -> str:
-    return (
-        f"{path} has been locked by another program for {_PATIENCE_S:g} s. Nothing was written to it. End what locks "
-        "it (a backup, a shell) and start again."
-    )
 
 
 def _about(connection: sqlite3.Connection) -> tuple[int, int, str]:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import servers
+from test_killed_at_gates import gates_of
 from typed import Answer, Typed, wait_for
 
 from loadtests.lab.explore.stage import Arrival, Stage
-from service.gates import GATES
 from service.stores import STORES, store_class
 
 pytestmark = pytest.mark.servers
@@ -84,12 +84,6 @@ class Killer:
                 self.killed.append(heard.pid)
                 os.kill(heard.pid, signal.SIGKILL)
             self._stage.let_go(heard)
-
-
-def gates_of(store: str) -> list[str]:
-    """Those that a mutation passes in this store under its own guard."""
-    own = [*GATES, "half"] if store == "journal" else list(GATES)
-    return [gate for gate in own if not (store_class(store).safe_guard == "atomic" and gate == "view")]
 
 
 @pytest.fixture
@@ -179,5 +173,5 @@ def test_after_kill_9_at_every_gate_who_asks_again_gets_what_came_of_it(
     store: str, server: Typed, killer: Killer
 ) -> None:
     for errand in ERRANDS:
-        for gate in gates_of(store):
+        for gate in gates_of(store_class(store)):
             survive(server, killer, f"{errand}-{gate}", errand, gate)
