@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+GUNICORN_CONF = "python:workers.gunicorn_conf"
+"""For gunicorn's ``--config``: the rest of its settings."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerModel:

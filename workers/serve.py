@@ -10,13 +10,10 @@ import os
 import shlex
 import socket
 import sys
-from pathlib import Path
 
 import click
 
-from workers import WORKER_MODELS
-
-CONFIGURATION = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
+from workers import GUNICORN_CONF, WORKER_MODELS
 
 
 @click.command(epilog="Examples: `lastseat serve`, `lastseat serve --worker gevent --guard none --think 5`.")
@@ -58,7 +55,7 @@ def serve(
     settings = {name: value for name, value in chosen.items() if value is not None}
     refuse_taken_port(host, port)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    options = ["--config", str(CONFIGURATION), "--bind", address]
+    options = ["--config", GUNICORN_CONF, "--bind", address]
     options += WORKER_MODELS[worker].arguments(processes=processes, threads=threads)
     shown = [*(f"{name}={shlex.quote(value)}" for name, value in settings.items()), "gunicorn", shlex.join(options)]
     click.echo(" ".join([*shown, "service:app"]), err=True)

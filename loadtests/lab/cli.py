@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "journal": ("service.journal_command:journal", "Verify, show and repair the journals of the store `journal`."),
     "store": ("service.store_command:store", "Set up PostgreSQL, Valkey or Redis for the office."),
     "check": ("loadtests.lab.check:check", "Judge a recorded history again."),
+    "where": ("loadtests.lab.where:where", "Where the locust files and the examples are."),
 }
 
 EXIT_USAGE = 64

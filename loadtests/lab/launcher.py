@@ -23,8 +23,7 @@ import msgspec
 from loadtests.lab import cpu, processes
 from loadtests.lab.engines import ENGINES, Engines, NoEngine, set_up, shown_address
 from loadtests.lab.office import Office, find_token
-from loadtests.lab.paths import GUNICORN_CONF
-from workers import WORKER_MODELS
+from workers import GUNICORN_CONF, WORKER_MODELS
 
 READY_WITHIN_S = 30.0
 GRACE_S = 15.0
@@ -293,7 +292,7 @@ class RunningOffice:
             "-m",
             "gunicorn",
             "--config",
-            str(GUNICORN_CONF),
+            GUNICORN_CONF,
             "--bind",
             f"fd://{fd}",
             *self.service.arguments(),

@@ -1,4 +1,4 @@
-"""Where things are: the checkout, gunicorn's settings file, and the folders of the results.
+"""Where things are: what comes with the project, and the folders of the results.
 
 Results go to ``<root>/<experiment>/<time>/`` and the link ``<root>/<experiment>/latest`` names the newest.
 """
@@ -10,9 +10,10 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-GUNICORN_CONF = CHECKOUT / "gunicorn.conf.py"
-LOCUSTFILES = CHECKOUT / "loadtests"
+PACKAGES = Path(__file__).resolve().parents[2]
+"""The folder of ``service``, ``workers`` and ``loadtests``: the checkout, or where packages are installed."""
+LOCUSTFILES = PACKAGES / "loadtests"
+EXAMPLES = LOCUSTFILES / "examples"
 BUY_LOCUSTFILE = LOCUSTFILES / "buy.py"
 
 

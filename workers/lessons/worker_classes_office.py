@@ -17,10 +17,10 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from workers import GUNICORN_CONF
 from workers.lessons.children import ChildFailed
 from workers.lessons.programs import family, program
 
-CHECKOUT = Path(__file__).parents[2]
 _READY_WITHIN_S = 30.0
 _ANSWER_WITHIN_S = 60.0
 _READY_ANSWER_WITHIN_S = 2.0
@@ -74,13 +74,13 @@ def office(arguments: Sequence[str], think: str, think_ms: float, folder: Path) 
     # Bound here and handed over: no other program can take the port in between.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
         bound.bind(("127.0.0.1", 0))
-        command = [sys.executable, "-m", "gunicorn", "--config", str(CHECKOUT / "gunicorn.conf.py")]
+        command = [sys.executable, "-m", "gunicorn", "--config", GUNICORN_CONF]
         command += ["--bind", f"fd://{bound.fileno()}", "--log-level", "warning", *arguments, "service:app"]
         with program(
             command,
             log=log,
             environment=kept | settings,
-            directory=CHECKOUT,
+            directory=folder,
             pass_fds=[bound.fileno()],
         ) as running:
             started = Office(bound.getsockname()[1], running.pid, token)

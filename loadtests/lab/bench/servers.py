@@ -17,7 +17,7 @@ from loadtests.lab import processes
 from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
 from loadtests.lab.bench.usage import children, cpu_s, memory_mb
 from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice
-from loadtests.lab.paths import CHECKOUT
+from loadtests.lab.paths import EXAMPLES
 
 _QUIET_FOR_S = 0.06
 _QUIET_WITHIN_S = 20.0
@@ -182,7 +182,7 @@ class PlainSubject(Subject):
 
     def _command(self, fd: int) -> list[str]:
         *command, application = super()._command(fd)
-        return [*command, "--pythonpath", str(CHECKOUT / "examples"), application]
+        return [*command, "--pythonpath", str(EXAMPLES), application]
 
     def start(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)

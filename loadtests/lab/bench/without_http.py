@@ -15,7 +15,6 @@ from loadtests.lab.bench.cells import OFFICES
 from loadtests.lab.bench.servers import NotAvailable
 from loadtests.lab.engines import ENGINES
 from loadtests.lab.launcher import Service
-from loadtests.lab.paths import CHECKOUT
 
 THREADS = (1, 16)
 _SPARE_S = 60.0
@@ -72,7 +71,7 @@ def measure(given: Given, folder: Path, seconds: float) -> WithoutHttp:
         [sys.executable, "-m", "loadtests.lab.bench.in_process", *arguments],
         log=log,
         environment=Service().environment(folder),
-        directory=CHECKOUT,
+        directory=folder,
     )
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -20,7 +20,7 @@ import msgspec
 from loadtests.lab.compare.cells import Cell, Shape
 from loadtests.lab.compare.sale import Sale
 from loadtests.lab.machine import Machine, describe
-from loadtests.lab.paths import CHECKOUT, new_results_folder
+from loadtests.lab.paths import PACKAGES, new_results_folder
 
 EXPERIMENT = "experiment.json"
 CELLS = "cells"
@@ -127,9 +127,9 @@ def _differs(latest: Path, now: Conditions) -> str:
 def source_digest() -> str:
     """A digest of whatever decides how the service behaves: its source, the worker models, gunicorn's settings."""
     digest = hashlib.sha256()
-    files = [CHECKOUT / "gunicorn.conf.py", *(CHECKOUT / "workers").glob("*.py"), *(CHECKOUT / "service").rglob("*.py")]
+    files = [*(PACKAGES / "workers").glob("*.py"), *(PACKAGES / "service").rglob("*.py")]
     for path in sorted(files):
-        digest.update(f"{path.relative_to(CHECKOUT)}\0".encode() + path.read_bytes() + b"\0")
+        digest.update(f"{path.relative_to(PACKAGES)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -1,0 +1,175 @@
+"""The project installed from its wheel, with no checkout in sight: what a user may type works in any folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typed import Typed, environment, free_port, wait_for
+
+from loadtests.lab import processes
+
+pytestmark = pytest.mark.servers
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("service", "workers", "loadtests")
+BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({out!r}))"
+
+
+def built(kind: str, source: Path, out: Path) -> Path:
+    """Build an sdist or a wheel as pip does, with the backend that ``pyproject.toml`` names."""
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD.format(kind=kind, out=str(out))],
+        cwd=source, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out / done.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, made from the source distribution."""
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in (*PACKAGES, "examples", "tests"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.unpack_archive(built("sdist", source, place), place)
+    return built("wheel", place / "lastseat-0.1.0", place)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that has the project from the wheel, and the dependencies from this one.
+
+    A folder that a ``.pth`` names is only searched: what makes this environment find the checkout is not run.
+    """
+    place = tmp_path_factory.mktemp("bare")
+    venv.create(place, with_pip=False, symlinks=True)
+    bin_ = place / "bin"
+    [site] = place.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(bin_ / "python"), "install"]
+    done = subprocess.run(
+        [*pip, "--quiet", "--no-deps", "--no-index", str(wheel)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("gunicorn", "locust"):
+        script = Path(sys.executable).with_name(name).read_text()
+        (bin_ / name).write_text(re.sub(r"\A#!.*", f"#!{bin_ / 'python'}", script))
+        (bin_ / name).chmod(0o755)
+    return bin_
+
+
+Type = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(installed: Path, tmp_path: Path) -> Type:
+    """Type a command in an empty folder."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        kept = environment(tmp_path, {"PATH": f"{installed}:{os.environ['PATH']}"})
+        del kept["LASTSEAT_ADMIN_TOKEN"]
+        return subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=kept, capture_output=True, text=True, check=False, timeout=170
+        )
+
+    return run
+
+
+def test_every_file_of_the_packages_is_installed_and_no_test_is(installed: Path, typed: Type) -> None:
+    [site] = installed.parent.glob("lib/python*/site-packages")
+    there = [*(ROOT / "examples").rglob("*"), *(path for each in PACKAGES for path in (ROOT / each).rglob("*"))]
+    files = [path for path in there if path.is_file() and "__pycache__" not in path.parts]
+    # examples/ is installed below loadtests/, where a link to it stands.
+    names = {str(path.relative_to(ROOT)) for path in files}
+    names = {f"loadtests/{name}" if name.startswith("examples/") else name for name in names}
+    assert {name for name in names if not (site / name).is_file()} == set()
+    said = typed("python -c 'import service, workers, loadtests; print(service.__file__, workers.__file__)'").stdout
+    assert said.split() == [str(site / "service/__init__.py"), str(site / "workers/__init__.py")]
+    assert "No module named 'tests'" in typed("python -c 'import tests'").stderr
+
+
+TINY_BENCH = "--only cells --worker gthread --clients 4 --pairs 1 --seconds 0.05"
+TYPED: dict[str, tuple[str, int, str]] = {
+    "demo": ("lastseat demo --worker gevent --rounds 1 --capacity 50", 0, "sale to the last seat"),
+    "run, check": (
+        "lastseat run --guard none --think 5 >log 2>&1; test $? = 1 && lastseat check results/run/latest", 1, "invalid",
+    ),
+    "target": ('lastseat run --target "$(lastseat where examples)/last_seat.toml"', 0, "valid"),
+    "explore": ("lastseat explore", 0, "none"),
+    "lesson": ("lastseat lesson semaphore --html page.html && test -s page.html", 0, "the claim held here"),
+    # Whether its claim holds is a matter of speed, and not asserted here.
+    "lesson with an office": (
+        "lastseat lesson worker-classes --purchases 1 --think-ms 5 --json || true", 0, '"measured": {',
+    ),
+    "compare": (
+        "lastseat compare --store json --guard file --worker gevent --processes 2 --think none --buyers 8"
+        " --seconds 0.2 --repeats 1", 0, "json",
+    ),
+    "bench": (f"lastseat bench --store plain {TINY_BENCH}", 0, "plain"),
+    "bench without HTTP": ("lastseat bench --only in-process --store json --seconds 0.05", 0, "json"),
+    "the list of places": ("lastseat where && ls $(lastseat where | cut -c11-)", 0, "corner_shop.toml"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_what_is_typed_in_an_empty_folder_does_what_it_does_in_the_checkout(name: str, typed: Type) -> None:
+    command, status, says = TYPED[name]
+    done = typed(command)
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
+    assert says in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["-k gevent service:app", "-c python:workers.gunicorn_conf service:app"])
+def test_gunicorn_sells_and_buyers_are_sent_from_the_printed_path(
+    arguments: str, installed: Path, typed: Type, tmp_path: Path
+) -> None:
+    with Typed(arguments, tmp_path / "office", program=(str(installed / "gunicorn"),)) as server:
+        assert server.buy().json["tickets"] == [1]
+        where = f"-H http://127.0.0.1:{server.port} --admin-token test-token"
+        done = typed(f'locust -f "$(lastseat where buy)" --headless -u 4 --capacity 20 {where}')
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        assert "valid: no violation found" in done.stdout
+        assert len(server.workers()) == (4 if "python:" in arguments else 1)
+
+
+@pytest.mark.parametrize("verb", ["serve", "explore --serve"])
+def test_what_serves_shows_its_page(verb: str, installed: Path, tmp_path: Path) -> None:
+    port = free_port()
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    server = processes.start(
+        [str(installed / "lastseat"), *verb.split(), "--port", str(port)],
+        log=tmp_path / "log",
+        environment=environment(tmp_path, {"PATH": f"{installed}:{os.environ['PATH']}"}),
+        directory=folder,
+    )
+
+    def page() -> bytes:
+        assert server.poll() is None, (tmp_path / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                return bytes(answer.read())
+        except OSError:
+            return b""
+
+    try:
+        assert b"</html>" in wait_for(page, "the page")
+    finally:
+        processes.end(server, grace_s=15)
