@@ -40,6 +40,7 @@ log = logging.getLogger("lastseat")
 def create_app(settings: Settings) -> Flask:
     """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
     around = surroundings.look_around()
+    surroundings.believe_no_header()
     if around.threads > 1:
         # A thread that comes back from a system call waits up to this long for the GIL while another one computes. A
         # purchase makes several; with Python's 5 ms they, and not the disk, would decide how fast it is.
@@ -98,6 +99,12 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
         admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
         log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
+    if first and settings.worker_model and not around.configured:
+        log.warning(
+            "LASTSEAT_WORKER_MODEL=%s has no effect: gunicorn was started without the settings that read it. Start it "
+            "with -c python:workers.gunicorn_conf, or name the worker class on the command line and unset this.",
+            settings.worker_model,
+        )
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
     return office

@@ -6,6 +6,7 @@ what depends on the surroundings (how many processes, which server) is refused i
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +23,23 @@ _EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://ho
 BLOT = "***"
 _PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
 _HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_ADDRESS, _NUMBER, _URL = r"[0-9a-fA-F]*[.:][0-9a-fA-F.:]+", r"\d+", r"(tcp|udp|sctp)://[][0-9a-fA-F.:]+:\d+"
+_OF_A_SERVICE = [
+    (re.compile(rf"LASTSEAT(_[A-Z0-9_]+)?_{name}"), re.compile(value))
+    for name, value in {
+        r"SERVICE_HOST": _ADDRESS,
+        r"SERVICE_PORT(_[A-Z0-9_]+)?": _NUMBER,
+        r"PORT(_\d+_(TCP|UDP|SCTP))?": _URL,
+        r"PORT_\d+_(TCP|UDP|SCTP)_PROTO": "tcp|udp|sctp",
+        r"PORT_\d+_(TCP|UDP|SCTP)_PORT": _NUMBER,
+        r"PORT_\d+_(TCP|UDP|SCTP)_ADDR": _ADDRESS,
+    }.items()
+]
+"""What Kubernetes writes into a pod about a Service that is called ``lastseat`` or ``lastseat-…``: name and value."""
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
+
+log = logging.getLogger("lastseat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,8 @@ class Settings:
     """``json``: a line for every request."""
     results: Path = Path("results")
     """Where the lab leaves its verdicts, for the page."""
+    worker_model: str = ""
+    """Read by ``workers.gunicorn_conf``; here only to say where it was not."""
     locks_as_asked: bool = False
     """Lock the events of a lab's cart in the order in which the buyer names them: two carts may deadlock."""
 
@@ -89,6 +107,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     }  # fmt: skip
     for name in environ:
         if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
+            if _tells_of_a_service(name, environ[name]):
+                log.debug("%s is no setting: Kubernetes tells by it where a Service is; it is passed over", name)
+                continue
             names = ", ".join(sorted(f"LASTSEAT_{each}" for each in known))
             raise RefusedToStart(f"{name} is not a setting. The settings are: {names}.")
     store, store_url = _store(environ.get("LASTSEAT_STORE") or "json")
@@ -119,9 +140,14 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         hosts=_hosts(environ.get("LASTSEAT_HOSTS", "")),
         log=_choice("LASTSEAT_LOG", environ, ("", "json")),
         results=Path(environ.get("LASTSEAT_RESULTS") or "results"),
+        worker_model=environ.get("LASTSEAT_WORKER_MODEL") or "",
         locks_as_asked=_choice("LASTSEAT_LOCK_ORDER", environ, ("sorted", "as-asked")) == "as-asked",
         allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
     )
+
+
+def _tells_of_a_service(name: str, value: str) -> bool:
+    return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _OF_A_SERVICE)
 
 
 def without_passwords(text: str) -> str:

@@ -35,6 +35,8 @@ class Surroundings:
     """After so many seconds gunicorn kills a sync worker that does not come back; 0: never."""
     sync: bool = False
     preload: bool = False
+    configured: bool = True
+    """Whether gunicorn has read ``workers.gunicorn_conf``."""
     hosts: tuple[str, ...] = ()
     """The names of the addresses that the server listens on."""
     stopping: Callable[[], bool] = lambda: False
@@ -55,9 +57,18 @@ def look_around() -> Surroundings:
         worker_timeout_s=cfg.timeout,
         sync=cfg.worker_class_str == "sync",
         preload=cfg.preload_app,
+        configured="workers.gunicorn_conf" in sys.modules,
         hosts=tuple(each[0] for each in cfg.address if isinstance(each, tuple)),
         stopping=lambda: worker is not None and not worker.alive,
     )
+
+
+def believe_no_header() -> None:
+    """Let no header say under which path and scheme a request came. gunicorn believes whoever is on this host."""
+    for found in _selves(sys._getframe()):
+        if _is_gunicorns(found):
+            found.cfg.set("forwarder_headers", "")
+            found.cfg.set("secure_scheme_headers", {})
 
 
 def stand_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,48 @@ def test_an_empty_event_makes_none() -> None:
     assert from_environment({"LASTSEAT_EVENT": ""}).first_event is None
 
 
+IN_A_POD = {
+    "LASTSEAT_SERVICE_HOST": "10.96.7.7",
+    "LASTSEAT_SERVICE_PORT": "8000",
+    "LASTSEAT_SERVICE_PORT_HTTP": "8000",
+    "LASTSEAT_PORT": "tcp://10.96.7.7:8000",
+    "LASTSEAT_PORT_8000_TCP": "tcp://10.96.7.7:8000",
+    "LASTSEAT_PORT_8000_TCP_PROTO": "tcp",
+    "LASTSEAT_PORT_8000_TCP_PORT": "8000",
+    "LASTSEAT_PORT_8000_TCP_ADDR": "10.96.7.7",
+    # Services lastseat-data and lastseat-2, of IPv6 and of UDP.
+    "LASTSEAT_DATA_SERVICE_HOST": "fd00:10:96::7",
+    "LASTSEAT_DATA_PORT": "tcp://[fd00:10:96::7]:6379",
+    "LASTSEAT_DATA_PORT_6379_TCP_ADDR": "fd00:10:96::7",
+    "LASTSEAT_2_PORT_53_UDP": "udp://10.96.7.8:53",
+    "LASTSEAT_2_PORT_53_UDP_PROTO": "udp",
+    "LASTSEAT_2_SERVICE_PORT_DNS_UDP": "53",
+}
+
+
+@pytest.mark.parametrize("name", IN_A_POD)
+def test_what_kubernetes_writes_about_services_is_passed_over(name: str) -> None:
+    assert from_environment({name: IN_A_POD[name]}) == Settings()
+
+
+def test_what_is_passed_over_is_said_at_debug_without_its_value(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="lastseat"):
+        from_environment(IN_A_POD)
+    assert [record.levelname for record in caplog.records] == ["DEBUG"] * len(IN_A_POD)
+    assert "LASTSEAT_SERVICE_HOST" in caplog.text and "10.96.7.7" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("LASTSEAT_PORT", "8000"),  # somebody who wants another port
+        ("LASTSEAT_PORT", "http://10.96.7.7:8000"),
+        ("LASTSEAT_HOST", "10.96.7.7"),
+        ("LASTSEAT_SERVICE_HOST", "db.example"),
+        ("LASTSEAT_SERVICE_PORT", "http"),
+        ("LASTSEAT_PORT_8000", "tcp://10.96.7.7:8000"),
+        ("LASTSEAT_PORT_8000_TCP_HOST", "10.96.7.7"),
+        ("LASTSEAT_GAURD_SERVICE", "10.96.7.7"),
         ("LASTSEAT_BATCH", "0"),
         ("LASTSEAT_BATCH", "1.5"),
         ("LASTSEAT_LOCK_TIMEOUT_S", "soon"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -58,6 +60,35 @@ def test_without_the_checkouts_settings_gunicorn_opens_a_control_socket_for_the_
     """The negative control of the one above: what the second server would take from the first."""
     with Typed("service:app", tmp_path / "empty") as server:
         wait_for(lambda: "Control socket listening" in server.said, "the control socket")
+
+
+@pytest.mark.parametrize("listens", ["a port", "a socket"])
+def test_no_header_says_under_which_address_a_request_came_whatever_gunicorn_was_told(
+    tmp_path: Path, listens: str
+) -> None:
+    """Else a proxy on this host that refuses ``/metrics`` would let it through as ``/readyz/metrics``."""
+    said = {"SCRIPT_NAME": "/readyz", "X-Forwarded-Proto": "https"}
+    unix = tmp_path / "s"
+    with Typed(
+        ["service:app", *(["-b", f"unix:{unix}"] if listens == "a socket" else [])], tmp_path / "empty"
+    ) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        if listens == "a socket":
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(str(unix))
+        connection.request("GET", "/readyz/metrics", headers=said)
+        assert connection.getresponse().status == 404
+        connection.close()
+
+
+def test_a_worker_model_that_gunicorn_did_not_read_is_said_to_be_without_effect(tmp_path: Path) -> None:
+    with Typed("service:app", tmp_path / "empty", LASTSEAT_WORKER_MODEL="gevent") as server:
+        assert "LASTSEAT_WORKER_MODEL=gevent has no effect" in server.said
+        assert "-c python:workers.gunicorn_conf" in server.said
+    settings = "-c python:workers.gunicorn_conf service:app"
+    with Typed(settings, tmp_path / "another", LASTSEAT_WORKER_MODEL="gevent") as server:
+        assert "Using worker: gevent" in server.said
+        assert "has no effect" not in server.said
 
 
 @pytest.mark.parametrize("guard", ["thread", "none"])
