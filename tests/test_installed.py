@@ -3,75 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
-import sys
-import sysconfig
 import urllib.request
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typed import Typed, environment, free_port, wait_for
+from wheels import PACKAGES, ROOT, installed, wheel
 
 from loadtests.lab import processes
 
 pytestmark = pytest.mark.servers
-
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("service", "workers", "loadtests")
-BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({out!r}))"
-
-
-def built(kind: str, source: Path, out: Path) -> Path:
-    """Build an sdist or a wheel as pip does, with the backend that ``pyproject.toml`` names."""
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD.format(kind=kind, out=str(out))],
-        cwd=source, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out / done.stdout.split()[-1]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, made from the source distribution."""
-    place = tmp_path_factory.mktemp("wheel")
-    source = place / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in (*PACKAGES, "examples", "tests"):
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.unpack_archive(built("sdist", source, place), place)
-    return built("wheel", place / "lastseat-0.1.0", place)
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that has the project from the wheel, and the dependencies from this one.
-
-    A folder that a ``.pth`` names is only searched: what makes this environment find the checkout is not run.
-    """
-    place = tmp_path_factory.mktemp("bare")
-    venv.create(place, with_pip=False, symlinks=True)
-    bin_ = place / "bin"
-    [site] = place.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(bin_ / "python"), "install"]
-    done = subprocess.run(
-        [*pip, "--quiet", "--no-deps", "--no-index", str(wheel)],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for name in ("gunicorn", "locust"):
-        script = Path(sys.executable).with_name(name).read_text()
-        (bin_ / name).write_text(re.sub(r"\A#!.*", f"#!{bin_ / 'python'}", script))
-        (bin_ / name).chmod(0o755)
-    return bin_
-
+__all__ = ["installed", "wheel"]
 
 Type = Callable[..., subprocess.CompletedProcess[str]]
 
