@@ -68,7 +68,8 @@ class Conductor:
         notice.folder = str(folder)
         notice.parts.mkdir()
         self.folder = folder
-        self.elsewhere: list[str] = []
+        self.elsewhere: dict[int, str] = {}
+        """The crews whose part is on another machine, and where."""
         self.conclusion: Conclusion | None = None
         self._gone: dict[str, int] = {}
         self._concluding = False
@@ -82,8 +83,8 @@ class Conductor:
     def wait_for_parts(self, crews: list[int], within_s: float) -> None:
         """Wait until every crew of this machine has closed its part. Files tell: a dead connection does not matter."""
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline and not self.elsewhere:
-            if all((self.notice.parts / f"{crew}.note").exists() for crew in crews):
+        while time.monotonic() < deadline:
+            if all((self.notice.parts / f"{crew}.note").exists() for crew in self._of_this_machine(crews)):
                 return
             gevent.sleep(_POLL_S)
 
@@ -102,14 +103,17 @@ class Conductor:
         finally:
             self._concluded.set()
 
+    def _of_this_machine(self, crews: list[int]) -> list[int]:
+        return [crew for crew in crews if crew not in self.elsewhere]
+
     def _conclude(self, crews: list[int]) -> Conclusion:
-        parts, incomplete = gather_parts(self.folder, self.notice.parts, crews)
+        parts, incomplete = gather_parts(self.folder, self.notice.parts, self._of_this_machine(crews))
         events = self.notice.events
         unaudited = [
             why for event in events
             if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
         ]  # fmt: skip
-        self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere], unaudited)
+        self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere.values()], unaudited)
         if self._alone:
             write_run_report(self.folder)
         return self.conclusion

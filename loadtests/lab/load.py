@@ -85,7 +85,7 @@ class LoadTest:
             self.crew = Crew(notice, max(self.runner.worker_index, 0), self.options)
             if self.crew.elsewhere and not self.conducts:
                 where = f"locust process {self.runner.worker_index} keeps its part in {self.crew.elsewhere}"
-                self.runner.send_message(_ELSEWHERE, {"where": where})
+                self.runner.send_message(_ELSEWHERE, {"crew": self.runner.worker_index, "where": where})
 
     def look_who_left(self) -> None:
         """A customer of this process left, or all have been spawned: perhaps it is over."""
@@ -148,7 +148,7 @@ class LoadTest:
             self.runner.register_message(
                 _LEFT, lambda environment, msg: self._customers_left(msg.node_id, msg.data["count"])
             )
-            self.runner.register_message(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(msg.data["where"]))
+            self.runner.register_message(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(**msg.data))
         elif isinstance(self.runner, WorkerRunner):
             # In a greenlet of its own: stopping waits for users, and messages must go on meanwhile.
             self.runner.register_message(_FINISH, lambda environment, msg: self._finish(), concurrent=True)
@@ -199,9 +199,9 @@ class LoadTest:
         if self.runner.state in {"spawning", "running"}:
             self.runner.stop()
 
-    def _part_elsewhere(self, where: str) -> None:
+    def _part_elsewhere(self, crew: int, where: str) -> None:
         if self.conductor is not None:
-            self.conductor.elsewhere.append(where)
+            self.conductor.elsewhere[crew] = where
 
     def _crews(self) -> list[int]:
         if self.has_users:

@@ -19,6 +19,7 @@ import msgspec
 
 from loadtests.lab.engines import ENGINES
 from loadtests.lab.experiment import Experiment, Record, Workload
+from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.launcher import Elsewhere, Service
 from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
 from loadtests.lab.target import Target, TargetError, read_target
@@ -242,7 +243,13 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
     # Who names a guard wants to see what it does, also where it excludes too few.
     service["allow_unsafe"] = service["guard"] != "on"
-    return Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
+    experiment = Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
+    if experiment.fault:
+        try:
+            refuse_unfit(experiment.fault, experiment.service, experiment.workload.capacity)
+        except FaultUnfit as error:
+            raise SettingsError(str(error)) from None
+    return experiment
 
 
 def _not_shared(nodes: int, store: str) -> str:
