@@ -261,7 +261,7 @@ def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
         with processes.undisturbed():
             processes.end(process, grace_s=10.0)
     if status not in _VERDICT_STATUS or not (folder / VERDICT).exists():
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
         raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
 
 

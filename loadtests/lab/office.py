@@ -67,7 +67,8 @@ def find_token(given: str | None, data: Path | str | None) -> str | None:
     if given or os.environ.get(TOKEN_VARIABLE):
         return given or os.environ[TOKEN_VARIABLE]
     try:
-        return (Path(data or os.environ.get("LASTSEAT_DATA") or "data") / TOKEN_FILE).read_text().strip() or None
+        path = Path(data or os.environ.get("LASTSEAT_DATA") or "data") / TOKEN_FILE
+        return path.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
 

@@ -202,7 +202,7 @@ class RunningTarget:
 
     def _log_says(self) -> str:
         with contextlib.suppress(OSError):
-            lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
             if lines:
                 return f"Its log {self.log} ends:\n" + "\n".join(lines)
         return "It printed nothing."

@@ -174,11 +174,11 @@ class PlainSubject(Subject):
         shop: dict[str, object] = {"left": capacity}
         if self.cell.orders:
             shop["orders"] = [{"order": number, "quantity": 1} for number in range(1, self.cell.orders + 1)]
-        (self.data / "tickets.json").write_text(json.dumps(shop))
+        (self.data / "tickets.json").write_text(json.dumps(shop), encoding="utf-8")
         return "/buy"
 
     def kept(self, path: str) -> int:
-        return self._capacity - int(json.loads((self.data / "tickets.json").read_text())["left"])
+        return self._capacity - int(json.loads((self.data / "tickets.json").read_text(encoding="utf-8"))["left"])
 
     def _command(self, fd: int) -> list[str]:
         *command, application = super()._command(fd)
