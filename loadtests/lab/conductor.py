@@ -42,10 +42,13 @@ class ByHand(msgspec.Struct):
 class Conductor:
     """One run, from the fresh event to the verdict."""
 
-    def __init__(self, url: str, options: Any, workload: str) -> None:
-        """Make a fresh lab event and a folder for it. Raises ``OfficeError``: then no load may start."""
+    def __init__(self, url: str, options: Any, workload: str, token: str | None = None) -> None:
+        """Make a fresh lab event and a folder for it; ``token`` is the admin's, where one was given.
+
+        Raises ``OfficeError``: then no load may start.
+        """
         target = read_target(Path(options.target)) if options.target else None
-        self.office = _office(url, target, options)
+        self.office = _office(url, target, options, token)
         self._options = options
         self._alone = not options.into
         if target is not None and self._alone:
@@ -124,9 +127,9 @@ class Conductor:
         (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
 
 
-def _office(url: str, target: Target | None, options: Any) -> Offices | TargetOffice:
+def _office(url: str, target: Target | None, options: Any, given: str | None) -> Offices | TargetOffice:
     if target is None:
-        token = find_token(options.admin_token, options.data)
+        token = find_token(given, options.data)
         return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
     return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
 

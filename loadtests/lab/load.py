@@ -14,12 +14,13 @@ Locust runs in three roles. A single process both conducts the test and has user
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gevent
 import msgspec
@@ -51,9 +52,14 @@ class LoadTest:
         self.environment = environment
         self.workload = workload
         self.runner: Any = environment.runner
-        self.options: Any = environment.parsed_options
+        self.options = cast(Any, environment.parsed_options)
         self.conducts = not isinstance(self.runner, WorkerRunner)
         self.has_users = not isinstance(self.runner, MasterRunner)
+        # Locust sends all options to whoever says to be a worker. Only who conducts needs the token, and keeps it.
+        self._token: str = self.options.admin_token
+        self.options.admin_token = ""
+        self.url = ""
+        """The service that all tests of this locust are of: what was given at the start, whatever a page says."""
         self.conductor: Conductor | None = None
         self.crew: Crew | None = None
         self.trouble = ""
@@ -153,12 +159,18 @@ class LoadTest:
             # In a greenlet of its own: stopping waits for users, and messages must go on meanwhile.
             self.runner.register_message(_FINISH, lambda environment, msg: self._finish(), concurrent=True)
 
+    def decide_host(self) -> None:
+        """Keep the address that load and token go to, for this process and its users. Raises ``TargetError``."""
+        self.url = self.url or (self.environment.host or self._default_host()).rstrip("/")
+        self.environment.host = self.url
+        for user_class in self.environment.user_classes:
+            user_class.host = self.url
+
     def _open_event(self) -> None:
-        url = (self.environment.host or self._default_host()).rstrip("/")
-        self.environment.host = url
+        self.decide_host()
         self.trouble, self.conductor, self._opening = "", None, True
         try:
-            self.conductor = Conductor(url, self.options, self.workload)
+            self.conductor = Conductor(self.url, self.options, self.workload, self._token)
         finally:
             self._opening = False
         self.conductor.notice.users = max(1, self.runner.target_user_count)
@@ -261,6 +273,9 @@ def take_part(events: Any, workload: str) -> None:
         interrupt_only_main(has_master=not test.conducts)
         test.listen()
         if environment.web_ui is not None:
+            # A target file that cannot be read is said when a test is to start.
+            with contextlib.suppress(TargetError):
+                test.decide_host()
             add_verdict_tab(environment.web_ui, test)
 
     def spawned(**_: Any) -> None:

@@ -20,9 +20,10 @@ SPAWN_RATE = 100
 def add_options(parser: Any, workload: str) -> None:
     """Add the options of a workload, and defaults of locust's own with which a bare ``locust -f`` does something."""
     _add_own(parser, workload)
-    # A user who is to stop finishes the request under way. Locust's page can start load, and would be open to every
-    # machine around: here it is open to this one unless --web-host says otherwise.
-    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE, web_host="127.0.0.1")
+    # A user who is to stop finishes the request under way. Locust's page can start load, and a master takes every
+    # machine around for a worker: here both are open to this one unless --web-host or --master-bind-host say otherwise.
+    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE)
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
 
 
 def of_the_sale(workload: str) -> list[str]:
