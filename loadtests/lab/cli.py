@@ -98,9 +98,23 @@ def main(command: click.Command = lastseat) -> None:
         for stream in _outputs():
             stream.flush()
     except (Exception, SystemExit) as error:
-        status = EXIT_NOBODY_READS if _nobody_reads(error) else lab_failed(error)
-        _let_go_of_outputs_that_fail()
+        status = ended_by(error)
     sys.exit(status)
+
+
+def ended_by(error: BaseException) -> int:
+    """The exit status of a process that ends by an error which nobody foresaw; what is to be said of it is said."""
+    if _is_of_an_output(error):
+        return nobody_reads()
+    status = lab_failed(error)
+    _let_go_of_outputs_that_fail()
+    return status
+
+
+def nobody_reads() -> int:
+    """The exit status where the reader of an output has left; what is still to be written goes nowhere."""
+    _let_go_of_outputs_that_fail()
+    return EXIT_NOBODY_READS
 
 
 def _status_of(command: click.Command) -> int:
@@ -180,7 +194,7 @@ def _outputs() -> Iterator[io.TextIOBase]:
             yield stream
 
 
-def _nobody_reads(error: BaseException) -> bool:
+def _is_of_an_output(error: BaseException) -> bool:
     """Whether this is because the reader of an output has left, and not because some other connection broke."""
     if isinstance(error, SystemExit):  # Rich ends the program by itself then, with 1
         return isinstance(error.__context__, BrokenPipeError)

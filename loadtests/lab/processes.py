@@ -71,7 +71,8 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                # Its output goes into a file, and files are UTF-8.
+                env={**environment, "PYTHONIOENCODING": "utf-8"},
                 cwd=directory,
                 start_new_session=True,
                 pass_fds=pass_fds,

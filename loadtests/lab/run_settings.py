@@ -21,7 +21,7 @@ from loadtests.lab.engines import ENGINES
 from loadtests.lab.experiment import Experiment, Record, Workload
 from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.launcher import Elsewhere, Service
-from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
+from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S, locust_file
 from loadtests.lab.target import Target, TargetError, read_target
 from loadtests.lab.workloads import WORKLOADS
 from workers import WORKER_MODELS
@@ -197,9 +197,10 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
         content = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path} is no JSON: {error}") from None
-    if isinstance(content, dict) and content.get("experiment") == "buy":
+    if isinstance(content, dict) and isinstance(by_hand := content.get("experiment"), str):
         raise SettingsError(
-            f"{path} is of a locust that was started by hand; start that again: locust -f loadtests/buy.py"
+            f"{path} is of a locust that was started by hand; start that again: "
+            f"locust -f {locust_file(by_hand.split('-'))}"
         )
     try:
         record = msgspec.convert(content, type=Record)
