@@ -21,11 +21,11 @@ from loadtests.lab.arrivals import Crowd
 from loadtests.lab.customer import Customer
 from loadtests.lab.shopper import Shopper
 
-load.take_part(events, "buy")
-
 
 class Buyer(Shopper):
     """Looks, buys a few tickets, now and then gives them back, and leaves when nothing remains."""
+
+    workload = "buy"
 
     def shop(self) -> None:
         dice = self.customer.dice
@@ -45,3 +45,6 @@ class Buyer(Shopper):
         crowd.saw(purchase)
         if purchase.outcome == "ok" and purchase.order and dice.random() < self.options.cancel_share:
             customer.cancel(purchase.order)
+
+
+load.take_part(events, Buyer.workload)

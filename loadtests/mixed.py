@@ -12,7 +12,7 @@ the same key. Recorded and judged like ``loadtests/buy.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from locust import events
 
@@ -25,11 +25,15 @@ from loadtests.lab.recorder import Operation
 from loadtests.lab.shopper import Shopper
 from loadtests.lab.till import pay_for
 
-load.take_part(events, "mixed")
-
 
 class Visitor(Shopper):
     """Looks, buys, has tickets held and pays for them, fills carts; gives orders back; leaves when nothing remains."""
+
+    workload = "mixed"
+
+    @property
+    def events(self) -> Sequence[str]:
+        return self.customer.sale.events
 
     def shop(self) -> None:
         customer, dice = self.customer, self.customer.dice
@@ -85,3 +89,6 @@ class Visitor(Shopper):
         # Where one event refused, nothing was found out about the others.
         refused = [line for line in lines if line.outcome == "sold_out"]
         return refused or (lines if lines[0].outcome == "ok" else lines[:1])
+
+
+load.take_part(events, Visitor.workload)

@@ -21,11 +21,11 @@ from loadtests.lab.recorder import Operation
 from loadtests.lab.shopper import Shopper
 from loadtests.lab.till import pay_for
 
-load.take_part(events, "pay")
-
 
 class Payer(Shopper):
     """Has tickets held, pays, confirms; leaves when nothing remains."""
+
+    workload = "pay"
 
     def shop(self) -> None:
         self.saw(self.hold_and_pay(self.customer, self.most_wanted))
@@ -46,3 +46,6 @@ class Payer(Shopper):
                 options.hold,
             )
         return wish
+
+
+load.take_part(events, Payer.workload)

@@ -13,33 +13,36 @@ and judged like ``loadtests/buy.py``.
 
 from __future__ import annotations
 
-import time
-
 from locust import events
 
 from loadtests.lab import load
+from loadtests.lab.arrivals import Crowd
+from loadtests.lab.customer import Customer
 from loadtests.lab.shopper import Shopper
-
-load.take_part(events, "rush")
 
 
 class Rusher(Shopper):
     """Waits for the door to open, and buys."""
 
+    workload = "rush"
+
     def on_start(self) -> None:
         super().on_start()
-        sale = self.customer.sale
-        opens_at = sale.opens_at or 0.0
-        if opens_at > time.time() and self.customer.dice.random() < self.options.too_early:
+        if not self.doors_are_open and self.customer.dice.random() < self.options.too_early:
             self.customer.buy(self.wish())
-        # One sleep each: who looked again and again would keep the others from their places on the starting line.
-        sale.over.wait(max(0.0, opens_at - time.time()))
 
     def shop(self) -> None:
         purchase = self.customer.buy(self.wish())
         if self.saw(purchase) and purchase.order and self.customer.dice.random() < self.options.cancel_share:
             self.customer.cancel(purchase.order)
 
+    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+        """An arrival, after the door has opened, buys."""
+        crowd.saw(customer.buy(customer.dice.randint(1, self.largest), intended_ns=intended_ns))
+
     def wish(self) -> int:
         """How many tickets."""
         return self.customer.dice.randint(1, self.most_wanted)
+
+
+load.take_part(events, Rusher.workload)

@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from loadtests.lab.cli import main
 from loadtests.lab.history import read_history
 from loadtests.lab.synthetic import draw, write
 from loadtests.lab.wing_gong import search
@@ -155,4 +156,4 @@ def _searches(searched: list[Searched]) -> Table:
 
 
 if __name__ == "__main__":
-    bench_check()
+    main(bench_check)

@@ -46,7 +46,7 @@ class BusyMeter:
 def _waited_for_core_s() -> float:
     """How long the main thread was runnable without running (the second number of schedstat)."""
     try:
-        return int(_SCHEDSTAT.read_text().split()[1]) / 1e9
+        return int(_SCHEDSTAT.read_text(encoding="utf-8", errors="replace").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -55,7 +54,7 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
     except (OSError, MemoryError) as error:
         raise click.ClickException(f"the history could not be judged: {error}") from error
     if as_json:
-        sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
+        click.echo(msgspec.json.encode(verdict))
     else:
         show(verdict, Console())
     return EXIT_STATUS[verdict.verdict]

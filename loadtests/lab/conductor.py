@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from gevent.event import Event
 from loadtests.lab.conclusion import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
 from loadtests.lab.machine import Machine, describe
 from loadtests.lab.office import Office, Offices, find_token
-from loadtests.lab.options import OF_LOCUST, addresses, of_the_sale
+from loadtests.lab.options import OF_LOCUST, addresses, locust_file, of_the_sale
 from loadtests.lab.parts import Notice, gather_parts, rounds_of, second_of
-from loadtests.lab.paths import new_results_folder
+from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.report.run_report import write_run_report
-from loadtests.lab.target import Target, read_target
+from loadtests.lab.target import Target, TargetError, read_target
 from loadtests.lab.target_service import TargetOffice
+from loadtests.lab.workloads import WORKLOADS
 
 _POLL_S = 0.02
 _JUDGED_WITHIN_S = 600.0
@@ -42,25 +44,30 @@ class ByHand(msgspec.Struct):
 class Conductor:
     """One run, from the fresh event to the verdict."""
 
-    def __init__(self, url: str, options: Any, workload: str) -> None:
-        """Make a fresh lab event and a folder for it. Raises ``OfficeError``: then no load may start."""
+    def __init__(self, url: str, options: Any, workloads: Sequence[str], token: str | None = None) -> None:
+        """Make a fresh lab event and a folder for it; ``token`` is the admin's, where one was given.
+
+        Raises ``OfficeError``, ``TargetError``: then no load may start.
+        """
         target = read_target(Path(options.target)) if options.target else None
-        self.office = _office(url, target, options)
+        if target is not None:
+            _refuse_holding(workloads)
+        self.office = _office(url, target, options, token)
         self._options = options
         self._alone = not options.into
         if target is not None and self._alone:
             _ask_only_what_it_can(target, options)
         rounds = 0 if self._alone else _rounds_in(Path(options.into).resolve())
         event = _fresh_event(target, rounds)
-        opens_at = time.time() + options.opens_in if "opens_in" in options else None
-        carts = target is None and "cart_share" in options and options.cart_share > 0
+        opens_at = time.time() + options.opens_in if "rush" in workloads else None
+        carts = "mixed" in workloads and options.cart_share > 0
         second = second_of(event) if carts else None
         notice = Notice(event, "", rounds, second=second, opens_at=opens_at)
         for each in notice.events:
             self.office.create_event(each, int(options.capacity), opens_at)
         if self._alone:
-            folder = new_results_folder(options.results, workload)
-            self._describe(folder, workload, event, options)
+            folder = new_results_folder(options.results, "-".join(workloads))
+            self._describe(folder, workloads, event, options)
         else:
             folder = Path(options.into).resolve()
             folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +75,10 @@ class Conductor:
         notice.folder = str(folder)
         notice.parts.mkdir()
         self.folder = folder
-        self.elsewhere: list[str] = []
+        self.failures: list[str] = []
+        """What in locust's processes nobody foresaw: then the history is not whole."""
+        self.elsewhere: dict[int, str] = {}
+        """The crews whose part is on another machine, and where."""
         self.conclusion: Conclusion | None = None
         self._gone: dict[str, int] = {}
         self._concluding = False
@@ -82,8 +92,8 @@ class Conductor:
     def wait_for_parts(self, crews: list[int], within_s: float) -> None:
         """Wait until every crew of this machine has closed its part. Files tell: a dead connection does not matter."""
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline and not self.elsewhere:
-            if all((self.notice.parts / f"{crew}.note").exists() for crew in crews):
+        while time.monotonic() < deadline:
+            if all((self.notice.parts / f"{crew}.note").exists() for crew in self._of_this_machine(crews)):
                 return
             gevent.sleep(_POLL_S)
 
@@ -102,29 +112,43 @@ class Conductor:
         finally:
             self._concluded.set()
 
+    def _of_this_machine(self, crews: list[int]) -> list[int]:
+        return [crew for crew in crews if crew not in self.elsewhere]
+
     def _conclude(self, crews: list[int]) -> Conclusion:
-        parts, incomplete = gather_parts(self.folder, self.notice.parts, crews)
+        parts, incomplete = gather_parts(self.folder, self.notice.parts, self._of_this_machine(crews))
         events = self.notice.events
         unaudited = [
             why for event in events
             if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
         ]  # fmt: skip
-        self.conclusion = conclude(self.folder, parts, [*incomplete, *self.elsewhere], unaudited)
+        incomplete += [*self.elsewhere.values(), *self.failures]
+        self.conclusion = conclude(self.folder, parts, incomplete, unaudited)
         if self._alone:
             write_run_report(self.folder)
         return self.conclusion
 
-    def _describe(self, folder: Path, workload: str, event: str, options: Any) -> None:
-        chosen = {name: getattr(options, name) for name in (*of_the_sale(workload), *OF_LOCUST)}
-        experiment = ByHand(workload, event, self.office.url, chosen, describe(folder))
+    def _describe(self, folder: Path, workloads: Sequence[str], event: str, options: Any) -> None:
+        chosen = {name: getattr(options, name) for name in (*of_the_sale(workloads), *OF_LOCUST)}
+        chosen["target"] = as_text(options.target)
+        experiment = ByHand("-".join(workloads), event, self.office.url, chosen, describe(folder))
         (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
 
 
-def _office(url: str, target: Target | None, options: Any) -> Offices | TargetOffice:
+def _office(url: str, target: Target | None, options: Any, given: str | None) -> Offices | TargetOffice:
     if target is None:
-        token = find_token(options.admin_token, options.data)
+        token = find_token(given, options.data)
         return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
     return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
+
+
+def _refuse_holding(workloads: Sequence[str]) -> None:
+    holding = {kind.path.stem for kind in WORKLOADS.values() if kind.holds}.intersection(workloads)
+    if holding:
+        raise TargetError(
+            f"the buyers of {locust_file(sorted(holding))} have tickets held, and a target file cannot say how: take "
+            f"{locust_file(['buy'])}"
+        )
 
 
 def _ask_only_what_it_can(target: Target, options: Any) -> None:

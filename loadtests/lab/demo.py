@@ -17,7 +17,7 @@ from rich.markup import escape
 from loadtests.lab.experiment import Experiment, LabFailed, Result, Workload, run
 from loadtests.lab.launcher import Service
 from loadtests.lab.machine import describe
-from loadtests.lab.paths import BUY_LOCUSTFILE, new_results_folder, shown
+from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
 from loadtests.lab.promise import Kept
@@ -140,7 +140,7 @@ def _conclude(folder: Path, done: list[Result], screen: Console) -> None:
     """The report of what there is, also after an interruption."""
     if done:
         when = time.strftime("%Y-%m-%d %H:%M")
-        command = shlex.join(["lastseat", *sys.argv[1:]])
+        command = shlex.join(["lastseat", *map(as_text, sys.argv[1:])])
         write_page(folder / "report.html", done, describe(folder), when=when, command=command)
         (folder / "picture.svg").write_text(picture(done), encoding="utf-8")
         screen.print(f"report: {escape(shown(folder / 'report.html'))}", highlight=False, soft_wrap=True)
@@ -191,7 +191,7 @@ def _as_json(folder: Path, done: list[Result]) -> dict[str, Any]:
     return {
         "cells": [_cell_as_json(result) for result in done],
         "machine": msgspec.to_builtins(describe(folder)),
-        "report": str(folder / "report.html"),
+        "report": as_text(folder / "report.html"),
     }
 
 
@@ -220,5 +220,5 @@ def _cell_as_json(result: Result) -> dict[str, Any]:
         "unavailable": measures.unavailable,
         "p50_ms": measures.p50_ms,
         "p99_ms": measures.p99_ms,
-        "folder": str(result.folder),
+        "folder": as_text(result.folder),
     }

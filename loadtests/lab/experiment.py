@@ -250,7 +250,7 @@ def _server(experiment: Experiment, fault: faults.Fault | None, folder: Path, is
 
 def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
     """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
-    log = folder / "locust.log"
+    log, before = folder / "locust.log", _saved_at(folder / VERDICT)
     process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
     try:
         status = process.wait(workload.limit_s + _SPARE_S)
@@ -260,9 +260,14 @@ def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
         # After Ctrl-C: locust ends its users, and draws the verdict of what there was.
         with processes.undisturbed():
             processes.end(process, grace_s=10.0)
-    if status not in _VERDICT_STATUS or not (folder / VERDICT).exists():
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
+    if status not in _VERDICT_STATUS or _saved_at(folder / VERDICT) == before:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
         raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
+
+
+def _saved_at(path: Path) -> int:
+    """When a file was last written: a locust that fell over ends with 1, and leaves the verdict of earlier rounds."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:

@@ -86,13 +86,14 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        self._first = self._seen = {worker.pid for worker in workers_of(self._master)}
+        self._first = {worker.pid for worker in workers_of(self._master)}
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._seen |= {worker.pid for worker in workers_of(self._master)}
 
     def _look_again(self) -> None:
         while not self._over.wait(self._every_s):

@@ -264,7 +264,7 @@ class RunningOffice:
     def last_lines(self, count: int = _LOG_TAIL) -> str:
         """The end of the log, for messages."""
         with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+            return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
         return "(no log)"
 
     def _launch(self) -> None:

@@ -1,4 +1,7 @@
-"""How a locust file takes part: ``load.take_part(events, "buy")`` and users that are ``users.OfficeUser``.
+"""How a locust file takes part: users that are ``users.OfficeUser``, and ``load.take_part(events, "buy")``.
+
+Several files can be loaded at once (``locust -f loadtests``): their users buy of the same events, and are recorded and
+judged together. The options are those of all files; what a test is like is decided by the users that were chosen.
 
 Locust runs in three roles. A single process both conducts the test and has users; with ``--processes`` or
 ``--master`` the master conducts and the workers have users. The life of a test:
@@ -14,20 +17,26 @@ Locust runs in three roles. A single process both conducts the test and has user
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
+import os
 import signal
 import sys
-import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, cast
 
 import gevent
 import msgspec
 from locust.env import Environment
+from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.lab.arrived import Arrived
-from loadtests.lab.cli import EXIT_LAB_FAILED
+from loadtests.lab.cli import EXIT_LAB_FAILED, ended_by, lab_failed, nobody_reads, write_what_fits
 from loadtests.lab.conductor import Conductor
 from loadtests.lab.crew import Crew
 from loadtests.lab.office import OfficeError
@@ -39,6 +48,7 @@ from loadtests.lab.verdict_tab import add_verdict_tab
 
 _log = logging.getLogger("lastseat")
 _LEFT, _FINISH, _ELSEWHERE = "last_seat_left", "last_seat_finish", "last_seat_elsewhere"
+_FAILED = "last_seat_failed"
 _EXIT_NOTHING = 2
 _SPARE_S = 10.0
 _MASTER_FIRST_S = 5.0
@@ -47,16 +57,22 @@ _MASTER_FIRST_S = 5.0
 class LoadTest:
     """This locust process's share in the tests that it runs, one after another."""
 
-    def __init__(self, environment: Environment, workload: str) -> None:
+    def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self.workload = workload
         self.runner: Any = environment.runner
-        self.options: Any = environment.parsed_options
+        self.options = cast(Any, environment.parsed_options)
         self.conducts = not isinstance(self.runner, WorkerRunner)
         self.has_users = not isinstance(self.runner, MasterRunner)
+        # Locust sends all options to whoever says to be a worker. Only who conducts needs the token, and keeps it.
+        self._token: str = self.options.admin_token
+        self.options.admin_token = ""
+        self.url = ""
+        """The service that all tests of this locust are of: what was given at the start, whatever a page says."""
         self.conductor: Conductor | None = None
         self.crew: Crew | None = None
         self.trouble = ""
+        self.failed = False
+        """Whether something happened here, or in a worker, that nobody foresaw."""
         self._opening = False
         self._ending = False
 
@@ -74,7 +90,7 @@ class LoadTest:
 
     def start(self) -> None:
         """``test_start``: the event, then the crew."""
-        self._ending = False
+        self._ending = self.failed = False
         if self.conducts:
             try:
                 self._open_event()
@@ -85,7 +101,7 @@ class LoadTest:
             self.crew = Crew(notice, max(self.runner.worker_index, 0), self.options)
             if self.crew.elsewhere and not self.conducts:
                 where = f"locust process {self.runner.worker_index} keeps its part in {self.crew.elsewhere}"
-                self.runner.send_message(_ELSEWHERE, {"where": where})
+                self.runner.send_message(_ELSEWHERE, {"crew": self.runner.worker_index, "where": where})
 
     def look_who_left(self) -> None:
         """A customer of this process left, or all have been spawned: perhaps it is over."""
@@ -148,17 +164,24 @@ class LoadTest:
             self.runner.register_message(
                 _LEFT, lambda environment, msg: self._customers_left(msg.node_id, msg.data["count"])
             )
-            self.runner.register_message(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(msg.data["where"]))
+            self.runner.register_message(_FAILED, lambda environment, msg: self._has_failed(msg.data["how"]))
+            self.runner.register_message(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(**msg.data))
         elif isinstance(self.runner, WorkerRunner):
             # In a greenlet of its own: stopping waits for users, and messages must go on meanwhile.
             self.runner.register_message(_FINISH, lambda environment, msg: self._finish(), concurrent=True)
 
+    def decide_host(self) -> None:
+        """Keep the address that load and token go to, for this process and its users. Raises ``TargetError``."""
+        self.url = self.url or (self.environment.host or self._default_host()).rstrip("/")
+        self.environment.host = self.url
+        for user_class in self.environment.user_classes:
+            user_class.host = self.url
+
     def _open_event(self) -> None:
-        url = (self.environment.host or self._default_host()).rstrip("/")
-        self.environment.host = url
+        self.decide_host()
         self.trouble, self.conductor, self._opening = "", None, True
         try:
-            self.conductor = Conductor(url, self.options, self.workload)
+            self.conductor = Conductor(self.url, self.options, self._workloads(), self._token)
         finally:
             self._opening = False
         self.conductor.notice.users = max(1, self.runner.target_user_count)
@@ -166,10 +189,14 @@ class LoadTest:
         for event in self.conductor.notice.events:
             _log.info("event %s with %s tickets is on sale", event, self.options.capacity)
 
+    def _workloads(self) -> list[str]:
+        """Those of the users that take part in this test: of all, or of who was picked."""
+        return sorted({kind.workload for kind in self.environment.user_classes if hasattr(kind, "workload")})
+
     def _default_host(self) -> str:
         """Where a target file says that the service is, else where an office is by default."""
         if not self.options.target:
-            return self.environment.user_classes[0].host or ""
+            return next((kind.host for kind in self.environment.user_classes if kind.host), "")
         target = read_target(Path(self.options.target))
         if not target.url:
             raise TargetError(f"{self.options.target} says how to start the service, not where it is: name it with -H")
@@ -186,6 +213,34 @@ class LoadTest:
             self.runner.update_state("stopped")
         raise gevent.GreenletExit
 
+    def unless_it_fails(self, act: Callable[[], object]) -> None:
+        """Do something of the lab's own; see ``fail``."""
+        try:
+            act()
+        except StopUser:
+            raise
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Something happened that nobody foresaw: the test is ended, with 70; what was recorded is kept."""
+        if not self.failed:
+            lab_failed(error)
+            index = max(getattr(self.runner, "worker_index", 0), 0)
+            how = f"locust process {index} failed: {type(error).__name__}: {error}"
+            if self.conducts:
+                self._has_failed(how)
+            else:
+                self.failed = True
+                self.runner.send_message(_FAILED, {"how": how})
+
+    def _has_failed(self, how: str) -> None:
+        self.failed, self.trouble = True, f"the lab failed; its log says how ({how})"
+        self.environment.process_exit_code = EXIT_LAB_FAILED
+        if self.conductor is not None:
+            self.conductor.failures.append(how)
+        gevent.spawn(self.runner.quit if self.environment.web_ui is None else self.runner.stop)
+
     def _customers_left(self, crew: str, count: int) -> None:
         if self.conductor is None or self._ending or self.runner.state != "running":
             return
@@ -199,9 +254,9 @@ class LoadTest:
         if self.runner.state in {"spawning", "running"}:
             self.runner.stop()
 
-    def _part_elsewhere(self, where: str) -> None:
+    def _part_elsewhere(self, crew: int, where: str) -> None:
         if self.conductor is not None:
-            self.conductor.elsewhere.append(where)
+            self.conductor.elsewhere[crew] = where
 
     def _crews(self) -> list[int]:
         if self.has_users:
@@ -213,14 +268,12 @@ class LoadTest:
     def _conclude(self, conductor: Conductor) -> None:
         try:
             conclusion = conductor.conclude(self._crews())
-        except Exception:
-            traceback.print_exc()
-            _log.error("the lab failed while judging; the history is kept in %s", conductor.folder)
-            self.environment.process_exit_code = EXIT_LAB_FAILED
-            self.trouble, self.conductor = "the lab failed while judging; its log says how", None
+        except Exception as error:
+            self.fail(error)
+            self.conductor = None
             return
         if conclusion is not None:
-            self.environment.process_exit_code = conclusion.exit_status
+            self.environment.process_exit_code = EXIT_LAB_FAILED if self.failed else conclusion.exit_status
             if self.environment.web_ui is not None:
                 self.say_verdict()
 
@@ -251,33 +304,88 @@ def interrupt_only_main(*, has_master: bool) -> None:
         gevent.signal_handler(signal.SIGINT, interrupt)
 
 
+def _end_with_70_where_locust_falls_over() -> None:
+    """Python would end with 1, and 1 is *invalid*. Registered before locust's own, so this is the last at the exit."""
+    crashed: list[int] = []
+
+    def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception):
+            crashed.append(ended_by(error))
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    def end() -> None:
+        if crashed:
+            os._exit(crashed[0])
+
+    sys.excepthook = note
+    atexit.register(end)
+
+
+_workloads: list[str] = []
+"""Those whose locust files are loaded."""
+
+
 def take_part(events: Any, workload: str) -> None:
-    """Register everything with locust's events; to be called once, at the top of the locust file of that name."""
+    """Register everything with locust's events, once for all locust files; to be called by each, with its workload."""
+    if workload not in _workloads:
+        _workloads.append(workload)
+    if len(_workloads) > 1:
+        return
+    write_what_fits()
+    _end_with_70_where_locust_falls_over()
 
     def init(environment: Environment, **_: Any) -> None:
         # The hub's clock has stood still while locust was imported; --run-time would count from before that.
         gevent.get_hub().loop.update_now()
-        test = _tests[environment] = LoadTest(environment, workload)
-        interrupt_only_main(has_master=not test.conducts)
-        test.listen()
-        if environment.web_ui is not None:
-            add_verdict_tab(environment.web_ui, test)
+        try:
+            test = _tests[environment] = LoadTest(environment)
+            interrupt_only_main(has_master=not test.conducts)
+            test.listen()
+            if environment.web_ui is not None:
+                # A target file that cannot be read is said when a test is to start.
+                with contextlib.suppress(TargetError):
+                    test.decide_host()
+                add_verdict_tab(environment.web_ui, test)
+        except Exception as error:
+            sys.exit(ended_by(error))
 
-    def spawned(**_: Any) -> None:
-        for test in _tests.values():
-            test.look_who_left()
+    def start(environment: Environment, **_: Any) -> None:
+        test = _tests[environment]
+        test.unless_it_fails(test.start)
+        if test.failed and test.conducts:
+            raise gevent.GreenletExit
+
+    def each(act: Callable[[LoadTest], None]) -> Callable[..., None]:
+        def listener(**_: Any) -> None:
+            for test in _tests.values():
+                test.unless_it_fails(partial(act, test))
+
+        return listener
+
+    def user_error(user_instance: Any, exception: Exception, **_: Any) -> None:
+        if hasattr(getattr(user_instance, "user", user_instance), "workload"):  # of a stranger's users nothing is known
+            for test in _tests.values():
+                test.fail(exception)
 
     def quit_(**_: Any) -> None:
-        for test in _tests.values():
-            if test.environment.web_ui is None:
-                test.say_verdict()
+        try:
+            for test in _tests.values():
+                if test.environment.web_ui is None:
+                    test.say_verdict()
+        except BrokenPipeError:
+            sys.exit(nobody_reads())
+        except Exception as error:
+            sys.exit(ended_by(error))
 
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser, workload))
+    # Locust logs what a listener raises, and goes on: so nothing is raised, and a fault has a status of its own.
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser, _workloads))
     events.init.add_listener(init)
-    events.test_start.add_listener(lambda environment, **_: _tests[environment].start())
-    events.spawning_complete.add_listener(spawned)
-    events.cpu_warning.add_listener(lambda environment, **_: _tests[environment].locust_warned())
-    events.test_stopping.add_listener(lambda environment, **_: _tests[environment].stopping())
-    events.test_stop.add_listener(lambda environment, **_: _tests[environment].stopped())
-    events.quitting.add_listener(lambda environment, **_: _tests[environment].quitting())
+    events.test_start.add_listener(start)
+    events.user_error.add_listener(user_error)
+    events.spawning_complete.add_listener(each(LoadTest.look_who_left))
+    events.cpu_warning.add_listener(each(LoadTest.locust_warned))
+    events.test_stopping.add_listener(each(LoadTest.stopping))
+    events.test_stop.add_listener(each(LoadTest.stopped))
+    events.quitting.add_listener(each(LoadTest.quitting))
     events.quit.add_listener(quit_)

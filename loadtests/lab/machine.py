@@ -54,7 +54,7 @@ def describe(folder: Path) -> Machine:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
@@ -72,7 +72,7 @@ def _version(package: str) -> str:
 def _file_system(folder: Path) -> str:
     """The type of the mount that ``folder`` is on: the longest mount point above it."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return sys.platform
     best, kind = "", "unknown"

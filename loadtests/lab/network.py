@@ -129,7 +129,8 @@ class Network:
     def _ip(self, host: int, *what: str) -> None:
         """``ip`` in the namespace of a host; 0 is the engine's."""
         inside = [self._tools["nsenter"], f"--net=/proc/{self._hosts[host].pid}/ns/net", "--"]
-        done = subprocess.run([*inside, self._tools["ip"], *what], capture_output=True, text=True, check=False)
+        command = [*inside, self._tools["ip"], *what]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode:
             raise NoNetwork(f"`ip {' '.join(what)}` failed: {done.stderr.strip()}")
 

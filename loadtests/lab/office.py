@@ -5,30 +5,30 @@ Plain HTTP by the contract; nothing of the service is imported. These calls stan
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
+
+from loadtests.lab.calls import MOST_BYTES, Answer, NoAnswer, ask
+from loadtests.lab.outside import NOT_JSON
 
 TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
 TOKEN_FILE = "admin-token"
 DEFAULT_TIMEOUT_S = 10.0
+MOST_AUDIT_BYTES = 256 << 20
+"""Some two million records; an audit without an end is not read on."""
 _SERVER_ERROR = 500
 _POLL_S = 0.1
-_WORKERS = re.compile(rb"^lastseat_workers (\S+)$", re.MULTILINE)
+_WORKERS = re.compile(rb"^lastseat_workers ([0-9]{1,9})(?:\.0*)?$", re.MULTILINE)
+_SHOWN = 200
 
 T = TypeVar("T")
-
-# A proxy named in the environment must not come between the lab and a service on this machine.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class OfficeError(Exception):
@@ -67,7 +67,8 @@ def find_token(given: str | None, data: Path | str | None) -> str | None:
     if given or os.environ.get(TOKEN_VARIABLE):
         return given or os.environ[TOKEN_VARIABLE]
     try:
-        return (Path(data or os.environ.get("LASTSEAT_DATA") or "data") / TOKEN_FILE).read_text().strip() or None
+        path = Path(data or os.environ.get("LASTSEAT_DATA") or "data") / TOKEN_FILE
+        return path.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
 
@@ -90,71 +91,81 @@ class Office:
 
     def audit(self, event: str, *, timeout_s: float = 60.0) -> bytes:
         """The committed mutations of ``event`` as JSON lines, byte for byte as sent."""
-        return self._call("GET", f"/events/{event}/audit", timeout_s=timeout_s)[0]
+        return self._call("GET", f"/events/{event}/audit", timeout_s=timeout_s, most_bytes=MOST_AUDIT_BYTES).body
 
     def guard(self) -> GuardState:
-        return msgspec.json.decode(self._call("GET", "/guard")[0], type=GuardState)
+        return self._state("GET")
 
     def switch(self, guard: str) -> GuardState:
         """Change the guard for all processes. Returns when no transaction of the old one is left."""
-        body, _ = self._call("PUT", "/guard", {"guard": guard}, timeout_s=60.0)
-        return msgspec.json.decode(body, type=GuardState)
+        return self._state("PUT", {"guard": guard}, timeout_s=60.0)
 
     def ready(self) -> Mapping[str, str] | None:
         """The headers of ``/readyz`` if the service says it is ready, else None."""
         try:
-            return self._call("GET", "/readyz", timeout_s=2.0)[1]
+            return cast("Mapping[str, str]", self._call("GET", "/readyz", timeout_s=2.0).headers)
         except OfficeError:
             return None
 
     def workers(self) -> int | None:
         """How many processes sell here, where the service counts them; the one that answers may be one of several."""
         try:
-            found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0)[0])
+            found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0).body)
         except OfficeError:
             return None
-        return int(float(found[1])) if found else None
+        return int(found[1]) if found else None
 
     def _call(
-        self, method: str, path: str, body: Any = None, *, timeout_s: float = DEFAULT_TIMEOUT_S
-    ) -> tuple[bytes, Mapping[str, str]]:
-        request = urllib.request.Request(self.url + path, method=method)
-        if body is not None:
-            request.data = msgspec.json.encode(body)
-            request.add_header("Content-Type", "application/json")
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        most_bytes: int = MOST_BYTES,
+    ) -> Answer:
+        headers = {} if body is None else {"Content-Type": "application/json"}
         if self.token:
-            request.add_header("Authorization", f"Bearer {self.token}")
+            headers["Authorization"] = f"Bearer {self.token}"
+        content = None if body is None else msgspec.json.encode(body)
         try:
-            with _opener.open(request, timeout=timeout_s) as response:
-                return response.read(), response.headers
-        except urllib.error.HTTPError as error:
-            raise self._refused(method, path, error) from None
-        except (OSError, http.client.HTTPException) as error:
+            answer = ask(method, self.url + path, content, headers, timeout_s=timeout_s, most_bytes=most_bytes)
+        except NoAnswer as error:
             raise Unreachable(self._nobody_there(method, path, error)) from None
+        if not answer.is_fine:
+            raise self._refused(method, path, answer)
+        return answer
 
-    def _refused(self, method: str, path: str, error: urllib.error.HTTPError) -> Refused:
+    def _state(self, method: str, body: Any = None, **limits: Any) -> GuardState:
         try:
-            problem = msgspec.json.decode(error.read(), type=_Problem)
-        except (OSError, msgspec.MsgspecError, http.client.HTTPException):
+            return msgspec.json.decode(self._call(method, "/guard", body, **limits).body, type=GuardState)
+        except NOT_JSON as error:
+            raise OfficeError(f"{method} /guard was answered by {self.url} with no guard: {error}") from None
+
+    def _refused(self, method: str, path: str, answer: Answer) -> Refused:
+        try:
+            problem = msgspec.json.decode(answer.body, type=_Problem)
+        except NOT_JSON:
             problem = _Problem()
-        what = (problem.detail or problem.title or error.reason).rstrip(".")
-        if error.code in {401, 403}:
+        what = (problem.detail or problem.title or answer.reason)[:_SHOWN].rstrip(".")
+        if answer.status in {401, 403}:
             wanted = "this admin token is not its own" if self.token else "it wants its admin token"
             what = (
                 f"{wanted}; nothing was changed. The service keeps the token in the file {TOKEN_FILE} of its data "
                 f"directory: name that directory with --data, or pass the token with --admin-token or {TOKEN_VARIABLE}"
             )
-        message = f"{method} {path} was refused by {self.url}: {what} ({error.code}, {problem.code or 'no code'})."
-        return Refused(message, error.code, problem.code)
+        elif 300 <= answer.status < 400:
+            what = "it sends the caller elsewhere, and no redirection is followed; name the right address"
+        message = f"{method} {path} was refused by {self.url}: {what} ({answer.status}, {problem.code or 'no code'})."
+        return Refused(message, answer.status, problem.code)
 
-    def _nobody_there(self, method: str, path: str, error: Exception) -> str:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        if method == "GET" or isinstance(reason, ConnectionRefusedError):
+    def _nobody_there(self, method: str, path: str, error: NoAnswer) -> str:
+        if method == "GET" or not error.sent:
             written = "nothing was written"
         else:
             written = "it is not known whether anything was written"
         return (
-            f"{method} {path}: nobody answers at {self.url} ({reason}); {written}. Is the office open there? "
+            f"{method} {path}: nobody answers at {self.url} ({error}); {written}. Is the office open there? "
             "`lastseat serve` or `gunicorn service:app` opens one on http://127.0.0.1:8000."
         )
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
+
+from loadtests.lab.cli import EXIT_USAGE
 
 OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
 STOP_TIMEOUT_S = 10.0
@@ -17,27 +20,40 @@ BUYERS = 32
 SPAWN_RATE = 100
 
 
-def add_options(parser: Any, workload: str) -> None:
-    """Add the options of a workload, and defaults of locust's own with which a bare ``locust -f`` does something."""
-    _add_own(parser, workload)
-    # A user who is to stop finishes the request under way. Locust's page can start load, and would be open to every
-    # machine around: here it is open to this one unless --web-host says otherwise.
-    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE, web_host="127.0.0.1")
+def add_options(parser: Any, workloads: Sequence[str]) -> None:
+    """Add the options of some workloads, and defaults of locust's own with which a bare ``locust -f`` does something.
+
+    Those that several workloads have are one option.
+    """
+    _add_own(parser, workloads)
+    # Of argparse's own 2 somebody would read that the sale is undecided.
+    ends = parser.exit
+    parser.exit = lambda status=0, message=None: ends(EXIT_USAGE if status == 2 else status, message)
+    # A user who is to stop finishes the request under way. Locust's page can start load, and a master takes every
+    # machine around for a worker: here both are open to this one unless --web-host or --master-bind-host say otherwise.
+    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BUYERS, spawn_rate=SPAWN_RATE)
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
 
 
-def of_the_sale(workload: str) -> list[str]:
-    """The names of the options that decide what a workload's buyers do."""
-    return [flag[2:].replace("-", "_") for flag, *_ in _numbers(workload)] + ["arrivals", "target"]
+def of_the_sale(workloads: Sequence[str]) -> list[str]:
+    """The names of the options that decide what the buyers of some workloads do."""
+    return [flag[2:].replace("-", "_") for flag, *_ in _numbers(workloads)] + ["arrivals", "target"]
 
 
-def _numbers(workload: str) -> list[_Number]:
-    return [*_OF_ALL, *_OF_SOME.get(workload, ())]
+def locust_file(workloads: Sequence[str]) -> str:
+    """What locust's ``-f`` takes for some workloads."""
+    return ",".join(f"loadtests/{workload}.py" for workload in workloads)
 
 
-def _add_own(parser: Any, workload: str) -> None:
+def _numbers(workloads: Sequence[str]) -> list[_Number]:
+    of_some = (number for workload in workloads for number in _OF_SOME.get(workload, ()))
+    return [*_OF_ALL, *dict.fromkeys(of_some)]
+
+
+def _add_own(parser: Any, workloads: Sequence[str]) -> None:
     group = parser.add_argument_group("Last Seat", "The sale, its buyers, and where the results go.")
-    group.add_argument("--help-sale", action=_HelpSale, nargs=0, help="Show these options and exit", const=workload)
-    for flag, kind, default, meaning in _numbers(workload):
+    group.add_argument("--help-sale", action=_HelpSale, nargs=0, help="Show these options and exit", const=workloads)
+    for flag, kind, default, meaning in _numbers(workloads):
         action = group.add_argument(
             flag, type=kind, default=default, metavar="<number>", help=f"{meaning} (default {default})"
         )
@@ -72,14 +88,14 @@ class _HelpSale(argparse.Action):
     """Prints the lab's own options, as ``--help`` would if locust knew them by then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        workload = str(self.const)
+        workloads: Sequence[str] = self.const
         own = argparse.ArgumentParser(
-            f"locust -f loadtests/{workload}.py",
+            f"locust -f {locust_file(workloads)}",
             usage="%(prog)s [locust's options] [options]",
             epilog="Of locust's own: -H address, -u buyers, --headless, --processes, -t time; see locust --help.",
             add_help=False,
         )
-        _add_own(own, workload)
+        _add_own(own, workloads)
         own.print_help()
         parser.exit()
 

@@ -25,6 +25,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from loadtests.lab.cli import main
 from loadtests.lab.conclusion import load_conclusion
 from loadtests.lab.experiment import Workload, hold_sale
 from loadtests.lab.launcher import RunningOffice, Service
@@ -184,7 +185,7 @@ def overload(
             found[name].append(point)
             progress.print(f"{times:g} ×, {name}: {point.goodput_per_s:g}/s in time, {point.verdict}")
     if to is not None:
-        to.write_text(overload_plot(*found.values(), capacity=capacity, deadline_ms=deadline_ms))
+        to.write_text(overload_plot(*found.values(), capacity=capacity, deadline_ms=deadline_ms), encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.encode(_summary(capacity, deadline_ms, open_house, bounded, found)))
         return
@@ -221,4 +222,4 @@ def _summary(capacity: float, deadline_ms: float, open_house: Service, bounded: 
 
 
 if __name__ == "__main__":
-    overload()
+    main(overload)

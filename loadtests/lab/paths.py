@@ -17,6 +17,10 @@ EXAMPLES = LOCUSTFILES / "examples"
 BUY_LOCUSTFILE = LOCUSTFILES / "buy.py"
 
 
+made: list[Path] = []
+"""The results folders that this process has made."""
+
+
 def new_results_folder(root: Path | str, experiment: str) -> Path:
     """Make an empty folder for one run of ``experiment`` and point ``latest`` at it.
 
@@ -34,6 +38,7 @@ def new_results_folder(root: Path | str, experiment: str) -> Path:
             number += 1
         else:
             _point_latest_at(folder)
+            made.append(folder)
             return folder
 
 
@@ -49,5 +54,10 @@ def _point_latest_at(folder: Path) -> None:
 def shown(path: Path) -> str:
     """A path as a person types it: relative to the current directory where it lies below it."""
     with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
+        return as_text(path.relative_to(Path.cwd()))
+    return as_text(path)
+
+
+def as_text(argument: Path | str) -> str:
+    """A path, or a word of the command line, as text that can be written: also where the locale cannot read it."""
+    return os.fsencode(argument).decode("utf-8", "replace")

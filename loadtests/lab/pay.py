@@ -18,6 +18,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from loadtests.lab.cli import main
 from loadtests.lab.experiment import Experiment, hold_sale
 from loadtests.lab.launcher import RunningOffice
 from loadtests.lab.machine import describe
@@ -140,7 +141,7 @@ def pay(
         }  # fmt: skip
         rows.append((name, _measured(experiment_of({}, chosen))))
     if to is not None:
-        to.write_text(pay_plot(rows, payment, line_per_s))
+        to.write_text(pay_plot(rows, payment, line_per_s), encoding="utf-8")
     if as_json:
         summary = {
             "payment_ms": payment, "buyers": buyers, "line_per_s": round(line_per_s, 1),
@@ -164,4 +165,4 @@ def _measured(experiment: Experiment) -> Paid:
 
 
 if __name__ == "__main__":
-    pay()
+    main(pay)

@@ -163,7 +163,7 @@ class PostgresServer(PrivateServer):
     def _make_cluster(self, binaries: Path) -> None:
         user = _other_user()
         password = self._own / "password"
-        password.write_text(self.password)
+        password.write_text(self.password, encoding="utf-8")
         if user is not None:
             account = pwd.getpwnam(user)
             for path in (self._own, password):
@@ -180,7 +180,7 @@ class PostgresServer(PrivateServer):
         if status:
             raise NoEngine(f"initdb ended with status {status}. Its log {self.log} ends:\n{self._last_lines()}")
         if self._address:
-            with (self._data / "pg_hba.conf").open("a") as file:
+            with (self._data / "pg_hba.conf").open("a", encoding="utf-8") as file:
                 file.write("host all all samenet scram-sha-256\n")
 
     def _settings(self) -> list[str]:

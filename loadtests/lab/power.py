@@ -19,6 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from loadtests.lab.cli import main
 from loadtests.lab.conclusion import load_conclusion
 from loadtests.lab.experiment import Workload, hold_sale
 from loadtests.lab.launcher import RunningOffice, Service
@@ -121,4 +122,4 @@ def _summary(worker: str, think_ms: float, found: list[Power]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    power()
+    main(power)

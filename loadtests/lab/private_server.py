@@ -110,5 +110,5 @@ class PrivateServer(ABC):
 
     def _last_lines(self) -> str:
         with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
+            return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
         return "(no log)"

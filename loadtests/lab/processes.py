@@ -71,7 +71,8 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                # Its output goes into a file, and files are UTF-8.
+                env={**environment, "PYTHONIOENCODING": "utf-8"},
                 cwd=directory,
                 start_new_session=True,
                 pass_fds=pass_fds,
@@ -128,7 +129,7 @@ def _processes() -> Iterator[tuple[int, bool, int]]:
         if entry.name.isdecimal():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 # The command stands in brackets and may contain anything, brackets too: what follows the last is ours.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
                 # A first thread that has ended makes it a zombie; while others end, it still holds files and ports.
                 yield int(entry.name), fields[0] not in "ZX" or int(fields[17]) > 1, int(fields[2])
 

@@ -21,7 +21,7 @@ from loadtests.lab.experiment import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment import run as run_experiment
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.parts import HISTORY
-from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.pay import read_paid
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
@@ -191,6 +191,6 @@ def _as_json(result: Result) -> dict[str, Any]:
         SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service.shown),
         WORKLOAD: msgspec.to_builtins(workload),
         "target": result.experiment.target and result.experiment.service.spelled,
-        "folder": str(result.folder),
-        "report": str(result.folder / REPORT),
+        "folder": as_text(result.folder),
+        "report": as_text(result.folder / REPORT),
     }

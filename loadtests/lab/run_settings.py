@@ -19,8 +19,9 @@ import msgspec
 
 from loadtests.lab.engines import ENGINES
 from loadtests.lab.experiment import Experiment, Record, Workload
+from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.launcher import Elsewhere, Service
-from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S
+from loadtests.lab.options import KINDS, MOST_ARRIVALS_PER_S, locust_file
 from loadtests.lab.target import Target, TargetError, read_target
 from loadtests.lab.workloads import WORKLOADS
 from workers import WORKER_MODELS
@@ -196,9 +197,10 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
         content = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path} is no JSON: {error}") from None
-    if isinstance(content, dict) and content.get("experiment") == "buy":
+    if isinstance(content, dict) and isinstance(by_hand := content.get("experiment"), str):
         raise SettingsError(
-            f"{path} is of a locust that was started by hand; start that again: locust -f loadtests/buy.py"
+            f"{path} is of a locust that was started by hand; start that again: "
+            f"locust -f {locust_file(by_hand.split('-'))}"
         )
     try:
         record = msgspec.convert(content, type=Record)
@@ -242,7 +244,13 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
     # Who names a guard wants to see what it does, also where it excludes too few.
     service["allow_unsafe"] = service["guard"] != "on"
-    return Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
+    experiment = Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
+    if experiment.fault:
+        try:
+            refuse_unfit(experiment.fault, experiment.service, experiment.workload.capacity)
+        except FaultUnfit as error:
+            raise SettingsError(str(error)) from None
+    return experiment
 
 
 def _not_shared(nodes: int, store: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import gevent
 from locust import task
 
@@ -49,8 +52,18 @@ class Shopper(OfficeUser):
     def on_start(self) -> None:
         super().on_start()
         self.largest = max(1, int(self.options.max_quantity))
-        self.appetites = {event: Appetite(self.largest) for event in self.customer.sale.events}
+        self.appetites = {event: Appetite(self.largest) for event in self.events}
         self.failures = 0
+
+    @property
+    def events(self) -> Sequence[str]:
+        """Those in which this kind of buyer buys."""
+        return [self.customer.sale.event]
+
+    @property
+    def doors_are_open(self) -> bool:
+        """Whether purchases are taken yet, by this machine's clock."""
+        return (self.customer.sale.opens_at or 0.0) <= time.time()
 
     @property
     def most_wanted(self) -> int:
@@ -65,6 +78,10 @@ class Shopper(OfficeUser):
     @task
     def visit(self) -> None:
         """One visit, or all arrivals of the open loop; whoever has had enough leaves."""
+        sale = self.customer.sale
+        if not self.doors_are_open:
+            # One sleep each: who looked again and again would keep the others from their places on the starting line.
+            sale.over.wait(max(0.0, (sale.opens_at or 0.0) - time.time()))
         if self.is_stream:
             self.stream_arrivals(self.arrive)
         elif not self.still_wanted or self.failures >= GIVE_UP_AFTER:

@@ -6,7 +6,6 @@ Never a stranger's machine by accident: an address that is not of this machine i
 from __future__ import annotations
 
 import contextlib
-import http.client
 import ipaddress
 import os
 import shutil
@@ -14,17 +13,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from loadtests.lab import processes
+from loadtests.lab.calls import NoAnswer, ask
 from loadtests.lab.launcher import GRACE_S, NotReady
 from loadtests.lab.manners import Request
-from loadtests.lab.office import GuardState, OfficeError, Refused, Unreachable
+from loadtests.lab.office import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
 from loadtests.lab.target import PLACEHOLDER, Ask, Target
 from loadtests.lab.target_manners import fill
 
@@ -37,15 +34,6 @@ _SHOWN = 200
 
 class NotThisMachine(OfficeError):
     """The address leads to another machine; nothing was sent there."""
-
-
-class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-# Neither a proxy nor a redirection may lead to somebody else.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirection)
 
 
 def refuse_other_machines(url: str) -> None:
@@ -98,21 +86,17 @@ class TargetOffice:
 def send(url: str, request: Request) -> bytes:
     """Send one request and return the body of its answer; raises ``OfficeError`` for any status but 2xx."""
     what = f"{request.method} {request.path}"
-    call = urllib.request.Request(url + request.path, request.body, request.headers, method=request.method)
     try:
-        with _opener.open(call, timeout=_TIMEOUT_S) as response:
-            body: bytes = response.read()
-            return body
-    except urllib.error.HTTPError as error:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            said = error.read()[:_SHOWN].decode(errors="replace").strip()
-            raise Refused(
-                f"{what} was answered by {url} with {error.code}: {said or error.reason}", error.code, None
-            ) from None
-        raise Refused(f"{what} was answered by {url} with {error.code}", error.code, None) from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise Unreachable(f"{what}: nobody answers at {url} ({reason}). Does the service run there?") from None
+        answer = ask(
+            request.method, url + request.path, request.body, request.headers,
+            timeout_s=_TIMEOUT_S, most_bytes=MOST_AUDIT_BYTES,
+        )  # fmt: skip
+    except NoAnswer as error:
+        raise Unreachable(f"{what}: nobody answers at {url} ({error}). Does the service run there?") from None
+    if not answer.is_fine:
+        said = answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason
+        raise Refused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
+    return answer.body
 
 
 class RunningTarget:
@@ -202,7 +186,7 @@ class RunningTarget:
 
     def _log_says(self) -> str:
         with contextlib.suppress(OSError):
-            lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
             if lines:
                 return f"Its log {self.log} ends:\n" + "\n".join(lines)
         return "It printed nothing."

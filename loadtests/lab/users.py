@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from locust.contrib.fasthttp import FastHttpSession, FastHttpUser
 from locust.env import Environment
@@ -20,6 +20,8 @@ class OfficeUser(FastHttpUser):
     """A locust user who is a customer of the office: ``self.customer`` asks and records."""
 
     abstract = True
+    workload: ClassVar[str]
+    """The name of its locust file, by which its options and its results are known."""
     host = "http://127.0.0.1:8000"
     # Longer than the service's own limits (a lock wait of 5 s), so that a time-out here means something is wrong.
     network_timeout = 20.0
@@ -80,12 +82,16 @@ class OfficeUser(FastHttpUser):
         loop = OpenLoop(share, options.arrivals, int(options.most_in_flight), dice, sale.over)
         try:
             while not crowd.has_enough and not sale.over.is_set():
-                loop.stream(lambda intended_ns: arrive(Customer(self.clients, sale), crowd, intended_ns), crowd)
+                loop.stream(lambda intended_ns: self._one(arrive, crowd, intended_ns), crowd)
                 loop.drain(self.environment.stop_timeout / 2)
         finally:
             loop.drain(0)
             self._test.note_arrived(loop.arrived())
         self.leave()
+
+    def _one(self, arrive: Callable[[Customer, Crowd, int], object], crowd: Crowd, intended_ns: int) -> None:
+        customer = Customer(self.clients, self._test.sale)
+        self._test.unless_it_fails(lambda: arrive(customer, crowd, intended_ns))
 
     def leave(self) -> None:
         """Nothing is left to buy. The user stays, idle, until the run ends: locust would replace one that goes."""

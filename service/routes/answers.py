@@ -186,9 +186,14 @@ def done_answer(done: Done, content: dict[str, object], status: int) -> Response
     g.times = done.times
     answer = json_answer({**content, "remaining": done.record.remaining, "version": done.record.version}, status)
     if done.replayed:
-        g.outcome = "replayed"
-        answer.headers["Idempotency-Replayed"] = "true"
+        mark_replayed(answer)
     return answer
+
+
+def mark_replayed(answer: Response) -> None:
+    """Say that the answer is an earlier one, to its buyer and to the metrics."""
+    g.outcome = "replayed"
+    answer.headers["Idempotency-Replayed"] = "true"
 
 
 def order_answer(event: str, done: Done) -> Response:

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, g
 from service.carts import Carts
 from service.errors import Problem
 from service.routes import shapes
-from service.routes.answers import body, fingerprint, json_answer, operation_key
+from service.routes.answers import body, fingerprint, json_answer, mark_replayed, operation_key
 from service.routes.described import described
 from service.routes.events import EventId
 
@@ -69,5 +69,5 @@ def buy() -> Response:
     ]
     answer = json_answer({"cart": done.cart, "orders": orders}, 201)
     if done.replayed:
-        answer.headers["Idempotency-Replayed"] = "true"
+        mark_replayed(answer)
     return answer

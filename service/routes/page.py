@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 
+from service.box_office import Done
 from service.errors import TABLE, Problem
 from service.records import Held, Order
 from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key
@@ -123,21 +124,28 @@ def _carry_out(event: str, do: str, quantity: int) -> dict[str, str]:
             case "buy":
                 wanted = fingerprint(["buy", event, quantity])
                 done = office().buy(event, key=key, request=wanted, quantity=quantity, buyer=None)
-                return {"order": done.record.order}
+                return _seen(done, order=done.record.order)
             case "hold":
                 wanted = fingerprint(["hold", event, quantity])
                 done = office().hold(event, key=key, request=wanted, quantity=quantity, seconds=DEFAULT_S, buyer=None)
-                return {"hold": done.record.hold}
+                return _seen(done, hold=done.record.hold)
             case "confirm":
                 done = office().confirm(event, hold, key=key, request=fingerprint(["confirm", event, hold]))
-                return {"order": done.record.order}
+                return _seen(done, order=done.record.order)
             case "release":
-                office().release(event, hold, key=key, request=fingerprint(["release", event, hold]))
-                return {"hold": hold}
+                done = office().release(event, hold, key=key, request=fingerprint(["release", event, hold]))
+                return _seen(done, hold=hold)
             case "cancel":
-                office().cancel(event, order, key=key, request=fingerprint(["cancel", event, order]))
-                return {"order": order}
+                done = office().cancel(event, order, key=key, request=fingerprint(["cancel", event, order]))
+                return _seen(done, order=order)
     raise Problem("bad_request")
+
+
+def _seen(done: Done, **what: str) -> dict[str, str]:
+    """What the page is to show; the same form sent again is counted as what it is."""
+    if done.replayed:
+        g.outcome = "replayed"
+    return what
 
 
 def _quantity() -> int:

@@ -45,7 +45,8 @@ class Sale:
 
     @property
     def folder(self) -> Path:
-        return (self.results / "buy" / "latest").resolve()
+        [latest] = self.results.glob("*/latest")
+        return latest.resolve()
 
     @property
     def history(self) -> list[dict[str, Any]]:

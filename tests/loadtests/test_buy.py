@@ -9,6 +9,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import gevent
@@ -18,6 +19,7 @@ from gevent.event import Event
 from loadtests.lab.conclusion import Conclusion
 from loadtests.lab.conductor import Conductor
 from loadtests.lab.launcher import RunningOffice
+from loadtests.lab.parts import Notice
 from loadtests.lab.processes import running_in_group
 from tests.loadtests.conftest import Sale
 
@@ -164,6 +166,18 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_one_part_that_lies_elsewhere_does_not_end_the_wait_for_those_of_this_machine(tmp_path: Path) -> None:
+    conductor = object.__new__(Conductor)
+    conductor.notice, conductor.elsewhere = Notice("show", str(tmp_path)), {1: "process 1 keeps its part in /there"}
+    conductor.notice.parts.mkdir()
+    waiting = gevent.spawn(conductor.wait_for_parts, [0, 1], 60.0)
+    gevent.sleep(0.1)
+    assert not waiting.ready(), "the part of process 0 is not whole yet"
+    (conductor.notice.parts / "0.note").touch()
+    gevent.joinall([waiting], timeout=30, raise_error=True)
+    assert waiting.ready(), "nothing else was to be waited for"
 
 
 def test_a_time_limit_that_comes_while_a_sale_that_is_over_is_judged_waits_for_the_verdict() -> None:

@@ -52,7 +52,7 @@ def test_under_fencing_tokens_the_late_write_is_refused_and_the_sale_is_exact(tm
     assert (result.promise, result.kept) == (Promise.EXACT, Kept.YES), result.verdict
     assert result.verdict.verdict == "valid"
     assert result.verdict.acknowledged == result.capacity
-    assert (tmp_path / "server.log").read_text().count("a late write to") == SALE.rounds
+    assert (tmp_path / "server.log").read_text().count("a late write to") >= SALE.rounds
 
 
 def test_the_record_of_the_run_names_the_fault(tmp_path: Path) -> None:

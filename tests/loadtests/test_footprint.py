@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from loadtests.lab.experiment import Workload, hold_sale
-from loadtests.lab.footprint import Growth, Sample, Watch, growth, look
+from loadtests.lab.footprint import Growth, Sample, Watch, growth, look, workers_of
 from loadtests.lab.launcher import RunningOffice
 from tests.loadtests.test_target import LASTSEAT
 
@@ -71,6 +72,22 @@ def test_a_worker_that_leaks_is_seen() -> None:
     assert seen is not None
     assert seen.workers == 1
     assert seen.descriptors[1] > seen.descriptors[0]
+
+
+@pytest.mark.servers
+def test_a_worker_that_gunicorn_started_anew_is_counted_as_replaced(serve: Serve) -> None:
+    office = serve(worker="sync", processes=2)
+    with Watch(office.pid, every_s=0.05) as watch:
+        before = {worker.pid for worker in workers_of(office.pid)}
+        os.kill(min(before), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(watch.samples) < 5 or len({worker.pid for worker in workers_of(office.pid)} - before) < 1:
+            assert time.monotonic() < deadline, "gunicorn started no worker anew"
+            time.sleep(0.05)
+    seen = watch.growth()
+    assert seen is not None
+    assert seen.replaced == 1
+    assert "1 replaced" in seen.words
 
 
 @pytest.mark.servers

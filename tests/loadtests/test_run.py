@@ -155,6 +155,29 @@ def test_wrong_usage_is_64(tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--fault pause --store redis --guard on", "guard atomic leaves no place between reading and writing"),
+        ("--fault pause --store sqlite --guard atomic", "guard atomic leaves no place between reading and writing"),
+        ("--fault pause --guard file --processes 1", "take --processes 2 or more"),
+        ("--fault kill-worker --store memory --processes 1", "take another one"),
+        ("--fault kill-worker --capacity 19", "20 tickets are sold, and there are 19"),
+        ("--fault kill-node --store redis", "say --nodes 3"),
+        ("--fault cut-node --store redis", "say --nodes 3"),
+        ("--fault restart-engine --store journal", "an engine that the lab has started"),
+        ("--fault kill-engine --store journal", "an engine that the lab has started"),
+    ],
+)
+def test_a_fault_that_cannot_happen_is_wrong_usage_before_anything_is_started(
+    options: str, says: str, tmp_path: Path
+) -> None:
+    done = lastseat(tmp_path, "run", *options.split())
+    assert (done.returncode, done.stdout) == (64, ""), done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_schedule_is_decided_by_its_seed_and_has_its_rate() -> None:
     once, again = (list(islice(gaps_ns(200, "poisson", random.Random(3)), 5000)) for _ in range(2))
     assert once == again

@@ -72,6 +72,23 @@ def test_sales_refusals_and_replays_are_counted_by_what_was_answered(client: Fla
     assert found["lastseat_store_seconds_sum"] > 0
 
 
+def test_a_replayed_cart_is_counted_as_replayed(client: FlaskClient) -> None:
+    for _ in range(2):
+        cart = {"items": [{"event": "show", "quantity": 2}]}
+        client.post("/carts", json=cart, headers={"Idempotency-Key": "a"})
+    found = measured(client)
+    assert found[tickets("sold")] == 2
+    assert {each: found[answers("carts.buy", each)] for each in ("ok", "replayed")} == {"ok": 1, "replayed": 1}
+
+
+def test_a_form_of_the_page_that_is_sent_twice_is_counted_as_replayed(client: FlaskClient) -> None:
+    for _ in range(2):
+        client.post("/", data={"event": "show", "do": "buy", "quantity": "2", "key": "a"})
+    found = measured(client)
+    assert found[tickets("sold")] == 2
+    assert {each: found[answers("page.act", each)] for each in ("ok", "replayed")} == {"ok": 1, "replayed": 1}
+
+
 def test_what_nobody_does_is_shown_as_zero(client: FlaskClient) -> None:
     found = measured(client)
     assert found[tickets("cancelled")] == found["lastseat_queue_length"] == 0

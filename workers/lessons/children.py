@@ -64,7 +64,8 @@ def _last_words(command: Sequence[str], argument: Any, name: str, timeout_s: flo
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
     )
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def _command(chosen: Lesson) -> click.Command:
             for path in refresh_docs(docs, chosen, findings):
                 click.echo(f"wrote {path}", err=True)
         if html is not None:
-            html.write_text(page(chosen, findings))
+            html.write_text(page(chosen, findings), encoding="utf-8")
             click.echo(f"wrote {html}", err=True)
         if as_json:
             click.echo(json.dumps(_summary(chosen, findings)))
@@ -124,7 +123,7 @@ def every_lesson(as_json: bool, html: Path | None, docs: Path | None) -> int:
             continue
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
-            (html / f"{name}.html").write_text(page(chosen, findings))
+            (html / f"{name}.html").write_text(page(chosen, findings), encoding="utf-8")
         if docs is not None:
             refresh_docs(docs, chosen, findings)
         summaries.append(_summary(chosen, findings))
@@ -154,4 +153,6 @@ def _summary(chosen: Lesson, findings: Findings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(lesson())
+    from loadtests.lab.cli import main
+
+    main(lesson)

@@ -93,6 +93,6 @@ def usable_cores() -> int:
     """The cores that this process may use: its affinity, and a container's share of time, rounded down."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8", errors="replace").split()
         cores = min(cores, int(int(quota) / int(period)))  # "max" is no number: no limit
     return max(1, cores)

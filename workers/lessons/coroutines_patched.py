@@ -104,7 +104,7 @@ def _actions(lasts_s: float, path: Path) -> dict[str, Action]:
 
         def hold() -> None:
             # In a real thread, and by an open file of its own: as if by another process.
-            with path.open("w") as file:
+            with path.open("w", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 held.append(True)
                 real_sleep(lasts_s)
@@ -113,7 +113,7 @@ def _actions(lasts_s: float, path: Path) -> dict[str, Action]:
         holder = holders.spawn(hold)
         while not held:
             gevent.sleep(POLL_S)
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             yield lambda: take(file.fileno())
         holder.get()
         holders.kill()
@@ -154,14 +154,14 @@ def hangs_for_good(lock: str, patience_s: float) -> bool:
     path = Path(lock)
 
     def hold() -> None:
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             gevent.sleep(patience_s / 20)
 
     holder = gevent.spawn(hold)
     gevent.sleep(0)
     signal.signal(signal.SIGALRM, ring)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         try:
             signal.setitimer(signal.ITIMER_REAL, patience_s)
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -94,7 +94,7 @@ def refresh_docs(folder: Path, lesson: Lesson, findings: Findings) -> list[Path]
         for number, figure in enumerate(findings.figures, 1):
             picture = folder / "pictures" / f"{lesson.name}-{number}.{language}.svg"
             picture.parent.mkdir(parents=True, exist_ok=True)
-            picture.write_text(svg(figure, translate))
+            picture.write_text(svg(figure, translate), encoding="utf-8")
             pictures.append(f"![{translate(figure.title)}](../pictures/{picture.name})")
             changed.append(picture)
         tables = [_markdown_table(table, translate) for table in findings.tables]
@@ -104,12 +104,12 @@ def refresh_docs(folder: Path, lesson: Lesson, findings: Findings) -> list[Path]
             source = f"测量命令：{command} · {machine().replace(' cores', ' 核')}"
         block = "\n\n".join([BEGIN, *tables, *pictures, source, END])
         path = folder / language / f"{lesson.name}.md"
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         before, begin, rest = text.partition(BEGIN)
         _, end, after = rest.partition(END)
         if not begin or not end:
             raise ValueError(f"{path} must have the marks {BEGIN} and {END}; nothing was written to it")
-        path.write_text(before + block + after)
+        path.write_text(before + block + after, encoding="utf-8")
         changed.append(path)
     return changed
 

@@ -147,7 +147,7 @@ def private_bytes(pids: list[int]) -> int | None:
     total = 0
     for pid in pids:
         try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return None
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))

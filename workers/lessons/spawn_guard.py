@@ -46,15 +46,15 @@ def try_start(start: Start, directory: Path) -> Outcome:
     place = directory / f"{start.says}-{start.guarded}".replace(" ", "-")
     place.mkdir()
     script, log = place / "program.py", place / "log"
-    script.write_text(source(start))
+    script.write_text(source(start), encoding="utf-8")
     with program([sys.executable, str(script)], log=log, directory=place) as running:
         try:
             running.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             raise ChildFailed(f"the program that starts {start.says} did not end") from None
-    said = log.read_text().splitlines()
+    said = log.read_text(encoding="utf-8").splitlines()
     error = next((line.partition(":")[0] for line in said if line.startswith("RuntimeError")), None)
-    return Outcome(len((place / "runs").read_text()), (place / "worked").exists(), error)
+    return Outcome(len((place / "runs").read_text(encoding="utf-8")), (place / "worked").exists(), error)
 
 
 def source(start: Start) -> str:

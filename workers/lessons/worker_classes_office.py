@@ -89,7 +89,8 @@ def office(arguments: Sequence[str], think: str, think_ms: float, folder: Path) 
             deadline = time.monotonic() + _READY_WITHIN_S
             while not _ready(started):
                 if running.poll() is not None or time.monotonic() > deadline:
-                    raise ChildFailed(f"gunicorn did not come up; its log ends:\n{log.read_text()[-2000:]}")
+                    said = log.read_text(encoding="utf-8", errors="replace")
+                    raise ChildFailed(f"gunicorn did not come up; its log ends:\n{said[-2000:]}")
                 time.sleep(_POLL_S)
             yield started
 

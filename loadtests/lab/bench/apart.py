@@ -15,6 +15,7 @@ from loadtests.lab.bench.cells import BATCH, Cell, stubbed
 from loadtests.lab.bench.generators import LoadGenerator
 from loadtests.lab.bench.pairs import Measurer, Shape
 from loadtests.lab.bench.servers import OfficeSubject, subject
+from loadtests.lab.cli import main
 from workers import WORKER_MODELS
 
 CLIENTS = 64
@@ -65,10 +66,10 @@ def measure(workers: list[str], shape: Shape, folder: Path) -> None:
 @click.option("--worker", "workers", multiple=True, type=click.Choice(list(WORKER_MODELS)), help="Only this one.")
 @click.option("--pairs", type=click.IntRange(1, 1000), default=8, show_default=True, help="Of windows.")
 @click.option("--seconds", type=click.FloatRange(0.05, 600), default=0.6, show_default=True, help="Of a window.")
-def main(workers: tuple[str, ...], pairs: int, seconds: float) -> None:
+def apart(workers: tuple[str, ...], pairs: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".apart-") as folder:
         measure(list(workers) or list(WORKER_MODELS), Shape(pairs, seconds), Path(folder))
 
 
 if __name__ == "__main__":
-    main()
+    main(apart)

@@ -25,7 +25,7 @@ from loadtests.lab.bench.tables import grids
 from loadtests.lab.bench.words import machine_in_words, notes
 from loadtests.lab.engines import ENGINES
 from loadtests.lab.launcher import NotReady
-from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.processes import sigterm_as_interrupt
 from workers import WORKER_MODELS
 
@@ -151,7 +151,7 @@ def _keep(folder: Path, found: Results, settings: Settings, screen: Console) -> 
 
 
 def _command() -> str:
-    return shlex.join(["lastseat", *sys.argv[1:]])
+    return shlex.join(["lastseat", *map(as_text, sys.argv[1:])])
 
 
 def _now() -> str:
@@ -174,4 +174,4 @@ def say(found: Results) -> None:
 
 def _as_json(folder: Path, found: Results) -> dict[str, Any]:
     built: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)
-    return {**built, "report": str(folder / "report.html")}
+    return {**built, "report": as_text(folder / "report.html")}

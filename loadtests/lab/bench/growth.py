@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from loadtests.lab.bench.generators import LoadGenerator
 from loadtests.lab.bench.pairs import Shape, disagreement, refuse_if_nothing_sold
 from loadtests.lab.bench.servers import OfficeSubject
 from loadtests.lab.bench.window import Load, Window
+from loadtests.lab.calls import ask
 
 _SOLD = 201
 _FILLERS = 64
@@ -122,8 +122,7 @@ class _Growing:
         """Crash, start again, and ask for the event's counter."""
         self._office.restart()
         began = time.monotonic()
-        with urllib.request.urlopen(f"{self._office.url}{self._path.removesuffix('/orders')}", timeout=60) as answer:
-            answer.read()
+        ask("GET", f"{self._office.url}{self._path.removesuffix('/orders')}", timeout_s=60)
         return time.monotonic() - began
 
     def problems(self) -> list[str]:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 
 from loadtests.lab.bench.in_process import CAPACITY
+from loadtests.lab.cli import main
 from service.app import create_app
 from service.box_office import BoxOffice
 from service.settings import Settings
@@ -63,7 +64,9 @@ def _median(measure: Callable[[], float]) -> str:
     return f"{statistics.median(values):6.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
-def main(directory: Path) -> None:
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
+def limits(directory: Path) -> None:
     """Print both tables, medians of five."""
     print(f"µs for 180 bytes and their fdatasync, in {directory}: time, CPU")
     for grows in (True, False):
@@ -78,4 +81,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    main(limits)

@@ -6,8 +6,6 @@ import contextlib
 import itertools
 import json
 import time
-import urllib.error
-import urllib.request
 from abc import abstractmethod
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import msgspec
 from loadtests.lab import processes
 from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
 from loadtests.lab.bench.usage import children, cpu_s, memory_mb
+from loadtests.lab.calls import NoAnswer, ask
 from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice
 from loadtests.lab.paths import EXAMPLES
 
@@ -87,14 +86,12 @@ class Subject(RunningOffice):
     def _refuse_wrong_answers(self) -> None:
         """Buy one ticket and look at the answer; under load only its status is looked at."""
         headers = {"Content-Type": "application/json"}
-        asked = urllib.request.Request(f"{self.url}{self.fresh()}", b'{"quantity":1}', headers)
+        url = f"{self.url}{self.fresh()}"
         try:
-            with urllib.request.urlopen(asked, timeout=_QUIET_WITHIN_S) as answer:
-                status, content = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            status, content = error.code, error.read()
-        except OSError as error:
+            answer = ask("POST", url, b'{"quantity":1}', headers, timeout_s=_QUIET_WITHIN_S)
+        except NoAnswer as error:
             raise WrongAnswer(f"asked for one ticket it gave no answer ({error}); its log is {self.log}") from None
+        status, content = answer.status, answer.body
         with contextlib.suppress(ValueError):
             said = json.loads(content)
             if status == 201 and isinstance(said, dict) and said.get("quantity") == 1:
@@ -139,8 +136,7 @@ class OfficeSubject(Subject):
 
     def counted(self, path: str) -> int:
         """The event's own counter of sold tickets: cheaper than its audit where there are many."""
-        with urllib.request.urlopen(f"{self.url}/events/{_event(path)}", timeout=60) as answer:
-            return int(json.load(answer)["sold"])
+        return int(json.loads(ask("GET", f"{self.url}/events/{_event(path)}", timeout_s=60).body)["sold"])
 
 
 class _Record(msgspec.Struct):
@@ -174,11 +170,11 @@ class PlainSubject(Subject):
         shop: dict[str, object] = {"left": capacity}
         if self.cell.orders:
             shop["orders"] = [{"order": number, "quantity": 1} for number in range(1, self.cell.orders + 1)]
-        (self.data / "tickets.json").write_text(json.dumps(shop))
+        (self.data / "tickets.json").write_text(json.dumps(shop), encoding="utf-8")
         return "/buy"
 
     def kept(self, path: str) -> int:
-        return self._capacity - int(json.loads((self.data / "tickets.json").read_text())["left"])
+        return self._capacity - int(json.loads((self.data / "tickets.json").read_text(encoding="utf-8"))["left"])
 
     def _command(self, fd: int) -> list[str]:
         *command, application = super()._command(fd)
@@ -193,8 +189,9 @@ class PlainSubject(Subject):
         # It says nothing of itself; but nobody else can have the port, which was bound here.
         deadline = time.monotonic() + _QUIET_WITHIN_S
         while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(self.url, timeout=2):
-                return
+            with contextlib.suppress(NoAnswer):
+                if ask("GET", self.url, timeout_s=2).is_fine:
+                    return
             time.sleep(0.01)
         raise NotReady(f"the plain shop did not start. Its log {self.log} ends:\n{self.last_lines()}")
 

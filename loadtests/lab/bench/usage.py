@@ -18,7 +18,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 def memory_mb(pid: int) -> float | None:
     """The memory that is this process's own, pages that it shares counted in part (PSS), in 10^6 bytes."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return None
@@ -43,4 +43,4 @@ def _cpu_ticks(pid: int) -> int:
 
 def _after_the_name(stat: Path) -> list[str]:
     """The fields from the state on: the name before them stands in brackets and may contain anything."""
-    return stat.read_text().rpartition(")")[2].split()
+    return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

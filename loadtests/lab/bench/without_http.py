@@ -79,7 +79,7 @@ def measure(given: Given, folder: Path, seconds: float) -> WithoutHttp:
     finally:
         with processes.undisturbed():
             processes.kill(child)
-    lines = log.read_text().splitlines() or ["nothing was printed"]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["nothing was printed"]
     try:
         said = msgspec.json.decode(lines[-1], type=_Said)
     except msgspec.DecodeError:

@@ -14,6 +14,7 @@ from loadtests.lab.compare.answers import Answers, answers
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.compare.tables import MEANING, cells_grid
+from loadtests.lab.paths import as_text
 from loadtests.lab.report.templates import own, template
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
@@ -28,7 +29,7 @@ QUESTIONS = {
 
 def command_line() -> str:
     """As it was typed."""
-    return shlex.join(["lastseat", *sys.argv[1:]])
+    return shlex.join(["lastseat", *map(as_text, sys.argv[1:])])
 
 
 def write_report(folder: Path, results: Results, *, when: str, command: str) -> Path:
@@ -91,13 +92,13 @@ def as_json(folder: Path, results: Results, *, when: str, command: str) -> dict[
         "machine": msgspec.to_builtins(results.machine),
         "when": when,
         "command": command,
-        "report": str(folder / REPORT),
+        "report": as_text(folder / REPORT),
     }
 
 
 def _flat(found: Found, folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = msgspec.to_builtins(found)
-    places = [str(folder / "cells" / place) for place in content.pop("folders")]
+    places = [as_text(folder / "cells" / place) for place in content.pop("folders")]
     return {**content.pop("cell"), **content, "folders": places}
 
 

@@ -99,11 +99,11 @@ def _explore(case: Case, results: Path, *, as_json: bool) -> int:
         explored = run(case, tell)
     seconds = time.monotonic() - began
     folder = new_results_folder(results, "explore")
-    (folder / "explored.json").write_text(json.dumps(summary(explored), indent=1) + "\n")
-    (folder / "report.html").write_text(report(explored))
+    (folder / "explored.json").write_text(json.dumps(summary(explored), indent=1) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(report(explored), encoding="utf-8")
     if explored.first is not None:
         title = f"The losing schedule: guard {case.guard}"
-        (folder / "schedule.svg").write_text(drawing.svg(explored.first.steps, case.buyers, title))
+        (folder / "schedule.svg").write_text(drawing.svg(explored.first.steps, case.buyers, title), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:

@@ -21,9 +21,16 @@ from loadtests.lab.explore.exploration import Case, performer
 from loadtests.lab.explore.performance import Performer, Stuck
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.explore.story import Step
+from loadtests.lab.outside import NOT_JSON
+from loadtests.lab.same_site import OF_EVERY_ANSWER, refusal
 
 _PAGE = Path(__file__).with_name("game.html")
 _SETTLE_S = 20.0
+
+
+class _Move(msgspec.Struct):
+    lock: str | None = None
+    buyer: str | None = None
 
 
 class GameOver(Exception):
@@ -186,8 +193,11 @@ def serve_game(case: Case, port: int) -> int:
 def _server(game: Game, port: int) -> http.server.ThreadingHTTPServer:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = _SETTLE_S
 
         def do_GET(self) -> None:
+            if self._refuses():
+                return
             if self.path == "/":
                 self._answer(200, _PAGE.read_bytes(), "text/html; charset=utf-8")
             elif self.path == "/state":
@@ -196,21 +206,33 @@ def _server(game: Game, port: int) -> http.server.ThreadingHTTPServer:
                 self._answer(404, b"there is nothing here\n", "text/plain")
 
         def do_POST(self) -> None:
+            if self._refuses():
+                return
             # A page of another site can make a browser post, but not with this content type.
-            length = int(self.headers.get("Content-Length") or 0)
-            if self.headers.get("Content-Type") != "application/json" or not 0 < length < 1000:
+            said = self.headers.get("Content-Length") or ""
+            length = int(said) if said.isdecimal() and len(said) < 4 else 0
+            if self.headers.get("Content-Type") != "application/json" or not length:
                 self._answer(415, b"a small JSON body is expected\n", "text/plain")
                 return
             try:
-                body = json.loads(self.rfile.read(length))
-                if self.path == "/new" and body.get("lock") in ("on", "off"):
-                    self._say(game.new(body["lock"]))
-                elif self.path == "/step" and isinstance(body.get("buyer"), str):
-                    self._say(game.step(body["buyer"]))
-                else:
-                    self._answer(422, b"that is no move\n", "text/plain")
-            except (ValueError, AttributeError):
-                self._answer(400, b"the body is not JSON\n", "text/plain")
+                move = msgspec.json.decode(self.rfile.read(length), type=_Move)
+            except NOT_JSON:
+                self._answer(400, b"the body is no JSON of a move\n", "text/plain")
+                return
+            if self.path == "/new" and move.lock in ("on", "off"):
+                self._say(game.new(move.lock))
+            elif self.path == "/step" and move.buyer is not None:
+                self._say(game.step(move.buyer))
+            else:
+                self._answer(422, b"that is no move\n", "text/plain")
+
+        def _refuses(self) -> bool:
+            host, site, origin = map(self.headers.get, ("Host", "Sec-Fetch-Site", "Origin"))
+            refused = refusal(self.command, host, site, origin)
+            if refused is not None:
+                self.close_connection = True  # a body that was sent along is not read
+                self._answer(refused[0], refused[1].encode(), "text/plain")
+            return refused is not None
 
         def _say(self, content: dict[str, Any]) -> None:
             self._answer(200, json.dumps(content).encode(), "application/json")
@@ -220,6 +242,10 @@ def _server(game: Game, port: int) -> http.server.ThreadingHTTPServer:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
+            for name, value in OF_EVERY_ANSWER.items():
+                self.send_header(name, value)
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(content)
 

@@ -28,6 +28,8 @@ FAULTS: dict[str, str] = {
     "kill-engine": "loadtests.lab.faults.kill_engine:KillEngine",
 }
 FAULTS_FILE = "faults.json"
+SOLD_FIRST = 20
+"""When so many of a round's tickets are sold, the sale is well under way."""
 _POLL_S = 0.01
 
 
@@ -54,6 +56,8 @@ class Fault(ABC):
     """One kind of fault, for one experiment: a context manager, injected once into each of its rounds."""
 
     name: ClassVar[str]
+    sold_first: ClassVar[int] = 0
+    """So many tickets of a round are sold before there is an occasion."""
 
     def adapt(self, service: Any) -> Any:
         """The ``launcher.Service`` as the fault needs it. Raises ``FaultUnfit``."""
@@ -73,17 +77,18 @@ class Fault(ABC):
         return None
 
 
-def wait_for_sales(server: Any, over: threading.Event, tickets: int = 20) -> None:
-    """Until so many of the round's tickets are sold: the sale is well under way. Raises ``NotInjected``."""
+def wait_for_sales(server: Any, over: threading.Event) -> None:
+    """Until ``SOLD_FIRST`` of the round's tickets are sold. Raises ``NotInjected``."""
     live = LiveCount(server.folder)
-    while live.read() < tickets:
+    while live.read() < SOLD_FIRST:
         if over.wait(_POLL_S):
-            raise NotInjected(f"the round was over before {tickets} of its tickets were sold")
+            raise NotInjected(f"the round was over before {SOLD_FIRST} of its tickets were sold")
 
 
 class TimedFault(Fault):
     """A fault that begins when some of a round's tickets are sold, and is healed some time later."""
 
+    sold_first: ClassVar[int] = SOLD_FIRST
     lasts_s: ClassVar[float] = 1.0
 
     def inject(self, server: Any, over: threading.Event) -> Happened:
@@ -112,6 +117,20 @@ def fault_class(name: str) -> type[Fault]:
     module_name, _, class_name = FAULTS[name].partition(":")
     found: type[Fault] = getattr(importlib.import_module(module_name), class_name)
     return found
+
+
+def refuse_unfit(name: str, service: Any, tickets: int) -> None:
+    """Say before anything is started that a fault cannot happen, to such a service or in so small a sale.
+
+    Raises ``FaultUnfit``.
+    """
+    with fault_named(name) as fault:
+        fault.adapt(service)
+        if tickets < fault.sold_first:
+            raise FaultUnfit(
+                f"the fault {name} begins when {fault.sold_first} tickets are sold, and there are {tickets}: say "
+                "--capacity 200."
+            )
 
 
 def fault_named(name: str) -> Fault:

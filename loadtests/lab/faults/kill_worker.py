@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import psutil
 
-from loadtests.lab.faults import Fault, FaultUnfit, Happened, wait_for_sales
+from loadtests.lab.faults import SOLD_FIRST, Fault, FaultUnfit, Happened, wait_for_sales
 from loadtests.lab.footprint import workers_of
 
 KILLS = 5
@@ -23,6 +23,7 @@ PAUSE_S = 0.15
 
 class KillWorker(Fault):
     name: ClassVar[str] = "kill-worker"
+    sold_first: ClassVar[int] = SOLD_FIRST
 
     def adapt(self, service: Any) -> Any:
         if not service.survives:

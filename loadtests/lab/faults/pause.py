@@ -11,6 +11,7 @@ Under a guard that lends nothing B waits instead, and after the lease's length a
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import queue
 import signal
@@ -27,9 +28,21 @@ from loadtests.lab.launcher import RunningOffice, Service
 
 LEASE_MS = 500
 OTHERS_SELL_WITHIN_S = 4.0
-"""How long after the lease has ended A is kept stopped at most. Under the lock time-out there is time left to decide
-again."""
+"""How long after the lease's length A is kept stopped at most, where others have to wait for A. Under the lock time-out
+there is time left to decide again."""
+THE_NEXT_SELLS_WITHIN_S = 30.0
+"""The same where the lease goes to the next, who is there and sells: so long a slow machine may take for that."""
+_LENDING = frozenset({"lease", "fenced"})
 _POLL_S = 0.05
+
+
+def acting_guard(service: Service) -> str:
+    """The guard's name; where it is ``on``, the one that this stands for in the store."""
+    if service.guard != "on":
+        return service.guard
+    scheme, is_address, _ = service.store.partition("://")
+    name = importlib.import_module("service.settings").SCHEMES[scheme] if is_address else service.store
+    return str(importlib.import_module("service.stores").store_class(name).safe_guard)
 
 
 class Pause(Fault):
@@ -39,9 +52,10 @@ class Pause(Fault):
         self._stage = Stage()
         self._lease_ms = LEASE_MS
         self._mutex = threading.Lock()
+        self._patience_s = OTHERS_SELL_WITHIN_S
         self._wanted = False
-        self._seen: set[int] = set()
-        """The workers that purchases have come to in this round."""
+        self._inside: dict[str, int] = {}
+        """The purchases, by key, that have come to a worker and are not decided, and which worker that is."""
         self._holder: Arrival | None = None
         self._seller: Arrival | None = None
         self._ended = threading.Event()
@@ -51,9 +65,11 @@ class Pause(Fault):
     def adapt(self, service: Service) -> Service:
         if service.shape[0] < 2:
             raise FaultUnfit("the fault pause stops one worker while another one sells: take --processes 2 or more.")
-        if service.guard in {"atomic"}:
-            raise FaultUnfit(f"guard {service.guard} leaves no place between reading and writing where it could stop.")
+        guard = acting_guard(service)
+        if guard in {"atomic"}:
+            raise FaultUnfit(f"guard {guard} leaves no place between reading and writing where it could stop.")
         self._lease_ms = service.lease_ms or LEASE_MS
+        self._patience_s = THE_NEXT_SELLS_WITHIN_S if guard in _LENDING else OTHERS_SELL_WITHIN_S
         # With connections that are kept all buyers may have the same worker, and then nobody else could sell.
         return msgspec.structs.replace(service, lease_ms=self._lease_ms, gates=str(self._stage.path), keep_alive=False)
 
@@ -66,14 +82,14 @@ class Pause(Fault):
     def inject(self, office: RunningOffice, over: threading.Event) -> Happened:
         with self._mutex:
             self._holder = self._seller = None
-            self._seen.clear()
+            self._inside.clear()
             self._wanted = True
         try:
             holder = self._wait_for(lambda: self._holder, None, over)
             if holder is None:
                 raise NotInjected("no purchase came between its reading and its writing")
             begin_ns = time.monotonic_ns()
-            patience_s = self._lease_ms / 1e3 + OTHERS_SELL_WITHIN_S
+            patience_s = self._lease_ms / 1e3 + self._patience_s
             seller = self._wait_for(lambda: self._seller, time.monotonic() + patience_s, over)
         finally:
             self._go_on()
@@ -112,10 +128,15 @@ class Pause(Fault):
     def _stops(self, arrival: Arrival) -> bool:
         with self._mutex:
             holder = self._holder
+            if arrival.gate == "acquire":
+                self._inside |= dict.fromkeys(arrival.keys, arrival.pid)
+            elif arrival.gate == "release":
+                for key in arrival.keys:
+                    self._inside.pop(key, None)
             if holder is None:
-                self._seen.add(arrival.pid)
-                # Another worker is at work, too: else there is nobody to sell meanwhile.
-                others = self._seen - {arrival.pid}
+                # Somebody is inside another worker, too: else all may stand in line at the one that is stopped, and
+                # nobody is there to sell meanwhile.
+                others = set(self._inside.values()) - {arrival.pid}
                 if not (self._wanted and others) or arrival.gate != "append" or arrival.saw is None:
                     return False
                 os.kill(arrival.pid, signal.SIGSTOP)

@@ -1,0 +1,99 @@
+"""The server of ``lastseat explore --serve``: nobody but its own page on this machine is let in."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from loadtests.lab.explore.game import Game, _server
+
+
+class Played:
+    """Counts what a game would have been asked."""
+
+    def __init__(self) -> None:
+        self.moves: list[str] = []
+
+    def new(self, lock: str) -> dict[str, Any]:
+        self.moves.append(lock)
+        return {}
+
+    step = new
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": []}
+
+
+@pytest.fixture
+def game() -> Iterator[tuple[Played, int]]:
+    played = Played()
+    with _server(cast(Game, played), 0) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        assert server.server_address[0] == "127.0.0.1"
+        yield played, int(server.server_address[1])
+        server.shutdown()
+
+
+def send(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path, body or None, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def test_its_own_page_plays_and_a_script_too(game: tuple[Played, int]) -> None:
+    played, port = game
+    ours = {"Origin": f"http://127.0.0.1:{port}", "Sec_Fetch_Site": "same-origin"}
+    assert send(port, "POST", "/new", b'{"lock":"on"}', Content_Type="application/json", **ours).status == 200
+    assert send(port, "POST", "/step", b'{"buyer":"A"}', Content_Type="application/json").status == 200
+    assert send(port, "GET", "/", Host=f"localhost:{port}").status == 200
+    assert played.moves == ["on", "A"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_another_sites_page_makes_no_move(game: tuple[Played, int], headers: dict[str, str]) -> None:
+    played, port = game
+    answer = send(port, "POST", "/new", b'{"lock":"off"}', Content_Type="application/json", **headers)
+    assert answer.status in {403, 421}
+    assert played.moves == []
+
+
+@pytest.mark.parametrize("path", ["/", "/state", "/nothing"])
+def test_a_rebound_name_reads_nothing_and_no_site_frames_it(game: tuple[Played, int], path: str) -> None:
+    _, port = game
+    assert send(port, "GET", path, Host=f"evil.example:{port}").status == 421
+    answer = send(port, "GET", path)
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[", b"[]", b"[" * 900, b'{"lock":7}', b'{"lock":"\xff"}', json.dumps({"buyer": ["A"]}).encode(), b"7"],
+)
+def test_what_is_no_move_is_answered_and_ends_nothing(game: tuple[Played, int], body: bytes) -> None:
+    played, port = game
+    assert send(port, "POST", "/new", body, Content_Type="application/json").status in {400, 422}
+    for length in ("-1", "many", "9" * 5000, "²"):
+        headers = {"Content-Type": "application/json", "Content-Length": length}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/new", None, headers)
+        assert connection.getresponse().status == 415
+        connection.close()
+    assert played.moves == []
