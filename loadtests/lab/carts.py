@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from loadtests.lab.answers import Answer, keep_fields, outcome_of, parse
+from loadtests.lab.answers import Answer, keep_fields, outcome_of, read_fields
 from loadtests.lab.manners import Request
+from loadtests.lab.outside import NOT_JSON
 from loadtests.lab.recorder import Operation
 
 SELLS_NONE = 501
@@ -21,15 +22,14 @@ NO_CARTS = "the service sells no carts over several events (501); the buyers bou
 
 
 class _Sold(msgspec.Struct):
-    orders: list[_Order]
+    orders: list[msgspec.Raw]
 
 
-class _Order(Answer):
+class _OfEvent(Answer):
     event: str = ""
 
 
-class _Refused(Answer):
-    event: str | None = None
+_decoder = msgspec.json.Decoder(_OfEvent)
 
 
 def lines_of(key: str, items: Mapping[str, int], processes: Iterable[int], attempt: int = 1) -> list[Operation]:
@@ -50,33 +50,38 @@ def request_of(lines: Sequence[Operation], buyer: str) -> Request:
     return Request("POST", "/carts", "/carts", headers, msgspec.json.encode({"items": items, "buyer": buyer}))
 
 
-def understand(lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
-    """Put the answer to a cart into its lines; the problem's code, if it is one.
+def understand(
+    lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
+) -> tuple[str, list[str]]:
+    """Put the answer to a cart into its lines; the problem's code, if it is one, and what could not be read.
 
     An event that an answer of 201 leaves out is one of which nobody knows.
     """
     if status == 201:
-        try:
-            orders = {each.event: each for each in msgspec.json.decode(body or b"", type=_Sold).orders}
-        except msgspec.MsgspecError:
-            orders = {}
+        orders, wrong = _orders(body or b"")
         for line in lines:
             if line.event in orders:
                 line.outcome = "ok"
                 keep_fields(line, orders[line.event], headers)
-        return ""
-    answer = parse(body)
-    refused = _event_of(body)
+        return "", wrong
+    answer, _ = read_fields(body or b"", _decoder)
     for line in lines:
         line.outcome = outcome_of("buy", status, answer)
-        if line.outcome == "sold_out" and line.event != refused:
+        if line.outcome == "sold_out" and line.event != answer.event:
             line.outcome = "fail"
         keep_fields(line, answer if line.outcome == "sold_out" else Answer(), headers)
-    return answer.code or "without a code"
+    return answer.code or "without a code", []
 
 
-def _event_of(body: bytes | None) -> str | None:
+def _orders(body: bytes) -> tuple[dict[str, Answer], list[str]]:
+    orders: dict[str, Answer] = {}
+    unreadable = []
     try:
-        return msgspec.json.decode(body or b"", type=_Refused).event
-    except msgspec.MsgspecError:
-        return None
+        sold = msgspec.json.decode(body, type=_Sold).orders
+    except NOT_JSON:
+        return {}, ["body"]
+    for each in sold:
+        order, wrong = read_fields(each, _decoder)
+        orders[order.event] = order
+        unreadable += wrong
+    return orders, unreadable

@@ -25,9 +25,11 @@ from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, Ragged, flatten, jo
 LARGEST = 2**60
 """Numbers beyond it are refused, so that positions such as 2·version + 1 cannot overflow."""
 
+MOST_TICKETS = 10**9
+
 Number = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
-Quantity = Annotated[int, Meta(ge=1, le=10**9)]
+Quantity = Annotated[int, Meta(ge=1, le=MOST_TICKETS)]
 Time = Annotated[int, Meta(ge=0, le=2**63 - 2)]
 
 Source = Path | bytes

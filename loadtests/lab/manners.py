@@ -7,7 +7,8 @@ office's own (``office_manners``), and those of a target file (``target_manners`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -25,7 +26,15 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Manners(ABC):
-    """How to deal with one kind of service."""
+    """How to deal with one kind of service. Counts what could not be read in its answers."""
+
+    def __init__(self) -> None:
+        self._unreadable: Counter[tuple[str, str]] = Counter()
+
+    def unreadable(self, op: str, fields: Iterable[str]) -> None:
+        """Note that these fields of an answer were there, and not as they have to be."""
+        for field in fields:
+            self._unreadable[op, field] += 1
 
     @abstractmethod
     def request(self, operation: Operation, buyer: str) -> Request:
@@ -51,4 +60,7 @@ class Manners(ABC):
 
     def notes(self) -> list[str]:
         """What should be said beside the verdict."""
-        return []
+        return [
+            f"{count:,} answers to {op} had a `{field}` that cannot be read; they count, and the field is left out"
+            for (op, field), count in self._unreadable.items()
+        ]

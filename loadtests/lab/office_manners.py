@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import msgspec
 
 from loadtests.lab import carts
-from loadtests.lab.answers import keep_fields, outcome_of, parse
+from loadtests.lab.answers import Answer, keep_fields, outcome_of, read_fields
 from loadtests.lab.manners import Manners, Request
 from loadtests.lab.recorder import Operation
+
+_decoder = msgspec.json.Decoder(Answer)
+_SAY_SOMETHING = frozenset({"ok", "sold_out", "refused"})
 
 
 class OfficeManners(Manners):
@@ -23,7 +27,7 @@ class OfficeManners(Manners):
             case "read":
                 return Request("GET", event, name)
             case "cancel":
-                return Request("DELETE", f"{event}/orders/{operation.order}", f"{name}/orders/<order>", headers)
+                return Request("DELETE", f"{event}/orders/{_part(operation.order)}", f"{name}/orders/<order>", headers)
             case "buy":
                 body = msgspec.json.encode({"quantity": operation.quantity, "buyer": buyer})
                 headers["Content-Type"] = "application/json"
@@ -35,17 +39,19 @@ class OfficeManners(Manners):
                 headers["Content-Type"] = "application/json"
                 return Request("POST", f"{event}/holds", f"{name}/holds", headers, msgspec.json.encode(wanted))
             case "confirm":
-                path = f"{event}/holds/{operation.hold}/confirm"
+                path = f"{event}/holds/{_part(operation.hold)}/confirm"
                 return Request("POST", path, f"{name}/holds/<hold>/confirm", headers)
             case "release":
-                return Request("DELETE", f"{event}/holds/{operation.hold}", f"{name}/holds/<hold>", headers)
+                return Request("DELETE", f"{event}/holds/{_part(operation.hold)}", f"{name}/holds/<hold>", headers)
         raise ValueError(f"customers do not know the operation {operation.op}")
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """By the table in the contract."""
-        answer = parse(body)
+        answer, wrong = read_fields(body or b"", _decoder)
         operation.outcome = outcome_of(operation.op, status, answer)
         keep_fields(operation, answer, headers)
+        if wrong and operation.outcome in _SAY_SOMETHING:
+            self.unreadable(operation.op, wrong)
         return answer.code or "without a code"
 
     def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
@@ -56,4 +62,11 @@ class OfficeManners(Manners):
         self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
     ) -> str:
         """All events of a cart have it, or none."""
-        return carts.understand(lines, status, body, headers)
+        word, wrong = carts.understand(lines, status, body, headers)
+        self.unreadable("a cart", wrong)
+        return word
+
+
+def _part(name: str | None) -> str:
+    """An id that the service gave, as a part of an address and never more of it."""
+    return quote(name or "", safe="")

@@ -6,6 +6,8 @@ The rule of ``answers`` holds here too: ``fail`` is claimed only for what the fi
 
 from __future__ import annotations
 
+import json
+import re
 import urllib.parse
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +15,10 @@ from typing import Any
 
 import msgspec
 
+from loadtests.lab.answers import LONGEST_ID
+from loadtests.lab.columns import LARGEST, MOST_TICKETS
 from loadtests.lab.manners import Manners, Request
+from loadtests.lab.outside import NOT_JSON
 from loadtests.lab.recorder import Operation, Outcome
 from loadtests.lab.target import (
     PLACEHOLDER,
@@ -27,7 +32,7 @@ from loadtests.lab.target import (
     placeholders,
 )
 
-_LARGEST = 2**62
+_WHOLE = re.compile(r"\s*-?[0-9]{1,20}\s*", re.ASCII)
 _FINE = range(200, 300)
 
 
@@ -35,6 +40,7 @@ class TargetManners(Manners):
     """The manners of one target. Counts the answers in which something was not where the file says."""
 
     def __init__(self, target: Target) -> None:
+        super().__init__()
         self._target = target
         self._asks: dict[str, Any] = dict(target.asks)
         self._may_ask_again = {name: "key" in placeholders(ask) for name, ask in self._asks.items()}
@@ -55,9 +61,14 @@ class TargetManners(Manners):
         return self._may_ask_again[op]
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
-        """By the file's conditions: sold out and refused first, then definite, then ok, else unknown."""
-        ask, answer = self._asks[operation.op], _parse(body)
+        """By the file's conditions: sold out and refused first, then definite, then ok, else unknown.
+
+        What is no JSON is no sale where a field of it would say that it was none.
+        """
+        ask, (answer, is_json) = self._asks[operation.op], _parse(body)
         operation.outcome = _outcome(ask, status, answer)
+        if operation.outcome == "ok" and not is_json and _fields_decide(ask):
+            operation.outcome = "unknown"
         if operation.outcome in {"ok", "sold_out", "refused"}:
             self._keep(operation, ask.answer, answer)
         return "definite" if operation.outcome == "fail" else "not described in the target file"
@@ -73,12 +84,12 @@ class TargetManners(Manners):
         ok = operation.outcome == "ok"
         self._answers[operation.op] += ok
         operation.remaining = self._find(operation, where.remaining, answer, "number", _whole)
-        operation.version = self._find(operation, where.version, answer, "number", _whole)
+        operation.version = self._find(operation, where.version, answer, "number", _count)
         if not ok or operation.op == "read":
             return
         operation.order = self._find(operation, where.order, answer, "id", _identity) or operation.order
         operation.tickets = self._find(operation, where.tickets, answer, "ticket numbers", _numbers)
-        sold = self._find(operation, where.quantity, answer, "number", _whole)
+        sold = self._find(operation, where.quantity, answer, "number of tickets", _quantity)
         if operation.op == "buy" and sold is not None:
             operation.quantity = sold
 
@@ -165,24 +176,47 @@ def look_up(answer: Any, path: str) -> Any:
     return found
 
 
-def _parse(body: bytes | None) -> Any:
+def _fields_decide(ask: Any) -> bool:
+    words = (getattr(ask, name, None) for name in ("sold_out", "refused", "definite", "ok"))
+    return any(condition.field is not None for word in words for condition in each_of(word))
+
+
+def _parse(body: bytes | None) -> tuple[Any, bool]:
+    """What an answer says, and whether it is JSON; a number beyond all bounds in it is None."""
     try:
-        return msgspec.json.decode(body or b"null")
-    except msgspec.MsgspecError:
-        return None
+        return msgspec.json.decode(body or b"null"), True
+    except NOT_JSON:
+        pass
+    try:
+        return json.loads(body or b"", parse_int=_whole, parse_constant=lambda _: None), True
+    except (ValueError, RecursionError):
+        return None, False
 
 
 def _whole(value: Any) -> int | None:
-    """A number as services write it: 3, 3.0 or "3"."""
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+    """A number as services write it, 3, 3.0 or "3", that a history may hold."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST else None
+
+
+def _count(value: Any) -> int | None:
+    number = _whole(value)
+    return number if number is not None and number >= 0 else None
+
+
+def _quantity(value: Any) -> int | None:
+    number = _whole(value)
+    return number if number is not None and 1 <= number <= MOST_TICKETS else None
 
 
 def _identity(value: Any) -> str | None:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    name = str(value)
+    return name if 0 < len(name) <= LONGEST_ID and name.isprintable() else None
 
 
 def _numbers(value: Any) -> list[int] | None:
