@@ -101,7 +101,8 @@ class Connections:
             "application_name": "lastseat",
             "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
         }  # fmt: skip
-        return {**given, **self._parameters, "options": options.strip(), "autocommit": True}
+        ours = {"options": options.strip(), "autocommit": True, "client_encoding": "UTF8"}
+        return {**given, **self._parameters, **ours}
 
     @contextlib.contextmanager
     def lent(self, until: float) -> Iterator[Patient]:

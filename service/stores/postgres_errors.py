@@ -14,12 +14,14 @@ import psycopg
 from psycopg import errors
 
 from service.errors import Problem
-from service.stores import Conflict
+from service.stores import Conflict, OneRefused
 from service.stores.watermark import went_back
 
 INIT = "`lastseat store init`"
 _FULL = ("too many clients", "too many connections", "remaining connection slots")
 _GONE = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.DatabaseDropped)
+_TOO_MUCH = "54"  # program limits: a row or an entry of an index that is too large
+_RULES = ("23", "44", "P0")  # constraints, and what triggers say: rules that somebody added to the tables
 _NO_SCHEMA = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidSchemaName)
 
 
@@ -34,6 +36,9 @@ def problem_of(error: psycopg.Error) -> Exception:
         return Conflict(state)
     if isinstance(error, _NO_SCHEMA):
         return went_back(f"its tables are missing or of another version ({said(error)})")
+    if isinstance(error, psycopg.DataError) or state.startswith(_TOO_MUCH):
+        # Also psycopg's own, which has no SQLSTATE and was never sent.
+        return OneRefused("invalid_value", f"PostgreSQL cannot keep a value of it: {said(error)}. Nothing was written.")
     if not state or isinstance(error, _GONE) or state.startswith("08"):
         return unreachable(error)
     return _refused(error, state)
@@ -51,7 +56,8 @@ def _refused(error: psycopg.Error, state: str) -> Problem:
     if isinstance(error, errors.ReadOnlySqlTransaction):
         detail = "This PostgreSQL takes no writes, as a standby does. Nothing was written; name the primary."
         return Problem("engine_refused", detail, retry_after_s=5)
-    return Problem("engine_refused", f"PostgreSQL said: {said(error)} ({state}). Nothing was written.", retry_after_s=5)
+    kind = OneRefused if state.startswith(_RULES) else Problem
+    return kind("engine_refused", f"PostgreSQL said: {said(error)} ({state}). Nothing was written.", retry_after_s=5)
 
 
 def problem_of_connecting(error: psycopg.Error) -> Problem:
