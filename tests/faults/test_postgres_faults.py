@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from flask.testing import FlaskClient
+from pgbouncer import PgBouncer
 from typed import wait_for
 
 from loadtests.lab.engines import NoEngine, set_up
@@ -528,11 +529,21 @@ def commits_that_wait_for_a_standby(url: str) -> Iterator[None]:
             wait_for(lambda: admin.execute("SHOW synchronous_standby_names").fetchall() == [("",)], "the setting back")
 
 
+@pytest.fixture(params=["directly", "through a pooler"])
+def way(request: pytest.FixtureRequest, server: PostgresServer, url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of the same database as ``url``, as an office reaches it."""
+    if request.param == "directly":
+        yield url
+        return
+    with PgBouncer(tmp_path / "pgbouncer", server, ["pool_mode = transaction"]) as pooler:
+        yield pooler.through(url)
+
+
 @pytest.mark.parametrize("guard", ["none", "row", "optimistic", "atomic", "serializable"])
 def test_a_commit_whose_answer_is_lost_is_indefinite_and_was_written(
-    url: str, open_office: Callable[..., FlaskClient], guard: str
+    way: str, url: str, open_office: Callable[..., FlaskClient], guard: str
 ) -> None:
-    client = open_office(url, guard=guard)
+    client = open_office(way, guard=guard)
     with asking(url) as admin, ThreadPoolExecutor(1) as pool, commits_that_wait_for_a_standby(url):
         buying = pool.submit(buy, client, "lost")
         [pid] = wait_for(lambda: backends(admin, "AND wait_event = 'SyncRep'"), "the commit to wait")
@@ -544,10 +555,10 @@ def test_a_commit_whose_answer_is_lost_is_indefinite_and_was_written(
 
 
 def test_a_commit_whose_backend_is_killed_before_it_commits_is_indefinite_too(
-    url: str, open_office: Callable[..., FlaskClient]
+    way: str, url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
     """From outside it looks the same; here nothing was written, and the same key buys."""
-    client = open_office(url)
+    client = open_office(way)
     with asking(url) as admin, ThreadPoolExecutor(1) as pool:
         admin.execute(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql "
