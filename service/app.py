@@ -90,6 +90,8 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     try:
         first = control.start(name, around.master, START_PATIENCE_S, tidy, given=bool(settings.guard))
     except Problem as problem:
+        if problem.code != "switch_timeout":
+            raise RefusedToStart(f"{problem.kind.title}. {problem.detail}") from None
         raise RefusedToStart(
             f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
             "LASTSEAT_DATA name another directory."

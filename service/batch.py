@@ -10,6 +10,8 @@ the guard on behalf of all, and when it has the guard it takes whoever stands in
 - Else at the moment in which the first ones were taken. So a line excludes nobody from deciding: without a guard there
   is nothing to wait for, each takes itself and goes on, and they race as they should.
 
+One whose command the engine itself refuses has that refusal alone: the others are decided without it.
+
 A waiter who has waited too long withdraws, unless a leader has taken its command already. Both are decided under the
 line's mutex, so exactly one of them happens: withdrawn is definite (nothing was written), taken means that the
 outcome is on its way; if it does not come in time either, nobody can say (indefinite).
@@ -26,6 +28,7 @@ from service.errors import Problem
 from service.guards import Transaction
 from service.inventory import Command, Outcome
 from service.signal import Signal
+from service.stores import OneRefused
 
 
 class Waiting:
@@ -117,9 +120,7 @@ class Line:
     def _lead(self, mine: Waiting, lead: Callable[[Take], Transaction]) -> None:
         take = Take(self)
         try:
-            transaction = lead(take)
-            if not take.taken:
-                raise RuntimeError("the guard ended a transaction without taking its commands")
+            _decide(take, lead)
         except BaseException as error:
             if not take.taken:
                 with self._mutex:
@@ -128,10 +129,9 @@ class Line:
                 raise
             self.go_on(take)
             self._settle(take.taken, error)
-            raise
-        for waiting, outcome in zip(take.taken, transaction.outcomes, strict=True):
-            waiting.transaction = transaction
-            waiting.outcome = outcome
+            if not isinstance(error, Exception):
+                raise
+            return  # of several transactions that this one led, another than its own may have failed
         self.go_on(take)
         self._wake(take.taken)
 
@@ -162,7 +162,8 @@ class Line:
     def _settle(self, taken: Sequence[Waiting], error: BaseException) -> None:
         """Those who were taken share the fate of the transaction; a leader that is being killed leaves them unknown."""
         for waiting in taken:
-            waiting.error = error if isinstance(error, Exception) else Problem("outcome_unknown")
+            if not waiting.settled:
+                waiting.error = error if isinstance(error, Exception) else Problem("outcome_unknown")
         self._wake(taken)
 
     @staticmethod
@@ -178,16 +179,42 @@ class Take:
     A transaction is run again when it met another epoch, or when the engine refused it for the sake of another one.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, taken: Sequence[Waiting] = ()) -> None:
         self._line = line
         self.keep_the_line = False
         """Whether those who come from now on shall wait until this transaction has ended."""
         self.kept = False
         """Whether they do."""
-        self.taken: list[Waiting] = []
+        self.taken = list(taken)
 
     def __call__(self) -> Sequence[Command]:
         if not self.taken:
             self.kept = self.keep_the_line and self._line.limit > 1
             self.taken = self._line.take(keep=self.kept)
         return [waiting.command for waiting in self.taken]
+
+    def halves(self) -> list[Take]:
+        """What was taken, in two hands."""
+        middle = len(self.taken) // 2
+        return [Take(self._line, self.taken[:middle]), Take(self._line, self.taken[middle:])]
+
+
+def _decide(take: Take, lead: Callable[[Take], Transaction]) -> None:
+    """Run a transaction of all that are taken. If the engine refuses it for the sake of one of them, run one of each
+    half, in order, and so on: that one has the refusal for itself, and each of the others is decided."""
+    try:
+        transaction = lead(take)
+    except OneRefused as refused:
+        if not take.taken:
+            raise
+        if len(take.taken) == 1:
+            take.taken[0].error = refused
+        else:
+            for half in take.halves():
+                _decide(half, lead)
+    else:
+        if not take.taken:
+            raise RuntimeError("the guard ended a transaction without taking its commands")
+        for waiting, outcome in zip(take.taken, transaction.outcomes, strict=True):
+            waiting.transaction = transaction
+            waiting.outcome = outcome

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import random
+import re
 import secrets
 import time
 from collections import defaultdict
@@ -48,6 +49,8 @@ from service.settings import Settings, Think
 from service.stores import CommitFailed, CommitsCarts, Store
 from service.transacting import Transacting
 
+# Ours are shorter; what a store was given by hand may be longer.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
 ANSWER_PATIENCE_S = 10.0
 
@@ -118,7 +121,7 @@ class BoxOffice:
 
     def cancel(self, event: str, order: str, *, key: str, request: str) -> Done:
         """Give the tickets of an order back. Errors: as for ``buy``, and ``unknown_order``, ``not_open``."""
-        _refuse_nameless(order, "unknown_order")
+        _refuse_foreign(order, "unknown_order")
         return self._mutate(event, Cancel(key, request, order))
 
     def hold(self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None) -> Done:
@@ -132,13 +135,13 @@ class BoxOffice:
         Errors: as for ``buy``, and ``unknown_hold``, ``not_open`` (it was confirmed, released or sold anew already),
         ``hold_expired`` (the places are gone).
         """
-        _refuse_nameless(hold, "unknown_hold")
+        _refuse_foreign(hold, "unknown_hold")
         order = f"o{secrets.token_hex(8)}"
         return self._mutate(event, Confirm(key, request, hold, order))
 
     def release(self, event: str, hold: str, *, key: str, request: str) -> Done:
         """Give the tickets of a hold back. Errors: as for ``buy``, and ``unknown_hold``, ``not_open``."""
-        _refuse_nameless(hold, "unknown_hold")
+        _refuse_foreign(hold, "unknown_hold")
         return self._mutate(event, Release(key, request, hold))
 
     def sweep(self, event: str) -> bool:
@@ -157,6 +160,7 @@ class BoxOffice:
 
     def order(self, event: str, order: str) -> tuple[Order, View, Times]:
         """One order as it stands, durable. Errors: ``unknown_order``."""
+        _refuse_foreign(order, "unknown_order")
         view, times = self._read(event, order)
         found = view.orders.get(order)
         if found is None:
@@ -165,7 +169,8 @@ class BoxOffice:
 
     def held(self, event: str, hold: str) -> Held | None:
         """One hold as it stands, durable; None where there is none. One that is due and that nobody decided about
-        since still stands as held."""
+        since still stands as held. Errors: ``unknown_hold`` for an id that none can have."""
+        _refuse_foreign(hold, "unknown_hold")
         return self._read(event, commands=(Release("", "", hold),))[0].holds.get(hold)
 
     def audit(self, event: str) -> tuple[Event, Collection[Record]]:
@@ -423,7 +428,8 @@ def think(delay: Think) -> None:
         sum(range(200))
 
 
-def _refuse_nameless(name: str, code: str) -> None:
-    """Records of a hold name no order, and most orders no hold: the empty name is not one that stores may look for."""
-    if not name:
+def _refuse_foreign(name: str, code: str) -> None:
+    """An id that no order and no hold can have is not looked for: a store may have another meaning for the empty name,
+    or none for a letter in it."""
+    if not _ID.fullmatch(name):
         raise Problem(code)

@@ -117,6 +117,7 @@ class CartTransaction:
         append_cart: AppendCart | None,
         append: AppendOne | None,
     ) -> None:
+        self.records = ()  # of a try before this one, which may have been rolled back after it had written
         if isinstance(decided, Refused):
             # Nobody is told anything about the other events, so nothing is decided of them: no hold expires there.
             view = views[decided.event]

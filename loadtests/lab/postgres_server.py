@@ -108,7 +108,7 @@ class PostgresServer(PrivateServer):
             log=self.log,
             environment=_environment(),
             directory=Path("/"),
-            user=_other_user(),
+            user=other_user(),
             network=self._network,
         )
 
@@ -161,7 +161,7 @@ class PostgresServer(PrivateServer):
             return []
 
     def _make_cluster(self, binaries: Path) -> None:
-        user = _other_user()
+        user = other_user()
         password = self._own / "password"
         password.write_text(self.password, encoding="utf-8")
         if user is not None:
@@ -202,7 +202,7 @@ class PostgresServer(PrivateServer):
         return False
 
 
-def _other_user() -> str | None:
+def other_user() -> str | None:
     """As whom the server runs: None for as who we are, which must not be root."""
     if os.geteuid() != 0:
         return None

@@ -88,7 +88,8 @@ class Transaction:
             self.reach("append", saw=saw, left=left)
             decided = time.perf_counter()
             self.position = (append or self.store.append)(view, view.fresh)
-            self.records = view.fresh
+        # Of this try alone: one before it may have been rolled back after it had written.
+        self.records = view.fresh
         self.outcomes = outcomes
         self.store_ms += (read - began + time.perf_counter() - decided) * 1e3
         self.reach("release", version=view.version)

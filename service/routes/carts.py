@@ -30,7 +30,7 @@ class NewCart(msgspec.Struct, forbid_unknown_fields=True):
     """What is wanted together, each event once."""
 
     items: Annotated[list[CartItem], msgspec.Meta(min_length=1, max_length=MOST_EVENTS)]
-    buyer: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    buyer: shapes.Name | None = None
 
 
 @blueprint.post("/carts")

@@ -39,7 +39,7 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
 
     event: EventId
     capacity: Count
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    name: shapes.Name | None = None
     opens_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     max_per_order: Count = 10
     max_per_buyer: Count | None = None

@@ -24,7 +24,7 @@ class NewHold(msgspec.Struct, forbid_unknown_fields=True):
     """How many tickets to set aside, all or none, and for how long."""
 
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    buyer: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    buyer: shapes.Name | None = None
     seconds: Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)] = DEFAULT_S
 
 

@@ -27,7 +27,7 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
     """How many tickets, all or none. The buyer's name is kept and shown to nobody."""
 
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    buyer: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    buyer: shapes.Name | None = None
 
 
 @blueprint.post("/events/<event>/orders")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
 
 from service.control import Mode
-from service.errors import RefusedToStart
+from service.errors import Problem, RefusedToStart
 from service.inventory import Command, Event, Outcome, Record, View
 from service.settings import Settings, without_passwords
 
@@ -127,6 +127,11 @@ class CommitFailed(OSError):
 
 class Conflict(Exception):
     """Somebody else committed since the view was read; nothing was written."""
+
+
+class OneRefused(Problem):
+    """The engine refused a transaction for the sake of one of its commands: a value that it cannot keep, or a rule of
+    its own. Nothing was written, and without that command it may take the others."""
 
 
 class ComparesAndSets(ABC):

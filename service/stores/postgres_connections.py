@@ -31,7 +31,7 @@ from psycopg.pq import TransactionStatus
 
 from service.blocking import patched
 from service.errors import Problem, RefusedToStart
-from service.stores.postgres_errors import Silent, problem_of_connecting, reason_of
+from service.stores.postgres_errors import STRANGE_OPTION, Silent, problem_of_connecting, reason_of
 
 log = logging.getLogger("lastseat")
 
@@ -46,6 +46,13 @@ class Patient(psycopg.Connection[Any]):
     """A connection that waits for the engine until ``until`` (monotonic seconds), and closes itself then."""
 
     until = math.inf
+    shared: tuple[str, ...] = ()
+    """Empty where the session is this connection's own. Else a pooler gives each transaction to any session it has:
+    nothing that is set, or prepared by name, is there in the next one; and these are to be set at every beginning."""
+
+    def ask(self, query: str, parameters: Any = None) -> psycopg.Cursor[Any]:
+        """One statement, prepared where that lasts: it is then parsed and planned once a connection."""
+        return self.execute(query, parameters, prepare=not self.shared)
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is None and self.until < math.inf:
@@ -70,7 +77,11 @@ class Connections:
         self._parameters = _parsed(url)
         self._warn_again = 0.0
         self.patience_s = patience_s
-        self._idle_limit_ms = int(idle_limit_s * 1e3)
+        # No sequential scan: a plan made while a table was small would be used until somebody analyses it. What that
+        # adds to a plan's estimated cost would have it compiled (jit), for a hundred times what running it takes.
+        idle_limit_ms = int(idle_limit_s * 1e3)
+        self._settings = ("enable_seqscan=off", "jit=off", f"idle_in_transaction_session_timeout={idle_limit_ms}")
+        self._takes_options = True
         self._free = threading.Semaphore(size)
         self._size = size
         self._idle: list[Patient] = []
@@ -79,10 +90,29 @@ class Connections:
     def connect(self) -> Patient:
         """A new connection, not counted. Errors (definite): as of ``lent``."""
         try:
-            connection = Patient.connect(**self._arguments())
+            return self._made()
         except psycopg.Error as error:
             raise problem_of_connecting(error) from error
+
+    def _made(self) -> Patient:
+        try:
+            connection = Patient.connect(**self._arguments())
+        except psycopg.OperationalError as error:
+            # Options that the address names are not left out behind anybody's back.
+            if STRANGE_OPTION not in str(error) or self._parameters.get("options") or not self._takes_options:
+                raise
+            self._takes_options = False
+            return self._made()
         connection.until = time.monotonic() + self.patience_s
+        try:
+            # A pooler tells each client a process id of its own making, by which it finds whose query to cancel.
+            [(pid,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        if not self._takes_options or pid != connection.info.backend_pid:
+            connection.shared = tuple(f"SET LOCAL {setting}" for setting in self._settings)
+            connection.prepare_threshold = None
         return connection
 
     def close(self) -> None:
@@ -92,16 +122,16 @@ class Connections:
                 self._idle.pop().close()
 
     def _arguments(self) -> dict[str, Any]:
-        # No sequential scan: a plan made while a table was small would be used until somebody analyses it. What that
-        # adds to a plan's estimated cost would have it compiled (jit), for a hundred times what running it takes.
-        options = f"{self._parameters.get('options') or ''} -c enable_seqscan=off -c jit=off"
-        options += f" -c idle_in_transaction_session_timeout={self._idle_limit_ms}"
         given = {
             "connect_timeout": max(2, math.ceil(min(_CONNECT_WITHIN_S, self.patience_s))),
             "application_name": "lastseat",
             "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
         }  # fmt: skip
-        return {**given, **self._parameters, "options": options.strip(), "autocommit": True}
+        ours: dict[str, Any] = {"autocommit": True, "client_encoding": "UTF8"}
+        if self._takes_options:
+            options = [self._parameters.get("options") or "", *(f"-c {setting}" for setting in self._settings)]
+            ours["options"] = " ".join(options).strip()
+        return {**given, **self._parameters, **ours}
 
     @contextlib.contextmanager
     def lent(self, until: float) -> Iterator[Patient]:

@@ -14,12 +14,20 @@ import psycopg
 from psycopg import errors
 
 from service.errors import Problem
-from service.stores import Conflict
+from service.stores import Conflict, OneRefused
 from service.stores.watermark import went_back
 
 INIT = "`lastseat store init`"
-_FULL = ("too many clients", "too many connections", "remaining connection slots")
+STRANGE_OPTION = "unsupported startup parameter"  # in PgBouncer's words
+_BY_STATEMENT = "statement pooling mode"
+# The last two of PgBouncer.
+_FULL = (
+    "too many clients", "too many connections", "remaining connection slots", "no more connections allowed",
+    "query_wait_timeout",
+)  # fmt: skip
 _GONE = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.DatabaseDropped)
+_TOO_MUCH = "54"  # program limits: a row or an entry of an index that is too large
+_RULES = ("23", "44", "P0")  # constraints, and what triggers say: rules that somebody added to the tables
 _NO_SCHEMA = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidSchemaName)
 
 
@@ -34,6 +42,16 @@ def problem_of(error: psycopg.Error) -> Exception:
         return Conflict(state)
     if isinstance(error, _NO_SCHEMA):
         return went_back(f"its tables are missing or of another version ({said(error)})")
+    if _BY_STATEMENT in str(error):
+        return Problem(
+            "engine_refused",
+            "A pooler before PostgreSQL keeps a connection for a single statement. Nothing was written; set its "
+            "pool_mode to transaction or session.",
+            retry_after_s=5,
+        )
+    if isinstance(error, psycopg.DataError) or state.startswith(_TOO_MUCH):
+        # Also psycopg's own, which has no SQLSTATE and was never sent.
+        return OneRefused("invalid_value", f"PostgreSQL cannot keep a value of it: {said(error)}. Nothing was written.")
     if not state or isinstance(error, _GONE) or state.startswith("08"):
         return unreachable(error)
     return _refused(error, state)
@@ -51,7 +69,8 @@ def _refused(error: psycopg.Error, state: str) -> Problem:
     if isinstance(error, errors.ReadOnlySqlTransaction):
         detail = "This PostgreSQL takes no writes, as a standby does. Nothing was written; name the primary."
         return Problem("engine_refused", detail, retry_after_s=5)
-    return Problem("engine_refused", f"PostgreSQL said: {said(error)} ({state}). Nothing was written.", retry_after_s=5)
+    kind = OneRefused if state.startswith(_RULES) else Problem
+    return kind("engine_refused", f"PostgreSQL said: {said(error)} ({state}). Nothing was written.", retry_after_s=5)
 
 
 def problem_of_connecting(error: psycopg.Error) -> Problem:
@@ -79,6 +98,13 @@ def problem_of_connecting(error: psycopg.Error) -> Problem:
             f"PostgreSQL has no database of the name in LASTSEAT_STORE. Nothing was written; create it, then {INIT}.",
             retry_after_s=5,
         )
+    if STRANGE_OPTION in text:
+        return Problem(
+            "engine_refused",
+            "A pooler before PostgreSQL does not let the options in LASTSEAT_STORE pass. Nothing was written; leave "
+            "them out of the address, or set them for the user: ALTER ROLE … SET ….",
+            retry_after_s=5,
+        )
     return unreachable(error)
 
 
@@ -100,7 +126,7 @@ def unreachable(error: psycopg.Error) -> Problem:
 
 def problem_of_commit(error: psycopg.Error, closed: bool) -> Exception:
     """The error that ``COMMIT`` met, on a connection that is ``closed`` by it or not."""
-    if closed or isinstance(error, _GONE) or not error.sqlstate:
+    if closed or isinstance(error, _GONE) or not error.sqlstate or error.sqlstate.startswith("08"):
         return Problem(
             "outcome_unknown",
             "The connection to PostgreSQL was lost while it committed: it may have been written. Ask again with the "

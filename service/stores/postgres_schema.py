@@ -117,6 +117,7 @@ def set_up(connection: psycopg.Connection[Any]) -> str:
                 raise RefusedToStart(_other_version(found))
             if found == VERSION:
                 return f"the schema lastseat has version {VERSION} already; nothing was changed"
+            _refuse_other_letters(connection)
             if not found:
                 connection.execute("CREATE SCHEMA lastseat")
                 connection.execute("CREATE TABLE lastseat.about (version integer NOT NULL)")
@@ -134,6 +135,7 @@ def set_up(connection: psycopg.Connection[Any]) -> str:
 def check(connection: psycopg.Connection[Any]) -> None:
     """Raise ``RefusedToStart`` where the schema is not this version's; warn of settings that lose sales."""
     try:
+        _refuse_other_letters(connection)
         found = _version(connection)
         [settings] = connection.execute(
             "SELECT current_setting('fsync'), current_setting('synchronous_commit'), "
@@ -156,6 +158,15 @@ def check(connection: psycopg.Connection[Any]) -> None:
     for name, value, what in (("fsync", fsync, "nothing"), ("full_page_writes", full_page_writes, "no whole page")):
         if value == "off":
             log.warning("PostgreSQL runs with %s=off: %s is sure to survive a crash of its host; set it on", name, what)
+
+
+def _refuse_other_letters(connection: psycopg.Connection[Any]) -> None:
+    [(encoding,)] = connection.execute("SELECT current_setting('server_encoding')").fetchall()
+    if encoding != "UTF8":
+        raise RefusedToStart(
+            f"This database has the encoding {encoding}, which cannot keep every buyer's name. Nothing was written. "
+            "Let LASTSEAT_STORE name one with UTF8: CREATE DATABASE tickets ENCODING 'UTF8' TEMPLATE template0."
+        )
 
 
 def _version(connection: psycopg.Connection[Any]) -> int:

@@ -69,12 +69,12 @@ class Transactions:
         mine = self._mine
         if mine is not None:
             with sorted_errors():
-                return mine.connection.execute(query, parameters, prepare=True).fetchall()
+                return mine.connection.ask(query, parameters).fetchall()
         until = time.monotonic() + self._connections.patience_s
         while True:
             with self._connections.lent(until) as connection:
                 try:
-                    return connection.execute(query, parameters, prepare=True).fetchall()
+                    return connection.ask(query, parameters).fetchall()
                 except psycopg.Error as error:
                     # A reading can be asked again; who lost its connection does so on the next one.
                     if not connection.closed or isinstance(error, Silent) or time.monotonic() >= until:
@@ -133,15 +133,15 @@ class Transactions:
 
     def _told_if_blocked(self, mine: _Mine, query: str, parameters: Sequence[Any] | None) -> psycopg.Cursor[Any]:
         if not self._watched:
-            return mine.connection.execute(query, parameters, prepare=True)
+            return mine.connection.ask(query, parameters)
         # An experiment is told where this has to wait for another transaction.
         mine.connection.execute(f"SAVEPOINT gate; SET LOCAL lock_timeout = {GATE_PATIENCE_MS}", prepare=False)
         try:
-            return mine.connection.execute(query, parameters, prepare=True)
+            return mine.connection.ask(query, parameters)
         except psycopg.errors.LockNotAvailable:
             mine.connection.execute("ROLLBACK TO SAVEPOINT gate")
             mine.blocked()
-            return mine.connection.execute(query, parameters, prepare=True)
+            return mine.connection.ask(query, parameters)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have something called when the transaction that this thread is in is committed, and never if it is not."""
@@ -159,13 +159,15 @@ class Transactions:
         with sorted_errors():
             if self._watched:
                 try:
-                    connection.execute(_script(begin, locks, GATE_PATIENCE_MS, _left_ms(until)), prepare=False)
+                    connection.execute(
+                        _script(begin, [*connection.shared, *locks], GATE_PATIENCE_MS, _left_ms(until)), prepare=False
+                    )
                     return
                 except psycopg.errors.LockNotAvailable:
                     connection.execute("ROLLBACK")
                     blocked()
             left = _left_ms(until)
-            connection.execute(_script(begin, locks, left, left), prepare=False)
+            connection.execute(_script(begin, [*connection.shared, *locks], left, left), prepare=False)
 
 
 def _commit(mine: _Mine) -> None:
@@ -191,9 +193,9 @@ def sorted_errors() -> Iterator[None]:
         raise problem_of(error) from error
 
 
-def _script(begin: str, locks: list[str], lock_ms: int, statement_ms: int) -> Any:
+def _script(begin: str, then: list[str], lock_ms: int, statement_ms: int) -> Any:
     limits = [f"SET LOCAL lock_timeout = {lock_ms}", f"SET LOCAL statement_timeout = {statement_ms}"]
-    return "; ".join([begin, *limits, *(lock for lock in locks if lock)])
+    return "; ".join([begin, *limits, *(each for each in then if each)])
 
 
 def _left_ms(until: float) -> int:

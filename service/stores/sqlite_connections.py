@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from service.blocking import call_blocking
 from service.errors import Problem
-from service.stores import CommitFailed
+from service.stores import CommitFailed, OneRefused
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ _CACHED_STATEMENTS = 256
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# A value that is too large, and a rule that somebody added to the tables.
+_FOR_ITS_OWN_SAKE = {sqlite3.DataError: "invalid_value", sqlite3.IntegrityError: "storage_refused"}
 # In a COMMIT these come before the frame that commits has been written whole; so it never counts.
 _NOT_COMMITTED = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY})
 
@@ -118,7 +120,8 @@ class Connections:
             return Problem("storage_refused", detail, retry_after_s=5)
         if code in _DAMAGED:
             return damaged(self._path, str(error))
-        return error
+        own = next((problem for kind, problem in _FOR_ITS_OWN_SAKE.items() if isinstance(error, kind)), None)
+        return error if own is None else OneRefused(own, f"The database refused it ({error}). Nothing was written.")
 
     @contextlib.contextmanager
     def _alone_in_process(self, deadline: float, blocked: Callable[[], None]) -> Iterator[None]:

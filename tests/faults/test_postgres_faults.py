@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 from flask.testing import FlaskClient
+from pgbouncer import PgBouncer
 from typed import wait_for
 
-from loadtests.lab.engines import set_up
+from loadtests.lab.engines import NoEngine, set_up
 from loadtests.lab.postgres_server import PostgresServer
-from service.errors import RefusedToStart
+from service.errors import Problem, RefusedToStart
 from service.guards import retrying
 from service.settings import Settings
 from service.stores.postgres import Postgres
@@ -113,6 +116,59 @@ def test_a_missing_database_and_a_missing_schema_name_the_command_that_makes_the
         with pytest.raises(RefusedToStart) as refused:
             open_office(address)
         assert "lastseat store init" in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_keep_every_name_is_refused_before_anything_is_made(
+    server: PostgresServer, open_office: Callable[..., FlaskClient], encoding: str
+) -> None:
+    name = f"other_letters_{encoding.lower()}"
+    with asking(server.url) as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")  # type: ignore[call-overload]
+    other = server.address(name)
+    with pytest.raises(NoEngine, match=f"encoding {encoding}.*UTF8"):
+        set_up(other)
+    with pytest.raises(RefusedToStart, match=f"encoding {encoding}.*UTF8"):
+        open_office(other)
+    with asking(other) as connection:
+        assert connection.execute("SELECT to_regnamespace('lastseat')").fetchall() == [(None,)]
+
+
+def test_the_clients_own_encoding_changes_no_name(
+    url: str, open_office: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    client = open_office(url)
+    for buyer in ("Zoë", "\U0001f3ab"):
+        assert client.post("/events/show/orders", json={"quantity": 1, "buyer": buyer}).status_code == 201
+    with asking(url) as connection:
+        connection.execute("SET client_encoding = 'UTF8'")
+        rows = connection.execute("SELECT convert_to(buyer, 'UTF8') FROM lastseat.records ORDER BY id").fetchall()
+    assert [bytes(each).decode() for (each,) in rows] == ["Zoë", "\U0001f3ab"]
+
+
+def test_events_are_listed_whole_in_a_database_that_sorts_as_a_language_does(
+    url: str, open_office: Callable[..., FlaskClient]
+) -> None:
+    client = open_office(url, first_event=None)
+    names = ["a-c", "aa", "ab", "a_d"]
+    with asking(url) as connection:
+        alphabets = connection.execute(
+            "SELECT quote_ident(collname) FROM pg_collation WHERE collprovider = 'i' AND collname LIKE 'en%'"
+        ).fetchall()
+        if not alphabets:
+            pytest.skip("this PostgreSQL was built without languages")
+        connection.execute(f"ALTER TABLE lastseat.events ALTER COLUMN name TYPE text COLLATE {alphabets[0][0]}")  # type: ignore[call-overload]
+    for name in names:
+        new = {"event": name, "capacity": 1}
+        assert client.post("/events", json=new, headers={"Authorization": "Bearer test-token"}).status_code == 201
+    listed: list[str] = []
+    address: str | None = "/events?limit=1"
+    while address:
+        page = client.get(address).json
+        listed += [each["event"] for each in page["events"]]
+        address = page["next"]
+    assert listed == sorted(names)
 
 
 @pytest.mark.parametrize("other", [VERSION + 1, 0])
@@ -321,6 +377,82 @@ def test_one_that_is_refused_again_and_again_is_told_so_definitely(
     assert sold(url) == 0
 
 
+@pytest.mark.parametrize("cart", [False, True])
+def test_records_of_a_try_that_was_rolled_back_are_not_counted(
+    url: str, open_office: Callable[..., FlaskClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cart: bool
+) -> None:
+    """The first try writes and is refused in its commit; before the second, somebody else buys the last ticket."""
+    client = open_office(url, first_event=("show", 1), guard="row")
+    other = open_office(url, data=tmp_path / "other")
+    with asking(url) as connection:
+        failing_trigger(connection, "40001", times=1)
+        connection.execute("DROP TRIGGER fail ON lastseat.records")
+        connection.execute(
+            "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON lastseat.records DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION fail()"
+        )
+    between: list[Any] = []
+    pause = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _s: between.append(buy(other)))
+    monkeypatch.setattr(retrying, "time", pause)
+    answer = client.post("/carts", json={"items": [{"event": "show", "quantity": 1}]}) if cart else buy(client)
+    assert [each.status_code for each in between] == [201]
+    assert told(answer) == (409, "sold_out", True)
+    assert 'lastseat_tickets_total{kind="sold"} 0.0' in client.get("/metrics").text
+    assert 'lastseat_tickets_total{kind="sold"} 1.0' in other.get("/metrics").text
+
+
+# -- refused for its own sake -----------------------------------------------------------------------------------------
+
+
+def refuse_zoe(connection: psycopg.Connection[Any], state: str) -> None:
+    """A rule of the tables' owner: nothing is written for this buyer."""
+    connection.execute(
+        f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.buyer = 'zoe' THEN RAISE EXCEPTION 'planned' USING ERRCODE = '{state}'; END IF;
+        RETURN NEW; END $$"""  # type: ignore[call-overload]
+    )
+    connection.execute("CREATE TRIGGER r BEFORE INSERT ON lastseat.records FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+
+@pytest.mark.parametrize("guard", ["row", "table", "advisory", "serializable", "optimistic", "atomic"])
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("", "invalid_value"), ("22001", "invalid_value"), ("54000", "invalid_value"), ("23514", "engine_refused")],
+)
+def test_a_purchase_that_the_engine_refuses_takes_none_of_its_batch_with_it(
+    url: str, open_office: Callable[..., FlaskClient], state: str, code: str, guard: str
+) -> None:
+    """Eight others stand in the same batch; without an SQLSTATE it is a name that cannot even be sent."""
+    client = open_office(url, guard=guard, first_event=("show", 100), lock_timeout_s=FAR)
+    office = client.application.extensions["office"]
+    bad = "zoe" if state else "Zo\0e"
+
+    def bought(buyer: str) -> str:
+        try:
+            office.buy("show", key=buyer, request="", quantity=1, buyer=buyer)
+        except Problem as problem:
+            assert problem.kind.definite
+            return problem.code
+        return "ok"
+
+    others = [f"buyer-{number}" for number in range(8)]
+    with asking(url) as admin, psycopg.connect(url) as blocker, ThreadPoolExecutor(10) as pool:
+        if state:
+            refuse_zoe(admin, state)
+        blocker.execute("LOCK TABLE lastseat.events IN EXCLUSIVE MODE")
+        first = pool.submit(bought, "first")
+        wait_for(lambda: backends(admin, "AND wait_event_type = 'Lock'"), "the first one to wait for the engine")
+        rest = [pool.submit(bought, buyer) for buyer in (*others[:4], bad, *others[4:])]
+        line = office._lines["show"]
+        wait_for(lambda: len(line._waiting) + line._kept == 10, "all others to stand in line")
+        blocker.rollback()
+        assert first.result(FAR) == "ok"
+        assert [each.result(FAR) for each in rest] == ["ok"] * 4 + [code] + ["ok"] * 4
+    _, records = office.audit("show")
+    assert sorted(record.buyer for record in records) == sorted(["first", *others])
+    assert client.get("/events/show").json["sold"] == 9
+
+
 def test_a_real_deadlock_is_run_again(url: str, open_office: Callable[..., FlaskClient]) -> None:
     client = open_office(url)
     with psycopg.connect(url) as other, asking(url) as admin, ThreadPoolExecutor(1) as pool:
@@ -397,11 +529,21 @@ def commits_that_wait_for_a_standby(url: str) -> Iterator[None]:
             wait_for(lambda: admin.execute("SHOW synchronous_standby_names").fetchall() == [("",)], "the setting back")
 
 
+@pytest.fixture(params=["directly", "through a pooler"])
+def way(request: pytest.FixtureRequest, server: PostgresServer, url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of the same database as ``url``, as an office reaches it."""
+    if request.param == "directly":
+        yield url
+        return
+    with PgBouncer(tmp_path / "pgbouncer", server, ["pool_mode = transaction"]) as pooler:
+        yield pooler.through(url)
+
+
 @pytest.mark.parametrize("guard", ["none", "row", "optimistic", "atomic", "serializable"])
 def test_a_commit_whose_answer_is_lost_is_indefinite_and_was_written(
-    url: str, open_office: Callable[..., FlaskClient], guard: str
+    way: str, url: str, open_office: Callable[..., FlaskClient], guard: str
 ) -> None:
-    client = open_office(url, guard=guard)
+    client = open_office(way, guard=guard)
     with asking(url) as admin, ThreadPoolExecutor(1) as pool, commits_that_wait_for_a_standby(url):
         buying = pool.submit(buy, client, "lost")
         [pid] = wait_for(lambda: backends(admin, "AND wait_event = 'SyncRep'"), "the commit to wait")
@@ -413,10 +555,10 @@ def test_a_commit_whose_answer_is_lost_is_indefinite_and_was_written(
 
 
 def test_a_commit_whose_backend_is_killed_before_it_commits_is_indefinite_too(
-    url: str, open_office: Callable[..., FlaskClient]
+    way: str, url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
     """From outside it looks the same; here nothing was written, and the same key buys."""
-    client = open_office(url)
+    client = open_office(way)
     with asking(url) as admin, ThreadPoolExecutor(1) as pool:
         admin.execute(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql "

@@ -14,6 +14,7 @@ from service.errors import Problem
 from service.guards import Transaction
 from service.inventory import Outcome, Refusal, Sell
 from service.signal import Signal
+from service.stores import OneRefused
 
 FAR = 30.0
 
@@ -224,3 +225,36 @@ def test_those_who_were_taken_share_the_failure_of_the_transaction() -> None:
             with pytest.raises(Problem) as problem:
                 future.result(FAR)
             assert problem.value.code == "storage_full"
+
+
+def test_who_is_refused_for_its_own_sake_takes_nobody_along_whatever_becomes_of_the_others() -> None:
+    """One is refused, and the engine goes away while the rest is decided: each is told what became of its own."""
+    hall = Hall(limit=10)
+    engine_is_there = True
+
+    def lead(take: Take) -> Transaction:
+        nonlocal engine_is_there
+        if not engine_is_there:
+            raise Problem("engine_unreachable")
+        keys = {command.key for command in take()}
+        if "c" in keys:
+            engine_is_there = len(keys) > 1
+            raise OneRefused("invalid_value")
+        return Hall.lead(hall, take)
+
+    hall.lead = lead  # type: ignore[method-assign]
+    hall.door.release(10)
+    first = Waiting(Sell("first", "", "first", 1))
+    hall.line._waiting.append(first)  # so that the others stand in line until all of them do
+    with ThreadPoolExecutor(8) as pool:
+        futures = stand_in_line(pool, hall, "abcdef")
+        with hall.line._mutex:
+            hall.line._waiting.remove(first)
+            hall.line._next_leads()
+        told = []
+        for future in futures:
+            try:
+                told.append(future.result(FAR).outcome.code)  # type: ignore[union-attr]
+            except Problem as problem:
+                told.append(problem.code)
+    assert told == ["a", "b", "invalid_value", *["engine_unreachable"] * 3]

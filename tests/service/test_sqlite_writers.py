@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from sqlite_sales import FAR_S, SHOW, sale, sell, write
+from typed import wait_for
 
 from service.box_office import BoxOffice
 from service.control import Control
@@ -189,6 +190,42 @@ def test_those_who_come_while_a_commit_waits_for_the_disk_share_the_next_one(
         tickets = sorted(each.result(FAR_S).record.tickets for each in buying)
     assert tickets == [(number,) for number in range(1, 7)]
     assert SlowDisk.commits == commits
+
+
+@pytest.mark.parametrize("guard", ["immediate", "optimistic", "atomic"])
+def test_a_purchase_that_a_rule_of_the_tables_refuses_takes_none_of_its_batch_with_it(
+    tmp_path: Path, guard: str
+) -> None:
+    settings = Settings(data=tmp_path, store="sqlite", lock_timeout_s=FAR_S)
+    control = Control(tmp_path)
+    control.start(guard, "test", FAR_S)
+    office = BoxOffice(settings, Sqlite(settings), control, 1)
+    office.create(SHOW)
+
+    def bought(buyer: str) -> str:
+        try:
+            office.buy("show", key=buyer, request="", quantity=1, buyer=buyer)
+        except Problem as problem:
+            return problem.code
+        return "ok"
+
+    def standing() -> int:
+        return len(office._lines["show"]._waiting) + office._lines["show"]._kept
+
+    names = ["ann", "bob", "zoe", "cid", "dan"]
+    with sqlite3.connect(tmp_path / "lastseat.db", isolation_level=None) as other, ThreadPoolExecutor(6) as pool:
+        other.execute(
+            "CREATE TRIGGER no_zoe BEFORE INSERT ON records WHEN NEW.buyer = 'zoe' "
+            "BEGIN SELECT RAISE(ABORT, 'planned'); END"
+        )
+        other.execute("BEGIN IMMEDIATE")
+        buying = [pool.submit(bought, "first")]
+        wait_for(lambda: standing() == 1, "the first one to wait")
+        buying += [pool.submit(bought, name) for name in names]
+        wait_for(lambda: standing() == 6, "the others to stand in line")
+        other.execute("ROLLBACK")
+        assert [each.result(FAR_S) for each in buying] == ["ok", "ok", "ok", "storage_refused", "ok", "ok"]
+    assert office.look("show")[0].sold == 5
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
