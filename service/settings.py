@@ -20,6 +20,7 @@ SCHEMES = {
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
 BLOT = "***"
+_PASSWORD_ASIDE = re.compile(r"(?<=[?&])password=[^&]*&?")
 _PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
 _HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 MAX_CAPACITY = 10_000_000
@@ -78,6 +79,11 @@ class Settings:
     """Where the lab leaves its verdicts, for the page."""
     locks_as_asked: bool = False
     """Lock the events of a lab's cart in the order in which the buyer names them: two carts may deadlock."""
+
+    @property
+    def store_identity(self) -> str:
+        """What the data directory belongs to: the store, and where its engine is, without a password."""
+        return _PASSWORD_ASIDE.sub("", without_passwords(self.store_url)) or self.store
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
