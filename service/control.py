@@ -124,7 +124,7 @@ class Control:
         store's processes run here.
         """
         self._master = master
-        self._wait_for_words(respawned)
+        others_knew = self._wait_for_words(respawned)
         if self._follows(master):
             # Not ``alone``: a worker that respawns in the middle of a sale must not hold up the others' purchases.
             return False
@@ -135,7 +135,7 @@ class Control:
                 return False
             saved = self._read_saved()
             if not self._words.is_at(self._path):
-                self._begin_words(saved)
+                self._begin_words(others_knew)
             for leftover in self._saved_path.parent.glob(f"{self._saved_path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
             tidy()
@@ -334,24 +334,26 @@ class Control:
     def _is_of_another_store(self, slot: Slot) -> bool:
         return bool(self._store) and slot.store not in (0, fingerprint(self._store))
 
-    def _wait_for_words(self, respawned: bool) -> None:
-        """Where ``control`` is missing and other processes may have it, wait until they have made it anew."""
+    def _wait_for_words(self, respawned: bool) -> bool:
+        """Where ``control`` is missing and other processes of this master may have it, wait until they have made it
+        anew; whether there may have been others, and they did not."""
         if self._words.is_at(self._path):
-            return
+            return False
         saved = self._read_saved()
         if not respawned and (saved is None or saved.master != self._master):
-            return
+            return False
         deadline = time.monotonic() + OTHERS_PATIENCE_S
         while (found := open_words(self._path)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self._words = found or Words()
+        return found is None
 
-    def _begin_words(self, saved: _Saved | None) -> None:
+    def _begin_words(self, others_knew: bool) -> None:
         """Make ``control`` where there is none; to be called while no transaction runs."""
         fresh = Words()
         # Others may remember what an earlier file counted: nothing here is ever counted twice.
         fresh[GENERATION] = fresh[LOCK_SERIES] = time.time_ns()
-        if saved is not None and saved.master == self._master:
+        if others_knew:
             log.warning(
                 "%s was removed, and no process is left that knew whether the store was closed: it is closed until the "
                 "service is restarted. Nothing that was sold is lost",
