@@ -18,7 +18,7 @@ from service.carts import Carts
 from service.control import Control
 from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
-from service.files import check_locks_exclude, make_directory, sync_names
+from service.files import check_locks_exclude, make_directory, sync_names, temporary_beside, unique
 from service.inventory import Event
 from service.metrics import Unmeasured, open_metrics, remove_what_is_left
 from service.rate_limit import RateLimit
@@ -69,10 +69,12 @@ def create_app(settings: Settings) -> Flask:
 def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOffice:
     _prepare(settings.data)
     check_locks_exclude(settings.data)
+    local = Control(settings.data, settings.store_identity)
+    local.refuse_another_store()
     store = open_store(settings)
     # The directory that the store keeps its events in has to be there after a power cut, or all they hold is gone.
     sync_names(settings.data)
-    control = EngineControl(store, settings.data) if isinstance(store, SharesSwitch) else Control(settings.data)
+    control = EngineControl(store, settings.data, local) if isinstance(store, SharesSwitch) else local
     guard = _guard_at_start(settings, store.name, store.safe_guard)
     surroundings.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
@@ -86,9 +88,12 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     def tidy() -> None:
         store.tidy()
         remove_what_is_left(settings.data, around.master)
+        office.transacting.guard(store.safe_guard).open_with(control.lock_series)
 
     try:
-        first = control.start(name, around.master, START_PATIENCE_S, tidy, given=bool(settings.guard))
+        first = control.start(
+            name, around.master, START_PATIENCE_S, tidy, given=bool(settings.guard), respawned=around.respawned
+        )
     except Problem as problem:
         if problem.code != "switch_timeout":
             raise RefusedToStart(f"{problem.kind.title}. {problem.detail}") from None
@@ -127,7 +132,7 @@ def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
 
 def _prepare(data: Path) -> None:
     make_directory(data)
-    probe = data / f"write-check.{os.getpid()}"
+    probe = data / f"write-check.{unique()}"
     try:
         probe.write_bytes(b"x")
     finally:
@@ -159,8 +164,8 @@ def _admin_token(settings: Settings) -> str:
     if settings.admin_token:
         return settings.admin_token
     path = settings.data / "admin-token"
-    mine = path.with_name(f"admin-token.{os.getpid()}")
-    fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    mine = temporary_beside(path)
+    fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "w") as file:
             file.write(secrets.token_urlsafe(24) + "\n")

@@ -24,7 +24,7 @@ from service.batch import Line, Take
 from service.control import Control, Mode, Switched
 from service.engine_control import EngineControl
 from service.errors import Problem
-from service.guards import GUARDS, Transaction, fitting
+from service.guards import GUARDS, LockLost, Transaction, fitting
 from service.inventory import (
     Cancel,
     Command,
@@ -226,17 +226,21 @@ class BoxOffice:
 
     @contextlib.contextmanager
     def _guard_held(self, event: str, deadline: float) -> Iterator[None]:
-        with self.control.transaction(deadline) as mode:
-            guard = self.transacting.guard_for(event, mode)
-            token = _request_mode.set(mode)
-            try:
-                with self.transacting.closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
-                    yield
-            except Switched:
-                self.control.refresh()
-                raise Problem("switching", retry_after_s=1) from None
-            finally:
-                _request_mode.reset(token)
+        try:
+            with self.control.transaction(deadline) as mode:
+                guard = self.transacting.guard_for(event, mode)
+                token = _request_mode.set(mode)
+                try:
+                    with self.transacting.closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
+                        yield
+                finally:
+                    _request_mode.reset(token)
+        except Switched:
+            self.control.refresh()
+            raise Problem("switching", retry_after_s=1) from None
+        except LockLost as lost:
+            self.transacting.mend(lost, deadline)
+            raise Problem("switching", retry_after_s=1) from None
 
     # -- the admin ------------------------------------------------------------------------------------------------
 
@@ -247,7 +251,8 @@ class BoxOffice:
         indefinite: ``not_durable``.
         """
         deadline = time.monotonic() + self._settings.lock_timeout_s
-        with self.control.transaction(deadline), self.transacting.closing_if_not_durable():
+        creating = self.transacting.guard(self.store.safe_guard).creating(event.event)
+        with self.control.transaction(deadline), self.transacting.closing_if_not_durable(), creating:
             self.store.create(event)
         return View(event)
 

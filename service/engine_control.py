@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import Token
@@ -30,15 +31,25 @@ log = logging.getLogger("lastseat")
 class EngineControl:
     """This process's view of the switch in the engine. Threads and greenlets share one."""
 
-    def __init__(self, store: SharesSwitch, directory: Path) -> None:
+    def __init__(self, store: SharesSwitch, directory: Path, local: Control | None = None) -> None:
         self._store = store
-        self._local = Control(directory)
+        self._local = local or Control(directory)
+        self._mutex = threading.Lock()
+        self._forgotten = 0
+        """How often the mode was forgotten, or switched here: what was asked for before then is not remembered."""
         self._remembered: tuple[Mode, float] | None = None
         """The mode, and until when (monotonic seconds) it is not asked for again."""
         self._heard = Mode("", 0, 0)
 
     def start(
-        self, guard: str, master: str, timeout_s: float, tidy: Callable[[], None] = lambda: None, *, given: bool = True
+        self,
+        guard: str,
+        master: str,
+        timeout_s: float,
+        tidy: Callable[[], None] = lambda: None,
+        *,
+        given: bool = True,
+        respawned: bool = False,
     ) -> bool:
         """The first process of a new master begins an epoch of a guard that was ``given``, or where there is none yet;
         else it follows what the engine says. Returns whether it was the first.
@@ -55,7 +66,7 @@ class EngineControl:
             elif found.guard != guard:
                 log.warning("the engine says guard %r (epoch %d), and this node follows it", found.guard, found.epoch)
 
-        return self._local.start(guard, master, timeout_s, first)
+        return self._local.start(guard, master, timeout_s, first, respawned=respawned)
 
     def mode(self) -> Mode:
         """The guard and the epoch that a transaction starting now takes part in; at most ``REMEMBERED_S`` old.
@@ -65,6 +76,7 @@ class EngineControl:
         remembered = self._remembered
         if remembered is not None and time.monotonic() < remembered[1]:
             return remembered[0]
+        forgotten = self._forgotten
         mode = self._store.mode()
         if mode is None:
             raise Problem(
@@ -72,11 +84,17 @@ class EngineControl:
                 "The engine knows of no guard, as an empty one does. Nothing was written. If it is meant to be "
                 "empty, start the service again; else bring back the engine that has the sales.",
             )
-        return self._remember(mode)
+        with self._mutex:
+            # Else the answer to a question from before a switch would be remembered after it.
+            if forgotten == self._forgotten:
+                self._remember(mode)
+        return mode
 
     def refresh(self) -> None:
         """Forget the mode: a transaction has met another one."""
-        self._remembered = None
+        with self._mutex:
+            self._forgotten += 1
+            self._remembered = None
 
     @property
     def epoch(self) -> int:
@@ -85,19 +103,33 @@ class EngineControl:
 
     def transaction(self, deadline: float) -> _TakingPart:
         """Take part in the current epoch. Errors: ``store_closed`` and as of ``mode`` (definite)."""
-        return _TakingPart(self)
+        return _TakingPart(self, deadline)
 
     def switch(self, guard: str, timeout_s: float) -> Mode:
         """Make ``guard`` the one of all nodes; no transaction of an older epoch can write when it returns.
 
         Errors: as of ``SharesSwitch.begin_epoch``.
         """
-        return self._remember(self._store.begin_epoch(guard, timeout_s))
+        mode = self._store.begin_epoch(guard, timeout_s)
+        with self._mutex:
+            self._forgotten += 1
+            self._remember(mode)
+        return mode
 
     @contextlib.contextmanager
     def alone(self, timeout_s: float) -> Iterator[None]:
         """Nobody is kept out: what is done inside is atomic in the engine, so no transaction is half done there."""
         yield
+
+    def look_after(self, deadline: float | None = None) -> None:
+        """As ``Control.look_after``, of this node's own directory."""
+        self._local.look_after(deadline)
+
+    lock_series = 0
+    """No guard of an engine has lock files."""
+
+    def renew_locks(self) -> int:
+        return self.lock_series
 
     def forget_events(self) -> None:
         """Nothing to do: the store's ``delete`` raises the generation together with what it removes."""
@@ -116,21 +148,22 @@ class EngineControl:
     def close(self) -> None:
         self._local.close()
 
-    def _remember(self, mode: Mode) -> Mode:
+    def _remember(self, mode: Mode) -> None:
         self._heard = mode
         self._remembered = (mode, time.monotonic() + REMEMBERED_S)
-        return mode
 
 
 class _TakingPart:
     """Not a generator: every purchase passes here."""
 
-    __slots__ = ("_control", "_token")
+    __slots__ = ("_control", "_deadline", "_token")
 
-    def __init__(self, control: EngineControl) -> None:
+    def __init__(self, control: EngineControl, deadline: float) -> None:
         self._control = control
+        self._deadline = deadline
 
     def __enter__(self) -> Mode:
+        self._control.look_after(self._deadline)
         self._control.refuse_if_closed()
         mode = self._control.mode()
         self._token: Token[Mode | None] = taking_part.set(mode)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
+import secrets
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from service.errors import Problem, RefusedToStart
-
-_serial = itertools.count()
 
 
 def write_durably(path: Path, content: bytes) -> os.stat_result:
@@ -34,7 +32,12 @@ def write_durably(path: Path, content: bytes) -> os.stat_result:
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same directory that no other process or thread uses."""
-    return path.with_name(f"{path.name}.{os.getpid()}.{next(_serial)}.tmp")
+    return path.with_name(f"{path.name}.{unique()}.tmp")
+
+
+def unique() -> str:
+    """A part of a name that nobody else takes. No process id: in two containers on one volume they are the same."""
+    return secrets.token_hex(8)
 
 
 def replace_durably(path: Path, content: bytes) -> os.stat_result:
@@ -81,11 +84,39 @@ def open_directory(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def reopen_directory(fd: int) -> int:
+    """A second descriptor of the same directory, with locks of its own, whatever has the directory's name by now."""
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+
+
+def unlock_directory(fd: int) -> None:
+    """Give a flock on a directory back. What was done under it is done: a failure here is nobody's."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError:
+        # A descriptor that is closed has no lock. If that fails too, whoever locks next with this one gives it back.
+        with contextlib.suppress(OSError):
+            fresh = reopen_directory(fd)
+            os.dup2(fresh, fd, inheritable=False)
+            os.close(fresh)
+
+
 def check_locks_exclude(directory: Path) -> None:
-    """Refuse a directory whose file system grants one flock to two opens of one file."""
-    path = directory / f"lock-check.{os.getpid()}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    first, second = os.open(path, flags, 0o600), os.open(path, flags, 0o600)
+    """Refuse a directory whose file system grants one flock to two opens of one file, or of one directory."""
+    path = directory / f"lock-check.{unique()}"
+    try:
+        path.touch(0o600)
+        _check_lock_excludes(directory, path, os.O_RDWR)
+        path.unlink()
+        path.mkdir(0o700)
+        _check_lock_excludes(directory, path, os.O_RDONLY | os.O_DIRECTORY)
+    finally:
+        with contextlib.suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _check_lock_excludes(directory: Path, path: Path, flags: int) -> None:
+    first, second = os.open(path, flags | os.O_CLOEXEC), os.open(path, flags | os.O_CLOEXEC)
     try:
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
@@ -99,7 +130,6 @@ def check_locks_exclude(directory: Path) -> None:
     finally:
         os.close(first)
         os.close(second)
-        path.unlink(missing_ok=True)
     raise RefusedToStart(
         f"A lock on a file in {directory} does not exclude: two opens of one file got it at once. That happens on "
         "some network file systems. Let LASTSEAT_DATA name a local directory."

@@ -190,18 +190,14 @@ def repair(event: str, data: Path, yes: bool) -> int:
     if not yes:
         click.echo("nothing was written; with --yes these lines are set aside")
         return 1
-    lock = os.open(directory / "append.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        with Appending(lock):
-            numbers = segment_numbers(directory)
-            for number in numbers:
-                _repair_segment(segment_path(directory, number), number if number != numbers[-1] else None)
-            for index in directory.glob("index-*"):
-                index.unlink()
-            # Else a power cut could bring the damaged segment back, without what is sold from now on.
-            sync_directory(directory)
-    finally:
-        os.close(lock)
+    with Appending(directory):
+        numbers = segment_numbers(directory)
+        for number in numbers:
+            _repair_segment(segment_path(directory, number), number if number != numbers[-1] else None)
+        for index in directory.glob("index-*"):
+            index.unlink()
+        # Else a power cut could bring the damaged segment back, without what is sold from now on.
+        sync_directory(directory)
     click.echo(f"{event}: repaired; the damaged segments are kept beside as *.damaged")
     return 0
 

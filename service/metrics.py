@@ -4,11 +4,12 @@ Each process writes into files of its own, in the format of prometheus_client's 
 memory: counting costs a microsecond and no system call, and what was counted outlives ``kill -9``. ``/metrics`` of any
 process adds up the files of all.
 
-A process takes a *slot*, the first whose lock nobody holds, for as long as it lives. So a dead process is known by its
-free lock, whatever became of its process id: its gauges (who waits, who holds the guard) are left out. Whoever takes
-its place takes its slot and counts on from its counters, so nothing is lost and files do not pile up. The files of a
-master lie in a directory of its own; the next master starts with an empty one and removes those in which no slot is
-held.
+A process takes a *slot*, the first whose lock nobody holds, for as long as it lives: a directory with its files, and
+that directory is what it locks, since no other one can come in its place while the files stay. So a dead process is
+known by its free lock, whatever became of its process id: its gauges (who waits, who holds the guard) are left out.
+Whoever takes its place takes its slot and counts on from its counters, so nothing is lost and files do not pile up. The
+files of a master lie in a directory of its own; the next master starts with an empty one and removes those in which no
+slot is held.
 
 A process that is killed between a commit and its count, or between the count and the answer, leaves a count that
 differs from what buyers were told by what they do not know either.
@@ -17,7 +18,6 @@ differs from what buyers were told by what they do not know either.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import fcntl
 import hashlib
 import math
@@ -27,7 +27,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -35,6 +34,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from service.files import open_directory
 from service.records import Record
 from service.shared_numbers import Book, Number
 
@@ -107,7 +107,8 @@ class Metrics(Unmeasured):
         self._directory = directory
         self._mutex = threading.Lock()
         self._slot, number = _take_a_slot(directory)
-        self._books = {kind: _open_book(directory / f"{kind}_{number}.db", room) for kind, room in _ROOM.items()}
+        slot = directory / f"slot_{number}"
+        self._books = {kind: _open_book(slot / f"{kind}_{number}.db", room) for kind, room in _ROOM.items()}
         self._answers: dict[tuple[str, str], Number] = {}
         self._holders: dict[int, float] = {}
         self._tickets = {kind: self._number("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in KINDS}
@@ -176,7 +177,7 @@ class Metrics(Unmeasured):
         """Give the slot back; nothing may be counted afterwards."""
         for book in self._books.values():
             book.close()
-        self._slot.close()
+        os.close(self._slot)
 
 
 class _Histogram:
@@ -199,11 +200,10 @@ class _Sum(Collector):
         self._directory = directory
 
     def collect(self) -> Iterator[Metric]:
-        living = {number: _is_held(path) for number, path in _slots(self._directory)}
         files = [
             str(path)
-            for path in self._directory.glob("*.db")
-            if not path.name.startswith("gauge") or living.get(_slot_of(path))
+            for slot in _slots(self._directory)
+            for path in (slot.glob("*.db") if _is_held(slot) else slot.glob("[!g]*.db"))
         ]
         for metric in MultiProcessCollector.merge(files):  # type: ignore[no-untyped-call]
             yield _as_age(metric) if metric.name == HELD_SINCE else metric
@@ -225,7 +225,7 @@ def remove_what_is_left(data: Path, master: str) -> None:
     """Remove the directories of masters that are gone; to be called when ``master`` starts."""
     mine = _directory_of(data, master)
     for directory in mine.parent.glob("*"):
-        if directory != mine and not any(_is_held(path) for _, path in _slots(directory)):
+        if directory != mine and not any(_is_held(slot) for slot in _slots(directory)):
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -233,43 +233,42 @@ def _directory_of(data: Path, master: str) -> Path:
     return data / "metrics" / hashlib.blake2b(master.encode(), digest_size=6).hexdigest()
 
 
-def _take_a_slot(directory: Path) -> tuple[IO[bytes], int]:
-    """The lock of the first slot that nobody holds, and its number."""
+def _take_a_slot(directory: Path) -> tuple[int, int]:
+    """The locked descriptor of the first slot that nobody holds, and its number."""
     for number in range(_MOST_SLOTS):
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"slot_{number}.lock"
-        lock = path.open("ab")
+        path = directory / f"slot_{number}"
+        path.mkdir(parents=True, exist_ok=True)
+        fd = open_directory(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
-                return lock, number
-        # Removed with its directory, by a master that started at this moment and saw nobody in it.
-        lock.close()
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(path.stat(), os.fstat(fd)):
+                return fd, number
+            # Else it was removed, by a master that started at this moment and saw nobody in it.
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
     raise OSError(f"{directory}: no free slot")
 
 
-def _slots(directory: Path) -> Iterator[tuple[int, Path]]:
-    for path in directory.glob("slot_*.lock"):
-        yield _slot_of(path), path
+def _slots(directory: Path) -> Iterator[Path]:
+    return directory.glob("slot_*/")
 
 
-def _slot_of(path: Path) -> int:
-    return int(path.stem.rpartition("_")[2])
-
-
-def _is_held(path: Path) -> bool:
+def _is_held(slot: Path) -> bool:
     """Whether the process of a slot lives."""
     try:
-        with path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fd = open_directory(slot)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
-        pass
+    finally:
+        os.close(fd)
     return False
 
 

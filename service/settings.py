@@ -21,6 +21,7 @@ SCHEMES = {
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
 BLOT = "***"
+_PASSWORD_ASIDE = re.compile(r"(?<=[?&])password=[^&]*&?")
 _PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
 _HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _ADDRESS, _NUMBER, _URL = r"[0-9a-fA-F]*[.:][0-9a-fA-F.:]+", r"\d+", r"(tcp|udp|sctp)://[][0-9a-fA-F.:]+:\d+"
@@ -96,6 +97,11 @@ class Settings:
     """Read by ``workers.gunicorn_conf``; here only to say where it was not."""
     locks_as_asked: bool = False
     """Lock the events of a lab's cart in the order in which the buyer names them: two carts may deadlock."""
+
+    @property
+    def store_identity(self) -> str:
+        """What the data directory belongs to: the store, and where its engine is, without a password."""
+        return _PASSWORD_ASIDE.sub("", without_passwords(self.store_url)) or self.store
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:

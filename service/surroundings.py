@@ -6,6 +6,8 @@ built before gevent's patch lets every greenlet in. All of this can be seen at s
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import os
 import sys
 import time
@@ -20,6 +22,7 @@ from service.settings import Settings
 
 # Longer than it takes a worker that started at the same time to come to the same refusal.
 STAND_BACK_S = 5.0
+_AT_RANDOM = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Surroundings:
     """Where this process runs. Outside gunicorn: one process, which is its own master."""
 
     master: str
-    """Identifies the master process across restarts: its id and, where Linux tells it, its start time."""
+    """Identifies the master process, and no other one that ever was: see ``_identity``."""
     processes: int = 1
     threads: int = 1
     """Native threads that answer requests in one process."""
@@ -41,6 +44,8 @@ class Surroundings:
     """The names of the addresses that the server listens on."""
     stopping: Callable[[], bool] = lambda: False
     """Whether the server is about to end this process."""
+    respawned: bool = False
+    """Whether this process is not of those with which its master began: others may have been there before."""
 
 
 def look_around() -> Surroundings:
@@ -60,6 +65,7 @@ def look_around() -> Surroundings:
         configured="workers.gunicorn_conf" in sys.modules,
         hosts=tuple(each[0] for each in cfg.address if isinstance(each, tuple)),
         stopping=lambda: worker is not None and not worker.alive,
+        respawned=getattr(worker, "age", 0) > cfg.workers,
     )
 
 
@@ -104,11 +110,30 @@ def _is_gunicorns(candidate: Any) -> bool:
 
 
 def _identity(pid: int) -> str:
+    """A name for the master process of this id, the same in all its workers, the respawned ones too.
+
+    Its id and when it started would not do: after a reboot, in another container or a small virtual machine both can
+    come again. What tells it apart is random, and every worker has it from the master by the fork. Two copies of one
+    master (a virtual machine that was cloned while it ran) are not told apart.
+    """
     try:
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         started = "?"
-    return f"{pid}@{started}"
+    return f"{pid}@{started}-{hashlib.blake2b(_born_with(), digest_size=8).hexdigest()}"
+
+
+def _born_with() -> bytes:
+    """What was random when this process's program began, and is passed on by a fork: on Linux the sixteen bytes that
+    the kernel gives to every program, elsewhere what Python hashes text with."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.getauxval.restype = ctypes.c_ulong
+        if where := libc.getauxval(_AT_RANDOM):
+            return ctypes.string_at(where, 16)
+    except (OSError, AttributeError):
+        pass
+    return str(hash("lastseat")).encode()
 
 
 def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:

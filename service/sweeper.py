@@ -33,7 +33,8 @@ class Sweeper:
     def __init__(self, office: BoxOffice, directory: Path, interval_s: float = INTERVAL_S) -> None:
         self._office = office
         self._interval_s = interval_s
-        self._fd = os.open(directory / "sweeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._path = directory / "sweeper.lock"
+        self._fd = self._open()
         self._elected = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,11 +59,27 @@ class Sweeper:
 
     def is_elected(self) -> bool:
         """Whether this is the one of its host, now; takes the office where it is free."""
-        if not self._elected and self._fd >= 0:
+        if self._stopping.is_set():
+            return False
+        if self._fd >= 0 and not self._is_named():
+            # Removed or replaced: who locks the file that has the name by now is the elected one.
+            os.close(self._fd)
+            self._fd, self._elected = -1, False
+        if self._fd < 0:
+            self._fd = self._open()
+        if not self._elected:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._elected = True
         return self._elected
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def _is_named(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        return False
 
     def sweep(self) -> int:
         """Tidy every event, if this one is elected; in how many something was due."""
@@ -81,6 +98,9 @@ class Sweeper:
     def _go_round(self) -> None:
         while not self._stopping.wait(self._interval_s):
             try:
+                self._office.control.look_after()
                 self.sweep()
+            except Problem as problem:
+                log.warning("a round of tidying was left out, and the next one comes: %s", problem)
             except Exception:
                 log.exception("tidying holds failed; the next round comes")

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from service.control import Control, Mode, Switched
+from service.control import Control, Mode, Switched, taking_part
 from service.engine_control import EngineControl
 from service.errors import Problem
 from service.gates import Gates
-from service.guards import Guard, guard_class
+from service.guards import Guard, LockLost, guard_class
 from service.inventory import Event
 from service.settings import Settings
 from service.stores import CommitFailed, Store
@@ -39,13 +39,14 @@ class Transacting:
         self._processes = processes
         self._forget = forget
         self._built: dict[str, Guard] = {}
-        self._events: dict[str, Event] = {}
-        self._generation = -1
+        self._known: tuple[int, dict[str, Event]] = (-1, {})
+        """What events were made as, and the generation in which that was read: of no other generation is it true."""
 
     def in_current_epoch(self, deadline: float, run: Callable[[Mode], T]) -> T:
-        """What ``run`` gives under the mode of the current epoch; run again where it has met another one.
+        """What ``run`` gives under the mode of the current epoch; run again where it has met another one, or the file
+        of a lock that was removed.
 
-        Errors: ``switching`` (definite), and as of ``run``.
+        Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite), and as of ``run``.
         """
         while True:
             try:
@@ -54,19 +55,41 @@ class Transacting:
             except Switched:
                 # Decided under a guard that is not the one any more, and not written.
                 self._control.refresh()
+            except LockLost as lost:
+                self.mend(lost, deadline)
             if time.monotonic() >= deadline:
                 raise Problem("switching", retry_after_s=1)
 
+    def mend(self, lost: LockLost, deadline: float) -> None:
+        """Make a lock file anew, while nobody can hold the one that it had; to be called outside of the transaction.
+
+        Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
+        """
+        try:
+            with self._control.alone(max(0.0, deadline - time.monotonic())):
+                lost.mend(self._control.lock_series, self._control.renew_locks)
+        except Problem as problem:
+            if problem.code == "switch_timeout":
+                raise Problem("switching", problem.detail, retry_after_s=1) from None
+            raise
+
     def about(self, event: str, mode: Mode) -> Event:
         """What an event was made as. Errors: ``unknown_event``."""
-        if mode.generation != self._generation:
-            self._events.clear()
+        generation, events = self._known
+        if mode.generation > generation:
+            events = {}
+            self._known = (mode.generation, events)
             self._forget()
-            self._generation = mode.generation
-        about = self._events.get(event)
+        elif mode.generation < generation:
+            events = {}  # this thread has not heard yet of what was deleted
+        about = events.get(event)
         if about is None:
             with self.closing_if_not_durable(CommitFailed):
-                about = self._events[event] = self._store.view(event).event
+                about = self._store.view(event).event
+            # Outside of a transaction the event may have been deleted, and made as another one, since it was read; and
+            # a thread that was held up here puts nothing among what was read in a later generation.
+            if taking_part.get() is not None:
+                events[event] = about
         return about
 
     def acting_guard(self, event: Event, mode: Mode) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.files import temporary_beside
+from service.files import temporary_beside, unique
 
 
 class _Wait(msgspec.Struct):
@@ -36,10 +36,12 @@ class Waits:
     @contextlib.contextmanager
     def written_down(self, who: str, holds: Sequence[str], wants: str) -> Iterator[None]:
         """``who`` waits for ``wants`` inside this block. Not being able to say so is no reason not to wait."""
-        path = self._directory / f"{who}.wait"
+        # Never a name that was used before: who tidies a dead wait away must not meet the next one of the same cart.
+        path = self._directory / f"{who}.{unique()}.wait"
         fd = -1
         try:
             with contextlib.suppress(OSError):
+                self._directory.mkdir(exist_ok=True)
                 fd = _write_locked(path, msgspec.json.encode(_Wait(list(holds), wants)))
             yield
         finally:
@@ -59,13 +61,13 @@ class Waits:
 
     def _all(self) -> Iterator[_Wait]:
         for path in self._directory.glob("*.wait"):
-            with contextlib.suppress(FileNotFoundError, msgspec.DecodeError), path.open("rb") as file:
+            with contextlib.suppress(OSError, msgspec.DecodeError), path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     yield msgspec.json.decode(file.read(), type=_Wait)
                 else:
-                    path.unlink(missing_ok=True)  # whoever wrote it was killed
+                    path.unlink()  # whoever wrote it was killed
 
 
 def _write_locked(path: Path, content: bytes) -> int:

@@ -40,6 +40,16 @@ GUARDS: dict[str, str] = {
 }
 
 
+class LockLost(Exception):
+    """The file of a lock is gone, or another one than all others lock; nothing was written. It is to be mended while
+    no transaction runs, and then everything can be run again."""
+
+    def __init__(self, mend: Callable[[int, Callable[[], int]], None]) -> None:
+        """``mend`` is given the series of lock files that counts, and what begins the next one."""
+        super().__init__()
+        self.mend = mend
+
+
 @dataclass(slots=True)
 class Transaction:
     """One run of read → decide → write for the commands that wait for one event in one process."""
@@ -132,6 +142,14 @@ class Guard(ABC):
 
     def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
         """Hold the guard around a whole request; one that holds nothing does nothing."""
+        return contextlib.nullcontext()
+
+    def open_with(self, series: int) -> None:  # noqa: B027
+        """Make sure of what the guard needs for the events that there are; called by the first process of a new master,
+        alone. ``series`` is that of the lock files that count."""
+
+    def creating(self, event: str) -> contextlib.AbstractContextManager[None]:
+        """An event of this name is made in this block, in a transaction."""
         return contextlib.nullcontext()
 
     @classmethod

@@ -8,20 +8,23 @@ and who happens to try when it is free gets it), nor anything across hosts.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
+from service.control import taking_part
 from service.errors import RefusedToStart
-from service.files import storage_problems
-from service.guards import Mutex
-from service.guards.host_lock import FILELOCK_POLL_S, FilelockLock, HostLock, Lock
+from service.files import storage_problems, unique
+from service.guards import LockLost, Mutex
+from service.guards.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
 from service.settings import Settings
 from service.stores import Store
 
-_START_PATIENCE_S = 10.0
+log = logging.getLogger("lastseat")
 
 
 class FileGuard(Mutex):
@@ -37,6 +40,7 @@ class FileGuard(Mutex):
     excludes: ClassVar[str] = "every process of one host"
 
     def __init__(self, settings: Settings, store: Store) -> None:
+        self._store = store
         self._directory = settings.data / "locks"
         self._directory.mkdir(exist_ok=True)
         self._kind: type[FilelockLock] | type[HostLock] = HostLock if store.name == "journal" else FilelockLock
@@ -49,15 +53,57 @@ class FileGuard(Mutex):
         return _Held(self, event, deadline, blocked)
 
     def take(self, event: str, deadline: float, blocked: Callable[[], None]) -> Lock:
-        """Have the event's lock. Errors: ``lock_timeout``, ``storage_refused`` (definite)."""
+        """Have the event's lock. Errors: ``lock_timeout``, ``storage_refused`` (definite); ``LockLost``."""
         with storage_problems():
             lock = self._lock(event)
-            lock.take(deadline, blocked)
+            try:
+                lock.take(deadline, blocked)
+            except WrongFile:
+                raise LockLost(lambda series, renew: self._mend(event, series, renew)) from None
         return lock
 
     def _lock(self, event: str) -> Lock:
         # setdefault: of two threads that build one at once, both use the same.
-        return self._locks.get(event) or self._locks.setdefault(event, self._kind(self._directory / f"{event}.lock"))
+        return self._locks.get(event) or self._locks.setdefault(event, self._kind(self._path(event)))
+
+    def open_with(self, series: int) -> None:
+        """The files of all events that there are: after a copy or a restore they are others than they say."""
+        self._make(self._store.names(), series)
+
+    @contextlib.contextmanager
+    def creating(self, event: str) -> Iterator[None]:
+        """Its lock file comes with it, so that its first buyer has nothing to mend.
+
+        Here transactions run. But an event that is made in this block was not there before, so nobody had its lock.
+        """
+        missing = not self._path(event).exists()
+        yield
+        mode = taking_part.get()
+        if missing and mode is not None:
+            with contextlib.suppress(OSError):
+                LockFile(self._path(event)).make_if_missing(mode.lock_series)
+
+    def _mend(self, event: str, series: int, renew: Callable[[], int]) -> None:
+        """Make all lock files anew: whoever took one away may have taken the others, and may put them back."""
+        if LockFile(self._path(event)).is_right(series):
+            return  # another process was here first
+        with storage_problems():
+            self._directory.mkdir(exist_ok=True)
+            self._make({*self._store.names(), event}, renew())
+        log.warning(
+            "%s was removed or replaced while the service runs. All lock files were made anew while nobody was inside; "
+            "nothing was sold twice",
+            self._path(event),
+        )
+
+    def _make(self, events: Iterable[str], series: int) -> None:
+        for event in events:
+            file = LockFile(self._path(event))
+            if not file.is_right(series):
+                file.make(series)
+
+    def _path(self, event: str) -> Path:
+        return self._directory / f"{event}.lock"
 
     def _refuse_a_lock_that_lets_two_in(self) -> None:
         """Try with two threads (under gevent, greenlets) whether one object excludes them.
@@ -65,8 +111,9 @@ class FileGuard(Mutex):
         It does not if filelock was imported before gevent's patch: its "current thread" is then the real one, all
         greenlets share it, and each finds the lock held by itself.
         """
-        # The name has a character that no event id has: this file guards nothing.
-        lock = FilelockLock(self._directory / ".start-check.lock").lock
+        # A file of its own: nobody else's start has to be waited for.
+        path = self._directory / f".start-check.{unique()}.lock"
+        lock = FileLock(path, fallback_to_soft=False)
         got_in = []
 
         def intrude() -> None:
@@ -75,11 +122,13 @@ class FileGuard(Mutex):
                 got_in.append(True)
                 lock.release()
 
-        # Other workers that start now do the same with the same file, hence the wait.
-        with lock.acquire(timeout=_START_PATIENCE_S, poll_interval=FILELOCK_POLL_S):
-            intruder = threading.Thread(target=intrude)
-            intruder.start()
-            intruder.join()
+        try:
+            with lock:
+                intruder = threading.Thread(target=intrude)
+                intruder.start()
+                intruder.join()
+        finally:
+            path.unlink(missing_ok=True)
         if got_in:
             raise RefusedToStart(
                 "filelock was imported before gevent's monkey patch, so its locks let every greenlet in. Do not import "

@@ -11,7 +11,6 @@ that takes a guard. Under a guard that does not exclude it keeps what was writte
 
 from __future__ import annotations
 
-import itertools
 import os
 import secrets
 import shutil
@@ -22,7 +21,7 @@ from errno import EEXIST, ENOTEMPTY
 from typing import ClassVar, TypeVar
 
 from service.errors import Problem
-from service.files import storage_problems
+from service.files import storage_problems, unique
 from service.gates import Gates
 from service.inventory import Command, Event, Record, View
 from service.settings import Settings
@@ -32,7 +31,6 @@ from service.stores.journal_lines import FORMAT, Counters, Head
 from service.stores.journal_segments import Position, begin_segment, sync_directory
 
 T = TypeVar("T")
-_serial = itertools.count()
 MOST_OPEN = 128
 """Journals that a process keeps open, with some four descriptors each; the one opened first is closed for another."""
 
@@ -70,7 +68,7 @@ class Journal(Store, ComparesAndSets):
         self._opening = threading.Lock()
 
     def create(self, event: Event) -> None:
-        fresh = self._directory / f".new-{os.getpid()}-{next(_serial)}"
+        fresh = self._directory / f".new-{unique()}"
         try:
             with storage_problems():
                 fresh.mkdir()
@@ -88,7 +86,7 @@ class Journal(Store, ComparesAndSets):
         sync_directory(self._directory)
 
     def delete(self, event: str) -> None:
-        gone = self._directory / f".gone-{os.getpid()}-{next(_serial)}"
+        gone = self._directory / f".gone-{unique()}"
         with storage_problems():
             try:
                 (self._directory / event).rename(gone)

@@ -8,7 +8,6 @@ from before is found through an index and read from its place.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -75,7 +74,6 @@ class Ledger:
         self._indexes: list[Index] = []
         self._old: dict[int, Segment] = {}
         self._sealed = False
-        self._lock_fd = -1
         try:
             numbers = segment_numbers(directory)
             if not numbers:
@@ -84,8 +82,7 @@ class Ledger:
                     f"journal/{directory.name} in the data directory has no segment any more. Nothing was written. "
                     "Stop the service and put a good copy back, or remove that directory.",
                 )
-            self._lock_fd = os.open(directory / "append.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._appending = Appending(self._lock_fd)
+            self._appending = Appending(directory)
             self._mark = DurableMark(directory / "durable")
             self._open(numbers[-1])
         except FileNotFoundError:
@@ -205,11 +202,6 @@ class Ledger:
             covered = max(wanted, min(self._mark.written, place_of(segment.number + 1, 0)))
             call_blocking(lambda: sync_data(segment.fd))
             self._mark.advance(covered)
-
-    def __del__(self) -> None:
-        # What it has open besides closes itself with the last reference.
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
 
     # -- within ---------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import Problem
-from service.files import open_directory, replace_durably, storage_problems
+from service.files import open_directory, replace_durably, storage_problems, unlock_directory
 from service.stores import CommitFailed
 from service.stores.journal_lines import FORMAT, READABLE, Damaged, Head, Line, decode, encode
 
@@ -174,28 +174,41 @@ def read_head(segment: Segment) -> tuple[int, Head]:
 
 
 class Appending:
-    """One writer of a journal at a time, for as long as a write lasts. Errors: ``lock_timeout`` (definite)."""
+    """One writer of a journal at a time, for as long as a write lasts: a flock on the journal's own directory, which
+    nobody can remove or replace without all that it protects.
+
+    Errors: ``FileNotFoundError`` where it is opened; ``lock_timeout``, ``storage_refused`` (definite).
+    """
 
     __slots__ = ("_fd",)
 
-    def __init__(self, lock_fd: int) -> None:
-        self._fd = lock_fd
+    def __init__(self, directory: Path) -> None:
+        self._fd = -1
+        self._fd = open_directory(directory)
 
     def __enter__(self) -> None:
         deadline = 0.0
-        while True:
+        while not self._try():
+            now = time.monotonic()
+            deadline = deadline or now + _APPEND_PATIENCE_S
+            if now > deadline:
+                raise Problem("lock_timeout", "Another writer does not come to an end.", retry_after_s=1)
+            time.sleep(_POLL_S)
+
+    def _try(self) -> bool:
+        with storage_problems():
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
             except BlockingIOError:
-                now = time.monotonic()
-                deadline = deadline or now + _APPEND_PATIENCE_S
-                if now > deadline:
-                    raise Problem("lock_timeout", "Another writer does not come to an end.", retry_after_s=1) from None
-                time.sleep(_POLL_S)
+                return False
+        return True
 
     def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        unlock_directory(self._fd)
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 def cut_torn_tail(segment: Segment, end: int) -> int:

@@ -16,6 +16,7 @@ from service.app import create_app
 from service.errors import Problem, RefusedToStart
 from service.files import check_locks_exclude
 from service.guards.file import FileGuard
+from service.guards.host_lock import LockFile
 from service.settings import Settings
 from service.stores import open_store
 
@@ -35,12 +36,15 @@ import os, sys
 from filelock import FileLock
 from pathlib import Path
 from service.guards.file import FileGuard
+from service.guards.host_lock import LockFile
 from service.settings import Settings
 from service.stores import open_store
 
 settings = Settings(data=Path(sys.argv[2]))
 lock = FileLock(settings.data / "lock")
 store = open_store(settings)
+(settings.data / "locks").mkdir()
+LockFile(settings.data / "locks" / "show.lock").make(0)
 if sys.argv[1] == "guard in the parent":
     guard = FileGuard(settings, store)
     with guard.exclusive("show", 1e9):
@@ -131,9 +135,16 @@ def test_a_file_lock_that_is_not_thread_local_excludes_nobody_inside_one_process
         assert in_another_thread(lambda: lock.acquire(blocking=False))
 
 
-def test_the_file_guard_excludes_the_threads_of_one_process(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path)
+def guard_of(data: Path) -> FileGuard:
+    """With the lock file of the event ``show``, as an office has made it."""
+    settings = Settings(data=data)
     guard = FileGuard(settings, open_store(settings))
+    LockFile(data / "locks" / "show.lock").make(0)
+    return guard
+
+
+def test_the_file_guard_excludes_the_threads_of_one_process(tmp_path: Path) -> None:
+    guard = guard_of(tmp_path)
 
     def enter() -> None:
         with guard.exclusive("show", time.monotonic()):
@@ -147,8 +158,7 @@ def test_the_file_guard_excludes_the_threads_of_one_process(tmp_path: Path) -> N
 
 def test_the_lock_file_stays_and_stays_the_same(tmp_path: Path) -> None:
     """Who unlinks a lock file lets the next one lock another file of the same name."""
-    settings = Settings(data=tmp_path)
-    guard = FileGuard(settings, open_store(settings))
+    guard = guard_of(tmp_path)
     numbers = set()
     for _ in range(3):
         with guard.exclusive("show", time.monotonic() + 30):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service.control import _WISH, Control
+from service.control import Control
+from service.control_words import EPOCH, WISH, Words
 from service.errors import Problem
 
 FAR = 30.0
@@ -27,6 +28,20 @@ def control(tmp_path: Path) -> Iterator[Control]:
 
 def soon() -> float:
     return time.monotonic() + FAR
+
+
+class Killed(BaseException):
+    """As ``kill -9`` ends a process: nothing more is done."""
+
+
+def killed_before_the_commit(words: Words, word: int, value: int) -> None:
+    """Instead of setting a word: who sets that of the epoch is killed."""
+    if word == EPOCH:
+        raise Killed
+    set_word(words, word, value)
+
+
+set_word = Words.__setitem__
 
 
 def test_a_new_master_begins_the_next_epoch_with_its_own_guard(control: Control, tmp_path: Path) -> None:
@@ -111,13 +126,13 @@ def test_a_transaction_of_a_killed_process_does_not_hold_up_a_switch(control: Co
 
 
 def test_the_wish_of_a_killed_switcher_passes_by_itself(control: Control) -> None:
-    control._set_word(_WISH, time.monotonic_ns() + 50_000_000)
+    control._words[WISH] = time.monotonic_ns() + 50_000_000
     with control.transaction(soon()) as mode:
         assert mode.epoch == 1
 
 
 def test_a_wish_from_before_a_reboot_is_no_wish(control: Control) -> None:
-    control._set_word(_WISH, time.monotonic_ns() + 10**18)
+    control._words[WISH] = time.monotonic_ns() + 10**18
     with control.transaction(time.monotonic()) as mode:
         assert mode.epoch == 1
 
@@ -125,15 +140,8 @@ def test_a_wish_from_before_a_reboot_is_no_wish(control: Control) -> None:
 def test_a_switcher_killed_before_its_commit_has_changed_nothing(
     control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def die(offset: int, value: int) -> None:
-        if offset == 0:
-            raise Killed
-
     with monkeypatch.context() as patched:
-        patched.setattr(control, "_set_word", die)
+        patched.setattr(Words, "__setitem__", killed_before_the_commit)
         with pytest.raises(Killed):
             control.switch("none", FAR)
     other = Control(tmp_path)
