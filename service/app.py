@@ -24,13 +24,13 @@ from service.metrics import Unmeasured, open_metrics, remove_what_is_left
 from service.rate_limit import RateLimit
 from service.readiness import Readiness
 from service.routes import register
+from service.routes.answers import MAX_BODY_BYTES
 from service.routes.early import RefuseEarly
 from service.routes.every_request import Hosts
 from service.routes.limits import limit_rate
 from service.settings import Settings, is_token
 from service.stores import SharesSwitch, open_store
 
-MAX_BODY_BYTES = 64 * 1024
 SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
 
@@ -50,7 +50,8 @@ def create_app(settings: Settings) -> Flask:
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = Flask("service")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # Werkzeug cuts a chunked body at its limit and does not say so; what is longer than ours shows by this one byte.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
     logs.set_up(app, settings.log)
