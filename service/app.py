@@ -18,7 +18,7 @@ from service.carts import Carts
 from service.control import Control
 from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
-from service.files import check_locks_exclude, make_directory, sync_names
+from service.files import check_locks_exclude, how_to_close, keep_to_ourselves, make_directory, sync_names
 from service.inventory import Event
 from service.metrics import Unmeasured, open_metrics, remove_what_is_left
 from service.rate_limit import RateLimit
@@ -99,6 +99,12 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
         admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
         log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
+    if first and (command := how_to_close(settings.data)):
+        log.warning(
+            "other users of this machine can enter the data directory: whoever opens a file in it can read orders, and "
+            "stop every sale by locking it. Close it, unless you opened it for somebody: %s",
+            command,
+        )
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
     return office
@@ -118,6 +124,7 @@ def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
 
 
 def _prepare(data: Path) -> None:
+    keep_to_ourselves()
     make_directory(data)
     probe = data / f"write-check.{os.getpid()}"
     try:

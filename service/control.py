@@ -77,8 +77,8 @@ class Control:
 
     def __init__(self, directory: Path) -> None:
         self._saved_path = directory / "guard.json"
-        self._lock_fd = os.open(directory / "control.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        words_fd = os.open(directory / "control", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._lock_fd = os.open(directory / "control.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        words_fd = os.open(directory / "control", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(words_fd).st_size < _SIZE:
                 _reserve(words_fd, _SIZE)

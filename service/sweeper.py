@@ -33,7 +33,7 @@ class Sweeper:
     def __init__(self, office: BoxOffice, directory: Path, interval_s: float = INTERVAL_S) -> None:
         self._office = office
         self._interval_s = interval_s
-        self._fd = os.open(directory / "sweeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(directory / "sweeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._elected = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None

@@ -60,7 +60,7 @@ class HostLock:
     """``flock`` on a descriptor that stays open. To be built in the worker: after a fork it would be its parent's."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._inner = threading.RLock()
         self._depth = 0
 

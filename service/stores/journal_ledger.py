@@ -84,7 +84,7 @@ class Ledger:
                     f"journal/{directory.name} in the data directory has no segment any more. Nothing was written. "
                     "Stop the service and put a good copy back, or remove that directory.",
                 )
-            self._lock_fd = os.open(directory / "append.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock_fd = os.open(directory / "append.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._appending = Appending(self._lock_fd)
             self._mark = DurableMark(directory / "durable")
             self._open(numbers[-1])
