@@ -18,19 +18,27 @@ from service.carts import Carts
 from service.control import Control
 from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
-from service.files import check_locks_exclude, make_directory, sync_names, temporary_beside, unique
+from service.files import (
+    check_locks_exclude,
+    how_to_close,
+    keep_to_ourselves,
+    make_directory,
+    sync_names,
+    temporary_beside,
+    unique,
+)
 from service.inventory import Event
 from service.metrics import Unmeasured, open_metrics, remove_what_is_left
 from service.rate_limit import RateLimit
 from service.readiness import Readiness
 from service.routes import register
+from service.routes.answers import MAX_BODY_BYTES
 from service.routes.early import RefuseEarly
 from service.routes.every_request import Hosts
 from service.routes.limits import limit_rate
 from service.settings import Settings, is_token
 from service.stores import SharesSwitch, open_store
 
-MAX_BODY_BYTES = 64 * 1024
 SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
 
@@ -51,7 +59,8 @@ def create_app(settings: Settings) -> Flask:
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = Flask("service")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # Werkzeug cuts a chunked body at its limit and does not say so; what is longer than ours shows by this one byte.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
     logs.set_up(app, settings.log)
@@ -112,6 +121,12 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
             "with -c python:workers.gunicorn_conf, or name the worker class on the command line and unset this.",
             settings.worker_model,
         )
+    if first and (command := how_to_close(settings.data)):
+        log.warning(
+            "other users of this machine can enter the data directory: whoever opens a file in it can read orders, and "
+            "stop every sale by locking it. Close it, unless you opened it for somebody: %s",
+            command,
+        )
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
     return office
@@ -131,6 +146,7 @@ def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
 
 
 def _prepare(data: Path) -> None:
+    keep_to_ourselves()
     make_directory(data)
     probe = data / f"write-check.{unique()}"
     try:

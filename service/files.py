@@ -6,15 +6,34 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from service.errors import Problem, RefusedToStart
 
+_OTHERS = 0o077
+
+
+def keep_to_ourselves() -> None:
+    """Whatever this process makes from now on is for its own user alone, also what SQLite and other libraries make.
+
+    Who may open a lock file can hold its lock for ever, and who reads an order can cancel it.
+    """
+    os.umask(_OTHERS)
+
+
+def how_to_close(directory: Path) -> str | None:
+    """The command that closes a directory to other users; None where it is closed. Nothing is changed here: whoever
+    opened it may have meant it."""
+    if not directory.stat().st_mode & _OTHERS:
+        return None
+    return f"chmod -R go= {shlex.quote(str(directory.resolve()))}"
+
 
 def write_durably(path: Path, content: bytes) -> os.stat_result:
     """Create ``path`` with ``content`` and sync it; nothing is left of it where that fails."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
             view = memoryview(content)

@@ -11,7 +11,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from service.files import replace_durably
+from service.files import keep_to_ourselves, replace_durably
 from service.inventory import Record
 from service.stores.journal_holds import Holds
 from service.stores.journal_lines import ANY_VERSION, Counters, Damaged, Gap, Head, Seal, count_in, decode, encode
@@ -190,6 +190,7 @@ def repair(event: str, data: Path, yes: bool) -> int:
     if not yes:
         click.echo("nothing was written; with --yes these lines are set aside")
         return 1
+    keep_to_ourselves()
     with Appending(directory):
         numbers = segment_numbers(directory)
         for number in numbers:

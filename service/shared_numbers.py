@@ -45,7 +45,7 @@ class Book:
 
     def __init__(self, path: Path, room: int) -> None:
         """Opens the file, or makes it with so many bytes of room. Errors: ``OSError`` where the disk has none."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(fd, 0, room)

@@ -74,7 +74,7 @@ class Sweeper:
         return self._elected
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _is_named(self) -> bool:
         with contextlib.suppress(FileNotFoundError):

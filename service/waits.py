@@ -73,7 +73,7 @@ class Waits:
 def _write_locked(path: Path, content: bytes) -> int:
     """Let there be a file that is whole and locked when it gets its name; the descriptor that has the lock."""
     temporary = temporary_beside(path)
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(fd, content)

@@ -267,4 +267,5 @@ def test_the_settings_of_the_example_are_settings() -> None:
     assert (settings.store, settings.guard, settings.first_event) == ("postgres", "", None)
     unit = (EXAMPLE / "lastseat.service").read_text()
     assert "EnvironmentFile=/etc/lastseat/office.env" in unit
-    assert f"StateDirectory={settings.data.name}" in unit
+    assert f"StateDirectory={settings.data.name}\n" in unit
+    assert {"StateDirectoryMode=0700", "UMask=0077"} <= set(unit.splitlines())

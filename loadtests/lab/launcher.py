@@ -209,7 +209,7 @@ class RunningOffice:
 
     def start(self) -> None:
         """Start, and return when it says that it is ready. Raises ``NotReady``; then nothing is left running."""
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(0o700, parents=True, exist_ok=True)
         try:
             self._find_store()
             self._launch()

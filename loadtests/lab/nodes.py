@@ -125,7 +125,7 @@ class RunningNodes:
 
 def _give_token(data: Path, token: str) -> None:
     """Let a node find this admin token as if it had made it itself."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(0o700, parents=True, exist_ok=True)
     fd = os.open(data / TOKEN_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(token + "\n")

@@ -147,7 +147,7 @@ class RunningTarget:
             self._stop(grace_s=GRACE_S if kind is None else 2.0)
 
     def _start(self, command: list[str]) -> None:
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._data.mkdir(0o700, parents=True, exist_ok=True)
         port = _free_port()
         values = {"port": port, "python": sys.executable, "data": self._data, "capacity": self._capacity}
         words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in command]

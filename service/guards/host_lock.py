@@ -74,7 +74,7 @@ class LockFile:
 
     def _write(self, series: int, name: Callable[[Path, str], None]) -> None:
         temporary = temporary_beside(Path(self.path))
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, _stamp(b"%d" % series, os.fstat(fd)))
             name(temporary, self.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -9,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 from flask import Response, current_app, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service.box_office import BoxOffice, Done, Times
 from service.errors import Problem
@@ -18,6 +19,8 @@ from service.settings import EVENT_ID
 
 T = TypeVar("T")
 MAX_KEY_LENGTH = 200
+MAX_BODY_BYTES = 64 * 1024
+_MOST_UNREAD = 16 * MAX_BODY_BYTES
 
 
 def office() -> BoxOffice:
@@ -90,8 +93,10 @@ def body(wanted: type[T]) -> T:
     """
     if request.mimetype != "application/json":
         raise Problem("wrong_content_type", "Send the header Content-Type: application/json.")
+    if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise Problem("wrong_content_type", "Send the body as it is, without a Content-Encoding.")
     try:
-        return msgspec.json.decode(_whole_body(), type=wanted)
+        return msgspec.json.decode(whole_body(), type=wanted)
     except msgspec.ValidationError as error:
         raise Problem("invalid_value", f"{error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -100,17 +105,34 @@ def body(wanted: type[T]) -> T:
         raise Problem("not_json", "It is nested too deeply.") from None
 
 
-def _whole_body() -> bytes:
-    """All of the body: what breaks off may be whole JSON by chance, and is not what the client wanted to send."""
+def whole_body() -> bytes:
+    """All of the body: what breaks off may be whole JSON by chance, and is not what the client wanted to send.
+
+    A form is read from here too: Flask's own reading takes what there is. Errors: ``too_large``, ``bad_request``.
+    """
     try:
-        content = request.get_data(cache=False)
+        content = request.get_data()
+    except RequestEntityTooLarge:
+        raise _too_large() from None
     except HTTPException:
         raise
     except Exception as error:  # each server has errors of its own for chunks that are none
         raise Problem("bad_request", f"The body cannot be read ({error}).") from None
     if request.content_length is not None and len(content) != request.content_length:
         raise Problem("bad_request", "The body broke off before its Content-Length.")
+    if len(content) > MAX_BODY_BYTES:  # of a chunked body no more than one byte above the limit was read
+        raise _too_large()
     return content
+
+
+def _too_large() -> Problem:
+    """Reads on for a while: the answer is lost on a connection that is closed with something unread in it."""
+    with contextlib.suppress(Exception):  # whatever is wrong with the rest, it is refused
+        unread = request.environ["wsgi.input"]
+        for _ in range(_MOST_UNREAD // MAX_BODY_BYTES):
+            if not unread.read(MAX_BODY_BYTES):
+                break
+    return Problem("too_large")
 
 
 def event_id(name: str) -> str:

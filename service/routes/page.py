@@ -15,7 +15,7 @@ from flask import Blueprint, Response, current_app, g, redirect, render_template
 from service.box_office import Done
 from service.errors import TABLE, Problem
 from service.records import Held, Order
-from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key
+from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key, whole_body
 from service.routes.described import described
 from service.routes.holds import DEFAULT_S
 from service.verdicts import last_verdict
@@ -92,6 +92,7 @@ def show() -> Response:
 )
 def act() -> Response:
     """One button; then back to the page, so that a reload repeats nothing."""
+    whole_body()
     form = request.form
     event = event_id(form.get("event", ""))
     g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]

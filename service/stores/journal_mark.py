@@ -25,7 +25,7 @@ class DurableMark:
     """One small memory-mapped file of three aligned words: the boot it belongs to, the place, what is written."""
 
     def __init__(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(fd).st_size < _SIZE:
                 os.write(fd, bytes(_SIZE))

@@ -123,6 +123,7 @@ BAD: dict[str, Bad] = {
     "the body of no type": order(415, "wrong_content_type", GOOD, {"Content-Type": ""}),
     "the body one byte over 64 KiB": order(413, "too_large", GOOD.ljust(64 * 1024 + 1)),
     "the body well over 64 KiB": order(413, "too_large", LONG),
+    "the body said to be packed": order(415, "wrong_content_type", GOOD, JSON | {"Content-Encoding": "gzip"}),
     "the body nested deeply": order(422, "invalid_value", b'{"quantity":1,"buyer":' + b"[" * 30_000),
     "the body a deep list": order(422, "invalid_value", b"[" * 30_000 + b"]" * 30_000),
     "the body nested deeply anywhere": order(422, "invalid_value", b'{"x":' * 9_000 + b"1" + b"}" * 9_000),
@@ -369,6 +370,9 @@ def head(start: str, *headers: str) -> bytes:
 TYPE = "Content-Type: application/json"
 ORDER = f"POST {ORDERS} HTTP/1.1"
 
+PAGE, FORMED, BUTTON = "POST / HTTP/1.1", f"Content-Type: {FORM}", b"event=show&do=buy&quantity=1"
+MOST = 64 * 1024
+
 RAW: dict[str, bytes] = {
     "an event id of 10,000 characters": head(f"POST /events/{'a' * MANY}/orders HTTP/1.1", TYPE, "Content-Length: 14")
     + GOOD,
@@ -386,6 +390,7 @@ RAW: dict[str, bytes] = {
     "chunks of more than 64 KiB": head(ORDER, TYPE, "Transfer-Encoding: chunked")
     + b"".join(b"4000\r\n%b\r\n" % (b" " * 0x4000) for _ in range(5))
     + b"e\r\n%b\r\n0\r\n\r\n" % GOOD,
+    "a form shorter than announced": head(PAGE, FORMED, f"Content-Length: {len(BUTTON) + 1}") + BUTTON,
     "no HTTP at all": b"buy one ticket please\r\n\r\n",
 }
 
@@ -398,6 +403,35 @@ def test_a_broken_request_gets_a_4xx_without_any_inside_and_nothing_is_written(s
     assert answered.startswith(b"HTTP/1.1 4"), answered[:200]
     assert b"Traceback" not in answered
     assert (server.audit(), server.call("GET", "/events").content) == before
+
+
+def chunked(start: str, kind: str, body: bytes) -> bytes:
+    chunks = (body[at : at + 0x4000] for at in range(0, len(body), 0x4000))
+    told = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return head(start, kind, "Transfer-Encoding: chunked") + told + b"0\r\n\r\n"
+
+
+CUT_SHORT_IT_WOULD_SELL = {
+    "JSON with a second value behind 64 KiB": chunked(ORDER, TYPE, GOOD.ljust(MOST) + GOOD.ljust(110_000)),
+    "JSON with one byte behind 64 KiB": chunked(ORDER, TYPE, GOOD.ljust(MOST) + b" "),
+    "a form with a field behind 64 KiB": chunked(PAGE, FORMED, b"%b&x=%b" % (BUTTON, b"x" * 170_000)),
+    "a form of a length over 64 KiB": head(PAGE, FORMED, "Content-Length: 65537")
+    + (BUTTON + b"&x=").ljust(65537, b"x"),
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("worker", ["sync", "gthread --threads 2", "gevent"])
+def test_nothing_is_decided_on_a_body_that_was_cut_at_its_limit(worker: str, tmp_path: Path) -> None:
+    with Typed(f"-k {worker} service:app", tmp_path / "office", LASTSEAT_STORE="memory") as server:
+        whole = server.audit()
+        for claim, request in CUT_SHORT_IT_WOULD_SELL.items():
+            answered = typed.send_raw(server.port, request)
+            assert answered.startswith(b"HTTP/1.1 413"), (claim, answered[:200])
+            assert b'"code":"too_large"' in answered, claim
+            assert b'"definite":true' in answered, claim
+        assert server.audit() == whole
+        assert typed.send_raw(server.port, chunked(ORDER, TYPE, GOOD.ljust(MOST))).startswith(b"HTTP/1.1 201")
 
 
 @pytest.mark.servers
