@@ -128,7 +128,7 @@ def open_words(path: str) -> Words | None:
 def write_words(path: str, like: Words) -> Words:
     """Let the name be of a new file with these words; to be called while no transaction runs. Errors: ``OSError``."""
     temporary = temporary_beside(Path(path))
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         _reserve(fd, SIZE)
         words, itself = Words(fd), os.fstat(fd)
