@@ -129,15 +129,19 @@ class Control:
             # Not ``alone``: a worker that respawns in the middle of a sale must not hold up the others' purchases.
             return False
         with self._excluding(timeout_s):
-            self._words = open_words(self._path) or Words()
+            if self._words.fd >= 0:
+                self._reconcile()
+            else:
+                self._words = open_words(self._path) or self._words
             self.refuse_another_store()
             if self._follows(master):
                 return False
             saved = self._read_saved()
             if not self._words.is_at(self._path):
                 self._begin_words(others_knew)
-            for leftover in self._saved_path.parent.glob(f"{self._saved_path.name}.*.tmp"):
-                leftover.unlink(missing_ok=True)
+            for name in ("guard.json", "control"):
+                for leftover in self._directory.glob(f"{name}.*.tmp"):
+                    leftover.unlink(missing_ok=True)
             tidy()
             self._begin_epoch(guard, max(self._words[EPOCH], saved.epoch if saved else 0) + 1, master)
             while not self._words.be_here():
@@ -163,7 +167,7 @@ class Control:
         Errors: ``storage_refused`` (definite) where the directory has come to be another store's.
         """
         mode, words = self._mode, self._words
-        while (now := (words[EPOCH], words[GENERATION], words[LOCK_SERIES])) != mode[1:]:
+        while (now := words.counted()) != mode[1:]:
             slot = words.slot(now[0])
             if words[EPOCH] != now[0]:
                 continue  # the slot may have been another epoch's by then
@@ -345,7 +349,7 @@ class Control:
         deadline = time.monotonic() + OTHERS_PATIENCE_S
         while (found := open_words(self._path)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        self._words = found or Words()
+        self._words = found or self._words
         return found is None
 
     def _begin_words(self, others_knew: bool) -> None:
@@ -384,6 +388,7 @@ class Control:
         for old in (mine, found):
             if old is not None and old is not theirs:
                 old.give_up()
+                old[WISH] = 0
         # After it was given up: whoever closed the store in it meanwhile has closed it.
         if mine[CLOSED] == theirs.slot(theirs[EPOCH]).master:
             theirs[CLOSED] = mine[CLOSED]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from service.files import temporary_beside
 
 LAST = 2**62  # a counter beyond this was not counted
-EPOCH, GENERATION, WISH, CLOSED, LOCK_SERIES, _DEVICE, _NUMBER = range(0, 56, 8)
+EPOCH, GENERATION, WISH, CLOSED, LOCK_SERIES, _DEVICE, _NUMBER = range(7)
 _SLOTS, _NAME_SIZE = 56, 32
 _SLOT_SIZE = 16 + _NAME_SIZE
 SIZE = _SLOTS + 2 * _SLOT_SIZE
@@ -38,13 +38,13 @@ class Slot(NamedTuple):
 class Words:
     """The words of one file, or (``Words()``) of none: all of them 0, and seen by nobody else."""
 
-    def __init__(self, fd: int = -1) -> None:
+    def __init__(self, fd: int = -1, *, fresh: bool = False) -> None:
+        """``fresh``: the file has no room yet. The descriptor is closed with this object. Errors: ``OSError``."""
         self.fd = fd
-        try:
-            self._map = mmap.mmap(fd, SIZE)
-        except BaseException:
-            self.close()
-            raise
+        if fresh:
+            _reserve(fd, SIZE)
+        self._map = mmap.mmap(fd, SIZE)
+        self._words = memoryview(self._map).cast("q")
 
     def __del__(self) -> None:
         # Not before the last reference is gone: another thread may just be reading.
@@ -55,12 +55,17 @@ class Words:
             os.close(self.fd)
             self.fd = -1
 
+    def counted(self) -> tuple[int, int, int]:
+        """The epoch, the generation and the series of lock files."""
+        words = self._words
+        return words[EPOCH], words[GENERATION], words[LOCK_SERIES]
+
     def __getitem__(self, word: int) -> int:
-        value: int = struct.unpack_from("=q", self._map, word)[0]
+        value: int = self._words[word]
         return value
 
     def __setitem__(self, word: int, value: int) -> None:
-        struct.pack_into("=q", self._map, word, value)
+        self._words[word] = value
 
     def slot(self, epoch: int) -> Slot:
         start = _SLOTS + epoch % 2 * _SLOT_SIZE
@@ -80,7 +85,7 @@ class Words:
             there = os.stat(path)
         except OSError:
             return False
-        return there.st_ino == self[_NUMBER] and there.st_dev == self[_DEVICE]
+        return there.st_ino == self._words[_NUMBER] and there.st_dev == self._words[_DEVICE]
 
     def give_up(self) -> None:
         """Another file takes the place of this one: whoever has mapped it sees so with the next look."""
@@ -130,9 +135,8 @@ def write_words(path: str, like: Words) -> Words:
     temporary = temporary_beside(Path(path))
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _reserve(fd, SIZE)
-        words, itself = Words(fd), os.fstat(fd)
-        for word in range(0, SIZE, 8):
+        words, itself = Words(fd, fresh=True), os.fstat(fd)
+        for word in range(SIZE // 8):
             words[word] = like[word]
         words[_NUMBER], words[_DEVICE] = itself.st_ino, itself.st_dev
         temporary.rename(path)

@@ -68,6 +68,8 @@ class FileGuard(Mutex):
 
     def open_with(self, series: int) -> None:
         """The files of all events that there are: after a copy or a restore they are others than they say."""
+        for leftover in self._directory.glob("*.lock.*.tmp"):
+            leftover.unlink(missing_ok=True)
         self._make(self._store.names(), series)
 
     @contextlib.contextmanager

@@ -33,6 +33,9 @@ FILELOCK_POLL_S = 0.001
 _SHORTEST_S, _LONGEST_S = 0.0001, 0.001
 _LONGEST_STAMP = 100
 
+Stamp = tuple[int, int, int]
+"""The series of a lock file, its device and its number."""
+
 
 class WrongFile(Exception):
     """What was locked is not the file that others lock."""
@@ -64,19 +67,20 @@ class LockFile:
         finally:
             os.close(fd)
 
-    def is_named(self, stamp: bytes, series: int | None) -> bool:
+    def is_named(self, stamp: Stamp, series: int | None) -> bool:
         """Whether a file with this stamp is the one of this name, and of the series that counts (None: of any)."""
         try:
             there = os.stat(self.path)
         except FileNotFoundError:
             return False
-        return stamp == _stamp(stamp.partition(b" ")[0] if series is None else b"%d" % series, there)
+        return stamp[1:] == (there.st_dev, there.st_ino) and series in (stamp[0], None)
 
     def _write(self, series: int, name: Callable[[Path, str], None]) -> None:
         temporary = temporary_beside(Path(self.path))
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, _stamp(b"%d" % series, os.fstat(fd)))
+            itself = os.fstat(fd)
+            os.write(fd, b"%d %d %d\n" % (series, itself.st_dev, itself.st_ino))
             name(temporary, self.path)
         finally:
             os.close(fd)
@@ -84,13 +88,13 @@ class LockFile:
                 temporary.unlink()
 
 
-def _stamp(series: bytes, file: os.stat_result) -> bytes:
-    return b"%s %d %d\n" % (series, file.st_dev, file.st_ino)
-
-
-def read_stamp(fd: int) -> bytes:
-    """What a lock file says of itself."""
-    return os.pread(fd, _LONGEST_STAMP, 0)
+def read_stamp(fd: int) -> Stamp:
+    """What a lock file says of itself; of no file at all where that cannot be read."""
+    try:
+        series, device, number = map(int, os.pread(fd, _LONGEST_STAMP, 0).split())
+    except ValueError:
+        return 0, 0, 0
+    return series, device, number
 
 
 def _nothing() -> None: ...
@@ -159,7 +163,7 @@ class HostLock:
     def __init__(self, path: Path) -> None:
         self._file = LockFile(path)
         self._fd = -1
-        self._stamp = b""
+        self._stamp: Stamp = (0, 0, 0)
         self._inner = threading.RLock()
         self._depth = 0
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from typed import Answer, Typed, wait_for
 
 from service.box_office import BoxOffice
@@ -326,3 +327,24 @@ def test_one_of_two_writers_of_a_journal_waits_though_a_file_was_removed(tmp_pat
         with other:
             began.append(True)
     assert began
+
+
+def test_a_cart_goes_on_though_the_lock_files_of_its_events_were_removed(
+    make_client: Callable[..., FlaskClient], tmp_path: Path, admin: dict[str, str]
+) -> None:
+    client = make_client()
+    client.post("/events", json={"event": "gala", "capacity": 5}, headers=admin)
+    remove([tmp_path / "data" / "locks"])
+    items = [{"event": event, "quantity": 1} for event in ("gala", "show")]
+    assert client.post("/carts", json={"items": items}).status_code == 201
+
+
+@pytest.mark.parametrize("store", LOCKED)
+def test_a_guard_around_the_whole_request_is_mended_and_the_next_request_is_served(
+    make_client: Callable[..., FlaskClient], tmp_path: Path, store: str
+) -> None:
+    client = make_client(store=store, request_scope=True)
+    remove([tmp_path / "data" / "locks"])
+    answer = client.post("/events/show/orders", json={"quantity": 1})
+    assert (answer.status_code, answer.json["code"], answer.json["definite"]) == (503, "switching", True)
+    assert client.post("/events/show/orders", json={"quantity": 1}).json["tickets"] == [1]

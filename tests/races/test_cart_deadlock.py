@@ -6,6 +6,8 @@ negative control comes first: where locks are taken in the order in which the bu
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import queue
 import re
@@ -21,6 +23,7 @@ from typed import ADMIN, JSON, Typed, send
 from loadtests.lab.explore.stage import Arrival, Stage
 from service.app import create_app
 from service.settings import Settings
+from service.waits import Waits
 
 PATIENCE_S = 60.0
 CARTS = {"one": ("a", "b"), "two": ("b", "a")}
@@ -193,3 +196,32 @@ def test_it_is_the_same_under_gunicorn(tmp_path: Path, stage: Stage, worker: str
         judge = assert_deadlocked if order == "as-asked" else assert_both_sold
         judge(told, lambda path: server.call("GET", path).content)
         assert not list(server.data.glob("waits/*"))
+
+
+def test_who_tidies_a_dead_wait_away_does_not_meet_the_next_one_of_the_cart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its lock and its removal the same cart writes down that it waits for another event."""
+    waits, flock = Waits(tmp_path), fcntl.flock
+    with waits.written_down("cart", ["a"], "b"):
+        [path] = tmp_path.glob("*.wait")
+        content = path.read_bytes()
+    path.write_bytes(content)  # as who was killed leaves it
+    with contextlib.ExitStack() as waiting:
+
+        def then_the_cart_waits_again(file: object, kind: int) -> None:
+            flock(file, kind)  # type: ignore[arg-type]
+            if kind & fcntl.LOCK_SH:
+                monkeypatch.setattr(fcntl, "flock", flock)
+                waiting.enter_context(waits.written_down("cart", ["a", "b"], "c"))
+
+        monkeypatch.setattr(fcntl, "flock", then_the_cart_waits_again)
+        waits.circle(["x"], "a")
+        assert waits.circle(["c"], "b") == ["b", "c"]
+
+
+def test_a_wait_is_written_down_though_its_directory_was_removed(tmp_path: Path) -> None:
+    waits = Waits(tmp_path / "waits")
+    (tmp_path / "waits").rmdir()
+    with waits.written_down("cart", ["a"], "b"):
+        assert waits.circle(["b"], "a") == ["a", "b"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from pause import FAR, Pause
 from loadtests.lab.launcher import RunningOffice
 from service.box_office import BoxOffice
 from service.control import Control
-from service.inventory import Event
+from service.inventory import Event, View
 from service.settings import Settings
 from service.stores import open_store
 
@@ -65,6 +66,58 @@ def test_the_switch_answers_only_when_the_straggler_has_ended(tmp_path: Path, mo
         guarded.result(FAR)
         straggler.result(FAR)
     assert [record.key for record in office.audit("show")[1]] == ["straggler", "guarded"]
+
+
+# -- an event that is deleted, and made anew for real sales -----------------------------------------------------------
+
+
+def sells_for_real(office: BoxOffice) -> bool:
+    """Whether a transaction knows that the event is not the lab's any more: else guard ``none`` would act on it."""
+    with office.control.transaction(time.monotonic() + FAR) as mode:
+        about = office.transacting.about("show", mode)
+        return not about.lab and office.acting_guard(about, mode) == "file"
+
+
+def test_who_read_the_event_before_it_was_deleted_lets_nobody_believe_it_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = open_office(tmp_path)
+    view, read, go = office.store.view, threading.Event(), threading.Event()
+
+    def held_up(*arguments: Any, **more: Any) -> View:
+        found = view(*arguments, **more)
+        if not read.is_set():
+            read.set()
+            assert go.wait(FAR)
+        return found
+
+    monkeypatch.setattr(office.store, "view", held_up)
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(office.about, "show")
+        assert read.wait(FAR)
+        office.delete("show")
+        office.create(Event("show", "Show", 10))
+        assert buy(office, "first") == "first"
+        go.set()
+        assert looking.result(FAR).lab
+    assert sells_for_real(office)
+
+
+def test_who_reads_the_event_while_it_is_deleted_lets_nobody_believe_it_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have been told to forget it, and it is still there."""
+    office = open_office(tmp_path)
+    delete = office.store.delete
+
+    def looked_at(event: str) -> None:
+        assert office.about(event).lab
+        delete(event)
+
+    monkeypatch.setattr(office.store, "delete", looked_at)
+    office.delete("show")
+    office.create(Event("show", "Show", 10))
+    assert sells_for_real(office)
 
 
 class Crowd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -105,6 +106,31 @@ def test_another_node_follows_at_once_whatever_it_remembers(node: Node, monkeypa
         buy(second, "one too many")
     assert refused.value.code == "sold_out"
     assert refused.value.extra["times"].epoch == epoch  # type: ignore[attr-defined]
+
+
+def test_what_was_asked_before_a_switch_is_not_remembered_after_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_control, "REMEMBERED_S", 3_600)
+    office = node("a")
+    office.control.refresh()
+    ask = office.store.mode  # type: ignore[attr-defined]
+    asked, go = threading.Event(), threading.Event()
+
+    def held_up() -> Mode | None:
+        answer: Mode | None = ask()
+        if not asked.is_set():
+            asked.set()
+            assert go.wait(FAR)
+        return answer
+
+    monkeypatch.setattr(office.store, "mode", held_up)
+    with ThreadPoolExecutor(1) as pool:
+        older = pool.submit(office.control.mode)
+        assert asked.wait(FAR)
+        switched = office.switch("on")
+        go.set()
+        assert older.result(FAR).epoch < switched.epoch
+    assert office.control.mode() == switched
+    assert office.control.epoch == switched.epoch
 
 
 def test_a_node_that_is_given_a_guard_begins_an_epoch_and_one_that_is_not_follows(node: Node) -> None:

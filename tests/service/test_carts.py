@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,10 +72,12 @@ def refused(answer: TestResponse) -> tuple[int, str, str | None]:
     return answer.status_code, answer.json["code"], answer.json.get("event")
 
 
-def test_the_pairs_tried_here_are_all_that_there_are(make_client: Callable[..., FlaskClient]) -> None:
+def test_the_pairs_tried_here_are_all_that_there_are(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
     there = set()
     for store in STORES:
-        opened = make_client(store=store, first_event=None).application.extensions["office"].store
+        opened = (
+            make_client(store=store, first_event=None, data=tmp_path / store).application.extensions["office"].store
+        )
         if isinstance(opened, CommitsCarts):
             there |= {(store, guard) for guard in fitting(opened)}
     thread = {(store, "thread") for store in ("sqlite", "postgres", "redis")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from service.control import Control
-from service.control_words import EPOCH, WISH, Words
-from service.errors import Problem
+from service.control import Control, Mode
+from service.control_words import EPOCH, WISH, Slot, Words
+from service.errors import Problem, RefusedToStart
 
 FAR = 30.0
 
@@ -173,3 +175,162 @@ def test_a_worker_that_respawns_in_the_middle_of_a_purchase_holds_up_nobody(cont
         assert not Control(tmp_path).start("file", "master-1", timeout_s=0)
         with control.transaction(time.monotonic()) as mode:
             assert mode.epoch == 1
+
+
+# -- of two threads, and of who is killed -----------------------------------------------------------------------------
+
+
+def test_a_new_master_killed_before_its_epoch_is_followed_by_nobody(
+    control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its next worker would keep the guard that the master before had switched to."""
+    control.switch("none", FAR)
+    control.close_store()
+    with monkeypatch.context() as patched:
+        patched.setattr(Words, "__setitem__", killed_before_the_commit)
+        with pytest.raises(Killed):
+            Control(tmp_path).start("file", "master-2", FAR)
+    assert control.closed, "that master never began"
+    assert Control(tmp_path).start("file", "master-2", FAR)
+    assert (control.mode().guard, control.closed) == ("file", False)
+
+
+def test_what_another_thread_remembers_of_an_older_epoch_is_given_to_nobody(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = control.mode()
+    control.switch("none", FAR)
+    # As if another thread, held up since before the switch, put it there again and again.
+    monkeypatch.setattr(Control, "_mode", property(lambda _: older, lambda _self, _value: None), raising=False)
+    assert (control.mode().guard, control.mode().epoch) == ("none", 2)
+
+
+def test_a_thread_that_is_held_up_between_two_looks_sees_one_epoch(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two switches later the place of its epoch's guard has another one's."""
+    slot = Words.slot
+    held_up = iter([True])
+
+    def after_two_switches(words: Words, epoch: int) -> Slot:
+        if epoch == 1 and next(held_up, False):
+            control.switch("none", FAR)
+            control.switch("thread", FAR)
+        return slot(words, epoch)
+
+    control._mode = Mode("", -1, -1)
+    monkeypatch.setattr(Words, "slot", after_two_switches)
+    assert (control.mode().guard, control.mode().epoch) == ("thread", 3)
+
+
+# -- the file ``control`` is removed or replaced ----------------------------------------------------------------------
+
+
+def test_a_removed_file_is_made_anew_with_all_it_said(control: Control, tmp_path: Path) -> None:
+    control.switch("none", FAR)
+    other = Control(tmp_path)
+    other.forget_events()
+    (tmp_path / "control").unlink()
+    with control.transaction(soon()) as mode:
+        assert (mode.guard, mode.epoch) == ("none", 2)
+    with other.transaction(soon()) as same:
+        assert same == mode
+    assert control.switch("file", FAR) == other.mode() == Control(tmp_path).mode()
+
+
+def test_a_switch_is_not_lost_in_a_file_that_was_removed(control: Control, tmp_path: Path) -> None:
+    other = Control(tmp_path)
+    (tmp_path / "control").unlink()
+    assert control.switch("none", FAR).epoch == 2
+    with other.transaction(soon()) as mode:
+        assert (mode.guard, mode.epoch) == ("none", 2)
+
+
+def test_who_still_has_the_removed_file_closes_the_store_for_all(control: Control, tmp_path: Path) -> None:
+    other = Control(tmp_path)
+    (tmp_path / "control").unlink()
+    control.look_after()
+    other.close_store()
+    other.look_after()
+    assert control.closed
+
+
+@pytest.mark.parametrize("older", ["a copy", "the file itself"])
+def test_an_older_file_that_is_put_back_is_not_believed(control: Control, tmp_path: Path, older: str) -> None:
+    sleeping, aside = Control(tmp_path), tmp_path / "aside"
+    if older == "a copy":
+        shutil.copy(tmp_path / "control", aside)
+    else:
+        (tmp_path / "control").rename(aside)
+    control.switch("none", FAR)
+    control.close_store()
+    aside.rename(tmp_path / "control")
+    for each in (sleeping, control, Control(tmp_path)):
+        with contextlib.suppress(Problem):
+            each.look_after(soon())
+    for each in (sleeping, control):
+        each.look_after(soon())
+        assert (each.mode().guard, each.mode().epoch, each.closed) == ("none", 2, True)
+
+
+def test_a_new_process_waits_for_those_who_have_the_removed_file(control: Control, tmp_path: Path) -> None:
+    control.switch("none", FAR)
+    (tmp_path / "control").unlink()
+    (tmp_path / "guard.json").unlink()
+    new = Control(tmp_path)
+    waiting: list[bool] = []
+
+    def make_it_anew() -> None:
+        waiting.append(not (tmp_path / "control").exists())
+        control.look_after()
+
+    threading.Timer(0.2, make_it_anew).start()
+    assert not new.start("file", "master-1", FAR, respawned=True)
+    assert waiting == [True]
+    assert (new.mode().guard, new.mode().epoch) == ("none", 2)
+
+
+def test_two_that_began_without_knowing_of_each_other_come_together(control: Control, tmp_path: Path) -> None:
+    for guard in ("none", "thread"):
+        control.switch(guard, FAR)
+    for name in ("control", "guard.json"):
+        (tmp_path / name).unlink()
+    stranger = Control(tmp_path)
+    assert stranger.start("file", "master-2", FAR)
+    for each in (control, stranger):
+        with each.transaction(soon()) as mode:
+            assert (mode.guard, mode.epoch) == ("thread", 3)
+
+
+# -- whose directory it is --------------------------------------------------------------------------------------------
+
+
+def test_another_store_is_refused_while_anybody_of_the_first_is_here(tmp_path: Path) -> None:
+    first = Control(tmp_path, "json")
+    first.start("file", "master-1", FAR)
+    before = (tmp_path / "guard.json").read_bytes()
+    second = Control(tmp_path, "sqlite")
+    for refused in (second.refuse_another_store, lambda: second.start("immediate", "master-2", FAR)):
+        with pytest.raises(RefusedToStart) as refusal:
+            refused()
+        assert "'json'" in refusal.value.message
+        assert "'sqlite'" in refusal.value.message
+    assert (tmp_path / "guard.json").read_bytes() == before
+    assert first.mode().epoch == 1
+    first.close()
+    del first
+    assert second.start("immediate", "master-2", FAR)
+
+
+def test_a_process_of_a_store_that_was_replaced_writes_nothing_more(tmp_path: Path) -> None:
+    """It was not seen: its file had been removed, and everybody who had the new one was gone."""
+    sleeping = Control(tmp_path, "json")
+    sleeping.start("file", "master-1", FAR)
+    for name in ("control", "guard.json"):
+        (tmp_path / name).unlink()
+    other = Control(tmp_path, "sqlite")
+    for epoch in (1, 2):
+        assert other.start("immediate", f"master-{epoch + 1}", FAR)
+    with pytest.raises(Problem) as problem, sleeping.transaction(soon()):
+        pass
+    assert problem.value.code == "storage_refused"

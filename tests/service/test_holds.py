@@ -307,6 +307,15 @@ def test_when_the_one_is_gone_another_tidies(till: Till, sweepers: list[Sweeper]
     assert till.kinds() == ["held", "expired"]
 
 
+def test_there_is_one_sweeper_though_the_file_of_its_lock_was_removed(sweepers: list[Sweeper], tmp_path: Path) -> None:
+    one, other = sweepers
+    assert (one.is_elected(), other.is_elected()) == (True, False)
+    (tmp_path / "data" / "sweeper.lock").unlink()
+    assert (other.is_elected(), one.is_elected()) == (True, False)
+    other.stop()
+    assert one.is_elected()
+
+
 @pytest.mark.parametrize("store", list(STORES))
 def test_every_store_tells_the_sweeper_what_is_due(
     make_client: Callable[..., FlaskClient], tmp_path: Path, store: str

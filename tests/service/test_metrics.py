@@ -115,6 +115,17 @@ def test_the_counts_of_a_process_that_died_stay_and_who_takes_its_place_counts_o
     assert set(tmp_path.rglob("*")) == files
 
 
+def test_where_files_were_removed_nobody_counts_in_a_living_ones_place(tmp_path: Path) -> None:
+    one = open_metrics(tmp_path, "master")
+    for path in tmp_path.rglob("*.lock"):
+        path.unlink()
+    other = open_metrics(tmp_path, "master")
+    for each in (one, other, one, other):
+        each.transacted([sold(2)], [1.0], 1.0, 1.0)
+    found = numbers(one.text().decode())
+    assert (found[tickets("sold")], found["lastseat_workers"]) == (8, 2)
+
+
 def test_who_waits_and_who_holds_is_told_of_the_living_alone(tmp_path: Path) -> None:
     died, lives = open_metrics(tmp_path, "master"), open_metrics(tmp_path, "master")
     died.queued(5)

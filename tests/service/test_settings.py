@@ -110,3 +110,16 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(RefusedToStart) as refused:
         from_environment({name: value})
     assert name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "identity"),
+    [
+        ("journal", "journal"),
+        ("postgresql://office:hunter2@db.example/tickets", "postgresql://office:***@db.example/tickets"),
+        ("postgresql:///tickets?host=/run/pg&password=hunter2", "postgresql:///tickets?host=/run/pg&"),
+        ("redis://cache.example:6379/3", "redis://cache.example:6379/3"),
+    ],
+)
+def test_what_a_directory_belongs_to_is_named_without_a_password(store: str, identity: str) -> None:
+    assert from_environment({"LASTSEAT_STORE": store}).store_identity == identity

@@ -206,9 +206,6 @@ REFUSED: dict[str, Refused] = {
         ("guard.json is damaged", "remove that file"),
         prepare=in_data("guard.json", b'{"guard":"file","epoch":9223372036854775807,"master":"1"}'),
     ),
-    "a damaged control file": Refused(
-        ("control is damaged", "remove that file and start again"), prepare=in_data("control", b"\xff" * 96)
-    ),
     "an empty admin token": Refused(
         ("admin-token is empty or damaged", "Remove it"),
         variables={"LASTSEAT_ADMIN_TOKEN": ""},
@@ -234,6 +231,71 @@ def test_it_refuses_with_the_reason_and_the_remedy(tmp_path: Path, claim: str) -
     said = refusal(Typed(refused.arguments, directory, **refused.variables))
     for each in refused.says:
         assert each in said
+
+
+def test_a_damaged_control_file_is_made_anew_and_the_epochs_go_on(tmp_path: Path) -> None:
+    saved = b'{"guard":"none","epoch":7,"master":"1@1"}'
+    with Typed("service:app", tmp_path / "here", LASTSEAT_EVENT="") as server:
+        server.kill()
+        (server.data / "control").write_bytes(b"\xff" * 96)
+        (server.data / "guard.json").write_bytes(saved)
+        server.start()
+        assert server.call("GET", "/guard").json["epoch"] == 8
+
+
+@pytest.mark.parametrize(("first", "second"), [("json", "journal"), ("journal", "sqlite")])
+def test_another_store_on_the_directory_is_refused_before_it_touches_anything(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    data = tmp_path / "data"
+    variables = {"LASTSEAT_DATA": str(data), "LASTSEAT_EVENT": ""}
+    with Typed("-w 2 service:app", tmp_path / "one", LASTSEAT_STORE=first, **variables) as running:
+        running.call("POST", "/events", {"event": "gala", "capacity": 9})
+        other = Typed("-w 2 service:app", tmp_path / "other", LASTSEAT_STORE=second, **variables)
+        before = set(data.iterdir())
+        said = refusal(other)
+        for each in (f"'{first}'", f"'{second}'", "Stop that server first", "LASTSEAT_DATA name another"):
+            assert each in said
+        assert set(data.iterdir()) == before
+        answer = running.buy("gala")
+        assert (answer.status, answer.headers["Last-Seat-Epoch"]) == (201, "1")
+        running.end()
+        with other.start():
+            assert other.call("GET", "/guard").json["epoch"] == 2
+
+
+def test_two_masters_that_look_alike_by_their_id_and_start_are_told_apart() -> None:
+    """As after a reboot, in two containers or small virtual machines: process 1, which began in the same tick."""
+    program = """
+import os
+from service.surroundings import _identity
+print(_identity(1), flush=True)
+if os.fork() == 0:
+    print(_identity(1), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    ran = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True) for _ in "ab"]
+    (one, its_worker), (other, its_workers) = (each.stdout.split() for each in ran)
+    assert (one, other) == (its_worker, its_workers), "a worker that is forked later is of the same master"
+    assert one != other
+
+
+def test_two_processes_of_one_id_take_different_names(tmp_path: Path) -> None:
+    """Two containers on one volume: what one of them writes must not be removed by the other."""
+    if not disks.may_mount():
+        pytest.skip("this machine does not let us have a process namespace")
+    program = """
+import os
+from pathlib import Path
+from service.files import temporary_beside
+print(os.getpid(), temporary_beside(Path("show.json")))
+"""
+    alone = [*disks.UNSHARE, "--pid", "--fork", sys.executable, "-c", program]
+    ran = [subprocess.run(alone, capture_output=True, text=True, check=True) for _ in "ab"]
+    (one, its_name), (other, its_other_name) = (each.stdout.split() for each in ran)
+    assert one == other == "1"
+    assert its_name != its_other_name
 
 
 def test_an_unknown_worker_model_is_refused_in_the_checkout(tmp_path: Path) -> None:
