@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadtests.lab.launcher import RunningOffice
+from loadtests.lab.launcher import RunningOffice, Service
 from tests.loadtests.conftest import BUY, Sale
 from tests.loadtests.test_buy import closed_port, fetch, state, wait_for
 
@@ -138,16 +138,26 @@ module.interrupt_only_main = refuse
 }
 
 
-@pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["alone", "processes"])
-@pytest.mark.parametrize("what", BROKEN)
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOffice]:
+    with RunningOffice(Service(worker="gevent", guard="file"), tmp_path_factory.mktemp("office")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("what", "options"),
+    [
+        *((what, ()) for what in BROKEN),
+        ("the disk refuses the history", ("--processes", "2")),
+        ("a part cannot be opened", ("--processes", "2")),
+    ],
+)
 def test_a_fault_of_the_lab_beside_locust_is_70_and_ends_by_itself(
-    what: str, options: tuple[str, ...], serve: Serve, hold_sale: Hold, tmp_path: Path
+    what: str, options: tuple[str, ...], office: RunningOffice, hold_sale: Hold, tmp_path: Path
 ) -> None:
-    if options and what == "the page cannot be made":
-        pytest.skip("without its workers a master waits for others")
     faulty = tmp_path / "faulty.py"
     faulty.write_text(BROKEN[what] + "from loadtests.buy import Buyer\n")
-    sale = hold_sale(serve(worker="gevent", guard="file"), "-f", str(faulty), *options)
+    sale = hold_sale(office, "-f", str(faulty), *options)
     assert sale.status == 70, sale.output
     assert "The lab itself failed" in sale.output
     assert "No space left on device" in sale.output
@@ -166,18 +176,17 @@ def test_a_fault_of_the_lab_beside_locust_is_70_and_ends_by_itself(
     ],
 )
 def test_what_locust_makes_1_or_2_of_is_no_verdict(
-    options: tuple[str, ...], status: int, says: str, serve: Serve, hold_sale: Hold
+    options: tuple[str, ...], status: int, says: str, office: RunningOffice, hold_sale: Hold
 ) -> None:
-    sale = hold_sale(serve(worker="gevent", guard="file", processes=1), "--capacity", "10", "--users", "2", *options)
+    sale = hold_sale(office, "--capacity", "10", "--users", "2", *options)
     assert sale.status == status, sale.output
     assert says in sale.output
 
 
 @pytest.mark.parametrize("around", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_locust_prints_its_verdict_where_the_output_takes_only_ascii(
-    around: dict[str, str], serve: Serve, hold_sale: Hold, monkeypatch: pytest.MonkeyPatch
+    around: dict[str, str], office: RunningOffice, hold_sale: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office = serve(worker="gevent", guard="file", processes=1)
     for name, value in {**around, "PYTHONCOERCECLOCALE": "0"}.items():
         monkeypatch.setenv(name, value)
     sale = hold_sale(office, "--capacity", "10", "--users", "2")
