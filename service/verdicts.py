@@ -5,12 +5,15 @@ Only what the page shows is read; what a verdict says more is the lab's business
 
 from __future__ import annotations
 
+import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 _LARGEST = 4 << 20
+_MOST_TRIED = 20
 
 
 class _Witness(msgspec.Struct):
@@ -41,15 +44,39 @@ class Verdict(msgspec.Struct):
 
 
 def last_verdict(results: Path) -> Verdict | None:
-    """The newest of ``results/<experiment>/latest/verdict.json``; None where there is none that can be read."""
+    """The newest of ``results/<experiment>/latest/verdict.json`` that can be read; None where there is none.
+
+    Whatever else lies there under that name is passed over: a pipe, a link to nothing, a file without an end.
+    """
     try:
-        found = [(path.stat().st_mtime, path) for path in results.glob("*/latest/verdict.json")]
-        changed, path = max(found)
-        if path.stat().st_size > _LARGEST:
-            return None
-        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
-    except (OSError, ValueError, msgspec.MsgspecError):
+        found = sorted(((_changed(path), path) for path in results.glob("*/latest/verdict.json")), reverse=True)
+    except OSError:
         return None
-    verdict.experiment = path.parent.parent.name
-    verdict.drawn_at = datetime.fromtimestamp(changed, UTC)
-    return verdict
+    for changed, path in found[:_MOST_TRIED]:
+        try:
+            verdict = msgspec.json.decode(_content(path), type=Verdict)
+            verdict.drawn_at = datetime.fromtimestamp(changed, UTC)
+        except (OSError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            continue
+        verdict.experiment = os.fsencode(path.parent.parent.name).decode(errors="replace")
+        return verdict
+    return None
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _content(path: Path) -> bytes:
+    """The content of a regular file; opened so that a pipe in its place keeps nobody waiting."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(number, "rb") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError("it is no file")
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise OSError("it is too large")
+    return content

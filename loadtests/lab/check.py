@@ -12,6 +12,7 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
+from loadtests.lab.outside import printable
 
 _COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
@@ -41,6 +42,8 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
       lastseat check history.jsonl.gz --capacity 200      a service without an audit
       lastseat check results/demo/latest --json | jq .why
     """
+    if not history.is_dir() and not history.is_file():
+        raise click.UsageError(f"{history} is neither a file nor a folder of results.")
     if history.is_dir() and audits:
         raise click.UsageError("A results folder brings its own audits; give --audit with a history file only.")
     try:
@@ -63,7 +66,9 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
 def show(verdict: Verdict, console: Console) -> None:
     """The verdict in words: the word itself first, then why, one row a check, and each witness as a sentence."""
     console.print(
-        Text(verdict.verdict.upper(), style=f"bold {_COLOUR[verdict.verdict]}"), Text(verdict.why), soft_wrap=True
+        Text(verdict.verdict.upper(), style=f"bold {_COLOUR[verdict.verdict]}"),
+        Text(printable(verdict.why)),
+        soft_wrap=True,
     )
     console.print(
         f"tier {verdict.tier} · {verdict.operations:,} operations of {len(verdict.events)} event(s) "
@@ -84,7 +89,9 @@ def _counts(verdict: Verdict) -> Table:
     )  # fmt: skip
     for event, counts in verdict.events.items():
         numbers = (counts.capacity, counts.acknowledged, counts.oversold, counts.lost, counts.double_booked)
-        table.add_row(event, counts.tier, *("–" if number is None else f"{number:,}" for number in numbers))
+        table.add_row(
+            Text(printable(event)), counts.tier, *("–" if number is None else f"{number:,}" for number in numbers)
+        )
     return table
 
 
@@ -92,14 +99,15 @@ def _rows(checks: list[CheckResult]) -> Table:
     table = Table("check", "verdict", "found", "why", box=None)
     for result in checks:
         verdict = Text(result.verdict, style=_COLOUR[result.verdict])
-        table.add_row(result.name, verdict, f"{result.count:,}" if result.count else "", Text(result.why))
+        table.add_row(result.name, verdict, f"{result.count:,}" if result.count else "", Text(printable(result.why)))
     return table
 
 
 def _explain(witness: Witness, console: Console) -> None:
-    console.print(Text(f"\n{witness.violation}: ", style="bold") + Text(witness.text, style="not bold"), soft_wrap=True)
+    text = Text(printable(witness.text), style="not bold")
+    console.print(Text(f"\n{witness.violation}: ", style="bold") + text, soft_wrap=True)
     for operation in witness.operations:
-        who = f"key {operation.key}" if operation.key is not None else f"process {operation.process}"
+        who = f"key {printable(operation.key)}" if operation.key is not None else f"process {operation.process}"
         attempt = f", attempt {operation.attempt}" if operation.attempt > 1 else ""
         until = "never returned" if operation.return_ns is None else f"{operation.return_ns} ns"
         at = "" if operation.version is None else f", version {operation.version}"

@@ -21,6 +21,7 @@ import numpy as np
 from msgspec import Meta
 
 from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, Ragged, flatten, joined
+from loadtests.lab.outside import NOT_JSON, open_file
 
 LARGEST = 2**60
 """Numbers beyond it are refused, so that positions such as 2·version + 1 cannot overflow."""
@@ -36,6 +37,7 @@ Source = Path | bytes
 """A file, plain or gzip, or its content."""
 
 _CHUNK_BYTES = 256 << 10  # a chunk's objects stay in the processor's cache
+_MOST_OF_A_LINE = 16 << 20
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -101,13 +103,12 @@ def read_rows(source: Source, row_type: type[Row], *, first_row: int = 0) -> Ite
             continue
         try:
             rows = decoder.decode_lines(block)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            _decode_each(source, _numbered(first_line, block), decoder)
-            raise
-        lines = first_line + np.arange(count)
-        if len(lines) != len(rows):  # there are blank lines
-            lines = np.array([line for line, _ in _numbered(first_line, block)], np.int64)
-        yield lines, rows
+        except NOT_JSON:
+            rows = []
+        if count == len(rows):
+            yield first_line + np.arange(count), rows
+        else:  # there are blank lines, or one that is no row
+            yield _decode_each(source, _numbered(first_line, block), decoder)
 
 
 def read_first_row(source: Source, row_type: type[Row]) -> Row:
@@ -133,10 +134,14 @@ def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
                     rest = chunk[cut:]
                 else:
                     rest += chunk
+                if len(rest) > _MOST_OF_A_LINE:
+                    raise HistoryError(f"{name_of(source)}, line {line}: it has more than {_MOST_OF_A_LINE:,} bytes")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise HistoryError(
             f"{name_of(source)}: the gzip file cannot be read on after line {line - 1}: {error}"
         ) from error
+    except OSError as error:
+        raise HistoryError(f"{name_of(source)} cannot be read: {error.strerror or error}") from error
     if rest.strip():
         yield line, 1, rest
 
@@ -157,7 +162,7 @@ def refuse(bad: Bools, line: Ints, name: str, why: str, other_line: Ints | None 
 
 
 def _open(source: Source) -> BinaryIO:
-    file: BinaryIO = source.open("rb") if isinstance(source, Path) else BytesIO(source)
+    file: BinaryIO = open_file(source) if isinstance(source, Path) else BytesIO(source)
     gzipped = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return cast("BinaryIO", gzip.GzipFile(fileobj=file)) if gzipped else file
@@ -174,7 +179,7 @@ def _decode_each(
     for number, text in lines:
         try:
             rows.append(decoder.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             what = "the line breaks off in the middle" if "truncated" in str(error) else str(error)
             raise HistoryError(f"{name_of(source)}, line {number}: {what}") from error
     return np.array([number for number, _ in lines], np.int64), rows

@@ -12,6 +12,7 @@ from loadtests.lab.arrived import Arrived, arrival_messages
 from loadtests.lab.busy import Busy, bottleneck_message
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
 from loadtests.lab.office import OfficeError, Offices
+from loadtests.lab.outside import read_file
 from loadtests.lab.parts import PartNote
 from loadtests.lab.target_service import TargetOffice
 
@@ -61,7 +62,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
 
 def load_conclusion(folder: Path) -> Conclusion:
     """What ``save`` wrote. Raises ``FileNotFoundError`` where no run was concluded."""
-    content = msgspec.json.decode((folder / VERDICT).read_bytes())
+    content = msgspec.json.decode(read_file(folder / VERDICT))
     return Conclusion(
         verdict=msgspec.convert(content, type=Verdict),
         folder=folder,

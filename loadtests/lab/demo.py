@@ -17,6 +17,7 @@ from rich.markup import escape
 from loadtests.lab.experiment import Experiment, LabFailed, Result, Workload, run
 from loadtests.lab.launcher import Service
 from loadtests.lab.machine import describe
+from loadtests.lab.outside import printable
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
 from loadtests.lab.processes import sigterm_as_interrupt
 from loadtests.lab.progress import DemoProgress
@@ -168,7 +169,7 @@ def say(done: list[Result], folder: Path, *, full: bool) -> None:
         if result.kept is not Kept.YES:
             out.print(f"! {sentence(result)} Expected: {result.promise.value}.", style="bold yellow", soft_wrap=True)
     for note in dict.fromkeys(note for result in done for note in result.conclusion.notes):
-        out.print(f"! {note}", style="yellow", soft_wrap=True)
+        out.print(f"! {printable(note)}", style="yellow", markup=False, soft_wrap=True)
     out.print(f"\n{_next_steps(folder)}", markup=False, soft_wrap=True)
 
 

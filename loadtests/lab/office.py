@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from loadtests.lab.calls import MOST_BYTES, Answer, NoAnswer, ask
-from loadtests.lab.outside import NOT_JSON
+from loadtests.lab.outside import NOT_JSON, printable
 
 TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
 TOKEN_FILE = "admin-token"
@@ -147,7 +147,7 @@ class Office:
             problem = msgspec.json.decode(answer.body, type=_Problem)
         except NOT_JSON:
             problem = _Problem()
-        what = (problem.detail or problem.title or answer.reason)[:_SHOWN].rstrip(".")
+        what = printable((problem.detail or problem.title or answer.reason)[:_SHOWN]).rstrip(".")
         if answer.status in {401, 403}:
             wanted = "this admin token is not its own" if self.token else "it wants its admin token"
             what = (
@@ -156,7 +156,8 @@ class Office:
             )
         elif 300 <= answer.status < 400:
             what = "it sends the caller elsewhere, and no redirection is followed; name the right address"
-        message = f"{method} {path} was refused by {self.url}: {what} ({answer.status}, {problem.code or 'no code'})."
+        code = printable((problem.code or "no code")[:_SHOWN])
+        message = f"{method} {path} was refused by {self.url}: {what} ({answer.status}, {code})."
         return Refused(message, answer.status, problem.code)
 
     def _nobody_there(self, method: str, path: str, error: NoAnswer) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, Names, Ragged, one_of
-from loadtests.lab.columns import Source, Table, codes, ints, lists, read_rows, strings
+from loadtests.lab.columns import Number, Source, Table, Time, codes, ints, lists, read_rows, strings
 from loadtests.lab.history import BUY, CONFIRM, OK, OPS, OUTCOMES
 
 Floats = NDArray[np.float64]
@@ -29,25 +29,25 @@ _TIMES = ("wait_ms", "hold_ms", "store_ms")
 
 
 class _Line(msgspec.Struct, gc=False):
-    process: int
+    process: Number
     op: Literal["buy", "read", "cancel", "hold", "confirm", "release"]
     event: str
-    invoke_ns: int
-    return_ns: int | None
+    invoke_ns: Time
+    return_ns: Time | None
     outcome: Literal["ok", "sold_out", "refused", "fail", "unknown"]
     key: str | None = None
-    attempt: int = 1
-    quantity: int | None = None
+    attempt: Number = 1
+    quantity: Number | None = None
     replayed: bool | None = None
     order: str | None = None
     hold: str | None = None
-    tickets: list[int] | None = None
-    remaining: int | None = None
-    version: int | None = None
-    worker: int | None = None
-    node: int | None = None
-    status: int | None = None
-    intended_ns: int | None = None
+    tickets: list[Number] | None = None
+    remaining: Number | None = None
+    version: Number | None = None
+    worker: Number | None = None
+    node: Number | None = None
+    status: Number | None = None
+    intended_ns: Time | None = None
     wait_ms: float | None = None
     hold_ms: float | None = None
     store_ms: float | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,10 +42,17 @@ def read_file(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
 
 
 def printable(text: str) -> str:
-    """The text with everything that a terminal would obey, or that changes the direction of writing, as an escape."""
+    """The text in one line: all that a terminal would obey, or that changes the direction of writing, as an escape.
+
+    Letters of every script stay, and so do spaces of every width.
+    """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
+    return "".join(each if each.isprintable() or _is_space(each) else _escaped(each) for each in text)
+
+
+def _is_space(character: str) -> bool:
+    return unicodedata.category(character) == "Zs"
 
 
 def _escaped(character: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -20,6 +21,7 @@ from rich.text import Text
 
 from loadtests.lab.experiment import Experiment, Result, Step
 from loadtests.lab.live import LiveCount
+from loadtests.lab.outside import printable
 
 _STEPS_BESIDE_ROUNDS = 2
 
@@ -58,7 +60,7 @@ class DemoProgress:
     def begin(self, cell: Experiment) -> Step:
         """Start a cell's line; returns what ``run`` is to call at each step."""
         task = self._task = self._bars.add_task(
-            f"{cell.service.spelled:<14} {'' if cell.target else cell.service.guard:<6}",
+            f"{escape(printable(cell.service.spelled)):<14} {'' if cell.target else cell.service.guard:<6}",
             total=cell.workload.rounds + _STEPS_BESIDE_ROUNDS,
             completed=-1,
             doing="",
@@ -84,10 +86,12 @@ class DemoProgress:
             self._bars.update(self._task, advance=1, doing=f"[{colour}]{said}[/]", live=None)
         if not self._screen.is_terminal:
             service = result.experiment.service
-            which = service.spelled
+            which = printable(service.spelled)
             if result.experiment.target is None:
                 which += f", guard {service.guard}, think {service.think} ms"
-            self._screen.print(f"{self._done}/{self._cells}  {which}: {said}", highlight=False, soft_wrap=True)
+            self._screen.print(
+                f"{self._done}/{self._cells}  {which}: {said}", highlight=False, markup=False, soft_wrap=True
+            )
 
 
 class _Tickets(ProgressColumn):

@@ -20,6 +20,7 @@ from loadtests.lab.conclusion import Conclusion, load_conclusion
 from loadtests.lab.experiment import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment import run as run_experiment
 from loadtests.lab.faults import read as read_faults
+from loadtests.lab.outside import printable
 from loadtests.lab.parts import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.pay import read_paid
@@ -134,25 +135,27 @@ def _say(result: Result, out: Console) -> None:
         )
     for happened in read_faults(result.folder):
         lasted_s = (happened.end_ns - happened.begin_ns) / 1e9
-        out.print(f"fault {happened.name}: {happened.text} ({lasted_s:,.1f} s)", markup=False, soft_wrap=True)
+        out.print(
+            f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)", markup=False, soft_wrap=True
+        )
     if result.growth is not None:
         out.print(result.growth.words, highlight=False, soft_wrap=True)
     for line in found(verdict):
-        out.print(Text(f"- {line}"), soft_wrap=True)
+        out.print(Text(printable(f"- {line}")), soft_wrap=True)
     for note in result.conclusion.notes:
-        out.print(Text(f"! {note}", style="yellow"), soft_wrap=True)
+        out.print(Text(printable(f"! {note}"), style="yellow"), soft_wrap=True)
     here = result.folder
-    out.print(f"\nreport: {shown(here / REPORT)}", soft_wrap=True)
+    out.print(f"\nreport: {shown(here / REPORT)}", markup=False, soft_wrap=True)
     command = "lastseat" if shutil.which("lastseat") else shown(Path(sys.argv[0]).absolute())
-    out.print(f"again:  {command} run {shlex.quote(shown(here / 'experiment.json'))}", soft_wrap=True)
+    out.print(f"again:  {command} run {shlex.quote(shown(here / 'experiment.json'))}", markup=False, soft_wrap=True)
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
     verdict = conclusion.verdict
-    out.print(Text(headline(verdict), style=f"bold {_COLOUR[verdict.verdict]}"), soft_wrap=True)
+    out.print(Text(printable(headline(verdict)), style=f"bold {_COLOUR[verdict.verdict]}"), soft_wrap=True)
     weaker = next((each for each in verdict.why.split("; ") if each.startswith("tier ")), "")
     said = [*(f"{name} {value}" for name, value in numbers(verdict)), weaker or f"tier {verdict.tier}"]
-    out.print(" · ".join(said), highlight=False, soft_wrap=True)
+    out.print(" · ".join(said), highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_what_is_kept(folder: Path, screen: Console) -> None:

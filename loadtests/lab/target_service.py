@@ -22,6 +22,7 @@ from loadtests.lab.calls import NoAnswer, ask
 from loadtests.lab.launcher import GRACE_S, NotReady
 from loadtests.lab.manners import Request
 from loadtests.lab.office import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
+from loadtests.lab.outside import printable
 from loadtests.lab.target import PLACEHOLDER, Ask, Target
 from loadtests.lab.target_manners import fill
 
@@ -94,7 +95,7 @@ def send(url: str, request: Request) -> bytes:
     except NoAnswer as error:
         raise Unreachable(f"{what}: nobody answers at {url} ({error}). Does the service run there?") from None
     if not answer.is_fine:
-        said = answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason
+        said = printable(answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason)
         raise Refused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
     return answer.body
 
@@ -188,7 +189,7 @@ class RunningTarget:
         with contextlib.suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
             if lines:
-                return f"Its log {self.log} ends:\n" + "\n".join(lines)
+                return f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines))
         return "It printed nothing."
 
 

@@ -47,7 +47,9 @@ from loadtests.lab.checks.verdict import (
     WitnessOperation,
     worst,
 )
+from loadtests.lab.columns import Count
 from loadtests.lab.history import History, HistoryError, read_history
+from loadtests.lab.outside import NOT_JSON, read_file
 
 __all__ = [
     "ACROSS",
@@ -87,7 +89,7 @@ ACROSS: dict[str, Callable[[History, Mapping[str, Audit]], Findings]] = {
 
 
 class _Sale(msgspec.Struct, frozen=True):
-    capacity: int | None = None
+    capacity: Count | None = None
 
 
 class _Experiment(msgspec.Struct):
@@ -117,9 +119,9 @@ def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
     Without ``capacity``, what the folder's ``experiment.json`` says, else the audits.
     Raises FileNotFoundError where there is no history. What cannot be read makes the verdict unknown.
     """
-    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).exists()]
+    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).is_file()]
     if not found:
-        raise FileNotFoundError(f"there is no history.jsonl in {folder}")
+        raise FileNotFoundError(f"there is no file history.jsonl in {folder}")
     audits = [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
     return judge_files(found[0], audits, capacity=capacity_of(folder) if capacity is None else capacity)
 
@@ -127,8 +129,8 @@ def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
 def capacity_of(folder: Path) -> int | None:
     """The capacity of a results folder's events by its ``experiment.json``; None where that does not say it."""
     try:
-        experiment = msgspec.json.decode((folder / "experiment.json").read_bytes(), type=_Experiment)
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        experiment = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Experiment)
+    except (OSError, *NOT_JSON):
         return None
     return next((each.capacity for each in (experiment.workload, experiment.options) if each.capacity), None)
 

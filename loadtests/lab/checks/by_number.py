@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints, Ragged, pick, same_rows
+from loadtests.lab.arrays import ABSENT, Ints, Ragged, one_of, pick, same_rows
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.placement import Placement, candidates, derived_ledger, fill_slots, slot_quantity, unplaced
-from loadtests.lab.history import SOLD_OUT
+from loadtests.lab.history import BUY, READ, SOLD_OUT
 
 
 def first_numbers(case: Case) -> Ints:
@@ -67,6 +67,25 @@ def derive(case: Case) -> Placement:
     return placement
 
 
+def compare_told(case: Case, placement: Placement) -> None:
+    """Where not every sale tells its numbers, and none is given back: one beyond the capacity is so all the same."""
+    h, m, capacity = case.history, case.mutations, case.capacity
+    if placement.tier == "B" or capacity is None or not one_of(h.op, BUY, READ).all():
+        return
+    told = np.flatnonzero(m.numbered >= 0)
+    given = h.tickets.take(m.numbered[told])
+    beyond = np.unique(given.rows()[given.flat > capacity])
+    placement.findings.add(
+        "over-recorded",
+        beyond,
+        lambda i: (
+            f"number {max(given.row(i))} was sold, of {capacity}",
+            [case.operation(int(m.numbered[told[i]]))],
+            [],
+        ),
+    )
+
+
 def _highest_needed(case: Case) -> int:
     """The highest number that must have been sold for what the observers say."""
     if case.capacity is None:
@@ -96,11 +115,14 @@ def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gap
     )
     given = h.tickets.take(np.maximum(m.numbered[sales], 0))
     told = np.flatnonzero(m.numbered[sales] >= 0)
-    offsets = np.concatenate(([0], np.cumsum(m.quantity[sales[told]])))
+    # Not of those that have another number of numbers: what they say of themselves may be beyond all memory.
+    as_many = told[given.lengths[told] == m.quantity[sales[told]]]
+    offsets = np.concatenate(([0], np.cumsum(m.quantity[sales[as_many]])))
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
-    block = Ragged(offsets, np.repeat(first[sales[told]], np.diff(offsets)) + within)
+    block = Ragged(offsets, np.repeat(first[sales[as_many]], np.diff(offsets)) + within)
     out_of_order = np.zeros(len(sales), np.bool_)
-    out_of_order[told] = ~same_rows(given.take(told), block)
+    out_of_order[told] = True
+    out_of_order[as_many] = ~same_rows(given.take(as_many), block)
     add(
         "gap",
         np.flatnonzero(out_of_order | (first[sales] < 1)),

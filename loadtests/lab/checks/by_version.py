@@ -57,6 +57,13 @@ def derive(case: Case) -> Placement:
     return placement
 
 
+def compare_told(case: Case, placement: Placement) -> None:
+    """Where not every acknowledged mutation has a version: those that have one contradict each other all the same."""
+    version = case.mutations.version
+    told = np.flatnonzero(case.mutations.acknowledged & (version != ABSENT))
+    _contradicts(case, placement, told[np.argsort(version[told], kind="stable")])
+
+
 def _contradicts(case: Case, placement: Placement, ordered: Ints) -> bool:
     """Versions that cannot be: one for two mutations, or version 0 for a mutation."""
     version = case.mutations.version[ordered]

@@ -89,12 +89,14 @@ def _none_falls(case: Case, counts: _Counts, findings: Findings) -> None:
 def _sales_explain(case: Case, capacity: int, counts: _Counts, findings: Findings) -> None:
     """Match the counts 1, 2, … with purchases; those acknowledged beyond must fit behind every count."""
     h, m = case.history, case.mutations
-    highest = int(counts.sold.max(initial=0))
+    # More than one beyond the purchases there are cannot be explained anyway: a hall may be as large as it likes.
+    highest = min(int(counts.sold.max(initial=0)), len(m) + 1)
     after = np.full(highest + 1, -1)
-    np.maximum.at(after, counts.sold[counts.exact], h.invoke_ns[counts.row[counts.exact]])
+    within = counts.exact & (counts.sold <= highest)
+    np.maximum.at(after, counts.sold[within], h.invoke_ns[counts.row[within]])
     after = np.maximum.accumulate(after)  # after[j]: the latest invocation of one that saw at most j
     before = np.full(highest + 1, NEVER)
-    np.minimum.at(before, counts.sold, h.return_ns[counts.row])
+    np.minimum.at(before, np.minimum(counts.sold, highest), h.return_ns[counts.row])
     before = np.minimum.accumulate(before[::-1])[::-1]  # before[j]: the earliest return of one that needs j
     buys = np.concatenate((np.flatnonzero(m.acknowledged), candidates(case)))
     buys = buys[m.start[buys] >= 0]

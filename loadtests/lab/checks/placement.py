@@ -22,6 +22,9 @@ from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ledger import Ledger
 from loadtests.lab.history import BUY, SOLD_OUT
 
+MOST_FILLED_IN = 10**7
+"""Numbers that nobody told are filled in, up to so many; beyond, a history has none."""
+
 _KIND_OF_OP = np.array([SOLD, EXPIRED, CANCELLED, HELD, CONFIRMED, RELEASED], np.int8)  # a read is none of these
 
 
@@ -103,6 +106,8 @@ def derived_ledger(case: Case, groups: Ints) -> Ledger:
 def _numbers(case: Case, groups: Ints, kind: Codes, quantity: Ints) -> Ragged:
     numbered = case.mutations.numbered[groups]
     told = numbered >= 0
+    if quantity[~told].sum() > MOST_FILLED_IN:
+        told = np.zeros(len(told), np.bool_)  # then nothing is said of numbers: see ``tiers``
     given = case.history.tickets.take(np.maximum(numbered, 0))
     new = np.where(one_of(kind, SOLD, HELD), quantity, 0)
     lengths = np.where(told, given.lengths, new if told.any() else 0)

@@ -35,6 +35,10 @@ def place(case: Case) -> Placement:
         placement = unplaced(case, "C", "the answers carry neither versions nor ticket numbers")
     else:
         placement = unplaced(case, "bounds", "versions and ticket numbers are missing, and quantities are mixed")
+    if case.audit is None and placement.tier != "A":
+        # One answer that tells nothing must not hide what the others tell.
+        by_version.compare_told(case, placement)
+        by_number.compare_told(case, placement)
     _place_observers(case, placement)
     _say_what_is_undecided(case, placement)
     return placement
@@ -116,6 +120,9 @@ def _say_what_is_undecided(case: Case, placement: Placement) -> None:
         if ((m.numbered >= 0) | (m.remaining != ABSENT)).any():
             placement.findings.undecided.append("some sales tell their numbers and others do not: they were left out")
         return
+    ledger = placement.ledger
+    if ledger is not None and ledger.audit is None and (m.numbered >= 0).any() and not len(ledger.tickets.flat):
+        placement.findings.undecided.append("too many tickets were sold without their numbers to look at the others'")
     homeless = int((m.acknowledged & (placement.version == ABSENT)).sum())
     if homeless:
         placement.findings.undecided.append(

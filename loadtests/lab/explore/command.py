@@ -162,7 +162,7 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
     if not explored.kept:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
-    console.print(f"report: {shown(folder / 'report.html')}", soft_wrap=True)
+    console.print(f"report: {shown(folder / 'report.html')}", markup=False, soft_wrap=True)
 
 
 def _count(preemptions: int) -> str:

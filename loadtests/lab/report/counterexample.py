@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 
 from loadtests.lab.audit import Audit
 from loadtests.lab.checks.findings import VIOLATIONS
@@ -154,7 +153,7 @@ def _act(act: Act, times: Timeline, y: float, *, named: bool) -> Iterator[str]:
     answer = f"{told(act)}{_facts(act)}"
     question = asked(act) + (f", attempt {act.attempt}" if act.attempt > 1 else "")
     words = f"{client(act)} {question} and {answer}."
-    yield f'<g tabindex="0" role="img" aria-label="{escape(words)}"><title>{escape(words)}</title>'
+    yield f'<g tabindex="0" role="img" aria-label="{svg.escaped(words)}"><title>{svg.escaped(words)}</title>'
     yield svg.box(6, y - 4, _W - 12, _ACT_H - 4, "focus", 8)
     if named:
         yield svg.text(client(act), 16, y + 38, "strong")
@@ -179,8 +178,8 @@ def _label(strong: str, rest: str, bar: tuple[float, float], y: float, kind: str
     words, (left, right) = strong + rest, bar
     fits = left + svg.width_of(words) <= _RIGHT
     x = left if fits else max(right, _LEFT + svg.width_of(words))
-    head = f'<tspan class="{kind}">{escape(strong, quote=False)}</tspan>'
-    tail = f'<tspan class="soft">{escape(rest, quote=False)}</tspan>' if rest else ""
+    head = f'<tspan class="{kind}">{svg.escaped(strong)}</tspan>'
+    tail = f'<tspan class="soft">{svg.escaped(rest)}</tspan>' if rest else ""
     side = "" if fits else ' text-anchor="end"'
     return f'<text x="{svg.number(min(x, _RIGHT))}" y="{svg.number(y)}"{side} xml:space="preserve">{head}{tail}</text>'
 
@@ -192,7 +191,7 @@ def _lane(process: int, acts: list[Act], times: Timeline, y: float) -> Iterator[
     for number, (act, (left, right)) in enumerate(zip(acts, ends, strict=True)):
         words = f"{client(act)} {asked(act)} and {told(act)}{_facts(act)}"
         room = (ends[number + 1][0] if number + 1 < len(ends) else _RIGHT) - right
-        yield f"<g><title>{escape(words)}</title>{svg.box(left, y + 2, right - left, _THIN_H, 'other', 4)}"
+        yield f"<g><title>{svg.escaped(words)}</title>{svg.box(left, y + 2, right - left, _THIN_H, 'other', 4)}"
         if act.return_ns is None:
             yield svg.box(left, y + 2, _RIGHT - left, _THIN_H, "open faint", 4)
         short = _short(act)
@@ -220,7 +219,7 @@ def _list(entries: tuple[Entry, ...], y: float) -> Iterator[str]:
             x += 22
         key = "by the service itself" if entry.key is None else f"key {entry.key}"
         given = numbers_of(entry.tickets) if entry.tickets else ""
-        yield f"<g><title>{escape(f'record {entry.place}: {entry.kind}, {key} {given}')}</title>"
+        yield f"<g><title>{svg.escaped(f'record {entry.place}: {entry.kind}, {key} {given}')}</title>"
         yield svg.box(x, y + 32, width, _ENTRY_H, f"entry {entry.mark}", 6)
         title = f"version {entry.version:,} · {entry.kind}"
         yield svg.text(title, x + 10, y + 51, "alarm" if entry.mark == "wrong" else "strong")

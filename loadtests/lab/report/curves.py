@@ -61,7 +61,8 @@ def curves(at: Frame, some: Sequence[Curve]) -> Iterator[str]:
         if kind == "dots":
             yield from (dot(at.x(x), at.y(y), colour) for x, y in points)
         above = max(at.y(points[-1][1]) + 4, above + 16)
-        yield (f'<text x="{svg.number(RIGHT + 10)}" y="{svg.number(above)}" style="fill:var(--{colour})">{name}</text>')
+        place = f'x="{svg.number(RIGHT + 10)}" y="{svg.number(above)}"'
+        yield f'<text {place} style="fill:var(--{colour})">{svg.escaped(name)}</text>'
 
 
 def dot(x: float, y: float, colour: str) -> str:

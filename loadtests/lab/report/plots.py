@@ -116,7 +116,8 @@ def percentile_plot(distributions: Sequence[Distribution], title: str, name: str
         body.append(_curve(path, colour, 1))
         end = x(each.curve[-1][0])
         body.append(
-            f'<text x="{svg.number(right + 8)}" y="{svg.number(place)}" style="fill:var(--{colour})">{each.name}</text>'
+            f'<text x="{svg.number(right + 8)}" y="{svg.number(place)}" style="fill:var(--{colour})">'
+            f"{svg.escaped(each.name)}</text>"
         )
         body.append(
             f'<circle cx="{svg.number(end)}" cy="{svg.number(y(each.longest))}" r="3" style="fill:var(--{colour})"/>'

@@ -21,6 +21,7 @@ from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history import OUTCOMES
 from loadtests.lab.measure import courses, span_ns
 from loadtests.lab.operations import Operations, read_operations
+from loadtests.lab.outside import NOT_JSON, read_file
 from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample import Drawing, counterexamples
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
@@ -87,7 +88,7 @@ def draw_counterexamples(
 
 
 def _history(folder: Path) -> Path:
-    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).exists()]
+    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).is_file()]
     if not found:
         raise FileNotFoundError(f"there is no history.jsonl in {folder}")
     return found[0]
@@ -180,8 +181,8 @@ def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
 def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     """``experiment.json`` as groups of names and values: whatever kind of experiment it was."""
     try:
-        content = msgspec.json.decode((folder / "experiment.json").read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+        content = msgspec.json.decode(read_file(folder / "experiment.json"))
+    except (OSError, *NOT_JSON):
         return []
     if not isinstance(content, dict):
         return []

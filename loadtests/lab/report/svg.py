@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from html import escape
 
+from loadtests.lab.outside import printable
+
 STYLE = """
 .ls{--ink:#1b222c;--soft:#586473;--line:#dde1e6;--grid:#e9ecef;--wrong:#c0322a;--right:#0f6f64;--grey:#e1e5ea;
 --pale:#fbe9e6;--one:#1f5fa8;--two:#a35a00;--three:#7a3fa0;--four:#0f6f64;--five:#586473;--band:#f3e3b3;
@@ -40,15 +42,20 @@ def document(body: list[str], width: float, height: float, *, title: str, about:
         f'<svg class="ls" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" '
         f'width="{number(width)}" height="{number(height)}" role="group" '
         f'aria-labelledby="{name}-title" aria-describedby="{name}-about">\n'
-        f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-about">{escape(about)}</desc>\n'
+        f'<title id="{name}-title">{escaped(title)}</title>\n<desc id="{name}-about">{escaped(about)}</desc>\n'
         f"<style>{STYLE}</style>\n" + "\n".join(body) + "\n</svg>\n"
     )
+
+
+def escaped(words: str) -> str:
+    """Words as they may stand in a drawing, between tags and in attributes: XML has no control characters."""
+    return escape(printable(words))
 
 
 def text(words: str, x: float, y: float, kind: str = "", anchor: str = "start") -> str:
     """A line of text; its baseline is at ``y``."""
     side = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text{_kind(kind)}{side} x="{number(x)}" y="{number(y)}">{escape(words, quote=False)}</text>'
+    return f'<text{_kind(kind)}{side} x="{number(x)}" y="{number(y)}">{escape(printable(words), quote=False)}</text>'
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 0) -> str:  # noqa: PLR0917

@@ -8,9 +8,20 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from loadtests.lab.outside import printable
+
+
+def _shown(value: object) -> object:
+    """Text of the page as it is read, whoever wrote it: nothing turns the direction of writing around."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(printable, value.split("\n")))
+    return value
+
+
 _jinja = Environment(
     loader=PackageLoader("loadtests.lab", "report"),
     autoescape=True,
+    finalize=_shown,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

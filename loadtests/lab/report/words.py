@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.conclusion import Conclusion
+from loadtests.lab.outside import printable
 from loadtests.lab.paths import shown
 
 _MEANING = {
@@ -56,4 +57,4 @@ def conclusion_text(conclusion: Conclusion) -> str:
         f"  results: {shown(conclusion.folder)}",
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
