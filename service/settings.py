@@ -22,7 +22,12 @@ EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
 BLOT = "***"
 _PASSWORD_ASIDE = re.compile(r"(?<=[?&])password=[^&]*&?")
-_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)")
+# In an address up to the last @, for whoever forgot to write %40; and wherever a name says so.
+_IN_ADDRESS = re.compile(r"(?<=://)([^\s/:]*):.*(?=@)")
+_BY_NAME = re.compile(
+    r"""(?ix) (\w*(?:password|passwd|secret)\w*  (?: \s*=\s* | ["']\s*:\s* ))
+        (?: '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | [^\s&]+ )"""
+)
 _HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _ADDRESS, _NUMBER, _URL = r"[0-9a-fA-F]*[.:][0-9a-fA-F.:]+", r"\d+", r"(tcp|udp|sctp)://[][0-9a-fA-F.:]+:\d+"
 _OF_A_SERVICE = [
@@ -157,8 +162,9 @@ def _tells_of_a_service(name: str, value: str) -> bool:
 
 
 def without_passwords(text: str) -> str:
-    """``postgresql://user:secret@host`` as ``postgresql://user:***@host``; for messages and logs."""
-    return _PASSWORD.sub(rf"\1:{BLOT}", text)
+    """``postgresql://user:secret@host`` as ``postgresql://user:***@host``, ``password=secret`` as ``password=***``; for
+    messages and logs. Rather too much is blotted out than too little."""
+    return _BY_NAME.sub(rf"\1{BLOT}", _IN_ADDRESS.sub(rf"\1:{BLOT}", text))
 
 
 def _refuse(name: str, value: str, wanted: str) -> RefusedToStart:
@@ -205,8 +211,21 @@ def _store(value: str) -> tuple[str, str]:
         return value, ""
     if scheme not in SCHEMES:
         begins = ", ".join(f"{known}://" for known in SCHEMES)
-        raise RefusedToStart(f"LASTSEAT_STORE: {scheme!r} is no scheme of a store. An address begins with {begins}.")
+        said = without_passwords(scheme)
+        raise RefusedToStart(f"LASTSEAT_STORE: {said!r} is no scheme of a store. An address begins with {begins}.")
+    _refuse_misread(SCHEMES[scheme], value)
     return SCHEMES[scheme], value
+
+
+def _refuse_misread(store: str, address: str) -> None:
+    """A plain @ or / in a password lets what follows pass for a host or a database, and these are shown."""
+    place = address.partition("://")[2].partition("?")[0]
+    authority, _, path = place.partition("/")
+    if authority and ("@" in path or (store == "postgres" and place.count("@") > 1)):
+        raise RefusedToStart(
+            "LASTSEAT_STORE: the address cannot be read for sure. In a user's name and in a password @ : / ? # % are "
+            "written as %40 %3A %2F %3F %23 %25."
+        )
 
 
 def _think(delay: str, how: str) -> Think:

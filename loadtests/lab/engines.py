@@ -84,8 +84,7 @@ def shown_address(store: str) -> str:
     scheme, separator, rest = store.partition("://")
     if not separator:
         return store
+    rest = re.sub(r"(?i)(?<=[?&])\w*(password|secret)\w*=[^&]*&?", "", rest).rstrip("?&")
     before, at, after = rest.rpartition("@")
     user = before.partition(":")[0]
-    place, _, query = after.partition("?")
-    kept = "&".join(part for part in query.split("&") if part and not re.match(r"(?i)\w*(password|secret)\w*=", part))
-    return f"{scheme}://{user}{at if user else ''}{place}{'?' if kept else ''}{kept}"
+    return f"{scheme}://{user}{at if user else ''}{after}"

@@ -94,16 +94,40 @@ def test_a_sane_request_id_comes_back_and_any_other_is_replaced(client: FlaskCli
         ("redis://:pass@host/0", "redis://:***@host/0"),
         ("see postgresql://host/db", "see postgresql://host/db"),
         ("postgresql://ada:p%40:ss@host", "postgresql://ada:***@host"),
+        ("postgresql://ada:hunter2@S3cretTail@host/db", "postgresql://ada:***@host/db"),
+        ("postgresql://ada@corp:pa/s s?w#o@host/db", "postgresql://ada@corp:***@host/db"),
+        ("redis://h/0?password=p%26w&db=1", "redis://h/0?password=***&db=1"),
+        ("postgresql://h/db?sslpassword=pass", "postgresql://h/db?sslpassword=***"),
+        ("host=db password=pass user=ada", "host=db password=*** user=ada"),
+        (r"host=db password = 'p \' w' user=ada", "host=db password = *** user=ada"),
+        ("{'user': 'ada', 'password': 'pass'}", "{'user': 'ada', 'password': ***}"),
     ],
 )
 def test_an_address_is_shown_without_its_password(written: str, shown: str) -> None:
     assert without_passwords(written) == shown
 
 
+REFUSED_ADDRESSES = {
+    "mysql://office:sturgeon@db/tickets": "is no scheme of a store",
+    "host=db password=sturgeon options=a://b": "is no scheme of a store",
+    "host=db user=office password='stur geon'": "is not a store",
+    # Where a part of the password would pass for the host, the port or the database.
+    "postgresql://office:stur@geon@localhost/tickets": "cannot be read for sure",
+    "postgresql://office:stur/geon@localhost/tickets": "cannot be read for sure",
+    "postgresql://office:1/sturgeon@localhost/tickets": "cannot be read for sure",
+    "redis://:1/sturgeon@localhost/0": "cannot be read for sure",
+    "postgresql://office:stur%40geon@127.0.0.1:1/tickets": "cannot be reached",
+    "postgresql://127.0.0.1:1/tickets?sslpassword=stur&password=geon": "cannot be reached",
+    "redis://127.0.0.1:1/0?password=sturgeon": "cannot be reached",
+    "redis://:stur@geon@127.0.0.1:1/0": "cannot be reached",
+}
+
+
 @pytest.mark.servers
 def test_a_refusal_to_start_shows_no_password_of_the_store(tmp_path: Path) -> None:
-    address = "mysql://office:swordfish@db/tickets"
-    with Typed("service:app", tmp_path / "office", LASTSEAT_STORE=address).launch() as server:
-        assert server.status_at_exit() != 0
-        assert "is no scheme of a store" in server.said
-        assert "swordfish" not in server.said
+    for number, (address, says) in enumerate(REFUSED_ADDRESSES.items()):
+        with Typed("service:app", tmp_path / f"office-{number}", LASTSEAT_STORE=address).launch() as server:
+            assert server.status_at_exit() != 0
+            assert says in server.said
+            assert "stur" not in server.said
+            assert "geon" not in server.said
