@@ -113,8 +113,8 @@ class BoxOffice:
         """Sell ``quantity`` tickets, all or none.
 
         Errors, definite: ``unknown_event``, ``over_limit``, ``sold_out``, ``doors_closed``, ``buyer_limit``,
-        ``key_reused``, ``overloaded``, ``lock_timeout``, ``contention``, ``switching``, ``storage_full``,
-        ``storage_refused``, ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
+        ``buyer_needed``, ``key_reused``, ``overloaded``, ``lock_timeout``, ``contention``, ``switching``,
+        ``storage_full``, ``storage_refused``, ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
         """
         order = f"o{secrets.token_hex(8)}"
         return self._mutate(event, Sell(key, request, order, quantity, buyer))
@@ -125,7 +125,10 @@ class BoxOffice:
         return self._mutate(event, Cancel(key, request, order))
 
     def hold(self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None) -> Done:
-        """Set ``quantity`` tickets aside for ``seconds``, all or none. Errors: as for ``buy``."""
+        """Set ``quantity`` tickets aside for ``seconds``, all or none.
+
+        Errors: as for ``buy``, and ``hold_too_long``, ``too_many_held`` (definite).
+        """
         hold = f"h{secrets.token_hex(8)}"
         return self._mutate(event, Hold(key, request, hold, quantity, seconds, buyer))
 

@@ -20,6 +20,11 @@ TABLE: dict[str, Kind] = {
     "sold_out": Kind(409, True, "Not enough tickets are left"),
     "doors_closed": Kind(409, True, "The sale has not opened yet"),
     "buyer_limit": Kind(409, True, "This buyer has as many tickets as one buyer may have"),
+    "too_many_held": Kind(
+        409, True, "Too many tickets are set aside already; they can be bought, or held a little later"
+    ),
+    "hold_too_long": Kind(422, True, "A hold of this event may not be that long"),
+    "buyer_needed": Kind(422, True, "This event is sold to buyers who give a name"),
     "over_limit": Kind(422, True, "More tickets than one order may have"),
     "not_open": Kind(409, True, "It is not open any more"),
     "hold_expired": Kind(409, True, "The hold has ended, and its places are gone"),

@@ -143,16 +143,34 @@ def _answered(view: View, command: Command) -> Replay | Refusal | None:
 
 def _refused(view: View, command: Sell | Hold, now: datetime) -> Refusal | None:
     """Why so many tickets cannot be had by this buyer now; None where they can."""
-    event = view.event
+    opens_at, wait_s = view.event.opens_at, None
+    code = _never(view.event, command)
+    if code is None and opens_at is not None and now < opens_at:
+        code = "doors_closed"
+        wait_s = -((now - opens_at) // timedelta(seconds=1))  # rounded up: who waits so long finds them open
+    code = code or _not_now(view, command)
+    return None if code is None else Refusal(code, view.version, view.remaining, retry_after_s=wait_s)
+
+
+def _never(event: Event, command: Sell | Hold) -> str | None:
+    """What is against the event's own rules, however many tickets there are."""
     if command.quantity > event.max_per_order:
-        return Refusal("over_limit", view.version, view.remaining)
-    if event.opens_at is not None and now < event.opens_at:
-        wait_s = -((now - event.opens_at) // timedelta(seconds=1))  # rounded up: who waits so long finds them open
-        return Refusal("doors_closed", view.version, view.remaining, retry_after_s=wait_s)
+        return "over_limit"
+    if command.buyer is None and event.max_per_buyer is not None:
+        return "buyer_needed"
+    if isinstance(command, Hold) and event.max_hold_s is not None and command.seconds > event.max_hold_s:
+        return "hold_too_long"
+    return None
+
+
+def _not_now(view: View, command: Sell | Hold) -> str | None:
     if _passes_buyer_limit(view, command.buyer, command.quantity):
-        return Refusal("buyer_limit", view.version, view.remaining)
+        return "buyer_limit"
     if command.quantity > view.remaining:
-        return Refusal("sold_out", view.version, view.remaining)
+        return "sold_out"
+    most = view.event.max_held
+    if most is not None and isinstance(command, Hold) and view.held + command.quantity > most:
+        return "too_many_held"
     return None
 
 

@@ -13,15 +13,21 @@ keeps one eager client from taking the others' turn; it is no defence against ma
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import OrderedDict
-from ipaddress import AddressValueError, IPv6Address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from service.errors import Problem
 
 MOST_CLIENTS = 10_000
-_LONGEST_NAME = 64
+_LONGEST_NAME, _LONGEST_ELEMENT = 64, 512
+# Strictly what RFC 7239 has, but for brackets without quotes. A parser that skips what it does not understand, as
+# werkzeug's does, finds a "for" inside of what a proxy has quoted.
+_PAIR = re.compile(r"""\s*([\w!#$%&'*+.^`|~-]+)=("(?:[^"\\]|\\.)*"|[^"\\;,\s]+)\s*""")
+_ELEMENT = re.compile(rf"{_PAIR.pattern}(?:;{_PAIR.pattern})*")
 
 
 class RateLimit:
@@ -54,23 +60,62 @@ class RateLimit:
         return len(self._full_at)
 
 
-def client_of(address: str, forwarded_for: str, proxies: int) -> str:
+def client_of(address: str, forwarded_for: str, forwarded: str, proxies: int) -> str:
     """Who asks: the peer's address, or what the outermost of so many trusted proxies says it was asked by.
 
-    Each proxy appends the address of whoever asked *it* to ``X-Forwarded-For``; only the last ``proxies`` of them are
-    ours, all before is what the client itself may have made up. A header with fewer than that did not come through all
-    of them, and the peer counts. An IPv6 client counts by its network of 64 bits, which is what one customer has.
+    Each proxy writes the address of whoever asked *it* at the end of ``X-Forwarded-For`` or of ``Forwarded``
+    (RFC 7239), with its port or without; only the last ``proxies`` of them are ours, all before is what the client may
+    have made up. A header with fewer than that did not come through all of them. The peer counts where neither header
+    came through them, where the proxy knows no address (``unknown``, ``_hidden``), and where the two headers name
+    different clients: a proxy that writes one of them hands on what the client has written into the other.
+
+    A client is an address, an IPv6 client its network of 64 bits, which is the least that one customer has.
     """
     if proxies:
-        chain = [each.strip() for each in forwarded_for.split(",")] if forwarded_for else []
-        if len(chain) >= proxies:
-            address = chain[-proxies]
-    if address.count(":") < 2:
-        return address.partition(":")[0][:_LONGEST_NAME]
+        named = {_in_forwarded_for(forwarded_for, proxies), _in_forwarded(forwarded, proxies)} - {None}
+        if len(named) == 1 and (name := named.pop()):
+            return name
+    return _client_at(address) or address[:_LONGEST_NAME]
+
+
+def _in_forwarded_for(header: str, proxies: int) -> str | None:
+    """The client that the header names; empty if that is no address, None if it has too few."""
+    chain = header.rsplit(",", proxies)
+    return _client_at(chain[-proxies].strip(' \t"')) if header and len(chain) >= proxies else None
+
+
+def _in_forwarded(header: str, proxies: int) -> str | None:
+    """The same of ``Forwarded``. Read from its end: a quote that the client opens and never closes hides nothing."""
+    parts, element = header.split(",") if header else [], ""
+    for _ in range(proxies):
+        if not parts:
+            return None
+        element = parts.pop()
+        while len(element) > _LONGEST_ELEMENT or not _ELEMENT.fullmatch(element):
+            if not parts or len(element) > _LONGEST_ELEMENT:
+                return ""
+            element = f"{parts.pop()},{element}"  # the comma stood in a quoted string
+    told = {name.lower(): value for name, value in _PAIR.findall(element)}
+    return _client_at(told.get("for", "").strip('"'))
+
+
+def _client_at(text: str) -> str:
+    """The client at an address, which may have a port and brackets; empty if it is none."""
+    if text.startswith("["):
+        text, bracket, _ = text[1:_LONGEST_NAME].partition("]")
+        return _client(text) if bracket else ""
+    if "." in text:
+        start, dot, end = text.rpartition(".")
+        text = start + dot + end.partition(":")[0]
+    return _client(text) if len(text) <= _LONGEST_NAME else ""
+
+
+@lru_cache(MOST_CLIENTS)
+def _client(host: str) -> str:
     try:
-        known = IPv6Address(address.partition("%")[0])
-    except AddressValueError:
-        return address[:_LONGEST_NAME]
-    if known.ipv4_mapped is not None:
-        return str(known.ipv4_mapped)
-    return str(IPv6Address(int(known) >> 64 << 64))
+        known = ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(known, IPv4Address):
+        return str(known)
+    return str(known.ipv4_mapped or IPv6Address(int(known) >> 64 << 64))

@@ -26,6 +26,10 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     max_per_buyer: int | None = None
     lab: bool = False
     """Made for an experiment: only such an event obeys a guard that does not exclude."""
+    max_held: int | None = None
+    """Most tickets that all holds together may set aside at once."""
+    max_hold_s: float | None = None
+    """The longest that a hold may be asked for."""
 
 
 class Sell(msgspec.Struct, frozen=True):

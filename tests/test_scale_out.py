@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -13,12 +14,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typed import JSON, TOKEN, Typed
 
 from loadtests.lab import processes
 from loadtests.lab.launcher import Service
@@ -261,9 +263,119 @@ def test_a_node_killed_behind_the_proxy_is_not_noticed_by_buyers_and_nothing_is_
     assert sold == 100
 
 
-def test_the_settings_of_the_example_are_settings() -> None:
+def example_settings() -> dict[str, str]:
     lines = [line for line in (EXAMPLE / "office.env").read_text().splitlines() if line and not line.startswith("#")]
-    settings = from_environment(dict(line.split("=", 1) for line in lines))
+    return dict(line.split("=", 1) for line in lines)
+
+
+HOST = {"Host": "tickets.example.org"}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Callable[..., Typed]]:
+    """Start a node with the settings of the example, but for its engine."""
+    with ExitStack() as running:
+
+        def start(arguments: str = "-k sync -w 1", **more: str) -> Typed:
+            own = {"LASTSEAT_STORE": "memory", "LASTSEAT_EVENT": "show:1000", "LASTSEAT_DATA": str(tmp_path / "data")}
+            settings = {**example_settings(), "LASTSEAT_ADMIN_TOKEN": TOKEN, "LASTSEAT_WORKER_MODEL": "sync"}
+            return running.enter_context(Typed(f"{arguments} service:app", tmp_path / "node", **settings | own | more))
+
+        yield start
+
+
+def buy_from(source: str, port: int, **headers: str) -> int:
+    """Buy a ticket from an address of this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
+    with closing(connection):
+        connection.request("POST", "/events/show/orders", b'{"quantity":1}', JSON | HOST | headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+def named(number: int) -> dict[str, str]:
+    """What a client sends that wants to be taken for another one each time."""
+    return {"X-Forwarded-For": f"6.6.6.{number}", "Forwarded": f"for=6.6.6.{number}"}
+
+
+@pytest.mark.servers
+def test_behind_a_proxy_that_hands_on_what_clients_say_a_client_names_itself(
+    proxy: Callable[..., str], node: Callable[..., Typed]
+) -> None:
+    own = "proxy_set_header   X-Forwarded-For $remote_addr;"
+    url = proxy([node(LASTSEAT_RATE="0.001:2").port] * 3, lambda text: text.replace(own, ""))
+    assert [buy_from("127.0.0.2", port_of(url), **named(number)) for number in range(4)] == [201] * 4
+
+
+@pytest.mark.servers
+def test_behind_the_example_each_client_has_a_limit_of_its_own_and_none_can_name_itself(
+    proxy: Callable[..., str], node: Callable[..., Typed]
+) -> None:
+    port = port_of(proxy([node(LASTSEAT_RATE="0.001:2").port] * 3))
+    for client in ("127.0.0.2", "127.0.0.3"):
+        assert [buy_from(client, port, **named(number)) for number in range(4)] == [201, 201, 429, 429]
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+HALF_A_HEAD = b"POST /events/show/orders HTTP/1.1\r\nHost: localhost\r\nX-"
+HALF_A_BODY = (
+    b"POST /events/show/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 14\r\n\r\n{"quan'
+)
+
+
+@contextmanager
+def half_sent(port: int, number: int, what: bytes = HALF_A_HEAD) -> Iterator[None]:
+    """So many clients that have sent a part of a request and wait, inside this block."""
+    with ExitStack() as clients:
+        for _ in range(number):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            client.sendall(what)
+        yield
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("what", [HALF_A_HEAD, HALF_A_BODY], ids=["heads", "bodies"])
+@pytest.mark.parametrize(("worker", "threads"), [("sync", 1), ("gthread --threads 3", 3)])
+def test_as_many_half_sent_requests_as_threads_stop_a_node_that_no_proxy_stands_before(
+    node: Callable[..., Typed], worker: str, threads: int, what: bytes
+) -> None:
+    """The negative control, and what ``docs/security.md`` says."""
+    office = node(f"-k {worker} -w 1")
+    answers: list[int] = []
+    buyer = threading.Thread(target=lambda: answers.append(buy_from("127.0.0.1", office.port)))
+    with half_sent(office.port, threads, what):
+        buyer.start()
+        buyer.join(1.0)
+        assert buyer.is_alive()
+    buyer.join(30)
+    assert answers == [201]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("what", [HALF_A_HEAD, HALF_A_BODY], ids=["heads", "bodies"])
+def test_under_gevent_four_hundred_half_sent_requests_stop_nobody(node: Callable[..., Typed], what: bytes) -> None:
+    office = node("-k gevent -w 1", LASTSEAT_WORKER_MODEL="gevent", LASTSEAT_RATE="1000:1000")
+    with half_sent(office.port, 400, what):
+        assert buy_from("127.0.0.1", office.port) == 201
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("worker", ["sync", "gthread --threads 3"])
+def test_behind_the_example_half_sent_requests_reach_no_node(
+    proxy: Callable[..., str], node: Callable[..., Typed], worker: str
+) -> None:
+    port = port_of(proxy([node(f"-k {worker} -w 1").port] * 3))
+    with half_sent(port, 400), half_sent(port, 100, HALF_A_BODY):
+        assert [buy_from("127.0.0.2", port) for _ in range(3)] == [201] * 3
+
+
+def test_the_settings_of_the_example_are_settings() -> None:
+    settings = from_environment(example_settings())
     assert (settings.store, settings.guard, settings.first_event) == ("postgres", "", None)
     unit = (EXAMPLE / "lastseat.service").read_text()
     assert "EnvironmentFile=/etc/lastseat/office.env" in unit

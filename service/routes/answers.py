@@ -200,6 +200,8 @@ def event_content(view: View) -> dict[str, object]:
         "opens_at": event.opens_at,
         "max_per_order": event.max_per_order,
         "max_per_buyer": event.max_per_buyer,
+        "max_held": event.max_held,
+        "max_hold_s": event.max_hold_s,
     }
 
 

@@ -40,7 +40,8 @@ class NewCart(msgspec.Struct, forbid_unknown_fields=True):
     body=NewCart,
     answers={201: shapes.CartSold},
     problems=(
-        "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "not_supported", "half_cart",
+        "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed", "not_supported",
+        "half_cart",
     ),
     keyed=True,
     details="Either there is an order in each event, or nothing is written in any; then `event` names the one that "

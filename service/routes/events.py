@@ -31,6 +31,7 @@ LINES_AT_ONCE = 1000
 EVENTS_AT_ONCE = 100
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
+HoldSeconds = Annotated[float, msgspec.Meta(ge=0.001, le=3600.0)]
 EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_ID.pattern}\Z")]
 
 
@@ -44,6 +45,8 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     max_per_order: Count = 10
     max_per_buyer: Count | None = None
     lab: bool = False
+    max_held: Count | None = None
+    max_hold_s: HoldSeconds | None = None
 
 
 class Page(msgspec.Struct):
@@ -76,6 +79,8 @@ def create() -> Response:
         new.max_per_order,
         new.max_per_buyer,
         new.lab,
+        new.max_held,
+        new.max_hold_s,
     )
     answer = json_answer(event_content(office().create(event)), 201)
     answer.headers["Location"] = f"/events/{event.event}"

@@ -13,11 +13,11 @@ from flask import Blueprint, Response
 from service.routes import shapes
 from service.routes.answers import body, done_answer, event_id, fingerprint, office, operation_key, order_answer
 from service.routes.described import described
+from service.routes.events import HoldSeconds
 
 blueprint = Blueprint("holds", __name__)
 
 DEFAULT_S = 300.0
-SHORTEST_S, LONGEST_S = 0.001, 3600.0
 
 
 class NewHold(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,7 +25,8 @@ class NewHold(msgspec.Struct, forbid_unknown_fields=True):
 
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     buyer: shapes.Name | None = None
-    seconds: Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)] = DEFAULT_S
+    seconds: HoldSeconds | msgspec.UnsetType = msgspec.UNSET
+    """Not given: five minutes, or as long as the event allows if that is less."""
 
 
 @blueprint.post("/events/<event>/holds")
@@ -34,19 +35,23 @@ class NewHold(msgspec.Struct, forbid_unknown_fields=True):
     tag="holds",
     body=NewHold,
     answers={201: shapes.HoldShown},
-    problems=("unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit"),
+    problems=(
+        "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed", "hold_too_long",
+        "too_many_held",
+    ),
     keyed=True,
     leads_to=("holds.confirm", "holds.release"),
-)
+)  # fmt: skip
 def hold(event: str) -> Response:
     with office().request_scope(event_id(event)):
         wanted = body(NewHold)
+        seconds = usual_seconds(event) if wanted.seconds is msgspec.UNSET else wanted.seconds
         done = office().hold(
             event,
             key=operation_key(),
-            request=fingerprint(wanted),
+            request=fingerprint(msgspec.structs.replace(wanted, seconds=seconds)),
             quantity=wanted.quantity,
-            seconds=wanted.seconds,
+            seconds=seconds,
             buyer=wanted.buyer,
         )
         record = done.record
@@ -58,6 +63,12 @@ def hold(event: str) -> Response:
             "expires_at": record.expires_at,
         }
         return done_answer(done, content, 201)
+
+
+def usual_seconds(event: str) -> float:
+    """How long tickets are set aside for who does not say it. Errors: ``unknown_event``."""
+    most = office().about(event).max_hold_s
+    return DEFAULT_S if most is None else min(DEFAULT_S, most)
 
 
 @blueprint.post("/events/<event>/holds/<hold>/confirm")

@@ -18,6 +18,7 @@ def limit_rate(app: Flask, limit: RateLimit, proxies: int) -> None:
     @app.before_request
     def take_a_token() -> None:
         if request.method not in _CHANGE_NOTHING:
-            # Several headers of that name are one list, in their order.
-            forwarded_for = request.headers.get("X-Forwarded-For", "") if proxies else ""
-            limit.take(client_of(request.remote_addr or "", forwarded_for, proxies))
+            # Several headers of one name are one list there, in their order.
+            forwarded_for = request.environ.get("HTTP_X_FORWARDED_FOR", "") if proxies else ""
+            forwarded = request.environ.get("HTTP_FORWARDED", "") if proxies else ""
+            limit.take(client_of(request.remote_addr or "", forwarded_for, forwarded, proxies))

@@ -36,7 +36,7 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
     tag="orders",
     body=NewOrder,
     answers={201: shapes.Sold},
-    problems=("unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit"),
+    problems=("unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed"),
     keyed=True,
     leads_to=("orders.look", "orders.cancel"),
 )

@@ -17,7 +17,8 @@ from service.errors import TABLE, Problem
 from service.records import Held, Order
 from service.routes.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key, whole_body
 from service.routes.described import described
-from service.routes.holds import DEFAULT_S
+from service.routes.holds import usual_seconds
+from service.routes.orders import NewOrder
 from service.verdicts import last_verdict
 
 blueprint = Blueprint("page", __name__)
@@ -32,6 +33,7 @@ class Button(msgspec.Struct):
     do: Do
     event: str
     quantity: str | None = None
+    buyer: str | None = None
     key: str | None = None
     order: str | None = None
     hold: str | None = None
@@ -67,7 +69,7 @@ def show() -> Response:
             most=min(view.event.max_per_order, 10) if view else 0,
             order=order,
             hold=hold,
-            hold_minutes=round(DEFAULT_S / 60),
+            hold_for=_in_words(usual_seconds(view.event.event)) if view else "",
             now=datetime.now(UTC),
             problem=TABLE[problem].title if problem in TABLE else None,
             mode=mode,
@@ -96,12 +98,12 @@ def act() -> Response:
     form = request.form
     event = event_id(form.get("event", ""))
     g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]
-    do, quantity = form.get("do", ""), _quantity()
+    do, wanted = form.get("do", ""), _wanted()
     if do not in get_args(Do):
         raise Problem("bad_request")
     seen: dict[str, str] = {"event": event}
     try:
-        seen |= _carry_out(event, do, quantity)
+        seen |= _carry_out(event, do, wanted)
     except Problem as problem:
         seen["problem"] = g.outcome = problem.code
         # What somebody has is still there after a refusal.
@@ -109,7 +111,7 @@ def act() -> Response:
     return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
 
 
-def _carry_out(event: str, do: str, quantity: int) -> dict[str, str]:
+def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
     """Do it, and say what the page is to show then."""
     form = request.form
     if do == "switch":
@@ -120,15 +122,16 @@ def _carry_out(event: str, do: str, quantity: int) -> dict[str, str]:
     # The key came with the page: a double click, or the same form sent again, is one operation.
     key = checked_key(form["key"]) if "key" in form else operation_key()
     order, hold = form.get("order", ""), form.get("hold", "")
+    quantity, buyer = wanted.quantity, wanted.buyer
+    asked = fingerprint([do, event, quantity] if buyer is None else [do, event, quantity, buyer])
     with office().request_scope(event):
         match do:
             case "buy":
-                wanted = fingerprint(["buy", event, quantity])
-                done = office().buy(event, key=key, request=wanted, quantity=quantity, buyer=None)
+                done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
                 return _seen(done, order=done.record.order)
             case "hold":
-                wanted = fingerprint(["hold", event, quantity])
-                done = office().hold(event, key=key, request=wanted, quantity=quantity, seconds=DEFAULT_S, buyer=None)
+                seconds = usual_seconds(event)
+                done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
                 return _seen(done, hold=done.record.hold)
             case "confirm":
                 done = office().confirm(event, hold, key=key, request=fingerprint(["confirm", event, hold]))
@@ -149,11 +152,22 @@ def _seen(done: Done, **what: str) -> dict[str, str]:
     return what
 
 
-def _quantity() -> int:
+def _wanted() -> NewOrder:
+    """How many tickets, and for whom, by the rules of every order. Errors: ``invalid_value``."""
     quantity = request.form.get("quantity", "1")
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
         raise Problem("invalid_value")
-    return int(quantity)
+    buyer = request.form.get("buyer", "").strip() or None
+    try:
+        return msgspec.convert({"quantity": int(quantity), "buyer": buyer}, NewOrder)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid_value", f"{error}.") from None
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:g} seconds"
+    return f"{seconds / 60:.3g} minutes"
 
 
 def _order(event: str, order: str, problem: str | None) -> tuple[Order | None, str | None]:

@@ -38,7 +38,9 @@ class EventShown(Shown):
     lab: bool
     opens_at: datetime | None
     max_per_order: Annotated[int, Meta(ge=1)]
-    max_per_buyer: Annotated[int, Meta(ge=1)] | None
+    max_per_buyer: Annotated[int, Meta(ge=1, description="Then every buyer needs a name.")] | None
+    max_held: Annotated[int, Meta(ge=1, description="Most tickets that all holds set aside at once.")] | None
+    max_hold_s: Annotated[float, Meta(gt=0, description="The longest hold, in seconds.")] | None
 
 
 class EventsShown(Shown):

@@ -135,7 +135,10 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
 
     def create(self, event: Event) -> None:
         about = _encoder.encode(event).decode()
-        new = (event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer)
+        new = (
+            event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer,
+            event.max_held, event.max_hold_s,
+        )  # fmt: skip
         with self._transactions.transaction() as connection:
             if not connection.execute(NEW, new).rowcount:
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")

@@ -99,6 +99,10 @@ BEGIN
             fresh.cart := nullif(command->>'cart', '');
             IF fresh.quantity > show.max_per_order THEN
                 refused := 'over_limit';
+            ELSIF fresh.buyer IS NULL AND show.max_per_buyer IS NOT NULL THEN
+                refused := 'buyer_needed';
+            ELSIF wanted = 'Hold' AND (command->>'seconds')::double precision > show.max_hold_s THEN
+                refused := 'hold_too_long';
             ELSIF instant < show.opens_at THEN
                 refused := 'doors_closed';
             END IF;
@@ -145,6 +149,7 @@ BEGIN
                 WHEN is_late AND is_full THEN 'hold_expired'
                 WHEN bought + fresh.quantity > show.max_per_buyer THEN 'buyer_limit'
                 WHEN is_full THEN 'sold_out'
+                WHEN fresh.kind = 'held' AND show.held + fresh.quantity > show.max_held THEN 'too_many_held'
             END;
         END IF;
         IF refused IS NOT NULL THEN

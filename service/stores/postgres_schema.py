@@ -100,7 +100,11 @@ BEGIN
 END $$;
 """
 
-MIGRATIONS = (_FIRST, _HOLDS + FUNCTION)
+_LIMITS = """
+ALTER TABLE lastseat.events ADD COLUMN max_held integer, ADD COLUMN max_hold_s double precision;
+"""
+
+MIGRATIONS = (_FIRST, _HOLDS, _LIMITS + FUNCTION)
 VERSION = len(MIGRATIONS)
 
 

@@ -75,8 +75,8 @@ SELECT (SELECT to_json(expires_at) #>> '{}' FROM lastseat.open_holds
 FROM lastseat.events e WHERE name = %s
 """
 NEW = """
-INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
+INSERT INTO lastseat.events (name, about, capacity, opens_at, max_per_order, max_per_buyer, max_held, max_hold_s)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
 """
 EPOCH = "UPDATE lastseat.control SET guard = %s, epoch = epoch + 1 RETURNING guard, epoch, generation"
 SWITCHING = "LOCK TABLE lastseat.control IN EXCLUSIVE MODE"

@@ -121,6 +121,10 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         }  # fmt: skip
         if event.max_per_buyer is not None:
             fields["per_buyer"] = event.max_per_buyer
+        if event.max_held is not None:
+            fields["max_held"] = event.max_held
+        if event.max_hold_s is not None:
+            fields["max_hold_s"] = repr(event.max_hold_s)
         if event.opens_at is not None:
             fields["opens"] = str(microseconds(event.opens_at))
         flat = [part for pair in fields.items() for part in pair]

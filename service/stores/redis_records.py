@@ -101,6 +101,7 @@ def command_of(command: Command, now: datetime) -> dict[str, object]:
     if isinstance(command, Sell):
         rest["cart"] = command.cart
     if isinstance(command, Hold):
+        asked["seconds"] = command.seconds
         rest["ends_us"] = microseconds(now + timedelta(seconds=command.seconds))
         asked["ends_us"] = str(rest["ends_us"])
     asked["rest"] = "," + encode(rest).decode()[1:]

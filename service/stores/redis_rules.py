@@ -13,6 +13,7 @@ RULES = """
 local now, commands = asked[6], asked[7]
 local now_us, capacity, per_order = tonumber(now), tonumber(event[7]), tonumber(event[8])
 local per_buyer, opens = tonumber(event[9] or nil), tonumber(event[10] or nil)
+local max_held, max_hold_s = tonumber(event[13] or nil), tonumber(event[14] or nil)
 local due = ended_by(now)
 local rows, by_key, by_order, by_hold, bought = {}, {}, {}, {}, {}
 -- By what, times its quantity, a record changes the tickets sold and those held.
@@ -56,9 +57,12 @@ end
 
 local function give(kind, command)
   if command.quantity > per_order then return refuse('over_limit') end
+  if per_buyer and type(command.buyer) ~= 'string' then return refuse('buyer_needed') end
+  if kind == 'held' and max_hold_s and command.seconds > max_hold_s then return refuse('hold_too_long') end
   if opens and now_us < opens then return refuse('doors_closed') end
   if has_enough(command.buyer, command.quantity) then return refuse('buyer_limit') end
   if command.quantity > left() then return refuse('sold_out') end
+  if kind == 'held' and max_held and held + command.quantity > max_held then return refuse('too_many_held') end
   return put_down(kind, command, {quantity = command.quantity, buyer = command.buyer})
 end
 

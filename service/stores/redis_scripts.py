@@ -55,10 +55,11 @@ if not office[1] or (asked[1] ~= '' and office[1] ~= asked[1]) then return say('
 local mode = (office[2] or '0') .. ' ' .. (office[3] or '0') .. ' ' .. (office[4] or '')
 if asked[2] ~= '' and mode ~= asked[2] then return say('switched') end
 """
-# An event from before holds has no field for them: none of its tickets is held.
+# An event from before holds has no field for them: none of its tickets is held. Nor has one without a limit.
 _EVENT = """
 local event = redis.call('HMGET', KEYS[2], 'born', 'count', 'version', 'sold', 'next', 'fence',
-                         'capacity', 'per_order', 'per_buyer', 'opens', 'about', 'held')
+                         'capacity', 'per_order', 'per_buyer', 'opens', 'about', 'held',
+                         'max_held', 'max_hold_s')
 local count = tonumber(event[2] or 0)
 if asked[3] ~= '' then
   local shrunk = event[1] == asked[3] and count < asked[4]

@@ -72,7 +72,10 @@ _HAS_PLACES = f"""
       AND (:max_per_buyer IS NULL OR :buyer IS NULL OR {BOUGHT} + :quantity <= :max_per_buyer)
       AND {_KEY_IS_NEW}
 """
-_IS_OPEN = ":quantity <= :max_per_order AND (:opens_at IS NULL OR :now >= :opens_at)"
+_IS_OPEN = """
+    :quantity <= :max_per_order AND (:opens_at IS NULL OR :now >= :opens_at)
+      AND (:max_per_buyer IS NULL OR :buyer IS NOT NULL)
+"""
 
 _SELL = f"""
     UPDATE events
@@ -85,6 +88,8 @@ _HOLD = f"""
     UPDATE events
     SET version = version + 1, held = held + :quantity, next_ticket = next_ticket + :quantity
     WHERE id = :row AND {_IS_OPEN} {_HAS_PLACES}
+      AND (:max_hold_s IS NULL OR :seconds <= :max_hold_s)
+      AND (:max_held IS NULL OR held + :quantity <= :max_held)
     RETURNING version, next_ticket - :quantity, :capacity - sold - held
 """
 
@@ -148,6 +153,8 @@ class Atomically:
             "capacity": about.capacity,
             "max_per_order": about.max_per_order,
             "max_per_buyer": about.max_per_buyer,
+            "max_held": about.max_held,
+            "max_hold_s": about.max_hold_s,
             "opens_at": None if about.opens_at is None else microseconds(about.opens_at),
         }
         asked = "SELECT EXISTS (SELECT 1 FROM open_holds WHERE event = :row AND expires_at <= :now)"
@@ -185,7 +192,9 @@ class Atomically:
     def _give(self, command: Sell | Hold) -> Record | None:
         """New tickets: sold, or set aside."""
         asked = self._known | {"key": command.key, "quantity": command.quantity, "buyer": command.buyer}
-        statement = _SELL if isinstance(command, Sell) else _HOLD
+        statement = _SELL
+        if isinstance(command, Hold):
+            statement, asked["seconds"] = _HOLD, command.seconds
         for version, first, remaining in self._connection.execute(statement, asked).fetchall():
             tickets = tuple(range(first, first + command.quantity))
             if isinstance(command, Sell):

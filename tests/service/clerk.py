@@ -91,16 +91,22 @@ class Clerk:
             first.state = "expired"
             self._write("expired", None, first, hold=first.name)
 
-    def _give(self, command: Sell | Hold, now: datetime) -> Answer:
+    def _give(self, command: Sell | Hold, now: datetime) -> Answer:  # noqa: PLR0911
         about = self.event
         if command.quantity > about.max_per_order:
             return self._no("over_limit")
+        if about.max_per_buyer is not None and command.buyer is None:
+            return self._no("buyer_needed")
+        if isinstance(command, Hold) and about.max_hold_s is not None and about.max_hold_s < command.seconds:
+            return self._no("hold_too_long")
         if about.opens_at is not None and now < about.opens_at:
             return self._no("doors_closed")
         if self._has_enough(command.buyer, command.quantity):
             return self._no("buyer_limit")
         if command.quantity > self.left:
             return self._no("sold_out")
+        if isinstance(command, Hold) and about.max_held is not None and about.max_held - self.held < command.quantity:
+            return self._no("too_many_held")
         if isinstance(command, Sell):
             order = self.orders[command.order] = self._slip(command.order, command.quantity, command.buyer, "sold")
             return self._write("sold", command, order, order=order.name)

@@ -66,7 +66,9 @@ events = st.builds(
     capacity=st.integers(1, 9),
     opens_at=st.sampled_from([None, NOW - SECOND, NOW, NOW + timedelta(microseconds=1), NOW + 90 * SECOND]),
     max_per_order=st.integers(1, 4),
-    max_per_buyer=st.sampled_from([None, 1, 3, 5]),
+    max_per_buyer=st.sampled_from([None, None, 1, 3, 5]),
+    max_held=st.sampled_from([None, None, 1, 3, 6]),
+    max_hold_s=st.sampled_from([None, None, 0.001, 1.0, 29.5]),
 )
 
 
@@ -116,6 +118,16 @@ def fresh_names(told: Told) -> Told:
     return [Batch(after_s, [renamed(command) for command in asked]) for after_s, asked in told]
 
 
+def named(told: Told) -> list[Batch]:
+    """Each sale and each hold to a buyer, of its own where none is said: without one a limit per buyer refuses it."""
+
+    def with_name(command: Command) -> Command:
+        nameless = isinstance(command, Sell | Hold) and command.buyer is None
+        return msgspec.structs.replace(command, buyer=f"of {command.key}") if nameless else command
+
+    return [Batch(after_s, [with_name(command) for command in asked]) for after_s, asked in told]
+
+
 TELLING: list[Batch] = [
     Batch(0, [Sell("a", "r", "o1", 2, "ann"), Sell("a", "r", "o2", 1, "ann"), Sell("b", "r", "o3", 4, None)]),
     Batch(0, [Cancel("c", "r", "o1"), Cancel("d", "r", "o1"), Cancel("c", "r", "o4"), Sell("e", "r", "o4", 1, "bob")]),
@@ -130,12 +142,13 @@ TELLING: list[Batch] = [
     ),
     Batch(0, [Sell("h", "r", "o7", 3, None), Sell("i", "r", "o8", 1, None), Sell("j", "r", "o9", 1, None)]),
 ]
+TELLING = named(TELLING)
 """Commands that tell every wrong translation of a sale or a cancellation from the right one, on ``TELLING_EVENT``."""
-TELLING_EVENT = Event("show", "Show", 7, NOW, max_per_order=3, max_per_buyer=3)
+TELLING_EVENT = Event("show", "Show", 7, NOW, max_per_order=3, max_per_buyer=4)
 
 TELLING_HOLDS: list[Batch] = [
     # Over the limit of an order, then of a buyer; a key that comes again while there are places.
-    Batch(0, [Hold("a", "r", "h1", 4, 9), Hold("b", "r", "h0", 3, 1, "ann"), Hold("c", "r", "h2", 1, 9, "ann")]),
+    Batch(0, [Hold("a", "r", "h1", 4, 9), Hold("b", "r", "h0", 3, 1, "ann"), Hold("c", "r", "h2", 2, 9, "ann")]),
     Batch(0, [Hold("d", "r", "h3", 2, 2), Hold("d", "r", "h9", 2, 2), Hold("e", "r", "h4", 2, 1)]),
     # All nine are held: nothing is left to sell or to hold.
     Batch(0, [Hold("f", "r", "h5", 2, 0.5), Sell("g", "r", "o0", 1), Hold("h", "r", "h6", 1, 9)]),
@@ -145,7 +158,7 @@ TELLING_HOLDS: list[Batch] = [
     Batch(1, [Confirm("i", "r", "h3", "o1")]),
     Batch(1, [Cancel("l", "r", "none"), Confirm("m", "r", "h4", "o2"), Confirm("n", "r", "h4", "o3")]),
     # Late, and the buyer has enough; late, and the places are gone.
-    Batch(1, [Sell("o", "r", "o4", 1, "ann"), Confirm("p", "r", "h0", "o5"), Confirm("i", "other", "h5", "o5")]),
+    Batch(1, [Sell("o", "r", "o4", 2, "ann"), Confirm("p", "r", "h0", "o5"), Confirm("i", "other", "h5", "o5")]),
     Batch(1, [Release("q", "r", "h0"), Cancel("r", "r", "o4"), Sell("s", "r", "o6", 3), Confirm("t", "r", "h0", "o7")]),
     Batch(1, [Hold("u", "r", "h7", 1, 5), Release("v", "r", "h7"), Release("v", "r", "h7"), Release("w", "r", "h7")]),
     Batch(1, [Confirm("x", "r", "h7", "o8"), Cancel("y", "r", "o1"), Cancel("y", "r", "o1"), Cancel("z", "r", "o2")]),
@@ -154,5 +167,20 @@ TELLING_HOLDS: list[Batch] = [
     # The clock went back: what has expired stays so.
     Batch(0, [Confirm("E", "r", "h8", "o12"), Release("F", "r", "h8")]),
 ]
+TELLING_HOLDS = named(TELLING_HOLDS)
 """The same of holds."""
-TELLING_HOLDS_EVENT = Event("show", "Show", 9, max_per_order=3, max_per_buyer=3)
+TELLING_HOLDS_EVENT = Event("show", "Show", 9, max_per_order=3, max_per_buyer=4)
+
+TELLING_LIMITS: list[Batch] = [
+    # Without a name; too long, and just not; as many as may be held, one more, and the same as a sale.
+    Batch(0, [Sell("a", "r", "o1", 1), Hold("b", "r", "h1", 1, 1), Hold("c", "r", "h1", 1, 2.5, "ann")]),
+    Batch(0, [Hold("d", "r", "h1", 2, 2, "ann"), Hold("e", "r", "h2", 2, 1, "bob"), Sell("f", "r", "o1", 2, "bob")]),
+    Batch(0, [Hold("g", "r", "h2", 1, 1, "bob"), Hold("h", "r", "h3", 1, 2, "cid")]),
+    # What is confirmed, released or expired is held no more. A late payment is a sale.
+    Batch(0, [Confirm("i", "r", "h1", "o2"), Hold("j", "r", "h3", 2, 1, "cid"), Release("k", "r", "h2")]),
+    Batch(1, [Hold("l", "r", "h4", 3, 2, "dan"), Confirm("m", "r", "h3", "o3"), Hold("n", "r", "h5", 1, 1, "eve")]),
+    # Sold out comes before held: it is a fact about the seats.
+    Batch(1, [Hold("o", "r", "h6", 3, 1, "fay"), Sell("p", "r", "o4", 1, "fay"), Hold("q", "r", "h6", 2, 1, "gus")]),
+]
+"""The same of the limits of holds, and of a limit per buyer that somebody without a name meets."""
+TELLING_LIMITS_EVENT = Event("show", "Show", 9, max_per_order=3, max_per_buyer=3, max_held=3, max_hold_s=2)

@@ -29,6 +29,8 @@ EVENT_FIELDS = {
     "opens_at",
     "max_per_order",
     "max_per_buyer",
+    "max_held",
+    "max_hold_s",
 }
 REFUSAL_FIELDS = {"type", "title", "status", "code", "definite", "remaining", "version"}
 

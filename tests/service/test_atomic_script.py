@@ -15,6 +15,8 @@ from differential import (
     TELLING_EVENT,
     TELLING_HOLDS,
     TELLING_HOLDS_EVENT,
+    TELLING_LIMITS,
+    TELLING_LIMITS_EVENT,
     Batch,
     Told,
     batches,
@@ -23,6 +25,7 @@ from differential import (
     counters,
     events,
     fresh_names,
+    named,
 )
 from hypothesis import given
 from servers import settings_of
@@ -124,12 +127,31 @@ def test_a_wrong_translation_is_noticed(store: Redis, monkeypatch: pytest.Monkey
 def test_a_wrong_translation_of_a_hold_is_noticed(
     store: Redis, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
 ) -> None:
-    _is_noticed(store, monkeypatch, (right, wrong), TELLING_HOLDS_EVENT, [*TELLING_HOLDS, *TELLING_REPLAY])
+    _is_noticed(store, monkeypatch, (right, wrong), TELLING_HOLDS_EVENT, [*TELLING_HOLDS, *named(TELLING_REPLAY)])
+
+
+WRONG_LIMITS = {
+    "somebody without a name buys": ("per_buyer and type(command.buyer) ~= 'string'", "false"),
+    "a hold is as long as it likes": ("command.seconds > max_hold_s", "false"),
+    "the longest hold is too long": ("command.seconds > max_hold_s", "command.seconds >= max_hold_s"),
+    "everything is held": ("held + command.quantity > max_held", "false"),
+    "one too many is held": ("held + command.quantity > max_held", "held + command.quantity > max_held + 1"),
+    "one too few is held": ("held + command.quantity > max_held", "held + command.quantity >= max_held"),
+    "what is held is forgotten": ("held + command.quantity > max_held", "command.quantity > max_held"),
+    "a sale is limited as a hold is": ("if kind == 'held' and max_held and", "if max_held and"),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong"), WRONG_LIMITS.values(), ids=WRONG_LIMITS)
+def test_a_wrong_translation_of_a_limit_is_noticed(
+    store: Redis, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+) -> None:
+    _is_noticed(store, monkeypatch, (right, wrong), TELLING_LIMITS_EVENT, TELLING_LIMITS)
 
 
 TELLING_BATCHES: list[Batch] = [
     Batch(0, [Cancel("z1", "r", "o5"), Cancel("z2", "r", "o4")]),
-    Batch(0, [Sell("z3", "r", "p1", 1, "cid"), Sell("z4", "r", "p2", 3, "cid"), Cancel("z5", "r", "p1")]),
+    Batch(0, [Sell("z3", "r", "p1", 2, "cid"), Sell("z4", "r", "p2", 3, "cid"), Cancel("z5", "r", "p1")]),
     Batch(0, [Sell("z6", "r", "p3", 3, "cid"), Cancel("z7", "r", "p3"), Sell("z8", "r", "p4", 3, "cid")]),
 ]
 """More of them: the script itself sums up what a buyer has, over what the engine has and what this batch did."""
@@ -231,7 +253,7 @@ def test_more_holds_than_luas_stack_expire_together(store: Redis) -> None:
 
 def test_numbers_stay_whole_up_to_the_largest_event(store: Redis) -> None:
     event = Event("show", "Show", 10_000_000, max_per_order=10_000_000, max_per_buyer=10_000_000)
-    told = [Batch(0, [Sell("a", "r", "o1", 9_999_999, "ann")]), Batch(0, [Hold("b", "r", "h1", 1, 9)])]
+    told = [Batch(0, [Sell("a", "r", "o1", 9_999_999, "ann")]), Batch(0, [Hold("b", "r", "h1", 1, 9, "bob")])]
     got, _, stored = by_the_engine(store, event, told)
     assert [outcome.remaining for outcome in got if not hasattr(outcome, "record")] == [1, 0]
     assert stored.next_ticket == 10_000_001

@@ -12,6 +12,8 @@ from differential import (
     TELLING_EVENT,
     TELLING_HOLDS,
     TELLING_HOLDS_EVENT,
+    TELLING_LIMITS,
+    TELLING_LIMITS_EVENT,
     Batch,
     Told,
     batches,
@@ -96,6 +98,25 @@ def test_a_wrong_translation_of_a_hold_is_noticed(
     store: Sqlite, monkeypatch: pytest.MonkeyPatch, statement: str, right: str, wrong: str
 ) -> None:
     _is_noticed(store, monkeypatch, (statement, right, wrong), TELLING_HOLDS_EVENT, TELLING_HOLDS)
+
+
+WRONG_LIMITS = {
+    "somebody without a name buys": ("_SELL", "OR :buyer IS NOT NULL", "OR 1"),
+    "somebody without a name holds": ("_HOLD", "OR :buyer IS NOT NULL", "OR 1"),
+    "a hold is as long as it likes": ("_HOLD", ":seconds <= :max_hold_s", "1"),
+    "the longest hold is too long": ("_HOLD", ":seconds <= :max_hold_s", ":seconds < :max_hold_s"),
+    "everything is held": ("_HOLD", "held + :quantity <= :max_held", "1"),
+    "one too many is held": ("_HOLD", "held + :quantity <= :max_held", "held + :quantity <= :max_held + 1"),
+    "one too few is held": ("_HOLD", "held + :quantity <= :max_held", "held + :quantity < :max_held"),
+    "what is held is forgotten": ("_HOLD", "held + :quantity <= :max_held", ":quantity <= :max_held"),
+}
+
+
+@pytest.mark.parametrize(("statement", "right", "wrong"), WRONG_LIMITS.values(), ids=WRONG_LIMITS)
+def test_a_wrong_translation_of_a_limit_is_noticed(
+    store: Sqlite, monkeypatch: pytest.MonkeyPatch, statement: str, right: str, wrong: str
+) -> None:
+    _is_noticed(store, monkeypatch, (statement, right, wrong), TELLING_LIMITS_EVENT, TELLING_LIMITS)
 
 
 def _is_noticed(

@@ -60,7 +60,9 @@ EVENTS = st.builds(
     capacity=st.integers(1, 12),
     opens_at=st.sampled_from([None, START, START + timedelta(seconds=2)]),
     max_per_order=st.sampled_from([3, 10]),
-    max_per_buyer=st.sampled_from([None, 4, 6]),
+    max_per_buyer=st.sampled_from([None, None, 4, 6]),
+    max_held=st.sampled_from([None, None, 1, 4]),
+    max_hold_s=st.sampled_from([None, None, 2.0]),
     lab=st.just(True),
 )
 
@@ -306,6 +308,10 @@ BUGS: dict[str, tuple[str, Callable[..., Any]]] = {
     "a buyer's limit is forgotten": (
         "_passes_buyer_limit", lambda view, buyer, quantity: False,
     ),
+    "everything is held": ("_not_now", lambda view, command, right=inventory._not_now:
+        None if (why := right(view, command)) == "too_many_held" else why),
+    "a hold is as long as it likes": ("_never", lambda event, command, right=inventory._never:
+        None if (why := right(event, command)) == "hold_too_long" else why),
     "the last hold to end expires first": (
         "expire",
         lambda view, right=inventory.expire: (setattr(view, "due", list(reversed(view.due))), right(view)),

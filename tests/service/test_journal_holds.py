@@ -62,7 +62,7 @@ def hold(name: str, seconds: float = 60, quantity: int = 2, buyer: str | None = 
 
 def sell_some(store: Journal, name: str, count: int = 7) -> None:
     for number in range(count):
-        ask(store, Sell(f"{name}-{number}", "r", f"o-{name}-{number}", 1))
+        ask(store, Sell(f"{name}-{number}", "r", f"o-{name}-{number}", 1, f"buyer-{name}-{number}"))
 
 
 def folder(tmp_path: Path) -> Path:

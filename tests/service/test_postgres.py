@@ -159,7 +159,11 @@ def test_a_user_with_the_documented_rights_and_no_more_can_sell_and_switch(
             lesser.check()
             assert lesser.begin_epoch("row", 5).epoch == 1
             lesser.create(SHOW)
-            held = [Hold("h", "r", "h1", 1, 60), Hold("i", "r", "h2", 1, 60), Confirm("j", "r", "h1", "o")]
+            held = [
+                Hold("h", "r", "h1", 1, 60, "ann"),
+                Hold("i", "r", "h2", 1, 60, "bob"),
+                Confirm("j", "r", "h1", "o"),
+            ]
             assert len(write(lesser, *sells(2), *held)) == 5
             assert isinstance(lesser.commit_atomically("show", [Release("l", "r", "h2")], NOW, FAR)[0][0], Record)
             lesser.delete("show")
@@ -205,12 +209,12 @@ def test_a_schema_from_before_holds_is_refused_with_the_command_that_upgrades_it
     with closing(opened(before_holds, tmp_path)) as store:
         with pytest.raises(RefusedToStart) as refused:
             store.check()
-        assert "in version 1, and this service needs 2" in str(refused.value)
+        assert "in version 1, and this service needs 3" in str(refused.value)
         assert "`lastseat store init`" in str(refused.value)
 
 
 def test_an_upgrade_keeps_what_is_sold_and_then_there_are_holds(before_holds: str, tmp_path: Path) -> None:
-    assert init(before_holds)[1] == "postgres: the schema lastseat was brought from version 1 to 2\n"
+    assert init(before_holds)[1] == "postgres: the schema lastseat was brought from version 1 to 3\n"
     with closing(opened(before_holds, tmp_path)) as store:
         store.check()
         view = store.view("show", [Sell("a", "r", "o", 1)], order="o2")
@@ -223,6 +227,28 @@ def test_an_upgrade_keeps_what_is_sold_and_then_there_are_holds(before_holds: st
         [confirmed], _ = store.commit_atomically("show", [Confirm("f", "r", "h1", "o4")], NOW, FAR)
         assert isinstance(confirmed, Record)
         assert confirmed.tickets == (4, 5, 6)
+
+
+def test_events_of_the_version_before_limits_have_none_and_new_ones_keep_theirs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = server("postgres").fresh_database()
+    with monkeypatch.context() as second:
+        second.setattr(postgres_schema, "MIGRATIONS", MIGRATIONS[:2])
+        second.setattr(postgres_schema, "VERSION", 2)
+        set_up(address)
+    with closing(psycopg.connect(address, autocommit=True)) as owner:
+        owner.execute(
+            "INSERT INTO lastseat.events (name, about, capacity, max_per_order) "
+            """VALUES ('old', '{"event":"old","name":"Old","capacity":9}', 9, 10)"""
+        )
+    assert init(address)[1] == "postgres: the schema lastseat was brought from version 2 to 3\n"
+    with closing(opened(address, tmp_path)) as store:
+        store.create(Event("new", "New", 9, max_held=3, max_hold_s=60))
+        for name, wanted in (("old", ["held", "held"]), ("new", ["too_many_held", "hold_too_long"])):
+            asked = [Hold(f"{name}-a", "r", f"{name}-h", 4, 1), Hold(f"{name}-b", "r", f"{name}-i", 1, 3600)]
+            told, _ = store.commit_atomically(name, asked, NOW, FAR)
+            assert [each.kind if isinstance(each, Record) else each.code for each in told] == wanted  # type: ignore[union-attr]
 
 
 def test_a_service_of_the_first_version_that_still_runs_can_sell_nothing_after_the_upgrade(

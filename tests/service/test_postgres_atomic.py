@@ -12,6 +12,8 @@ from differential import (
     TELLING_EVENT,
     TELLING_HOLDS,
     TELLING_HOLDS_EVENT,
+    TELLING_LIMITS,
+    TELLING_LIMITS_EVENT,
     Batch,
     Told,
     batches,
@@ -76,7 +78,7 @@ WRONG = {
 
 # Also: a buyer has no more after a confirmation than before, and long after nothing is left that could expire.
 TOLD_OF_HOLDS = [
-    Batch(0, [Hold("0", "r", "h10", 2, 9, "cid"), Confirm("1", "r", "h10", "o20"), Sell("2", "r", "o21", 1, "cid")]),
+    Batch(0, [Hold("0", "r", "h10", 2, 9, "cid"), Confirm("1", "r", "h10", "o20"), Sell("2", "r", "o21", 2, "cid")]),
     Batch(0, [Cancel("3", "r", "o20"), Cancel("4", "r", "o21")]),
     *TELLING_HOLDS,
     Batch(60, [Sweep()]),
@@ -126,6 +128,25 @@ def test_a_wrong_translation_is_noticed(store: Postgres, right: str, wrong: str)
 @pytest.mark.parametrize(("right", "wrong"), WRONG_WITH_HOLDS.values(), ids=WRONG_WITH_HOLDS)
 def test_a_wrong_translation_of_a_hold_is_noticed(store: Postgres, right: str, wrong: str) -> None:
     _is_noticed(store, (right, wrong), TELLING_HOLDS_EVENT, TOLD_OF_HOLDS)
+
+
+HELD = "show.held + fresh.quantity > show.max_held"
+SECONDS = "(command->>'seconds')::double precision > show.max_hold_s"
+WRONG_LIMITS = {
+    "somebody without a name buys": ("fresh.buyer IS NULL AND show.max_per_buyer IS NOT NULL", "false"),
+    "a hold is as long as it likes": (SECONDS, "false"),
+    "the longest hold is too long": (SECONDS, SECONDS.replace(" > ", " >= ")),
+    "everything is held": (HELD, "false"),
+    "one too many is held": (HELD, f"{HELD} + 1"),
+    "one too few is held": (HELD, HELD.replace(">", ">=")),
+    "what is held is forgotten": (HELD, "fresh.quantity > show.max_held"),
+    "a sale is limited as a hold is": ("fresh.kind = 'held' AND show.held", "show.held"),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong"), WRONG_LIMITS.values(), ids=WRONG_LIMITS)
+def test_a_wrong_translation_of_a_limit_is_noticed(store: Postgres, right: str, wrong: str) -> None:
+    _is_noticed(store, (right, wrong), TELLING_LIMITS_EVENT, TELLING_LIMITS)
 
 
 def _is_noticed(store: Postgres, change: tuple[str, str], event: Event, told: Told) -> None:

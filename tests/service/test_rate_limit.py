@@ -72,28 +72,102 @@ def test_in_no_stretch_of_time_more_are_let_in_than_the_bucket_and_its_refill(
     assert let_in[0] == pytest.approx(gaps[0] / rate)
 
 
+ADDRESSES = {
+    "1.2.3.4": "1.2.3.4",
+    "1.2.3.4:5678": "1.2.3.4",
+    '"1.2.3.4:5678"': "1.2.3.4",
+    "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::",
+    "2001:DB8:1:2::7": "2001:db8:1:2::",
+    "[2001:db8:1:2::7]": "2001:db8:1:2::",
+    "[2001:db8:1:2::7]:40001": "2001:db8:1:2::",
+    '"[2001:db8:1:2::7]:40002"': "2001:db8:1:2::",
+    "2001:db8:1:2:ffff::1%eth0": "2001:db8:1:2::",
+    "[fe80::1%eth0]:80": "fe80::",
+    "::ffff:203.0.113.9": "203.0.113.9",
+    "::ffff:cb00:7109": "203.0.113.9",
+    "::ffff:203.0.113.9:40001": "203.0.113.9",
+    "[::ffff:203.0.113.9]:40001": "203.0.113.9",
+}
+NO_ADDRESSES = [
+    "unknown",
+    "_hidden",
+    "_hidden:_port",
+    "not:an:address",
+    "[2001:db8::1",
+    "1.2.3",
+    "x" * 1000,
+    "a@b",
+    "][",
+]
+PEER = "10.0.0.1"
+
+
+@pytest.mark.parametrize(("written", "client"), ADDRESSES.items())
+def test_a_client_is_the_same_in_whatever_form_its_address_is_written(written: str, client: str) -> None:
+    assert client_of(written.strip('"'), "", "", 0) == client
+    assert client_of(PEER, written, "", 1) == client
+    assert client_of(PEER, f"6.6.6.6,{written} , 10.0.0.2", "", 2) == client
+    for told in (f"For={written};proto=https", f'by="[::1]:1" ;for={written}'):
+        assert client_of(PEER, "", told, 1) == client
+        assert client_of(PEER, "", f"for=6.6.6.6, {told},for=10.0.0.2", 2) == client
+
+
+def test_connections_of_one_client_are_one_client_whatever_their_ports() -> None:
+    forms = ("[2001:db8::7]:{}", '"[2001:db8::7]:{}"', "::ffff:203.0.113.9:{}", "203.0.113.9:{}")
+    for form in forms:
+        told = [form.format(port) for port in range(40_000, 40_050)]
+        [client] = {client_of(PEER, each, "", 1) for each in told} | {
+            client_of(PEER, "", 'for="{}"'.format(each.strip('"')), 1) for each in told
+        }
+        assert client in {"2001:db8::", "203.0.113.9"}
+
+
+@pytest.mark.parametrize("written", NO_ADDRESSES)
+def test_where_the_proxy_names_no_address_the_peer_counts_and_nobody_can_make_one_up(written: str) -> None:
+    assert client_of(PEER, f"6.6.6.6, {written}", "", 1) == PEER
+    assert client_of(PEER, "", f"for=6.6.6.6, for={written}", 1) == PEER
+    assert client_of(PEER, "6.6.6.6", f'for="{written}"', 1) == PEER
+    assert client_of(written, "", "", 0) == written[:64]
+
+
 @pytest.mark.parametrize(
-    ("address", "forwarded_for", "proxies", "wanted"),
+    ("forwarded_for", "forwarded", "proxies", "client"),
     [
-        ("10.0.0.1", "", 0, "10.0.0.1"),
-        ("10.0.0.1", "1.2.3.4", 0, "10.0.0.1"),
-        ("10.0.0.1", "6.6.6.6, 1.2.3.4", 1, "1.2.3.4"),
-        ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.0.0.9", 2, "1.2.3.4"),
-        ("10.0.0.1", "1.2.3.4", 2, "10.0.0.1"),
-        ("10.0.0.1", "", 1, "10.0.0.1"),
-        ("10.0.0.1", "1.2.3.4:5678", 1, "1.2.3.4"),
-        ("2001:db8:1:2:3:4:5:6", "", 0, "2001:db8:1:2::"),
-        ("2001:db8:1:2:ffff::1%eth0", "", 0, "2001:db8:1:2::"),
-        ("::ffff:1.2.3.4", "", 0, "1.2.3.4"),
-        ("10.0.0.1", "not:an:address", 1, "not:an:address"),
-        ("10.0.0.1", "x" * 1000, 1, "x" * 64),
-        ("", "", 0, ""),
+        ("1.2.3.4", "for=1.2.3.4", 0, PEER),
+        ("1.2.3.4", "", 2, PEER),
+        ("", "for=1.2.3.4", 2, PEER),
+        ("", "", 1, PEER),
+        (",", "", 1, PEER),
+        ("", ",", 1, PEER),
+        ("", "proto=https", 1, PEER),
+        ("6.6.6.6, 1.2.3.4", "", 1, "1.2.3.4"),
+        ("6.6.6.6, 1.2.3.4, 10.0.0.9", "", 2, "1.2.3.4"),
+        ("", "for=6.6.6.6, for=1.2.3.4, for=10.0.0.9", 2, "1.2.3.4"),
+        # The proxy writes one of the two headers, and hands on what the client wrote into the other.
+        ("1.2.3.4", "for=6.6.6.6", 1, PEER),
+        ("6.6.6.6", "for=1.2.3.4", 1, PEER),
+        ("1.2.3.4", 'for="1.2.3.4:99"', 1, "1.2.3.4"),
+        ("1.2.3.4, 10.0.0.9", "for=6.6.6.6", 2, "1.2.3.4"),
+        # Quotes that the client never closes, and commas in quotes that are not its own.
+        ("", 'for="6.6.6.6, for=1.2.3.4', 1, "1.2.3.4"),
+        ("", 'for=6.6.6.6;x=", for=1.2.3.4;host="a\\"b"', 1, "1.2.3.4"),
+        ("", 'for=6.6.6.6, for=1.2.3.4;host="a,for=6.6.6.6"', 1, "1.2.3.4"),
+        ("", 'for=6.6.6.6, for=1.2.3.4;host="a;for=6.6.6.6"', 1, "1.2.3.4"),
+        ("", 'for=6.6.6.6, for=1.2.3.4;host="a,\\";for=6.6.6.6;x=\\"b"', 1, "1.2.3.4"),
+        ("", "," * 5000 + '"', 1, PEER),
     ],
-)
+)  # fmt: skip
 def test_a_client_is_who_the_last_trusted_proxy_says_and_nobody_can_make_up_another(
-    address: str, forwarded_for: str, proxies: int, wanted: str
+    forwarded_for: str, forwarded: str, proxies: int, client: str
 ) -> None:
-    assert client_of(address, forwarded_for, proxies) == wanted
+    assert client_of(PEER, forwarded_for, forwarded, proxies) == client
+
+
+@given(st.text(alphabet='for=6.,;"\\ []:x', max_size=60), st.sampled_from(["", ', host="a,b"']))
+def test_whatever_the_client_has_written_before_the_proxy_is_believed(sent: str, more: str) -> None:
+    told = f"for=1.2.3.4{more.replace(', ', ';')}"
+    assert client_of(PEER, "", f"{sent},{told}", 1) == "1.2.3.4"
+    assert client_of(PEER, f"{sent},1.2.3.4", "", 1) == "1.2.3.4"
 
 
 def buy(client: FlaskClient, **headers: str) -> tuple[int, str | None]:

@@ -48,7 +48,7 @@ def audits(store: Redis) -> list[list[Record]]:
 
 def buy_in(store: Redis, event: str) -> None:
     """Somebody else's purchase."""
-    sale = Sell("other", "r", "o-other", 1)
+    sale = Sell("other", "r", "o-other", 1, "bob")
     view = store.view(event, [sale], NOW)
     decide_all(view, [sale], NOW)
     store.append(view, view.fresh)
@@ -66,7 +66,7 @@ def test_a_cart_is_written_in_all_of_its_events(store: Redis) -> None:
 
 
 def test_holds_that_were_due_expire_with_the_cart(store: Redis) -> None:
-    hold = Hold("h", "r", "h1", 5, 1)
+    hold = Hold("h", "r", "h1", 4, 1, "bob")
     view = store.view("a", [hold], NOW)
     decide_all(view, [hold], NOW)
     store.append(view, view.fresh)
