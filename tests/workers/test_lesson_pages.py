@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from workers.lessons import LESSONS, load
-from workers.lessons.form import Lesson
-from workers.lessons.pages import BEGIN, END
+from workers.lessons.common.lesson import Lesson
+from workers.lessons.common.pages import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "lessons"

@@ -7,19 +7,19 @@ import socket
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-from workers.lessons.children import die_with_parent
-from workers.tcp import Conversation, Shape
+from workers.lessons.common.processes import die_with_parent
+from workers.tcp import Conversation, Limits
 
 _REAP_EVERY_S = 0.1
 
 
-def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
-    context = multiprocessing.get_context(shape.start)
+def serve(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+    context = multiprocessing.get_context(limits.start)
     talking: list[BaseProcess] = []
     listener.settimeout(_REAP_EVERY_S)
     while True:
         talking = _still_talking(talking)
-        if len(talking) >= shape.most_processes:
+        if len(talking) >= limits.most_processes:
             wait([each.sentinel for each in talking])
             continue
         try:
@@ -28,13 +28,13 @@ def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None
             continue
         process = context.Process(target=_talk, args=(client, converse), daemon=True)  # type: ignore[attr-defined]
         process.start()
-        # The child has the connection now. As long as this process kept it too, the client would never see its end.
+        # The child has the connection now. If it stayed open here, the client would never see its end.
         client.close()
         talking.append(process)
 
 
 def _still_talking(processes: list[BaseProcess]) -> list[BaseProcess]:
-    """Those that have not ended; asking a process that has ended also takes it off the kernel's list."""
+    """The processes that have not ended; ``is_alive`` also reaps a process that has ended."""
     return [each for each in processes if each.is_alive()]
 
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import socket
 
-from workers.lessons.children import die_with_parent
-from workers.tcp import Conversation, Shape
-from workers.tcp.turns import take_turns
+from workers.lessons.common.processes import die_with_parent, start_and_join
+from workers.tcp import Conversation, Limits
+from workers.tcp.accept_loop import accept_in_turn
 
 
-def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
-    context = multiprocessing.get_context(shape.start)
-    workers = [
+def serve(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+    context = multiprocessing.get_context(limits.start)
+    start_and_join(
         context.Process(target=_work, args=(listener, converse), daemon=True)  # type: ignore[attr-defined]
-        for _ in range(shape.pool)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+        for _ in range(limits.pool)
+    )
 
 
 def _work(listener: socket.socket, converse: Conversation) -> None:
     die_with_parent()
-    take_turns(listener, converse)
+    accept_in_turn(listener, converse)

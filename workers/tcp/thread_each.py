@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 
-from workers.tcp import Conversation, Shape
+from workers.tcp import Conversation, Limits
 
 
-def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
-    room = threading.BoundedSemaphore(shape.most_connections)
+def serve(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+    room = threading.BoundedSemaphore(limits.most_connections)
 
     def talk(client: socket.socket) -> None:
         try:
@@ -18,7 +18,7 @@ def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None
             room.release()
 
     while True:
-        # First a place, then a client: the other way round one more would be let in than there are places.
+        # First a place, then a client: in the other order one client more than the limit would be accepted.
         room.acquire()
         client, _ = listener.accept()
         threading.Thread(target=talk, args=(client,), daemon=True).start()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 
-from workers.tcp import Conversation, Shape
-from workers.tcp.turns import take_turns
+from workers.lessons.common.processes import start_and_join
+from workers.tcp import Conversation, Limits
+from workers.tcp.accept_loop import accept_in_turn
 
 
-def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
-    workers = [threading.Thread(target=take_turns, args=(listener, converse), daemon=True) for _ in range(shape.pool)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+def serve(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+    start_and_join(
+        threading.Thread(target=accept_in_turn, args=(listener, converse), daemon=True) for _ in range(limits.pool)
+    )
