@@ -70,7 +70,7 @@ def test_it_is_right_with_spawned_processes_too() -> None:
     used = call_in_child("workers.lessons.pools.behaviour:use", "processes", 2, 9, 5, "spawn")
     assert used["callbacks"] == 9
     assert len({who for who, *_ in used["spans"]}) <= 2
-    held = call_in_child("workers.lessons.pools.costs:hold_processes", 6, 2, "spawn")
+    held = call_in_child("workers.lessons.pools.costs:hold", "processes", 6, 2, "spawn")
     assert held["alive"] == 2
 
 

@@ -53,12 +53,7 @@ def lesson(ctx: click.Context) -> None:
 def _command(chosen: Lesson) -> click.Command:
     def run(as_json: bool, html: Path | None, docs: Path | None, **given: Any) -> int:
         findings = _run(chosen, given)
-        if docs is not None:
-            for path in refresh_docs(docs, chosen, findings):
-                click.echo(f"wrote {path}", err=True)
-        if html is not None:
-            html.write_text(page(chosen, findings))
-            click.echo(f"wrote {html}", err=True)
+        _write(chosen, findings, html, docs)
         if as_json:
             click.echo(json.dumps(_summary(chosen, findings)))
         else:
@@ -111,9 +106,7 @@ def _run_all(as_json: bool, html: Path | None, docs: Path | None) -> int:
             continue
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
-            (html / f"{name}.html").write_text(page(chosen, findings))
-        if docs is not None:
-            refresh_docs(docs, chosen, findings)
+        _write(chosen, findings, html and html / f"{name}.html", docs)
         summaries.append(_summary(chosen, findings))
         table.add_row(name, chosen.claim, "[green]yes[/]" if findings.holds else "[red]NO[/]")
     if as_json:
@@ -141,6 +134,15 @@ def _run(chosen: Lesson, given: Mapping[str, Any]) -> Findings:
             return run_lesson(chosen, given, lambda step: status.update(f"{chosen.name}: {step}"))
     except (TimeLimit, ChildFailed, ValueError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _write(chosen: Lesson, findings: Findings, html: Path | None, docs: Path | None) -> None:
+    written = [] if docs is None else refresh_docs(docs, chosen, findings)
+    if html is not None:
+        html.write_text(page(chosen, findings))
+        written.append(html)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
 
 
 def _summary(chosen: Lesson, findings: Findings) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """One small TCP server that answers in capitals, under each way of doing many things at once.
 
-``MODELS`` maps a name to one file. Each has one function, ``serve(listener, limits, converse)``, that never returns:
-it accepts connections and calls ``converse`` for each (see ``conversation``), which knows nothing of processes, threads
-or greenlets. The models differ only in the connections that they talk to at the same time.
+``MODELS`` maps a name to a function ``serve(listener, limits, converse)`` that never returns: it accepts connections
+and calls ``converse`` for each (see ``conversation``), which knows nothing of processes, threads or greenlets. The
+models differ only in the connections that they talk to at the same time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Serve = Callable[[socket.socket, Limits, Conversation], None]
 class Model:
     """One way to serve many at once."""
 
-    module: str
+    function: str
     pooled: bool = False
     """Has it a fixed number of workers, started before the first connection?"""
     standing: Callable[[Limits], int] = lambda _: 1
@@ -53,15 +53,18 @@ class Model:
 
     def load(self) -> Serve:
         """The model's ``serve``; imported only where it runs, for gevent must not come into other processes."""
-        serve: Serve = importlib.import_module(self.module).serve
+        module, _, function = self.function.partition(":")
+        serve: Serve = getattr(importlib.import_module(module), function)
         return serve
 
 
 MODELS: dict[str, Model] = {
-    "a process each": Model("workers.tcp.process_each"),
-    "a thread each": Model("workers.tcp.thread_each"),
-    "process pool": Model("workers.tcp.process_pool", pooled=True),
-    "thread pool": Model("workers.tcp.thread_pool", pooled=True),
-    "coroutines": Model("workers.tcp.coroutines"),
-    "all three": Model("workers.tcp.all_three", standing=lambda limits: 1 + limits.processes * (1 + limits.threads)),
+    "a process each": Model("workers.tcp.one_each:serve_by_processes"),
+    "a thread each": Model("workers.tcp.one_each:serve_by_threads"),
+    "process pool": Model("workers.tcp.pools:serve_by_processes", pooled=True),
+    "thread pool": Model("workers.tcp.pools:serve_by_threads", pooled=True),
+    "coroutines": Model("workers.tcp.coroutines:serve"),
+    "all three": Model(
+        "workers.tcp.all_three:serve", standing=lambda limits: 1 + limits.processes * (1 + limits.threads)
+    ),
 }

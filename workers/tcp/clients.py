@@ -14,12 +14,18 @@ PATIENCE_S = 10.0
 WORDS = ("last seat", "élève", "straße", "最后 a 一张票", "żółw", "row b", "œuvre")
 
 
+def connect(port: int, timeout_s: float) -> socket.socket:
+    """A connection to this machine that sends every message at once."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 class Client:
     """One connection, and the number of its right and wrong answers."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connect(port, PATIENCE_S)
         self._number = self._socket.getsockname()[1]
         self._sent = 0
         self._expected = ""

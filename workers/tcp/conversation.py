@@ -5,7 +5,7 @@
 - It takes whatever one ``recv`` gives for one message. A longer one is answered in pieces, two short ones as one.
 - It decodes such a piece; a letter of several bytes that was cut in two ends the conversation with an error.
 - It never looks for the end. When the client has hung up, ``recv`` gives empty bytes at once, every time: the
-  conversation goes on with nobody for ever, and takes a processor to do so.
+  conversation goes on without a client for ever, and keeps a processor busy.
 """
 
 from __future__ import annotations

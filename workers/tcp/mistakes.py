@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from workers.tcp.clients import connect
 from workers.tcp.framing import framed, receive_message
 from workers.tcp.server import Server
 
@@ -39,7 +37,7 @@ class AfterHangUp:
 
 def right_answers(port: int, messages: list[str], *, with_framing: bool) -> int:
     """Sends all messages at once and receives one answer for each. Returns the number of right answers."""
-    with _connect(port) as sock:
+    with connect(port, _ANSWER_WITHIN_S) as sock:
         sock.sendall(b"".join(framed(text) if with_framing else text.encode() for text in messages))
         right = 0
         for text in messages:
@@ -66,8 +64,7 @@ def hang_up_all(server: Server, clients: int, trips: int, watch_s: float, *, wit
 
 def _trips_a_second(port: int, count: int, with_framing: bool) -> float:
     """Answers a second for a new client alone, without the first one; 0 if an answer was wrong."""
-    with _connect(port) as sock:
-        sock.settimeout(_TRIP_WITHIN_S)
+    with connect(port, _TRIP_WITHIN_S) as sock:
         began = 0.0
         for trip in range(count + 1):
             sock.sendall(framed("hello") if with_framing else b"hello")
@@ -77,10 +74,3 @@ def _trips_a_second(port: int, count: int, with_framing: bool) -> float:
             if trip == 0:
                 began = time.perf_counter()
         return count / (time.perf_counter() - began)
-
-
-@contextlib.contextmanager
-def _connect(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_WITHIN_S) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield sock

@@ -1,4 +1,4 @@
-"""What a lesson is, what a run of it finds, and how it is run within its time limit."""
+"""A lesson, the findings of a run, and the run within a time limit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Findings:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     observations: Sequence[str] = ()
-    """What the tables and figures show, a sentence each, with the numbers of this run."""
+    """Sentences about the tables and figures, with the numbers of this run."""
 
 
 @dataclass(frozen=True, slots=True)

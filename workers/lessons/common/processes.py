@@ -21,7 +21,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -124,7 +123,7 @@ class ProcessGroup:
         if sum(member.is_alive() for member in self.members) >= MOST_PROCESSES:
             raise ValueError(f"a lesson has at most {MOST_PROCESSES} processes alive")
         member = self.context.Process(target=_run_member, args=(target, arguments), daemon=True)
-        # An interrupt between the two lines would leave a process that nobody knows of.
+        # An interrupt between the two lines would leave an unknown process running.
         with signals_deferred():
             member.start()
             self.members.append(member)
@@ -160,9 +159,7 @@ class ProcessGroup:
     def __enter__(self) -> ProcessGroup:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for reader in self._readers:
             reader.close()
         for member in self.members:

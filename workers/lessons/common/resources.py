@@ -1,4 +1,4 @@
-"""What processes use: CPU time and memory, by psutil and the kernel's own account."""
+"""The CPU time and the memory of processes, by psutil and the kernel's own account."""
 
 from __future__ import annotations
 

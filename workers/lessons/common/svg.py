@@ -167,8 +167,6 @@ def _rim(start: Point, end: Point) -> Point:
     """The point where a line from one node to another leaves the first node."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     share = min(
-        (_NODE_HALF_WIDTH + _GAP) / abs(dx) if dx else 1.0,
-        (_NODE_HALF_HEIGHT + _GAP) / abs(dy) if dy else 1.0,
-        0.45,
+        (_NODE_HALF_WIDTH + _GAP) / abs(dx) if dx else 1.0, (_NODE_HALF_HEIGHT + _GAP) / abs(dy) if dy else 1.0, 0.45
     )
     return start[0] + dx * share, start[1] + dy * share

@@ -17,7 +17,7 @@ _COMMON_CHINESE = {"yes": "是", "no": "否"}
 
 
 def chinese_beside(module: str) -> Callable[[], Mapping[str, str]]:
-    """A loader of the file ``zh.toml`` beside a module; the file is read only if somebody asks for Chinese."""
+    """A loader of the file ``zh.toml`` beside a module; the file is read only when Chinese is needed."""
     return functools.partial(_load, Path(module).with_name("zh.toml"))
 
 

@@ -121,12 +121,12 @@ def hand_over_by_threads(times: int) -> float:
     """Seconds for ``times`` switches between two threads; each waits until the other one lets it go on."""
     turns = threading.Semaphore(0), threading.Semaphore(0)
 
-    def accept_in_turn(mine: threading.Semaphore, others: threading.Semaphore) -> None:
+    def switch(mine: threading.Semaphore, others: threading.Semaphore) -> None:
         for _ in range(times // 2):
             mine.acquire()
             others.release()
 
-    threads = [threading.Thread(target=accept_in_turn, args=pair, daemon=True) for pair in (turns, turns[::-1])]
+    threads = [threading.Thread(target=switch, args=pair, daemon=True) for pair in (turns, turns[::-1])]
     for thread in threads:
         thread.start()
     began = time.perf_counter()

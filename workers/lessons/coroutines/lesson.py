@@ -10,16 +10,7 @@ from typing import Any
 from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.common.translation import chinese_beside
-from workers.lessons.coroutines.by_hand import (
-    add_up,
-    hand_over_by_generators,
-    hand_over_by_threads,
-    noted,
-    switch_between,
-    two_waits_by_asyncio,
-    two_waits_by_hand,
-    two_waits_in_turn,
-)
+from workers.lessons.coroutines import by_hand
 from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, observations, tables
 
 LAST = 4
@@ -50,14 +41,16 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     waits = {"short": SHORT * settings["unit_ms"] / 1e3, "long": LONG * settings["unit_ms"] / 1e3}
     progress("two waits, five ways")
     ways = {
-        "one after another": noted(two_waits_in_turn, waits),
-        "generators by hand": noted(two_waits_by_hand, waits),
-        "asyncio": noted(two_waits_by_asyncio, waits),
+        "one after another": by_hand.noted(by_hand.two_waits_in_turn, waits),
+        "generators by hand": by_hand.noted(by_hand.two_waits_by_hand, waits),
+        "asyncio": by_hand.noted(by_hand.two_waits_by_asyncio, waits),
         "greenlets, patched": call_in_child(f"{_PATCHED}:two_waits", waits, gevent=True),
         "greenlets, not patched": call_in_child(f"{_PATCHED}:two_waits", waits),
     }
     steps: list[tuple[str, int, int]] = []
-    switch_between({name: add_up(name, LAST, lambda *step: steps.append(step)) for name in ("one", "other")})
+    by_hand.switch_between(
+        {name: by_hand.add_up(name, LAST, lambda *step: steps.append(step)) for name in ("one", "other")}
+    )
     # The folder is made here and not in the children: a child that is killed removes nothing.
     with tempfile.TemporaryDirectory() as folder:
         lock = str(Path(folder) / "lock")
@@ -78,9 +71,9 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         inside=inside,
         left=call_in_child(f"{_PATCHED}:count_down", greenlets, gevent=True),
         switching={
-            "generators": hand_over_by_generators(switches),
+            "generators": by_hand.hand_over_by_generators(switches),
             "greenlets": call_in_child(f"{_PATCHED}:hand_over", switches, gevent=True),
-            "threads": hand_over_by_threads(switches),
+            "threads": by_hand.hand_over_by_threads(switches),
         },
     )
     return Findings(

@@ -1,4 +1,4 @@
-"""What ``coroutines`` tries under gevent, in fresh interpreters: with its monkey patch, without it, and too late."""
+"""Experiments under gevent, in fresh interpreters: with its monkey patch, without it, and with a late one."""
 
 from __future__ import annotations
 
@@ -46,12 +46,8 @@ def heartbeats(lock: str, lasts_s: float) -> dict[str, dict[str, Any]]:
             act()
             ended, after = time.perf_counter(), len(beats)
         heart.kill()
-        lasted_s = ended - began
-        found[name] = {
-            "lasts_s": lasted_s,
-            "beats": [beat - began for beat in beats[before:after]],
-            "possible": int(lasted_s / BEAT_S),
-        }
+        in_time = [beat - began for beat in beats[before:after]]
+        found[name] = {"lasts_s": ended - began, "beats": in_time, "possible": int((ended - began) / BEAT_S)}
     return found
 
 
@@ -65,12 +61,8 @@ Action = Callable[[], contextlib.AbstractContextManager[Callable[[], object]]]
 
 
 def _actions(lasts_s: float, path: Path) -> dict[str, Action]:
-    """What a greenlet may do, each for about ``lasts_s``: prepared on entering, done by calling."""
-    real_sleep = monkey.get_original("time", "sleep")
-
-    @contextlib.contextmanager
-    def plainly(act: Callable[[], object]) -> Iterator[Callable[[], object]]:
-        yield act
+    """The actions of a greenlet, each for about ``lasts_s``: entering prepares one, calling does it."""
+    real_sleep, plain = monkey.get_original("time", "sleep"), contextlib.nullcontext
 
     def compute(between: Callable[[], object]) -> None:
         until = time.perf_counter() + lasts_s
@@ -122,13 +114,13 @@ def _actions(lasts_s: float, path: Path) -> dict[str, Action]:
                 time.sleep(POLL_S)
 
     return {
-        "sleeps": lambda: plainly(lambda: time.sleep(lasts_s)),
+        "sleeps": lambda: plain(lambda: time.sleep(lasts_s)),
         "waits for a socket": receive,
         "waits for a threading.Lock": mutex,
-        "sleeps by a sleep kept from before the patch": lambda: plainly(lambda: real_sleep(lasts_s)),
-        "computes": lambda: plainly(lambda: compute(lambda: None)),
-        "computes, with sleep(0) between": lambda: plainly(lambda: compute(lambda: gevent.sleep(0))),
-        "computes, with a short sleep between": lambda: plainly(lambda: compute(lambda: gevent.sleep(PIECE_S / 10))),
+        "sleeps by a sleep kept from before the patch": lambda: plain(lambda: real_sleep(lasts_s)),
+        "computes": lambda: plain(lambda: compute(lambda: None)),
+        "computes, with sleep(0) between": lambda: plain(lambda: compute(lambda: gevent.sleep(0))),
+        "computes, with a short sleep between": lambda: plain(lambda: compute(lambda: gevent.sleep(PIECE_S / 10))),
         "waits for a flock": lambda: flock(lambda fd: fcntl.flock(fd, fcntl.LOCK_EX)),
         "tries a flock and sleeps between": lambda: flock(try_and_sleep),
         "waits for a flock in a real thread": lambda: flock(
@@ -137,15 +129,11 @@ def _actions(lasts_s: float, path: Path) -> dict[str, Action]:
     }
 
 
-class _Alarm(Exception):
-    pass
-
-
 def hangs_for_good(lock: str, patience_s: float) -> bool:
     """A greenlet holds a flock and sleeps; another one in the same thread waits for it: the holder never wakes up."""
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise _Alarm
+        raise TimeoutError
 
     path = Path(lock)
 
@@ -162,7 +150,7 @@ def hangs_for_good(lock: str, patience_s: float) -> bool:
             signal.setitimer(signal.ITIMER_REAL, patience_s)
             fcntl.flock(file, fcntl.LOCK_EX)
             return False
-        except _Alarm:
+        except TimeoutError:
             return True
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -195,38 +183,34 @@ def most_inside(path: str, greenlets: int, imported_before: bool) -> int:
 
 def count_down(greenlets: int) -> dict[str, int]:
     """Each greenlet takes one from a number of as many. Returns what is left: 0 if no update was lost."""
-    lock = BoundedSemaphore(1)
-    ways: dict[str, tuple[Callable[[], object], contextlib.AbstractContextManager[Any]]] = {
-        "at once": (lambda: None, contextlib.nullcontext()),
-        "waits between": (lambda: gevent.sleep(0), contextlib.nullcontext()),
-        "waits between, with a lock": (lambda: gevent.sleep(0), lock),
-    }
-    left = {}
-    for way, (between, guard) in ways.items():
-        number = [greenlets]
 
-        def take_one(
-            number: list[int] = number,
-            between: Callable[[], object] = between,
-            guard: contextlib.AbstractContextManager[Any] = guard,
-        ) -> None:
+    def left_over(between: Callable[[], object], guard: contextlib.AbstractContextManager[Any]) -> int:
+        number = greenlets
+
+        def take_one() -> None:
+            nonlocal number
             with guard:
-                seen = number[0]
+                seen = number
                 between()
-                number[0] = seen - 1
+                number = seen - 1
 
         gevent.joinall([gevent.spawn(take_one) for _ in range(greenlets)], raise_error=True)
-        left[way] = number[0]
-    return left
+        return number
+
+    return {
+        "at once": left_over(lambda: None, contextlib.nullcontext()),
+        "waits between": left_over(lambda: gevent.sleep(0), contextlib.nullcontext()),
+        "waits between, with a lock": left_over(lambda: gevent.sleep(0), BoundedSemaphore(1)),
+    }
 
 
 def hand_over(times: int) -> float:
     """Seconds for ``times`` switches between two greenlets."""
 
-    def accept_in_turn() -> None:
+    def switch() -> None:
         for _ in range(times // 2):
             gevent.sleep(0)
 
     began = time.perf_counter()
-    gevent.joinall([gevent.spawn(accept_in_turn) for _ in range(2)], raise_error=True)
+    gevent.joinall([gevent.spawn(switch) for _ in range(2)], raise_error=True)
     return time.perf_counter() - began

@@ -21,12 +21,7 @@ from workers.lessons.deadlock.strategies import (
     run_strategy,
 )
 
-LEGEND = {
-    "faint": "has its first lock",
-    "wait": "waits",
-    "good": "has both",
-    "bad": "stuck",
-}
+LEGEND = {"faint": "has its first lock", "wait": "waits", "good": "has both", "bad": "stuck"}
 # The first rounds show everything.
 _ROUNDS_DRAWN = 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -23,13 +24,10 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
     lanes: dict[str, list[Span]] = {f"car {number:>2}": [] for number in range(1, cars + 1)}
     waiting = threading.Barrier(cars + 1)
     began = time.perf_counter()
-    went: list[float] = []
 
     def drive(number: int, name: str) -> None:
-        try:
+        with contextlib.suppress(threading.BrokenBarrierError):
             waiting.wait()
-        except threading.BrokenBarrierError:
-            return
         came = time.perf_counter() - began
         if poll_s is None:
             green.wait()
@@ -38,7 +36,6 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
                 looks[number] += 1
                 time.sleep(poll_s)
         gone = time.perf_counter() - began
-        went.append(gone)
         lanes[name] += [Span(came, gone, style="wait"), Span(gone, gone + red_s / 10, style="good")]
 
     threads = [threading.Thread(target=drive, args=(number, name), daemon=True) for number, name in enumerate(lanes)]
@@ -47,16 +44,14 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
             thread.start()
         waiting.wait()
         time.sleep(red_s)
-    except BaseException:
-        waiting.abort()
-        raise
     finally:
         # No car is left waiting if the lesson is interrupted.
         turned = time.perf_counter() - began
+        waiting.abort()
         green.set()
     for thread in threads:
         thread.join()
-    return turned, lanes, sum(gone < turned for gone in went), sum(looks)
+    return turned, lanes, sum(drives.start_s < turned for _, drives in lanes.values()), sum(looks)
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:

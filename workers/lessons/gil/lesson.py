@@ -10,19 +10,13 @@ from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress,
 from workers.lessons.common.translation import chinese_beside
 from workers.lessons.gil.interpreters import others, this_one
 
-ONCE = "num -= 1, once, started in a loop"
-IN_ONE_LINE = "num -= 1, all at once"
-WITH_A_CALL = "num -= one(), all at once"
-WITH_A_CALL_LOCKED = "num -= one(), with a lock"
-PAUSE = "read, pause, write"
-PAUSE_LOCKED = "read, pause, write, with a lock"
 CASES = {
-    ONCE: "once",
-    IN_ONE_LINE: "in_one_line",
-    WITH_A_CALL: "with_a_call",
-    WITH_A_CALL_LOCKED: "with_a_call_locked",
-    PAUSE: "with_a_pause",
-    PAUSE_LOCKED: "with_a_pause_locked",
+    "once": "num -= 1, once, started in a loop",
+    "in_one_line": "num -= 1, all at once",
+    "with_a_call": "num -= one(), all at once",
+    "with_a_call_locked": "num -= one(), with a lock",
+    "with_a_pause": "read, pause, write",
+    "with_a_pause_locked": "read, pause, write, with a lock",
 }
 MOST_LANES = 12
 LEGEND = {"wait": "waits for the lock", "good": "takes a number nobody had", "bad": "takes one that somebody had"}
@@ -37,12 +31,12 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         for other in others(threads, times):
             found.append(other)
             progress(f"Python {other['about']['version']} was asked too")
-    tries = {case: here[key] for case, key in CASES.items()}
+    tries = {case: here[case] for case in CASES}
     measured: dict[str, Any] = {"version": here["about"]["version"], "gil": here["about"]["gil"]}
-    for case, key in CASES.items():
-        measured |= keyed(key, lost=tries[case]["left"], of=threads * tries[case]["times"])
+    for case, each in tries.items():
+        measured |= keyed(case, lost=each["left"], of=threads * each["times"])
     measured |= {
-        "once_alive_at_most": tries[ONCE]["alive"],
+        "once_alive_at_most": tries["once"]["alive"],
         "references_off": here["references"]["found"] - here["references"]["expected"],
         "appends_missing": here["appends"]["expected"] - here["appends"]["found"],
         "switched_inside_one_line": _inside(here["points_in_one_line"]),
@@ -51,9 +45,9 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         "free_threaded_found": any(each["about"]["free_threaded"] for each in found),
     }
     return Findings(
-        holds=tries[WITH_A_CALL]["left"] > 0
-        and tries[PAUSE]["left"] > 0
-        and tries[WITH_A_CALL_LOCKED]["left"] == tries[PAUSE_LOCKED]["left"] == 0
+        holds=tries["with_a_call"]["left"] > 0
+        and tries["with_a_pause"]["left"] > 0
+        and tries["with_a_call_locked"]["left"] == tries["with_a_pause_locked"]["left"] == 0
         and measured["references_off"] == measured["appends_missing"] == 0
         and all(each["with_a_call_locked"]["left"] == 0 for each in found),
         measured=measured,
@@ -61,7 +55,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Table(
                 "Threads that take one from a number until 0 should be left",
                 ["what a thread does", "threads", "times each", "alive at once", "left over: lost"],
-                [[case, each["threads"], each["times"], each["alive"], each["left"]] for case, each in tries.items()],
+                [
+                    [CASES[case], each["threads"], each["times"], each["alive"], each["left"]]
+                    for case, each in tries.items()
+                ],
             ),
             Table(
                 "What the GIL does protect",
@@ -80,10 +77,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
                 "Of a hundred decrements so many were lost",
                 "",
                 "percent lost",
-                {"lost": [(case, 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},
+                {"lost": [(CASES[case], 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},
             ),
-            Timeline("Read, pause, write: who read what", _lanes(tries[PAUSE]["spans"]), LEGEND),
-            Timeline("The same with a lock", _lanes(tries[PAUSE_LOCKED]["spans"]), LEGEND),
+            Timeline("Read, pause, write: who read what", _lanes(tries["with_a_pause"]["spans"]), LEGEND),
+            Timeline("The same with a lock", _lanes(tries["with_a_pause_locked"]["spans"]), LEGEND),
         ],
         observations=_observations(tries, here, found),
     )
@@ -148,20 +145,21 @@ def _lanes(spans: Sequence[tuple[float, float, float, int]]) -> dict[str, list[S
 def _observations(
     tries: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    total = tries[IN_ONE_LINE]["threads"] * tries[IN_ONE_LINE]["times"]
+    total = tries["in_one_line"]["threads"] * tries["in_one_line"]["times"]
+    paused = tries["with_a_pause"]
     losing = [_name(each) for each in found if each["in_one_line"]["left"]]
     keeping = [_name(each) for each in found if not each["in_one_line"]["left"]]
     free = [each for each in found if each["about"]["free_threaded"]]
     return [
-        f"Started one after the other, at most {tries[ONCE]['alive']} of {tries[ONCE]['threads']} threads was alive at "
-        "once: the others had ended before the next began. That nothing was lost proves nothing.",
-        f"All at once num -= 1 lost {tries[IN_ONE_LINE]['left']:,} of {total:,} under Python "
-        f"{here['about']['version']}; with a call in the same line, {tries[WITH_A_CALL]['left']:,}.",
+        f"Started one after the other, at most {tries['once']['alive']} of {tries['once']['threads']} threads was "
+        "alive at once: the others had ended before the next began. That nothing was lost proves nothing.",
+        f"All at once num -= 1 lost {tries['in_one_line']['left']:,} of {total:,} under Python "
+        f"{here['about']['version']}; with a call in the same line, {tries['with_a_call']['left']:,}.",
         "Whether num -= 1 is safe is a matter of the version: "
         f"{', '.join(losing) or 'none'} lost some, {', '.join(keeping) or 'none'} none. The tables of instructions say "
         "why: a switch there was seen, or not, between reading and writing.",
-        f"Read, pause, write: {tries[PAUSE]['left']} of {tries[PAUSE]['threads']} lost, for nearly all read the same "
-        f"number. With a lock, {tries[PAUSE_LOCKED]['left']}.",
+        f"Read, pause, write: {paused['left']} of {paused['threads']} lost, for nearly all read the same number. With "
+        f"a lock, {tries['with_a_pause_locked']['left']}.",
         f"After {here['references']['operations']:,} references taken and given back the count is what it was, and no "
         "append is missing: that is what the GIL is for.",
         "No free-threaded interpreter was found; put one on the PATH (python3.13t, python3.14t) and run again."

@@ -1,4 +1,4 @@
-"""What threads do to one number under the interpreter that runs this file: any CPython from 3.8 on, GIL or none.
+"""Threads that change one number under the interpreter that runs this file: any CPython from 3.8 on, GIL or none.
 
 A program of its own, which imports nothing of ours: it reads its settings as JSON from standard input and writes its
 findings as JSON to standard output. All threads of a try wait at a barrier first, so that they run at once.

@@ -66,13 +66,19 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         mix: max(ROUNDS * work_ms, jobs * ROUNDS * (1 - share) * work_ms / min(cores, processes))
         for mix, share in MIXES.items()
     }
+    times = BarChart(
+        "The same jobs, spread in seven ways",
+        "shape",
+        "milliseconds; less is better",
+        {mix: [(shape, runs.took_s(shape, mix) * 1e3) for shape in runs] for mix in MIXES},
+    )
     return Findings(
         holds=_waits_overlap(runs, processes)
         and _cores_are_used(runs, processes, cores)
         and _three_are_not_better(runs),
         measured=_measured(runs, cores) | {"jobs": jobs, "start_method": settings["start_method"]},
         tables=_tables(runs, shapes, floors),
-        figures=[_times(runs), _timeline(runs, PROCESSES), _timeline(runs, PAIRS[1])],
+        figures=[times, _timeline(runs, PROCESSES), _timeline(runs, PAIRS[1])],
         observations=_observations(runs, jobs, processes),
     )
 
@@ -137,15 +143,6 @@ def _tables(runs: ShapeRuns, shapes: Mapping[str, Shape], floors: Mapping[str, f
             [[mix, runs.fastest(mix), ms(runs.fastest(mix), mix), ms(ALL_THREE, mix)] for mix in MIXES],
         ),
     ]
-
-
-def _times(runs: ShapeRuns) -> BarChart:
-    return BarChart(
-        "The same jobs, spread in seven ways",
-        "shape",
-        "milliseconds; less is better",
-        {mix: [(shape, runs.took_s(shape, mix) * 1e3) for shape in runs] for mix in MIXES},
-    )
 
 
 def _timeline(runs: ShapeRuns, shape: str) -> Timeline:

@@ -1,4 +1,4 @@
-"""How much one lock covers: a row, a table, a whole database; and who has to wait for whom then."""
+"""Locks on a row, a table and a whole database; and the buyers who have to wait for each other under each."""
 
 from __future__ import annotations
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.figures import Span
 from workers.lessons.lock_kinds.sqlite_shop import MustWait, SqliteShop
 
@@ -74,36 +76,23 @@ def sell(shop: SqliteShop, tables: Mapping[str, str], buyers: int, think_s: floa
     """All buyers of all events come at once, a thread each; each waits for its turn."""
     sale, mutex, stop = ShopSale(inside={event: [] for event in tables}), threading.Lock(), threading.Event()
     start = threading.Barrier(buyers * len(tables) + 1)
-    inside = 0
     opened = 0.0
 
     def buy(event: str) -> None:
-        entered = 0.0
-
         def think() -> None:
-            nonlocal inside, entered
-            with mutex:
-                inside += 1
-                sale.most_inside = max(sale.most_inside, inside)
-                entered = time.perf_counter() - opened
+            entered = time.perf_counter() - opened
             time.sleep(think_s)
-            with mutex:
-                inside -= 1
-                sale.inside[event].append(Span(entered, time.perf_counter() - opened, style="good"))
+            sale.inside[event].append(Span(entered, time.perf_counter() - opened, style="good"))
 
-        try:
+        with contextlib.suppress(threading.BrokenBarrierError):
             start.wait()
-        except threading.BrokenBarrierError:
-            return
         while not stop.is_set():
-            try:
+            with contextlib.suppress(MustWait):
                 got_one = shop.buy(event, think, _MOMENT_S)
-            except MustWait:
-                continue
-            with mutex:
-                sale.sold += got_one
-                sale.refused += not got_one
-            return
+                with mutex:
+                    sale.sold += got_one
+                    sale.refused += not got_one
+                return
 
     threads = [threading.Thread(target=buy, args=(event,), daemon=True) for event in tables for _ in range(buyers)]
     try:
@@ -120,4 +109,5 @@ def sell(shop: SqliteShop, tables: Mapping[str, str], buyers: int, think_s: floa
             if thread.ident is not None:
                 thread.join()
     sale.seconds = time.perf_counter() - opened
+    sale.most_inside = most_at_once((span.start_s, span.end_s) for spans in sale.inside.values() for span in spans)
     return sale

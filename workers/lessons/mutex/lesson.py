@@ -17,6 +17,7 @@ from workers.lessons.mutex.failures import (
     KILLED,
     PROCESS_LOCK,
     Failure,
+    Reading,
     Waited,
     fail_while_holding,
     read_while_writing,
@@ -33,20 +34,11 @@ WAYS = (IN_PLACE, NO_LOCK, WRITE, DATA, EVERYTHING, FILE)
 RIGHT = (DATA, EVERYTHING, FILE)
 
 # Each way to write the file: in place or not, with or without a lock for readers and writer.
-READINGS = {
-    "in place": (True, False),
-    "in place, readers and writer lock": (True, True),
-    "replaced": (False, False),
-}
+READINGS = {"in place": (True, False), "in place, readers and writer lock": (True, True), "replaced": (False, False)}
 WAITERS, WAIT_S = 2, 0.25
 MOST_TICKETS = 40
-LEGEND = {
-    "faint": "looks round",
-    "wait": "waits for the lock",
-    "good": "sells a ticket",
-    "plain": "finds none",
-    "bad": "sells it again",
-}
+LEGEND = {"faint": "looks round", "wait": "waits for the lock", "good": "sells a ticket"}
+LEGEND |= {"plain": "finds none", "bad": "sells it again"}
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
@@ -114,7 +106,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Lock around the data: one after the other there, and only there", lanes(results[DATA]), LEGEND),
             Timeline("Lock around everything: one after the other all the way", lanes(results[EVERYTHING]), LEGEND),
         ],
-        observations=_observations(sale, results, readings["in place"].crashed, readings["in place"].reads, failures),
+        observations=_observations(sale, results, readings["in place"], failures),
     )
 
 
@@ -143,11 +135,7 @@ def _got(ticket: int | None) -> str:
 
 
 def _observations(
-    sale: SaleSettings,
-    results: Mapping[SaleVariant, SaleResult],
-    crashed: int,
-    reads: int,
-    failures: Mapping[Failure, Waited],
+    sale: SaleSettings, results: Mapping[SaleVariant, SaleResult], read: Reading, failures: Mapping[Failure, Waited]
 ) -> list[str]:
     together, data, everything = results[NO_LOCK], results[DATA], results[EVERYTHING]
     hoped = sum(bool(each.saw) and each.ticket is None for each in data.bought)
@@ -159,8 +147,9 @@ def _observations(
         "what is looked at outside the lock may be old when it is used, and that is no error.",
         f"Around everything the same {everything.sold} were sold in {everything.took_ms:.0f} ms instead of "
         f"{data.took_ms:.0f} ms: everybody then waits while one only looks round.",
-        f"{crashed} of {reads} reads found half a file while it was written in place. Replacing it ends that, and only "
-        f"that: the sale without a lock replaced its file, and sold {together.sold_again} tickets again.",
+        f"{read.crashed} of {read.reads} reads found half a file while it was written in place. Replacing it ends "
+        "that, and only that: the sale without a lock replaced its file, and sold "
+        f"{together.sold_again} tickets again.",
         f"After a kill {failures[Failure(PROCESS_LOCK, KILLED)].in_vain} of {WAITERS} waited in vain for the process "
         "lock, for no finally runs then; the kernel closes a dead process's files, so "
         f"{failures[Failure(FILE_LOCK, KILLED)].got_in} of {WAITERS} got the file lock.",

@@ -116,24 +116,19 @@ def run_sale(sale: SaleSettings, way: SaleVariant, directory: Path) -> SaleResul
     return SaleResult(way, bought, left)
 
 
-class Activities:
-    """The activities of a buyer: each note ends the activity that began with the last one."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self.spans: list[tuple[str, float, float]] = []
-
-    def note(self, what: str) -> None:
-        now = time.monotonic()
-        self.spans.append((what, self._last, now))
-        self._last = now
-
-
 def buy(number: int, sale: SaleSettings, way: SaleVariant, shared: Shared) -> Purchase:
     """One buyer comes a little late, looks round, reads, pauses, and writes one ticket less if there was one."""
 
     def lock_around(part: str) -> Any:
         return shared.lock if way.around == part else contextlib.nullcontext()
+
+    spans: list[tuple[str, float, float]] = []
+    last = 0.0
+
+    def note(activity: str) -> None:
+        """Notes the end of an activity, which began at the last note."""
+        nonlocal last
+        spans.append((activity, last, last := time.monotonic()))
 
     rng = random.Random(f"{sale.seed}-{number}")
     late_s, delay_s = 2 * sale.delay_s * rng.random(), sale.delay_s * rng.uniform(1 / 3, 1)
@@ -141,27 +136,27 @@ def buy(number: int, sale: SaleSettings, way: SaleVariant, shared: Shared) -> Pu
     crashed = False
     shared.gate.wait(PATIENCE_S)
     time.sleep(late_s)
-    activities = Activities()
+    last = time.monotonic()
     try:
         with lock_around("everything"):
-            activities.note("wait")
+            note("wait")
             saw = _look_round(shared.path, sale.browse_s / 2)
-            activities.note("browse")
+            note("browse")
             with lock_around("data"):
-                activities.note("wait")
+                note("wait")
                 left: int = read(shared.path)["tickets"]
                 time.sleep(delay_s)
                 if left > 0:
                     with lock_around("write"):
                         write(shared.path, {"tickets": left - 1}, in_place=way.in_place)
                     ticket = left
-                activities.note("data")
+                note("data")
             time.sleep(sale.browse_s / 2)
-            activities.note("browse")
+            note("browse")
     except ValueError:  # it read half a document
         crashed = True
-        activities.note("data")
-    return Purchase(saw, ticket, crashed, activities.spans)
+        note("data")
+    return Purchase(saw, ticket, crashed, spans)
 
 
 def _look_round(path: Path, lasts_s: float) -> int:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -17,10 +18,13 @@ from workers.lessons.common.processes import die_with_parent
 PATIENCE_S = 30.0
 
 
-def pool_of(kind: str, workers: int, method: str) -> Executor:
+def pool_of(
+    kind: str, workers: int, method: str, initializer: Callable[..., None] | None = None, *arguments: Any
+) -> Executor:
     if kind == "threads":
-        return ThreadPoolExecutor(workers)
-    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=die_with_parent)
+        return ThreadPoolExecutor(workers, initializer=initializer, initargs=arguments)
+    context = multiprocessing.get_context(method)
+    return ProcessPoolExecutor(workers, context, initializer=initializer or die_with_parent, initargs=arguments)
 
 
 def task(lasts_s: float, fails: bool) -> tuple[str, float, float]:

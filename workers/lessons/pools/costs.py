@@ -6,8 +6,6 @@ import contextlib
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from workers.lessons.common.processes import ProcessGroup, die_with_parent, start_and_join
@@ -27,85 +25,54 @@ def trifle(_task: int) -> None:
     sum(range(500))
 
 
-def time_threads(work: str, tasks: int, workers: int | None, tries: int) -> float:
-    """Seconds for all tasks, the shortest try: by a pool of ``workers`` or, without one, by a thread each."""
+def time_tasks(  # noqa: PLR0917
+    kind: str, work: str, tasks: int, workers: int | None, tries: int, method: str
+) -> float:
+    """Seconds for all tasks, the shortest try: by a pool of ``workers`` or, without one, by a worker for each."""
     do = {"waiting": short_wait, "trifles": trifle}[work]
-
-    def one_try() -> None:
-        if workers is not None:
-            with pool_of("threads", workers, "") as pool:
-                list(pool.map(do, range(tasks)))
-            return
-        start_and_join(threading.Thread(target=do, args=(number,)) for number in range(tasks))
-
-    return _shortest(one_try, tries)
-
-
-def time_processes(tasks: int, workers: int | None, tries: int, method: str) -> float:
-    """The same by processes, for tasks that take no time: starting the processes is measured."""
-
-    def one_try() -> None:
-        if workers is not None:
-            with pool_of("processes", workers, method) as pool:
-                list(pool.map(trifle, range(tasks)))
-            return
-        with ProcessGroup(method) as group:
-            for number in range(tasks):
-                group.start(trifle, number)
-            if not group.join(PATIENCE_S):
-                raise RuntimeError("a process did not end")
-
-    return _shortest(one_try, tries)
-
-
-def _shortest(one_try: Callable[[], None], tries: int) -> float:
     lasted = []
     for _ in range(tries):
         began = time.perf_counter()
-        one_try()
+        if workers is not None:
+            with pool_of(kind, workers, method) as pool:
+                list(pool.map(do, range(tasks)))
+        elif kind == "threads":
+            start_and_join(threading.Thread(target=do, args=(number,)) for number in range(tasks))
+        else:
+            with ProcessGroup(method) as group:
+                for number in range(tasks):
+                    group.start(do, number)
+                if not group.join(PATIENCE_S):
+                    raise RuntimeError("a process did not end")
         lasted.append(time.perf_counter() - began)
     return min(lasted)
 
 
-def hold_threads(tasks: int, workers: int | None) -> dict[str, float]:
-    """Stops all tasks at a gate: the number of threads that are alive then, and the memory that they took."""
-    gate, arrived = threading.Event(), threading.Semaphore(0)
+def hold(kind: str, tasks: int, workers: int | None, method: str) -> dict[str, float]:
+    """Stops all tasks at a gate: the number of threads or processes that are alive then, and their own memory."""
+    context: Any = threading if kind == "threads" else multiprocessing.get_context(method)
+    gate, arrived = context.Event(), context.Semaphore(0)
     before, memory = threading.active_count(), private_bytes()
     with contextlib.ExitStack() as stack:
-        pool = None if workers is None else stack.enter_context(pool_of("threads", workers, ""))
-        for _ in range(tasks):
-            if pool is not None:
-                pool.submit(wait_at_gate, gate, arrived)
-                continue
-            thread = threading.Thread(target=wait_at_gate, args=(gate, arrived))
-            thread.start()
-            stack.callback(thread.join)
-        for _ in range(min(tasks, workers or tasks)):
-            arrived.acquire(timeout=PATIENCE_S)
-        found = {"alive": threading.active_count() - before, "mb": max(0, private_bytes() - memory) / 1e6}
-        gate.set()
-    return found
-
-
-def hold_processes(tasks: int, workers: int | None, method: str) -> dict[str, float]:
-    """The same for processes; their memory is what no other process shares with them."""
-    context = multiprocessing.get_context(method)
-    gate, arrived = context.Event(), context.Semaphore(0)
-    with ProcessGroup(method) as group, contextlib.ExitStack() as stack:
         if workers is None:
+            create = context.Thread if kind == "threads" else context.Process
             for _ in range(tasks):
-                group.start(wait_at_gate, gate, arrived)
+                member = create(target=wait_at_gate, args=(gate, arrived), daemon=True)
+                member.start()
+                stack.callback(member.join)
         else:
-            pool = ProcessPoolExecutor(workers, context, initializer=know_gate, initargs=(gate, arrived))
-            stack.enter_context(pool)
+            pool = stack.enter_context(pool_of(kind, workers, method, know_gate, gate, arrived))
             for _ in range(tasks):
                 pool.submit(wait_at_known_gate)
         for _ in range(min(tasks, workers or tasks)):
             arrived.acquire(timeout=PATIENCE_S)
-        alive = [child.pid for child in multiprocessing.active_children()]
-        found = {"alive": len(alive), "mb": sum(private_bytes(pid) for pid in alive) / 1e6}
+        if kind == "threads":
+            alive, own = threading.active_count() - before, max(0, private_bytes() - memory)
+        else:
+            processes = [child.pid for child in multiprocessing.active_children()]
+            alive, own = len(processes), sum(map(private_bytes, processes))
         gate.set()
-    return found
+    return {"alive": alive, "mb": own / 1e6}
 
 
 def wait_at_gate(gate: Any, arrived: Any) -> None:

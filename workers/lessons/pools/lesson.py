@@ -39,18 +39,17 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
 def _measure_costs(found: PoolMeasurements, progress: Progress) -> None:
     """Memory and time of one worker for each task, of a small pool, and of a pool as large as the tasks."""
     workers, method, tries = (found.settings[key] for key in ("workers", "start_method", "tries"))
-    threads, processes = found.settings["threads"], found.settings["processes"]
-    for size, limit in {"each": None, "pool": workers}.items():
-        progress("memory of one for each task, and of a pool")
-        found.held["threads", size] = call_in_child(f"{_COSTS}:hold_threads", threads, limit)
-        found.held["processes", size] = call_in_child(f"{_COSTS}:hold_processes", processes, limit, method)
-    for work in ("waiting", "trifles"):
-        for size, limit in {"each": None, "pool": workers, "large_pool": threads}.items():
-            progress(f"time of one thread for each task, and of a pool: {work}")
-            found.times[work, size] = call_in_child(f"{_COSTS}:time_threads", work, threads, limit, tries)
-    for size, limit in {"each": None, "pool": workers, "large_pool": processes}.items():
-        progress("time of one process for each task, and of a pool")
-        found.times["processes", size] = call_in_child(f"{_COSTS}:time_processes", processes, limit, tries, method)
+    for kind in KINDS:
+        for size, limit in {"each": None, "pool": workers}.items():
+            progress(f"memory of one of the {kind} for each task, and of a pool")
+            found.held[kind, size] = call_in_child(f"{_COSTS}:hold", kind, found.settings[kind], limit, method)
+    works = {"waiting": "threads", "trifles": "threads", "processes": "processes"}
+    for work, kind in works.items():
+        tasks = found.settings[kind]
+        do = "trifles" if work == "processes" else work
+        for size, limit in {"each": None, "pool": workers, "large_pool": tasks}.items():
+            progress(f"time of one for each task, and of a pool of {kind}: {do}")
+            found.times[work, size] = call_in_child(f"{_COSTS}:time_tasks", kind, do, tasks, limit, tries, method)
 
 
 def _with_totals(used: dict[str, Any]) -> dict[str, Any]:

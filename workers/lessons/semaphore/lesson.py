@@ -1,4 +1,4 @@
-"""A semaphore lets so many in at once, and no more; a bounded one also notices who gives back what he never had."""
+"""A semaphore limits how many are inside at once; a bounded one also notices a release without an acquire."""
 
 from __future__ import annotations
 
@@ -7,34 +7,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.figures import Span, Table, Timeline
 from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
 from workers.lessons.common.processes import start_and_join
 from workers.lessons.common.translation import chinese_beside
 
 
-class Occupancy:
-    """Counts the threads inside a block, and keeps the highest count."""
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._inside = 0
-        self.most = 0
-
-    def __enter__(self) -> Occupancy:
-        with self._mutex:
-            self._inside += 1
-            self.most = max(self.most, self._inside)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._mutex:
-            self._inside -= 1
-
-
 def visit(visitors: int, stay_s: float, door: threading.Semaphore | None) -> tuple[int, dict[str, list[Span]]]:
     """All visitors come at once. Returns the largest number inside at a moment, and a lane for each visitor."""
-    room = Occupancy()
     lanes: dict[str, list[Span]] = {f"visitor {number:>2}": [] for number in range(1, visitors + 1)}
     opened = time.perf_counter()
 
@@ -43,17 +24,16 @@ def visit(visitors: int, stay_s: float, door: threading.Semaphore | None) -> tup
         if door is not None:
             door.acquire()
         try:
-            with room:
-                entered = time.perf_counter() - opened
-                time.sleep(stay_s)
-                left = time.perf_counter() - opened
+            entered = time.perf_counter() - opened
+            time.sleep(stay_s)
+            left = time.perf_counter() - opened
         finally:
             if door is not None:
                 door.release()
         lanes[name] += [Span(came, entered, style="wait"), Span(entered, left, style="good")]
 
     start_and_join(threading.Thread(target=come, args=(name,), daemon=True) for name in lanes)
-    return room.most, lanes
+    return most_at_once((inside.start_s, inside.end_s) for _, inside in lanes.values()), lanes
 
 
 def one_release_too_many(door: threading.Semaphore, places: int) -> tuple[str, int]:

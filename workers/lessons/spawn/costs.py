@@ -8,6 +8,7 @@ growth of their process.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from typing import Any
@@ -44,15 +45,33 @@ def arrive(arrived: Any, over: Any) -> None:
 
 def threads(count: int, tries: int) -> dict[str, float]:
     """Threads; fewer than ``count`` if the machine does not allow so many."""
+
+    def thread(*arguments: Any) -> threading.Thread:
+        return threading.Thread(target=arrive, args=arguments, daemon=True)
+
+    return _in_this_process(count, tries, thread, threading.Semaphore, threading.Event)
+
+
+def greenlets(count: int, tries: int) -> dict[str, float]:
+    """Greenlets of gevent, all in one thread."""
+    import gevent
+    from gevent.event import Event
+    from gevent.lock import Semaphore
+
+    gevent.spawn(arrive, Semaphore(0), Event()).kill()  # what gevent itself needs is not a greenlet's cost
+    return _in_this_process(count, tries, functools.partial(gevent.Greenlet, arrive), Semaphore, Event)
+
+
+def _in_this_process(count: int, tries: int, create: Any, semaphore: Any, event: Any) -> dict[str, float]:
     took, alive, grew = [], count, 0.0
     for number in range(tries):
-        arrived, over = threading.Semaphore(0), threading.Event()
-        members = [threading.Thread(target=arrive, args=(arrived, over), daemon=True) for _ in range(alive)]
+        arrived, over = semaphore(0), event()
         before = private_bytes()
         started = []
         began = time.perf_counter()
         with contextlib.suppress(RuntimeError):  # "can't start new thread"
-            for member in members:
+            for _ in range(alive):
+                member = create(arrived, over)
                 member.start()
                 started.append(member)
         for _ in started:
@@ -66,26 +85,3 @@ def threads(count: int, tries: int) -> dict[str, float]:
         for member in started:
             member.join()
     return {"alive": alive, "one_us": min(took) / max(1, alive) * 1e6, "one_kib": grew / 1024}
-
-
-def greenlets(count: int, tries: int) -> dict[str, float]:
-    """Greenlets of gevent, all in one thread."""
-    import gevent
-    from gevent.event import Event
-    from gevent.lock import Semaphore
-
-    gevent.spawn(arrive, Semaphore(0), Event()).kill()  # what gevent itself needs is not a greenlet's cost
-    took, grew = [], 0.0
-    for number in range(tries):
-        arrived, over = Semaphore(0), Event()
-        before = private_bytes()
-        began = time.perf_counter()
-        members = [gevent.spawn(arrive, arrived, over) for _ in range(count)]
-        for _ in members:
-            arrived.acquire()
-        took.append(time.perf_counter() - began)
-        if number == 0:
-            grew = (private_bytes() - before) / count
-        over.set()
-        gevent.joinall(members)
-    return {"alive": count, "one_us": min(took) / count * 1e6, "one_kib": grew / 1024}

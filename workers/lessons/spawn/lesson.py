@@ -1,4 +1,4 @@
-"""What a process, a thread and a greenlet cost to start and to keep; and the main guard that spawning needs."""
+"""The costs of starting and keeping a process, a thread and a greenlet; and the main guard that spawning needs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,33 @@ from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
 
 SPAWNED, FORKED, THREAD, GREENLET = "process, spawned", "process, forked", "thread", "greenlet"
 SMALL_MACHINE_KIB = 512 * 1024
-_TRIES = {SPAWNED: 1, FORKED: 3, THREAD: 5, GREENLET: 5}
+_COSTS = "workers.lessons.spawn.costs"
+# The function in ``costs``, the number of tries and the start method, and the setting that has the number.
+_CALLS: dict[str, tuple[str, list[Any], str]] = {
+    SPAWNED: ("processes", [1, "spawn"], "spawned"),
+    FORKED: ("processes", [3, "fork"], "processes"),
+    THREAD: ("threads", [5], "most"),
+    GREENLET: ("greenlets", [5], "most"),
+}
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     rows: list[list[Value]] = []
-    costs = {}
-    for kind, counts in _counts(settings).items():
-        for count in counts:
+    start_us, keep_kib = {}, {}
+    for kind, (function, arguments, most) in _CALLS.items():
+        costs = []
+        for count in _counts(settings[most]):
             progress(f"{kind}: {count}")
-            costs[kind, count] = cost = _measure(kind, count)
-            rows.append([kind, int(cost["alive"]), cost["one_us"], cost["one_kib"], cost["one_kib"] * count / 1024])
-    start_us = {kind: _least(costs, kind, "one_us") for kind in _TRIES}
-    keep_kib = {kind: _least(costs, kind, "one_kib") for kind in _TRIES}
+            cost = call_in_child(f"{_COSTS}:{function}", count, *arguments, gevent=kind == GREENLET)
+            costs.append((cost["one_us"], cost["one_kib"]))
+            rows.append([kind, int(cost["alive"]), *costs[-1], cost["one_kib"] * count / 1024])
+        # The lowest cost counts: other programs disturbed it least.
+        start_us[kind], keep_kib[kind] = map(min, zip(*costs, strict=True))
     with tempfile.TemporaryDirectory() as name:
         progress("the main guard")
         outcomes = {start: try_start(start, Path(name)) for start in STARTS}
     measured: dict[str, Any] = {}
-    for kind in _TRIES:
+    for kind in _CALLS:
         measured |= keyed(kind, start_us=start_us[kind], keep_kib=keep_kib[kind])
     for start, outcome in outcomes.items():
         name = start.what.removeprefix("a ") + (" guarded" if start.guarded else " unguarded")
@@ -49,7 +58,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Table(
                 "How many would fit into 512 MiB (reckoned)",
                 ["what", "so many"],
-                [[kind, _fit(one_kib)] for kind, one_kib in keep_kib.items()],
+                [[kind, int(SMALL_MACHINE_KIB / max(one_kib, 0.1))] for kind, one_kib in keep_kib.items()],
             ),
             Table(
                 "With and without the main guard",
@@ -65,34 +74,9 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     )
 
 
-def _counts(settings: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The numbers of each kind to keep alive at once: 10, 100, 1,000 below the setting, and the setting itself."""
-
-    def steps(most: int) -> list[int]:
-        return [*(count for count in (10, 100, 1000) if count < most), most]
-
-    many, forked, spawned = settings["most"], settings["processes"], settings["spawned"]
-    return {SPAWNED: steps(spawned), FORKED: steps(forked), THREAD: steps(many), GREENLET: steps(many)}
-
-
-def _measure(kind: str, count: int) -> dict[str, float]:
-    tries, module = _TRIES[kind], "workers.lessons.spawn.costs"
-    if kind in (SPAWNED, FORKED):
-        method = "spawn" if kind == SPAWNED else "fork"
-        cost: dict[str, float] = call_in_child(f"{module}:processes", count, tries, method)
-        return cost
-    greenlets = kind == GREENLET
-    cost = call_in_child(f"{module}:{'greenlets' if greenlets else 'threads'}", count, tries, gevent=greenlets)
-    return cost
-
-
-def _least(costs: Mapping[tuple[str, int], Mapping[str, float]], kind: str, what: str) -> float:
-    """The lowest cost that was measured: other programs disturbed it least."""
-    return min(cost[what] for (each, _), cost in costs.items() if each == kind)
-
-
-def _fit(one_kib: float) -> int:
-    return int(SMALL_MACHINE_KIB / max(one_kib, 0.1))
+def _counts(most: int) -> list[int]:
+    """The numbers to keep alive at once: 10, 100, 1,000 below the setting, and the setting itself."""
+    return [*(count for count in (10, 100, 1000) if count < most), most]
 
 
 def _costs_hold(start_us: Mapping[str, float], keep_kib: Mapping[str, float]) -> bool:

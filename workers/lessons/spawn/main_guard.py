@@ -15,7 +15,7 @@ _GUARD = 'if __name__ == "__main__":'
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a program starts, the call that does it, and whether the call stands behind the main guard."""
+    """The kind of worker that a program starts, the call that does it, and whether it stands behind the main guard."""
 
     what: str
     call: str

@@ -7,19 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
 from workers.lessons.common.translation import chinese_beside
 from workers.lessons.threads.sharing import BY_THE_FILE, Takers, by_processes, by_threads
 from workers.lessons.threads.starting import WAYS, Place, fail_in_future, fail_in_thread, go_on
 
 THREADS, FORKED, SPAWNED = "threads", "processes, forked", "processes, spawned"
-LEGEND = {
-    "faint": "starts them",
-    "plain": "works",
-    "wait": "waits in join",
-    "good": "goes on, all done",
-    "bad": "goes on, too early",
-}
+LEGEND = {"faint": "starts them", "plain": "works", "wait": "waits in join"}
+LEGEND |= {"good": "goes on, all done", "bad": "goes on, too early"}
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
@@ -54,12 +49,8 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             "run_by_mistake_in_own_thread": places["a class, run() by mistake"].thread != caller,
             "join_raised": joined[0],
             "future_raised": future[0],
-            "main_has_after_threads": takers[THREADS].main_has,
-            "main_has_after_forked": takers[FORKED].main_has,
-            "main_has_after_spawned": takers[SPAWNED].main_has,
-            "alive_before": before,
-            "alive_meanwhile": alive,
-            "alive_after": after,
+            **{f"main_has_after_{who.split()[-1]}": each.main_has for who, each in takers.items()},
+            **keyed("alive", before=before, meanwhile=alive, after=after),
         },
         tables=[
             Table(
@@ -72,7 +63,14 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
                 ["after starting", "done when it looked", "of"],
                 [["no join", found_without, count], ["join", found_with, count]],
             ),
-            _data_table(takers),
+            Table(
+                "One number: each takes one",
+                ["who takes", "how many", "process ids", "thread ids", "each found", "the main thread has"],
+                [
+                    [who, len(each.taken), each.processes, each.threads, _range(each.found), each.main_has]
+                    for who, each in takers.items()
+                ],
+            ),
             Table(
                 "An exception in a thread",
                 ["who asks", "learned of it", "printed by the thread"],
@@ -122,17 +120,6 @@ def _data_hold(takers: Mapping[str, Takers], left: int) -> bool:
         and forked.main_has == spawned.main_has == left
         and (forked.found, spawned.found) == ([left], [BY_THE_FILE])
         and all(each.processes == len(each.taken) for each in (forked, spawned))
-    )
-
-
-def _data_table(takers: Mapping[str, Takers]) -> Table:
-    return Table(
-        "One number: each takes one",
-        ["who takes", "how many", "process ids", "thread ids", "each found", "the main thread has"],
-        [
-            [who, len(each.taken), each.processes, each.threads, _range(each.found), each.main_has]
-            for who, each in takers.items()
-        ],
     )
 
 

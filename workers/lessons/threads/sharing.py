@@ -66,7 +66,7 @@ def by_threads(count: int, left: int) -> tuple[Takers, int]:
     """Threads of this process take one each. Also returns the number of threads that were alive meanwhile."""
     stock.left = left
     taken: list[Taken] = []
-    all_here, may_go = threading.Barrier(count + 1), threading.Barrier(count + 1)
+    all_here, may_go = threading.Barrier(count + 1), threading.Event()
 
     def work() -> None:
         taken.append(take_one())
@@ -80,17 +80,14 @@ def by_threads(count: int, left: int) -> tuple[Takers, int]:
             member.start()
         all_here.wait(PATIENCE_S)
         alive = threading.active_count()
-        may_go.wait(PATIENCE_S)
-        for member in members:
-            member.join()
-        return Takers(taken, stock.left), alive
-    except BaseException:
-        # Interrupted: nobody is left waiting for the others.
-        all_here.abort()
-        may_go.abort()
-        raise
     finally:
-        stock.left = BY_THE_FILE
+        # No thread is left waiting for the others if the lesson is interrupted.
+        all_here.abort()
+        may_go.set()
+        left_over, stock.left = stock.left, BY_THE_FILE
+    for member in members:
+        member.join()
+    return Takers(taken, left_over), alive
 
 
 def by_processes(method: str, count: int, left: int) -> Takers:

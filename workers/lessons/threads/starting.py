@@ -43,27 +43,27 @@ class NotingThread(threading.Thread):
 
 
 def by_function() -> Place:
-    place = Place(threading.Event())
-    return _start_and_join(threading.Thread(target=place.note, name="by-function", daemon=True), place)
+    return _begin(lambda place: threading.Thread(target=place.note, name="by-function", daemon=True))
 
 
 def by_class() -> Place:
-    place = Place(threading.Event())
-    return _start_and_join(NotingThread(place), place)
-
-
-def _start_and_join(thread: threading.Thread, place: Place) -> Place:
-    thread.start()
-    place.went_on.set()
-    thread.join()
-    return place
+    return _begin(NotingThread)
 
 
 def by_mistake() -> Place:
     """``run`` called instead of ``start``: an ordinary call, and no thread."""
+    return _begin(NotingThread, lambda thread: thread.run())
+
+
+def _begin(
+    create: Callable[[Place], threading.Thread], begin: Callable[[threading.Thread], None] = threading.Thread.start
+) -> Place:
     place = Place(threading.Event())
-    NotingThread(place).run()
+    thread = create(place)
+    begin(thread)
     place.went_on.set()
+    if thread.ident is not None:
+        thread.join()
     return place
 
 

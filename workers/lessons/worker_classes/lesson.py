@@ -52,7 +52,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         holds=_holds(cells, threads, buyers * purchases),
         measured=_measured(cells, buyers * purchases),
         tables=[_table(cells, list(workers), kind) for kind in THINKING.values()],
-        figures=[_own_events(cells, list(workers)), _one_event(cells, list(workers))],
+        figures=_figures(cells, list(workers)),
         observations=_observations(cells, threads),
     )
 
@@ -107,20 +107,18 @@ def _table(cells: Mapping[Cell, OfficeSale], workers: list[str], kind: str) -> T
     return Table(f"Sold a second, thinking is {kind}", ["workers", *columns], rows)
 
 
-def _own_events(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> BarChart:
-    series: dict[str, list[tuple[str, float]]] = {
-        kind: [(name, round(cells[name, kind, "own events"].rate, 1)) for name in workers] for kind in THINKING.values()
-    }
-    return BarChart("Each buyer has an event of his own", "workers", "tickets sold a second", series)
-
-
-def _one_event(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> BarChart:
-    series: dict[str, list[tuple[str, float]]] = {}
+def _figures(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> list[BarChart]:
+    own: dict[str, list[tuple[str, float]]] = {}
+    one: dict[str, list[tuple[str, float]]] = {}
     for kind in THINKING.values():
+        own[kind] = [(name, round(cells[name, kind, "own events"].rate, 1)) for name in workers]
         sales = {name: cells[name, kind, "one event"] for name in workers}
-        series[kind] = [(name, round(sale.rate, 1)) for name, sale in sales.items()]
-        series[f"1 / hold time, {kind}"] = [(name, round(1 / (sale.hold_s or 1), 1)) for name, sale in sales.items()]
-    return BarChart("All buy from one event, behind one lock", "workers", "tickets sold a second", series)
+        one[kind] = [(name, round(sale.rate, 1)) for name, sale in sales.items()]
+        one[f"1 / hold time, {kind}"] = [(name, round(1 / (sale.hold_s or 1), 1)) for name, sale in sales.items()]
+    return [
+        BarChart("Each buyer has an event of his own", "workers", "tickets sold a second", own),
+        BarChart("All buy from one event, behind one lock", "workers", "tickets sold a second", one),
+    ]
 
 
 def _observations(cells: Mapping[Cell, OfficeSale], threads: str) -> list[str]:

@@ -13,7 +13,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from workers.lessons.common.processes import ChildFailed
+from workers.lessons.common.processes import ChildFailed, start_and_join
 from workers.lessons.common.resources import tree_cpu_s
 
 _ANSWER_WITHIN_S = 60.0
@@ -115,13 +115,9 @@ def sell(place: Office, events: Sequence[str], purchases: int) -> OfficeSale:
             sale.holds_s.append(_held_s(headers))
             sale.tickets += [(event, number) for number in content["tickets"]]
 
-    buyers = [threading.Thread(target=buy, args=(event,), daemon=True) for event in events]
     spent, began = tree_cpu_s(place.pid), time.perf_counter()
     try:
-        for buyer in buyers:
-            buyer.start()
-        for buyer in buyers:
-            buyer.join()
+        start_and_join(threading.Thread(target=buy, args=(event,), daemon=True) for event in events)
     finally:
         stop.set()
     sale.seconds = time.perf_counter() - began

@@ -1,9 +1,10 @@
-"""A process for each connection."""
+"""A thread, or a process, for each connection."""
 
 from __future__ import annotations
 
 import multiprocessing
 import socket
+import threading
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -13,7 +14,23 @@ from workers.tcp import Conversation, Limits
 _REAP_EVERY_S = 0.1
 
 
-def serve(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+def serve_by_threads(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+    room = threading.BoundedSemaphore(limits.most_connections)
+
+    def talk(client: socket.socket) -> None:
+        try:
+            converse(client)
+        finally:
+            room.release()
+
+    while True:
+        # First a place, then a client: in the other order one client more than the limit would be accepted.
+        room.acquire()
+        client, _ = listener.accept()
+        threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+
+def serve_by_processes(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
     context = multiprocessing.get_context(limits.start)
     talking: list[BaseProcess] = []
     listener.settimeout(_REAP_EVERY_S)
