@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workers.lessons.form import Findings, Lesson, carry_out
+from workers.lessons.common.lesson import Findings, Lesson, run_lesson
 
 TRIES = 3
 
@@ -13,7 +13,7 @@ TRIES = 3
 def held(lesson: Lesson, given: Mapping[str, Any]) -> Findings:
     """The first findings that hold, of a few tries; else the last. What is exact is asserted of these like of any."""
     for _ in range(TRIES):
-        findings = carry_out(lesson, given)
+        findings = run_lesson(lesson, given)
         if findings.holds:
             break
     return findings

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from held import held
 
-from workers.lessons.form import Findings
+from workers.lessons.common.lesson import Findings
 
 # Python's own helper for semaphores of spawned processes: started with the first one, ends with this process.
 _PYTHONS_OWN = "multiprocessing.resource_tracker"

@@ -18,21 +18,12 @@ from click.testing import CliRunner, Result
 
 import workers.lessons
 from workers.lessons import LESSONS, load
-from workers.lessons.children import MOST_PROCESSES, ChildFailed, Crew, in_child
 from workers.lessons.command import lesson
-from workers.lessons.form import (
-    Findings,
-    Lesson,
-    Parameter,
-    Plot,
-    Progress,
-    Span,
-    Table,
-    TimeLimit,
-    Timeline,
-    carry_out,
-)
-from workers.lessons.pages import BEGIN, END, page, refresh_docs, translator
+from workers.lessons.common.figures import BarChart, Span, Table, Timeline
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, TimeLimit, run_lesson
+from workers.lessons.common.pages import BEGIN, END, page, refresh_docs
+from workers.lessons.common.processes import MOST_PROCESSES, ChildFailed, ProcessGroup, call_in_child
+from workers.lessons.common.translation import translator
 
 HERE = "tests.workers.test_form"
 NUMBER = Parameter("doors", 3, "doors", 1, 10)
@@ -48,9 +39,9 @@ def example(settings: Mapping[str, Any], progress: Progress) -> Findings:
         tables=[Table("Doors", ["door", "open", "share"], [["front", True, 0.5], ["back", False, None]])],
         figures=[
             Timeline("Who came when", {"visitor  1": [Span(0, 1, "waits", "wait")]}, {"wait": "waits"}),
-            Plot("Doors by house", "house", "doors", {"old": [("a", 1), ("b", 2)]}),
+            BarChart("Doors by house", "house", "doors", {"old": [("a", 1), ("b", 2)]}),
         ],
-        see=[f"{settings['doors']} doors & <no> windows."],
+        observations=[f"{settings['doors']} doors & <no> windows."],
     )
 
 
@@ -65,7 +56,7 @@ def made(run: Callable[[Mapping[str, Any], Progress], Findings] = example, limit
         run=run,
         parameters=(NUMBER, SHARE, WORD),
         limit_s=limit_s,
-        chinese={"Doors": "门", "door": "门", "front": "前门", "visitor": "访客", "share": "份额(比例)"},
+        chinese=lambda: {"Doors": "门", "door": "门", "front": "前门", "visitor": "访客", "share": "份额(比例)"},
     )
 
 
@@ -114,7 +105,7 @@ def test_a_word_that_is_no_choice_is_refused_and_the_choices_named(value: Any) -
 
 def test_an_unknown_parameter_is_refused_and_the_known_ones_named() -> None:
     with pytest.raises(ValueError, match=r"no parameter 'windows'; it has: colour, doors, share"):
-        carry_out(made(), {"windows": 2})
+        run_lesson(made(), {"windows": 2})
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -138,12 +129,12 @@ def test_a_lesson_that_hangs_is_ended() -> None:
         raise AssertionError("not reached")
 
     with pytest.raises(TimeLimit, match=r"lesson example was ended after 0\.1 s"):
-        carry_out(made(hang, limit_s=0.1))
+        run_lesson(made(hang, limit_s=0.1))
 
 
 def test_after_the_lesson_the_alarm_is_as_it_was() -> None:
     before = signal.getsignal(signal.SIGALRM)
-    carry_out(made())
+    run_lesson(made())
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
@@ -155,13 +146,13 @@ def test_a_lesson_that_hangs_leaves_no_process(method: str) -> None:
     members: list[Any] = []
 
     def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
-        with Crew(method) as crew:
-            members.append(crew.start(time.sleep, 600).pid)
-            crew.join(600)
+        with ProcessGroup(method) as group:
+            members.append(group.start(time.sleep, 600).pid)
+            group.join(600)
         raise AssertionError("not reached")
 
     with pytest.raises(TimeLimit):
-        carry_out(made(hang, limit_s=0.5))
+        run_lesson(made(hang, limit_s=0.5))
     assert not any(psutil.pid_exists(pid) for pid in members)
 
 
@@ -190,13 +181,13 @@ def sleeps_by_gevent() -> list[str]:
 @pytest.mark.servers
 @pytest.mark.usefixtures("nothing_left_running")
 def test_a_child_answers_whatever_else_it_prints() -> None:
-    assert in_child(f"{HERE}:double", 21) == 42
+    assert call_in_child(f"{HERE}:double", 21) == 42
 
 
 @pytest.mark.servers
 def test_a_child_that_fails_says_why() -> None:
     with pytest.raises(ChildFailed, match="as it was meant to"):
-        in_child(f"{HERE}:fail")
+        call_in_child(f"{HERE}:fail")
 
 
 @pytest.mark.servers
@@ -204,15 +195,15 @@ def test_a_child_that_fails_says_why() -> None:
 def test_a_child_past_its_time_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     noted = tmp_path / "pids"
     with pytest.raises(ChildFailed, match="did not end within 4 s"):
-        in_child(f"{HERE}:start_one_more_and_hang", str(noted), timeout_s=4)
+        call_in_child(f"{HERE}:start_one_more_and_hang", str(noted), timeout_s=4)
     for pid in map(int, noted.read_text().split()):
         assert _gone(pid)
 
 
 @pytest.mark.servers
 def test_a_child_is_patched_where_it_is_wanted_and_only_there() -> None:
-    assert in_child(f"{HERE}:sleeps_by_gevent", gevent=True) == ["gevent.hub", "True"]
-    assert in_child(f"{HERE}:sleeps_by_gevent") == ["time", "False"]
+    assert call_in_child(f"{HERE}:sleeps_by_gevent", gevent=True) == ["gevent.hub", "True"]
+    assert call_in_child(f"{HERE}:sleeps_by_gevent") == ["time", "False"]
     assert time.sleep.__module__ == "time"
 
 
@@ -220,24 +211,24 @@ def test_a_child_is_patched_where_it_is_wanted_and_only_there() -> None:
 @pytest.mark.usefixtures("nothing_left_running")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_crew_ends_who_is_left_when_its_block_ends(method: str) -> None:
-    with Crew(method) as crew:
-        pids = [crew.start(time.sleep, lasts_s).pid for lasts_s in (600, 0)]
-        assert not crew.join(0.01)
+    with ProcessGroup(method) as group:
+        pids = [group.start(time.sleep, lasts_s).pid for lasts_s in (600, 0)]
+        assert not group.join(0.01)
     assert not any(psutil.pid_exists(pid) for pid in pids if pid)
 
 
 @pytest.mark.servers
 @pytest.mark.usefixtures("nothing_left_running")
 def test_a_crew_has_at_most_so_many_alive() -> None:
-    with Crew("fork") as crew:
+    with ProcessGroup("fork") as group:
         for _ in range(MOST_PROCESSES):
-            crew.start(time.sleep, 600)
+            group.start(time.sleep, 600)
         with pytest.raises(ValueError, match=f"at most {MOST_PROCESSES} processes"):
-            crew.start(time.sleep, 600)
+            group.start(time.sleep, 600)
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("started", ["a crew of processes", "a fresh interpreter"])
+@pytest.mark.parametrize("started", ["a group of processes", "a fresh interpreter"])
 def test_an_interrupted_lesson_leaves_no_process_behind(started: str) -> None:
     with subprocess.Popen([sys.executable, "-m", HERE, started], stderr=subprocess.DEVNULL) as running:
         family: list[psutil.Process] = []
@@ -285,7 +276,7 @@ def docs(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_only_what_stands_between_the_marks_is_replaced(docs: Path) -> None:
-    written = refresh_docs(docs, LESSON, carry_out(LESSON))
+    written = refresh_docs(docs, LESSON, run_lesson(LESSON))
     assert sorted(path.name for path in written) == sorted(
         ["example-1.en.svg", "example-1.zh.svg", "example-2.en.svg", "example-2.zh.svg", "example.md", "example.md"]
     )
@@ -303,12 +294,12 @@ def test_only_what_stands_between_the_marks_is_replaced(docs: Path) -> None:
 def test_a_page_without_marks_is_not_touched(docs: Path) -> None:
     (docs / "en" / "example.md").write_text("people's words\n")
     with pytest.raises(ValueError, match="must have the marks"):
-        refresh_docs(docs, LESSON, carry_out(LESSON))
+        refresh_docs(docs, LESSON, run_lesson(LESSON))
     assert (docs / "en" / "example.md").read_text() == "people's words\n"
 
 
 def test_a_page_stands_alone_and_says_whether_the_claim_held() -> None:
-    held, failed = (page(LESSON, carry_out(LESSON, {"doors": doors})) for doors in (3, 10))
+    held, failed = (page(LESSON, run_lesson(LESSON, {"doors": doors})) for doors in (3, 10))
     assert "The claim held here." in held
     assert "The claim did not hold here." in failed
     assert "3 doors &amp; &lt;no&gt; windows." in held
@@ -346,7 +337,7 @@ def test_json_has_the_name_the_claim_whether_it_held_and_what_was_measured() -> 
 
 
 @pytest.mark.usefixtures("registry")
-def test_in_the_terminal_stand_claim_tables_figures_and_what_to_see() -> None:
+def test_in_the_terminal_stand_claim_tables_figures_and_what_to_observations() -> None:
     result = call("example")
     for words in ("It has doors.", "front", "Who came when", "Doors by house", "3 doors", "At the entrance."):
         assert words in result.stdout
@@ -412,9 +403,9 @@ def hang() -> None:
 
 if __name__ == "__main__":
     # A lesson in a process of its own, for somebody to interrupt.
-    if sys.argv[1] == "a crew of processes":
-        with Crew("fork") as crew:
-            crew.start(hang)
+    if sys.argv[1] == "a group of processes":
+        with ProcessGroup("fork") as group:
+            group.start(hang)
             hang()
     else:
-        in_child(f"{HERE}:hang")
+        call_in_child(f"{HERE}:hang")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from workers.lessons.children import in_child
-from workers.lessons.coroutines import GOES_ON, LESSON, OVERLAPS
-from workers.lessons.coroutines_hand import Coroutine, add_up, switch_between
-from workers.lessons.form import Findings, carry_out
+from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.coroutines.by_hand import Coroutine, add_up, switch_between
+from workers.lessons.coroutines.lesson import GOES_ON, LESSON, OVERLAPS
 
 SMALL = {"unit_ms": 20, "lasts_ms": 50, "greenlets": 6, "switches": 200}
 
@@ -85,12 +85,12 @@ def test_the_claim_holds(findings: Findings) -> None:
 
 @pytest.mark.servers
 def test_the_main_process_is_never_patched(findings: Findings) -> None:
-    assert in_child("tests.workers.test_lesson_coroutines:patched_after_the_lesson", timeout_s=60) == []
+    assert call_in_child("tests.workers.test_lesson_coroutines:patched_after_the_lesson", timeout_s=60) == []
 
 
 def patched_after_the_lesson() -> list[str]:
     """In a fresh interpreter: which modules gevent has patched once the lesson is over."""
-    carry_out(LESSON, SMALL)
+    run_lesson(LESSON, SMALL)
     from gevent import monkey
 
     return [module for module in ("time", "socket", "threading") if monkey.is_module_patched(module)]
@@ -99,7 +99,7 @@ def patched_after_the_lesson() -> list[str]:
 @pytest.mark.parametrize("given", [{"unit_ms": 0}, {"greenlets": 1}, {"switches": 10**9}, {"lasts_ms": "long"}])
 def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        carry_out(LESSON, given)
+        run_lesson(LESSON, given)
 
 
 def _beats(findings: Findings, doing: str) -> int:

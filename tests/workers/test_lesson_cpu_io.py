@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from workers.lessons.children import in_child
-from workers.lessons.computing import Piece, compute, computing_at_once, gil_enabled, most_at_once, usable_cores
-from workers.lessons.cpu_io import LESSON, MODELS
-from workers.lessons.form import Findings, carry_out
+from workers.lessons.common.computing import Piece, compute, computing_at_once, gil_enabled, most_at_once, usable_cores
+from workers.lessons.common.execution import Shape, Work
+from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.cpu_io.lesson import LESSON, MODELS
 
 SMALL = {"tasks": 4, "work_ms": 20, "tries": 2}
 
@@ -77,15 +78,15 @@ def test_the_claim_holds(findings: Findings) -> None:
 @pytest.mark.servers
 @pytest.mark.usefixtures("nothing_left_running")
 def test_it_is_right_with_spawned_processes_too() -> None:
-    settings = LESSON.settings(SMALL | {"start_method": "spawn", "tries": 1})
-    found = in_child("workers.lessons.cpu_io_cases:measure", "processes", None, {"waiting": 300}, settings)
-    assert found["waiting"][0]["at_once"] > 1
+    work = {"waiting": Work(SMALL["tasks"], wait_ms=300)}
+    found = call_in_child("workers.lessons.common.execution:measure", Shape(SMALL["tasks"]), work, 1, "spawn")
+    assert found["waiting"][0]["waiting_at_once"] > 1
 
 
 @pytest.mark.parametrize("given", [{"tasks": 0}, {"tasks": 1_000_000}, {"work_ms": -1}, {"start_method": "thread"}])
 def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        carry_out(LESSON, given)
+        run_lesson(LESSON, given)
 
 
 def _widest(findings: Findings, work: str, model: str) -> int:

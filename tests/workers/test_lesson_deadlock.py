@@ -9,71 +9,81 @@ import time
 import pytest
 from rich.console import Console
 
-from workers.lessons.deadlock import LESSON
-from workers.lessons.deadlock_locks import Board, GaveUp, WatchedLock, find_circle
-from workers.lessons.deadlock_ways import ONE_ORDER, OWN_ORDER, TIMEOUT, TRY, Plan, go, twice, watch
-from workers.lessons.drawing import svg
-from workers.lessons.form import Arrow, Findings, Graph, carry_out
-from workers.lessons.pages import translator
-from workers.lessons.terminal import show
+from workers.lessons.common.figures import Arrow, Graph
+from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.svg import svg
+from workers.lessons.common.terminal import show
+from workers.lessons.common.translation import translator
+from workers.lessons.deadlock.lesson import LESSON
+from workers.lessons.deadlock.locks import GaveUp, WaitForGraph, WatchedLock, find_cycle
+from workers.lessons.deadlock.strategies import (
+    ONE_ORDER,
+    OWN_ORDER,
+    TIMEOUT,
+    TRY,
+    RingSettings,
+    lock_twice,
+    run_strategy,
+    watch,
+)
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
 
-def plan(threads: int = 2, rounds: int = 3) -> Plan:
-    return Plan(threads, rounds, hold_s=0.01, stuck_s=0.02, timeout_s=0.02)
+def plan(threads: int = 2, rounds: int = 3) -> RingSettings:
+    return RingSettings(threads, rounds, hold_s=0.01, stuck_s=0.02, timeout_s=0.02)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_each_in_its_own_order_they_get_stuck_and_only_giving_up_frees_them(threads: int) -> None:
-    report = go(OWN_ORDER, plan(threads))
-    assert report.circles > 0
+    report = run_strategy(OWN_ORDER, plan(threads))
+    assert report.cycles > 0
     assert report.gave_up > 0
     assert report.finished + report.gave_up == threads * 3
-    assert sorted(report.first_circle) == sorted(
+    assert sorted(report.first_cycle) == sorted(
         name for number in range(1, threads + 1) for name in (f"thread {number}", f"lock {number}")
     )
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_in_one_order_nobody_is_stuck(threads: int) -> None:
-    report = go(ONE_ORDER, plan(threads))
-    assert (report.circles, report.gave_up, report.stepped_back) == (0, 0, 0)
+    report = run_strategy(ONE_ORDER, plan(threads))
+    assert (report.cycles, report.gave_up, report.stepped_back) == (0, 0, 0)
     assert report.finished == threads * 3
 
 
 @pytest.mark.parametrize("way", [TIMEOUT, TRY])
 def test_stepping_back_finishes_everything(way: str) -> None:
-    report = go(way, plan(3))
+    report = run_strategy(way, plan(3))
     assert report.finished == 9
     assert report.gave_up == 0
     assert report.stepped_back > 0
     if way == TRY:
-        assert report.circles == 0
+        assert report.cycles == 0
 
 
 def test_a_lock_taken_twice_waits_for_itself_and_an_rlock_does_not() -> None:
-    plain, reentrant = twice(threading.Lock(), 0.02), twice(threading.RLock(), 0.02)
-    assert (plain.circles, plain.gave_up, plain.finished) == (1, 1, 0)
-    assert (reentrant.circles, reentrant.gave_up, reentrant.finished) == (0, 0, 1)
+    plain, reentrant = lock_twice(threading.Lock(), 0.02), lock_twice(threading.RLock(), 0.02)
+    assert (plain.cycles, plain.gave_up, plain.finished) == (1, 1, 0)
+    assert (reentrant.cycles, reentrant.gave_up, reentrant.finished) == (0, 0, 1)
 
 
 def test_a_circle_is_found_wherever_one_begins_to_look() -> None:
-    assert find_circle({"a": "x", "b": "y"}, {"x": "b", "y": "a"}) == ["a", "x", "b", "y"]
-    assert find_circle({"c": "x", "a": "x", "b": "y"}, {"x": "b", "y": "a"}) == ["b", "y", "a", "x"]
-    assert find_circle({"a": "x"}, {"x": "a"}) == ["a", "x"]
+    assert find_cycle({"a": "x", "b": "y"}, {"x": "b", "y": "a"}) == ["a", "x", "b", "y"]
+    assert find_cycle({"c": "x", "a": "x", "b": "y"}, {"x": "b", "y": "a"}) == ["b", "y", "a", "x"]
+    assert find_cycle({"a": "x"}, {"x": "a"}) == ["a", "x"]
 
 
 def test_a_chain_of_waiting_is_no_circle() -> None:
-    assert find_circle({}, {}) == []
-    assert find_circle({"a": "x", "b": "y"}, {"x": "b", "y": "c"}) == []
-    assert find_circle({"a": "x"}, {}) == []
-    assert find_circle({"a": "x", "b": "x"}, {"x": "c"}) == []
+    assert find_cycle({}, {}) == []
+    assert find_cycle({"a": "x", "b": "y"}, {"x": "b", "y": "c"}) == []
+    assert find_cycle({"a": "x"}, {}) == []
+    assert find_cycle({"a": "x", "b": "x"}, {"x": "c"}) == []
 
 
 def test_who_waits_when_the_board_is_closed_gives_up() -> None:
-    board = Board()
-    lock = WatchedLock("lock 1", board)
+    graph = WaitForGraph()
+    lock = WatchedLock("lock 1", graph)
     lock.acquire()
     gave_up = threading.Event()
 
@@ -85,15 +95,15 @@ def test_who_waits_when_the_board_is_closed_gives_up() -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    board.closed = True
+    graph.closed = True
     thread.join(10)
     assert gave_up.is_set()
     lock.release()
 
 
 def test_a_watch_that_is_interrupted_frees_those_who_are_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    board = Board()
-    lock = WatchedLock("lock 1", board)
+    graph = WaitForGraph()
+    lock = WatchedLock("lock 1", graph)
     gave_up = []
 
     def stuck() -> None:
@@ -107,14 +117,14 @@ def test_a_watch_that_is_interrupted_frees_those_who_are_stuck(monkeypatch: pyte
         time.sleep(0.02)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(board, "circle", interrupt)
+    monkeypatch.setattr(graph, "cycle", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        watch({"thread 1": stuck}, board, stuck_s=1, tell=False)
+        watch({"thread 1": stuck}, graph, stuck_s=1, break_cycles=False)
     assert gave_up == [True]
 
 
 def test_the_lesson_holds_and_draws_the_circle() -> None:
-    findings = carry_out(LESSON, {"rounds": 4, "stuck_ms": 20})
+    findings = run_lesson(LESSON, {"rounds": 4, "stuck_ms": 20})
     assert findings.holds
     measured = findings.measured
     assert measured["each_its_own_order_circles"] > 0 == measured["one_order_for_all_circles"]
@@ -148,4 +158,4 @@ def test_the_circle_is_drawn_in_both_languages_and_written_in_the_terminal() -> 
 )
 def test_wrong_parameters_are_refused(name: str, value: int | str) -> None:
     with pytest.raises(ValueError, match=name):
-        carry_out(LESSON, {name: value})
+        run_lesson(LESSON, {name: value})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workers.lessons.event import LESSON, cross
-from workers.lessons.form import carry_out
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.event.lesson import LESSON, cross
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
@@ -29,7 +29,7 @@ def test_who_waits_for_the_event_never_looks() -> None:
 
 
 def test_the_claim_holds_and_says_so_in_numbers() -> None:
-    findings = carry_out(LESSON, {"cars": 5, "red_ms": 60})
+    findings = run_lesson(LESSON, {"cars": 5, "red_ms": 60})
     assert findings.holds
     assert findings.measured["event_went_before_green"] == findings.measured["event_looks"] == 0
     assert findings.measured["looking_every_1_ms_looks"] > 0
@@ -38,4 +38,4 @@ def test_the_claim_holds_and_says_so_in_numbers() -> None:
 @pytest.mark.parametrize("given", [{"cars": 0}, {"cars": 100_000}, {"red_ms": 0}, {"colour": 1}])
 def test_wrong_parameters_are_refused(given: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        carry_out(LESSON, given)
+        run_lesson(LESSON, given)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from held import held
 
-from workers.lessons import gil_interpreters
-from workers.lessons.children import ChildFailed, in_interpreter
-from workers.lessons.form import carry_out
-from workers.lessons.gil import LESSON
-from workers.lessons.gil_interpreters import PROBE, others, this_one
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.common.processes import ChildFailed, run_script
+from workers.lessons.gil import interpreters
+from workers.lessons.gil.interpreters import PROBE, others, this_one
+from workers.lessons.gil.lesson import LESSON
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 
@@ -67,12 +67,12 @@ def test_an_interpreter_that_is_none_is_left_out(tmp_path: Path, monkeypatch: py
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
     # A second name of this one is no other interpreter.
-    monkeypatch.setattr(gil_interpreters, "_candidates", lambda: iter([broken, Path(sys.executable)]))
+    monkeypatch.setattr(interpreters, "_candidates", lambda: iter([broken, Path(sys.executable)]))
     assert list(others(2, 100)) == []
     with pytest.raises(ChildFailed, match="status 3"):
-        in_interpreter(str(broken), PROBE, {})
+        run_script(str(broken), PROBE, {})
     with pytest.raises(ChildFailed, match="nowhere"):
-        in_interpreter("/nowhere/python3", PROBE, {})
+        run_script("/nowhere/python3", PROBE, {})
 
 
 def test_free_threaded_interpreters_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +87,8 @@ def test_free_threaded_interpreters_are_asked_first(monkeypatch: pytest.MonkeyPa
         }
 
     paths = [Path(name) for name in ("python3.8", "python3.9", "python3.13", "python3.13t", "python3.14t", "python3.9")]
-    monkeypatch.setattr(gil_interpreters, "_candidates", lambda: iter(paths))
-    monkeypatch.setattr(gil_interpreters, "_ask", ask)
+    monkeypatch.setattr(interpreters, "_candidates", lambda: iter(paths))
+    monkeypatch.setattr(interpreters, "_ask", ask)
     assert len(list(others(2, 100))) == 5
     assert asked == ["python3.13t", "python3.14t", "python3.8", "python3.9", "python3.13"]
 
@@ -121,4 +121,4 @@ def test_the_lesson_holds_and_measures_both_ways() -> None:
 )
 def test_wrong_parameters_are_refused(name: str, value: int | str) -> None:
     with pytest.raises(ValueError, match=name):
-        carry_out(LESSON, {name: value})
+        run_lesson(LESSON, {name: value})

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from workers.lessons.children import in_child
-from workers.lessons.computing import gil_enabled, usable_cores
-from workers.lessons.form import Findings, carry_out
-from workers.lessons.hybrid import LESSON, shapes_of
+from workers.lessons.common.computing import gil_enabled, usable_cores
+from workers.lessons.common.execution import Work
+from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.hybrid.lesson import LESSON, shapes_of
 
 pytestmark = [pytest.mark.servers]
 
@@ -56,12 +57,12 @@ def test_the_claim_holds(findings: Findings) -> None:
 @pytest.mark.usefixtures("nothing_left_running")
 @pytest.mark.parametrize("shape", [(2, 1, 1), (2, 2, 3)])
 def test_every_job_is_done_with_spawned_processes_too(shape: tuple[int, int, int]) -> None:
-    work = {"mixed": {"jobs": 12, "rounds": 1, "wait_ms": 1, "steps": 100}}
-    found = in_child("workers.lessons.hybrid_work:measure", shape, work, 1, "spawn")["mixed"][0]
+    work = {"mixed": Work(12, wait_ms=1, steps=100)}
+    found = call_in_child("workers.lessons.common.execution:measure", shape, work, 1, "spawn")["mixed"][0]
     assert {number for number, *_ in found["done"]} == set(range(12))
 
 
 @pytest.mark.parametrize("given", [{"processes": 1}, {"jobs": 1_000_000}, {"work_ms": 0}, {"start_method": "fork "}])
 def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        carry_out(LESSON, given)
+        run_lesson(LESSON, given)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from workers.lessons import LESSONS, load
-from workers.lessons.form import TimeLimit, carry_out
+from workers.lessons.common.lesson import TimeLimit, run_lesson
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 
@@ -15,4 +15,4 @@ pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running
 @pytest.mark.parametrize("name", LESSONS)
 def test_past_its_time_a_lesson_is_ended_and_nothing_is_left(name: str) -> None:
     with pytest.raises(TimeLimit, match=name):
-        carry_out(replace(load(name), limit_s=0.15))
+        run_lesson(replace(load(name), limit_s=0.15))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from workers.lessons.form import carry_out
-from workers.lessons.lock_kinds import LESSON, TICKETS, events_in_tables
-from workers.lessons.lock_kinds_sale import sell, who_must_wait
-from workers.lessons.lock_kinds_sqlite import BEGINNINGS, MustWait, SqliteShop, last_ticket
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.lock_kinds.lesson import LESSON, TICKETS, events_in_tables
+from workers.lessons.lock_kinds.sale import sell, who_must_wait
+from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, MustWait, SqliteShop, last_ticket
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
@@ -83,7 +83,7 @@ def test_what_sqlite_offers(beginning: str, expected: tuple[str, str, int], tmp_
 
 
 def test_the_lesson_holds() -> None:
-    findings = carry_out(LESSON, {"events": 5, "buyers": 3, "think_ms": 10})
+    findings = run_lesson(LESSON, {"events": 5, "buyers": 3, "think_ms": 10})
     measured = findings.measured
     assert measured["none_oversold"] > 0
     assert {kind: measured[f"{kind}_sold"] for kind in ("row", "table", "database")} == dict.fromkeys(

@@ -13,29 +13,29 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.lessons.children import undisturbed
-from workers.lessons.form import carry_out
-from workers.lessons.mutex import DATA, EVERYTHING, FILE, IN_PLACE, LESSON, NO_LOCK, RIGHT, WRITE
-from workers.lessons.mutex_file import Flock, read, readable, replace, write_half
-from workers.lessons.mutex_holder import (
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.common.processes import signals_deferred
+from workers.lessons.mutex.failures import (
     FAILURES,
     FILE_LOCK,
     KILLED,
     PROCESS_LOCK,
     Failure,
-    let_fail,
+    fail_while_holding,
     read_while_writing,
 )
-from workers.lessons.mutex_sale import Sale, Way, hold_sale
+from workers.lessons.mutex.files import Flock, read, readable, replace, write_half
+from workers.lessons.mutex.lesson import DATA, EVERYTHING, FILE, IN_PLACE, LESSON, NO_LOCK, RIGHT, WRITE
+from workers.lessons.mutex.sale import SaleSettings, SaleVariant, run_sale
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 
-SMALL = Sale("fork", buyers=6, tickets=2, delay_s=0.03, browse_s=0.005, seed=1)
+SMALL = SaleSettings("fork", buyers=6, tickets=2, delay_s=0.03, browse_s=0.005, seed=1)
 
 
 @pytest.mark.parametrize("way", [NO_LOCK, WRITE], ids=lambda way: way.name)
-def test_without_a_lock_or_around_the_write_alone_a_ticket_is_sold_again(way: Way, tmp_path: Path) -> None:
-    result = hold_sale(SMALL, way, tmp_path / "sale")
+def test_without_a_lock_or_around_the_write_alone_a_ticket_is_sold_again(way: SaleVariant, tmp_path: Path) -> None:
+    result = run_sale(SMALL, way, tmp_path / "sale")
     assert result.sold > SMALL.tickets
     assert result.sold_again > 0
     assert result.crashed == 0
@@ -43,15 +43,17 @@ def test_without_a_lock_or_around_the_write_alone_a_ticket_is_sold_again(way: Wa
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("way", RIGHT, ids=lambda way: way.name)
-def test_with_a_lock_around_the_data_exactly_what_is_there_is_sold(way: Way, start: str, tmp_path: Path) -> None:
-    sale = Sale(start, buyers=4, tickets=2, delay_s=0.01, browse_s=0, seed=1)
-    result = hold_sale(sale, way, tmp_path / "sale")
+def test_with_a_lock_around_the_data_exactly_what_is_there_is_sold(
+    way: SaleVariant, start: str, tmp_path: Path
+) -> None:
+    sale = SaleSettings(start, buyers=4, tickets=2, delay_s=0.01, browse_s=0, seed=1)
+    result = run_sale(sale, way, tmp_path / "sale")
     assert (result.sold, result.sold_again, result.left, result.crashed) == (2, 0, 0, 0)
 
 
 @pytest.mark.parametrize("way", [DATA, FILE, EVERYTHING], ids=lambda way: way.name)
-def test_no_two_are_between_reading_and_writing_at_once(way: Way, tmp_path: Path) -> None:
-    result = hold_sale(SMALL, way, tmp_path / "sale")
+def test_no_two_are_between_reading_and_writing_at_once(way: SaleVariant, tmp_path: Path) -> None:
+    result = run_sale(SMALL, way, tmp_path / "sale")
     inside = sorted((start, end) for each in result.bought for what, start, end in each.spans if what == "data")
     assert all(one[1] <= other[0] for one, other in pairwise(inside))
 
@@ -78,7 +80,7 @@ def test_a_buyer_who_finds_half_a_document_counts_as_crashed(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: f"{failure.lock}, {failure.end}")
 def test_only_a_finally_or_the_kernel_gives_a_lock_back(failure: Failure, tmp_path: Path) -> None:
-    got_in, in_vain = let_fail(failure, "fork", 2, 0.15, tmp_path)
+    got_in, in_vain = fail_while_holding(failure, "fork", 2, 0.15, tmp_path)
     assert (got_in, in_vain) == ((2, 0) if failure.given_back else (0, 2))
 
 
@@ -86,7 +88,7 @@ def test_only_a_finally_or_the_kernel_gives_a_lock_back(failure: Failure, tmp_pa
 def test_a_kill_leaves_the_process_lock_taken_and_frees_the_file_lock_under_spawn_too(
     lock: str, got_in: int, tmp_path: Path
 ) -> None:
-    assert let_fail(Failure(lock, KILLED), "spawn", 1, 0.15, tmp_path).got_in == got_in
+    assert fail_while_holding(Failure(lock, KILLED), "spawn", 1, 0.15, tmp_path).got_in == got_in
 
 
 def test_flock_excludes_a_second_one_in_the_same_process(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_flock_excludes_a_second_one_in_the_same_process(tmp_path: Path) -> None
 
 
 def test_the_lesson_holds_and_measures_both_ways() -> None:
-    findings = carry_out(LESSON, {"buyers": 6, "tickets": 2, "delay_ms": 30, "browse_ms": 10, "rewrites": 60})
+    findings = run_lesson(LESSON, {"buyers": 6, "tickets": 2, "delay_ms": 30, "browse_ms": 10, "rewrites": 60})
     assert findings.holds
     measured = findings.measured
     assert measured["no_lock_sold"] > 2 == measured["lock_around_the_data_sold"]
@@ -116,17 +118,17 @@ def test_the_lesson_holds_and_measures_both_ways() -> None:
 )
 def test_wrong_parameters_are_refused(name: str, value: int | str) -> None:
     with pytest.raises(ValueError, match=name):
-        carry_out(LESSON, {name: value})
+        run_lesson(LESSON, {name: value})
 
 
 def test_more_spawned_buyers_than_a_small_machine_bears_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 20"):
-        carry_out(LESSON, {"start": "spawn", "buyers": 21})
+        run_lesson(LESSON, {"start": "spawn", "buyers": 21})
 
 
 def test_an_interrupt_waits_until_what_is_being_started_is_known() -> None:
     known = []
-    with pytest.raises(KeyboardInterrupt), undisturbed():
+    with pytest.raises(KeyboardInterrupt), signals_deferred():
         signal.raise_signal(signal.SIGINT)
         known.append(True)
     assert known == [True]

@@ -11,12 +11,15 @@ from xml.etree import ElementTree
 import pytest
 
 from workers.lessons import LESSONS, load
-from workers.lessons.form import Lesson
-from workers.lessons.pages import BEGIN, END
+from workers.lessons.common.lesson import Lesson
+from workers.lessons.common.pages import BEGIN, END
+from workers.lessons.common.translation import entry_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "lessons"
 LANGUAGES = ("en", "zh")
+RARE = {"crashed"}
+"""Texts that no page shows, for they need a run that goes wrong as none did there."""
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _TABLE_ROW = re.compile(r"^\| (.+) \|$", re.M)
@@ -93,6 +96,42 @@ def test_the_chinese_page_is_chinese_and_so_are_the_titles_of_its_tables_and_fig
             assert _HAN.search(line), line
     assert _HAN.search(read(name, "zh").partition(BEGIN)[0])
     assert not _HAN.search(read(name, "en"))
+
+
+# Names of programs, of Python and of gunicorn: the same in both languages.
+_SAME_IN_BOTH = re.compile(
+    r"[A-Z_]+|to \d+|num|one|Python|Lock|RLock|MainThread|by-class|by-function|join\(\)|future\.result\(\)|asyncio|"
+    r"\w+Error|(BEGIN.*)|(sync|gthread|gevent) \d* ?× \d+"
+)
+_TIMES = re.compile(r"\s*-?[\d.]+ m?s – -?[\d.]+ m?s$|^-?[\d.]+ m?s$")
+
+
+def shown(name: str) -> set[str]:
+    """Every text in the tables and figures of the English page, without the times of the spans."""
+    block = measured(read(name, "en"))
+    texts = {cell.replace("\\|", "|") for row in _TABLE_ROW.findall(block) for cell in re.split(r" \| ", row)}
+    texts |= set(re.findall(r"^\*\*(.+)\*\*$", block, re.M)) | set(re.findall(r"^!\[(.+?)\]", block, re.M))
+    for target in re.findall(r"^!\[.+\]\((.+)\)$", block, re.M):
+        drawn = ElementTree.parse(DOCS / "en" / target).iter()
+        texts |= {each.text or "" for each in drawn if each.tag.endswith(("}text", "}title"))}
+    texts = {_TIMES.sub("", text).strip() for text in texts}
+    return {text for text in texts if re.search(r"[A-Za-z]{2}", text)}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_text_that_a_lesson_shows_has_its_chinese(name: str) -> None:
+    lesson = load(name)
+    chinese = {"yes": "是", "no": "否", **lesson.chinese()}
+    missing = {text for text in shown(name) if entry_of(text, chinese) is None and not _SAME_IN_BOTH.fullmatch(text)}
+    assert missing == set()
+    assert all(_HAN.search(text) or text == entry for entry, text in chinese.items())
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_no_chinese_is_left_of_a_text_that_the_lesson_does_not_show(name: str) -> None:
+    chinese = load(name).chinese()
+    used = {entry_of(text, chinese) for text in shown(name)}
+    assert set(chinese) - used - RARE == set()
 
 
 @pytest.mark.parametrize("name", LESSONS)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from workers.lessons.children import in_child
-from workers.lessons.form import Findings, carry_out
-from workers.lessons.pools import LESSON
+from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.pools.lesson import LESSON
 
 pytestmark = [pytest.mark.servers]
 
@@ -67,10 +67,10 @@ def test_the_claim_holds(findings: Findings) -> None:
 
 @pytest.mark.usefixtures("nothing_left_running")
 def test_it_is_right_with_spawned_processes_too() -> None:
-    used = in_child("workers.lessons.pools_use:use", "processes", 2, 9, 5, "spawn")
+    used = call_in_child("workers.lessons.pools.behaviour:use", "processes", 2, 9, 5, "spawn")
     assert used["callbacks"] == 9
     assert len({who for who, *_ in used["spans"]}) <= 2
-    held = in_child("workers.lessons.pools_cost:hold_processes", 6, 2, "spawn")
+    held = call_in_child("workers.lessons.pools.costs:hold", "processes", 6, 2, "spawn")
     assert held["alive"] == 2
 
 
@@ -79,4 +79,4 @@ def test_it_is_right_with_spawned_processes_too() -> None:
 )
 def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        carry_out(LESSON, given)
+        run_lesson(LESSON, given)

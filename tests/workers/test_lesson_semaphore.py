@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from workers.lessons.form import carry_out
-from workers.lessons.semaphore import LESSON, one_release_too_many, visit
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.semaphore.lesson import LESSON, one_release_too_many, visit
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
@@ -35,7 +35,7 @@ def test_a_bounded_semaphore_notices_it_at_once() -> None:
 
 
 def test_the_claim_holds_and_says_so_in_numbers() -> None:
-    findings = carry_out(LESSON, {"places": 2, "visitors": 6, "stay_ms": 30})
+    findings = run_lesson(LESSON, {"places": 2, "visitors": 6, "stay_ms": 30})
     assert findings.holds
     assert findings.measured["most_inside_with"] <= 2 < findings.measured["most_inside_without"]
     assert findings.measured["plain_lets_in_after_extra_release"] == 3
@@ -45,4 +45,4 @@ def test_the_claim_holds_and_says_so_in_numbers() -> None:
 @pytest.mark.parametrize("given", [{"places": 0}, {"visitors": 1_000_000}, {"stay_ms": -1}, {"seats": 5}])
 def test_wrong_parameters_are_refused(given: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
-        carry_out(LESSON, given)
+        run_lesson(LESSON, given)

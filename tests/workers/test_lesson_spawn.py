@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from workers.lessons.children import MOST_PROCESSES, Crew, in_child
-from workers.lessons.form import carry_out
-from workers.lessons.spawn import FORKED, GREENLET, LESSON, SPAWNED, THREAD
-from workers.lessons.spawn_costs import arrive
-from workers.lessons.spawn_guard import STARTS, Start, source, try_start
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.common.processes import MOST_PROCESSES, ProcessGroup, call_in_child
+from workers.lessons.spawn.costs import arrive
+from workers.lessons.spawn.lesson import FORKED, GREENLET, LESSON, SPAWNED, THREAD
+from workers.lessons.spawn.main_guard import STARTS, Start, source, try_start
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 
-COSTS = "workers.lessons.spawn_costs"
+COSTS = "workers.lessons.spawn.costs"
 
 
 def test_without_the_main_guard_a_spawned_process_runs_the_file_again_and_never_works(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_programs_differ_in_the_guard_alone() -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_process_has_memory_of_its_own_and_all_were_alive_at_once(method: str) -> None:
-    cost = in_child(f"{COSTS}:processes", 3, 1, method)
+    cost = call_in_child(f"{COSTS}:processes", 3, 1, method)
     assert cost["alive"] == 3
     assert cost["one_kib"] > 100
     assert cost["one_us"] > 0
@@ -45,25 +45,25 @@ def test_a_process_has_memory_of_its_own_and_all_were_alive_at_once(method: str)
 
 @pytest.mark.parametrize(("kind", "gevent"), [("threads", False), ("greenlets", True)])
 def test_a_hundred_threads_or_greenlets_cost_less_memory_than_one_process(kind: str, gevent: bool) -> None:
-    cost = in_child(f"{COSTS}:{kind}", 100, 2, gevent=gevent)
+    cost = call_in_child(f"{COSTS}:{kind}", 100, 2, gevent=gevent)
     assert cost["alive"] == 100
     assert 0 < cost["one_kib"] * 100 < 5_000
 
 
 def test_more_processes_than_a_lesson_may_have_are_refused() -> None:
-    with Crew("fork") as crew:
-        over = crew.context.Event()
-        arrived = crew.context.Semaphore(0)
+    with ProcessGroup("fork") as group:
+        over = group.context.Event()
+        arrived = group.context.Semaphore(0)
         for _ in range(MOST_PROCESSES):
-            crew.start(arrive, arrived, over)
+            group.start(arrive, arrived, over)
         with pytest.raises(ValueError, match=str(MOST_PROCESSES)):
-            crew.start(arrive, arrived, over)
+            group.start(arrive, arrived, over)
         over.set()
-        assert crew.join(20)
+        assert group.join(20)
 
 
 def test_the_lesson_orders_the_memory_and_measures_all_four() -> None:
-    findings = carry_out(LESSON, {"most": 100, "processes": 5, "spawned": 2})
+    findings = run_lesson(LESSON, {"most": 100, "processes": 5, "spawned": 2})
     measured = findings.measured
     assert all(measured[f"{kind}_start_us"] > 0 for kind in ("process_spawned", "process_forked", "thread", "greenlet"))
     assert measured["process_spawned_keep_kib"] > measured["process_forked_keep_kib"] > measured["thread_keep_kib"]
@@ -78,4 +78,4 @@ def test_the_lesson_orders_the_memory_and_measures_all_four() -> None:
 )
 def test_wrong_parameters_are_refused(name: str, value: int | str) -> None:
     with pytest.raises(ValueError, match=name):
-        carry_out(LESSON, {name: value})
+        run_lesson(LESSON, {name: value})

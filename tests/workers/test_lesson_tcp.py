@@ -17,19 +17,19 @@ import psutil
 import pytest
 from held import held
 
-from workers.lessons.programs import family
-from workers.lessons.tcp import LESSON
-from workers.tcp import MODELS, Shape
+from workers.lessons.common.resources import process_tree
+from workers.lessons.tcp.lesson import LESSON
+from workers.tcp import MODELS, Limits
+from workers.tcp.capacity import enough_files, measure_model
 from workers.tcp.clients import connected, exchange
 from workers.tcp.conversation import polite
 from workers.tcp.framing import LONGEST, BrokenOff, Malformed, framed, receive_message, send_message
-from workers.tcp.mishaps import SENT, abandon, right_answers
+from workers.tcp.mistakes import SENT, hang_up_all, right_answers
 from workers.tcp.server import serving
-from workers.tcp.trial import enough_files, try_model
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
-SMALL = Shape(most_processes=3, pool=2)
+SMALL = Limits(most_processes=3, pool=2)
 
 
 @pytest.mark.servers
@@ -50,17 +50,17 @@ def test_with_framing_each_of_them_is_answered(tmp_path: Path) -> None:
 @pytest.mark.servers
 def test_a_server_that_looks_for_no_end_keeps_the_connections_of_those_who_left(tmp_path: Path) -> None:
     with serving("a thread each", SMALL, tmp_path, "naive") as server:
-        alone = abandon(server, 4, 3, 0.2, with_framing=False)
+        alone = hang_up_all(server, 4, 3, 0.2, with_framing=False)
     assert alone.left == 4
     assert alone.busy > 0
     with serving("a thread each", SMALL, tmp_path) as server:
-        assert abandon(server, 4, 3, 0.2, with_framing=True).left == 0
+        assert hang_up_all(server, 4, 3, 0.2, with_framing=True).left == 0
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_answers_as_many_as_it_has_places_and_the_others_later(model: str, tmp_path: Path) -> None:
-    trial = try_model(model, 7, 2, SMALL, tmp_path)
+    trial = measure_model(model, 7, 2, SMALL, tmp_path)
     places = SMALL.places(model)
     assert trial.asked == (3 if model == "a process each" else 7)
     assert trial.held == min(trial.asked, places)
@@ -73,7 +73,7 @@ def test_every_model_answers_as_many_as_it_has_places_and_the_others_later(model
 @pytest.mark.servers
 @pytest.mark.parametrize("model", ["a process each", "process pool", "all three"])
 def test_the_models_with_processes_do_the_same_when_these_are_spawned(model: str, tmp_path: Path) -> None:
-    trial = try_model(model, 3, 1, Shape(most_processes=2, pool=2, start="spawn"), tmp_path)
+    trial = measure_model(model, 3, 1, Limits(most_processes=2, pool=2, start="spawn"), tmp_path)
     assert trial.held + trial.served_later == trial.asked
     assert trial.wrong == trial.left == 0
 
@@ -82,7 +82,7 @@ def test_the_models_with_processes_do_the_same_when_these_are_spawned(model: str
 def test_when_the_block_ends_every_process_of_the_server_is_gone(tmp_path: Path) -> None:
     with serving("process pool", SMALL, tmp_path) as server, connected(server.port, 2) as clients:
         exchange(clients)
-        processes = family(server.pid)
+        processes = process_tree(server.pid)
         port = server.port
         assert len(processes) == 3
     assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in _alive(processes))

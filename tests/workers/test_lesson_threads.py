@@ -8,9 +8,10 @@ import threading
 import pytest
 from held import held
 
-from workers.lessons.form import carry_out
-from workers.lessons.threads import LESSON
-from workers.lessons.threads_begin import (
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.threads.lesson import LESSON
+from workers.lessons.threads.sharing import BY_THE_FILE, by_processes, by_threads, stock
+from workers.lessons.threads.starting import (
     by_class,
     by_function,
     by_mistake,
@@ -18,7 +19,6 @@ from workers.lessons.threads_begin import (
     fail_in_thread,
     go_on,
 )
-from workers.lessons.threads_data import BY_THE_FILE, by_processes, by_threads, stock
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
@@ -87,4 +87,4 @@ def test_the_lesson_holds_and_measures_both_ways() -> None:
 )
 def test_wrong_parameters_are_refused(name: str, value: int | str) -> None:
     with pytest.raises(ValueError, match=name):
-        carry_out(LESSON, {name: value})
+        run_lesson(LESSON, {name: value})

@@ -14,24 +14,23 @@ import psutil
 import pytest
 from held import held
 
-from workers import WORKER_MODELS
-from workers.lessons.children import ChildFailed
-from workers.lessons.form import carry_out
-from workers.lessons.programs import family
-from workers.lessons.worker_classes import LESSON
-from workers.lessons.worker_classes_office import office, sell
+from workers.lessons.common.lesson import run_lesson
+from workers.lessons.common.processes import ChildFailed
+from workers.lessons.common.resources import process_tree
+from workers.lessons.worker_classes.lesson import LESSON
+from workers.lessons.worker_classes.office import running_office, sell
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
-GTHREAD = WORKER_MODELS["gthread"].arguments(processes=1, threads=4)
+GTHREAD = {"worker": "gthread", "processes": 1, "threads": 4}
 
 
 @pytest.mark.servers
 def test_the_office_sells_once_and_holders_of_one_lock_never_overlap(tmp_path: Path) -> None:
-    with office(GTHREAD, "io", 10, tmp_path / "office") as running:
+    with running_office(GTHREAD, "io", 10, tmp_path / "office") as running:
         one_event = sell(running, ["show"] * 4, 3)
         own_events = sell(running, [f"show-{number}" for number in range(4)], 3)
-        processes = family(running.pid)
+        processes = process_tree(running.pid)
     assert one_event.right
     assert sorted(one_event.tickets) == [("show", number) for number in range(1, 13)]
     # The sum of times that exclude each other fits into the whole.
@@ -44,7 +43,7 @@ def test_the_office_sells_once_and_holders_of_one_lock_never_overlap(tmp_path: P
 
 @pytest.mark.servers
 def test_a_purchase_that_is_refused_is_reported_and_not_counted(tmp_path: Path) -> None:
-    with office(GTHREAD, "io", 0, tmp_path / "office") as running:
+    with running_office(GTHREAD, "io", 0, tmp_path / "office") as running:
         sale = sell(running, ["show", "NOT-AN-ID"], 1)
     assert not sale.right
     assert len(sale.problems) == 1
@@ -53,7 +52,7 @@ def test_a_purchase_that_is_refused_is_reported_and_not_counted(tmp_path: Path) 
 
 @pytest.mark.servers
 def test_an_office_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ChildFailed, match="LASTSEAT_THINK"), office(GTHREAD, "sleep", 0, tmp_path / "office"):
+    with pytest.raises(ChildFailed, match="LASTSEAT_THINK"), running_office(GTHREAD, "sleep", 0, tmp_path / "office"):
         pass
 
 
@@ -102,4 +101,4 @@ def test_parameters_that_make_no_sense_are_refused(wrong: dict[str, int]) -> Non
 
 def test_a_run_that_would_last_too_long_is_refused_before_anything_starts() -> None:
     with pytest.raises(ValueError, match="fewer or shorter"):
-        carry_out(LESSON, {"buyers": 32, "purchases": 50, "think_ms": 200})
+        run_lesson(LESSON, {"buyers": 32, "purchases": 50, "think_ms": 200})

@@ -1,35 +1,38 @@
 """The lessons: what a course on concurrency claims, run for real and measured.
 
-A lesson is one file and one line here. Each says its claim, runs the wrong way and the right way, measures, says
-whether the claim held here, and where the service meets the same thing. ``form`` has the shape that all share.
+A lesson is a folder here and a line in ``LESSONS``. Its ``lesson.py`` states the claim, runs the wrong way and the
+right way, measures both, decides whether the claim held here, and names the place where the service meets the same
+question. Its ``zh.toml`` has the Chinese of its tables and figures. ``common`` has what all lessons share.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-from workers.lessons.form import Lesson
+if TYPE_CHECKING:
+    from workers.lessons.common.lesson import Lesson
 
 LESSONS: dict[str, str] = {
-    "tcp": "workers.lessons.tcp:LESSON",
-    "mutex": "workers.lessons.mutex:LESSON",
-    "spawn": "workers.lessons.spawn:LESSON",
-    "threads": "workers.lessons.threads:LESSON",
-    "gil": "workers.lessons.gil:LESSON",
-    "cpu-io": "workers.lessons.cpu_io:LESSON",
-    "deadlock": "workers.lessons.deadlock:LESSON",
-    "semaphore": "workers.lessons.semaphore:LESSON",
-    "event": "workers.lessons.event:LESSON",
-    "pools": "workers.lessons.pools:LESSON",
-    "coroutines": "workers.lessons.coroutines:LESSON",
-    "hybrid": "workers.lessons.hybrid:LESSON",
-    "lock-kinds": "workers.lessons.lock_kinds:LESSON",
-    "worker-classes": "workers.lessons.worker_classes:LESSON",
+    "tcp": "workers.lessons.tcp.lesson:LESSON",
+    "mutex": "workers.lessons.mutex.lesson:LESSON",
+    "spawn": "workers.lessons.spawn.lesson:LESSON",
+    "threads": "workers.lessons.threads.lesson:LESSON",
+    "gil": "workers.lessons.gil.lesson:LESSON",
+    "cpu-io": "workers.lessons.cpu_io.lesson:LESSON",
+    "deadlock": "workers.lessons.deadlock.lesson:LESSON",
+    "semaphore": "workers.lessons.semaphore.lesson:LESSON",
+    "event": "workers.lessons.event.lesson:LESSON",
+    "pools": "workers.lessons.pools.lesson:LESSON",
+    "coroutines": "workers.lessons.coroutines.lesson:LESSON",
+    "hybrid": "workers.lessons.hybrid.lesson:LESSON",
+    "lock-kinds": "workers.lessons.lock_kinds.lesson:LESSON",
+    "worker-classes": "workers.lessons.worker_classes.lesson:LESSON",
 }
 
 
 def load(name: str) -> Lesson:
-    """The lesson of that name; ``KeyError`` where there is none."""
+    """The lesson with this name. Raises ``KeyError`` if there is none."""
     module_name, _, attribute = LESSONS[name].partition(":")
     lesson: Lesson = getattr(importlib.import_module(module_name), attribute)
     return lesson

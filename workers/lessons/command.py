@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from workers.lessons import LESSONS, load
-from workers.lessons.children import ChildFailed
-from workers.lessons.form import Findings, Lesson, Parameter, TimeLimit, carry_out
-from workers.lessons.pages import page, refresh_docs
-from workers.lessons.terminal import show
+from workers.lessons.common.lesson import Findings, Lesson, TimeLimit, run_lesson
+from workers.lessons.common.pages import page, refresh_docs
+from workers.lessons.common.processes import ChildFailed
+from workers.lessons.common.terminal import show, titled_table
 
 
 class LessonGroup(click.Group):
@@ -26,7 +26,7 @@ class LessonGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "all":
-            return every_lesson
+            return _all_lessons
         return _command(load(cmd_name)) if cmd_name in LESSONS else None
 
 
@@ -44,23 +44,16 @@ def lesson(ctx: click.Context) -> None:
       lastseat lesson all --json            all of them, for scripts
     """
     if ctx.invoked_subcommand is None:
-        table = Table(title="The lessons", title_justify="left", title_style="bold")
-        table.add_column("lastseat lesson …", style="bold")
-        table.add_column("claims")
+        table = titled_table("The lessons", "lastseat lesson …", "claims")
         for name in LESSONS:
-            table.add_row(name, load(name).claim)
+            table.add_row(f"[bold]{name}[/]", load(name).claim)
         Console().print(table)
 
 
 def _command(chosen: Lesson) -> click.Command:
     def run(as_json: bool, html: Path | None, docs: Path | None, **given: Any) -> int:
-        findings = _try(chosen, given)
-        if docs is not None:
-            for path in refresh_docs(docs, chosen, findings):
-                click.echo(f"wrote {path}", err=True)
-        if html is not None:
-            html.write_text(page(chosen, findings), encoding="utf-8")
-            click.echo(f"wrote {html}", err=True)
+        findings = _run(chosen, given)
+        _write(chosen, findings, html, docs)
         if as_json:
             click.echo(json.dumps(_summary(chosen, findings)))
         else:
@@ -68,64 +61,52 @@ def _command(chosen: Lesson) -> click.Command:
         return 0 if findings.holds else 1
 
     options = [
-        click.Option([f"--{each.name.replace('_', '-')}", each.name], **_option(each)) for each in chosen.parameters
+        click.Option(
+            [f"--{each.name.replace('_', '-')}", each.name],
+            default=str(each.default),
+            show_default=True,
+            help=f"{each.help} [{each.allowed}]",
+        )
+        for each in chosen.parameters
     ]
     return click.Command(
         chosen.name,
         callback=run,
-        params=[*options, *_shared_options()],
+        params=[*options, *_output_options(several=False)],
         help=f"{chosen.title}.\n\n{chosen.claim}",
         epilog="Exits 0 if the claim held, 1 if it did not.",
     )
 
 
-def _option(parameter: Parameter) -> dict[str, Any]:
-    about = f"{parameter.says} [{', '.join(parameter.choices) or f'{parameter.low:g} to {parameter.high:g}'}]"
-    return {"default": str(parameter.default), "show_default": True, "help": about}
-
-
-def _shared_options() -> list[click.Option]:
+def _output_options(*, several: bool) -> list[click.Parameter]:
+    """The options of one lesson, or of several together."""
+    target = click.Path(path_type=Path, dir_okay=several, file_okay=not several)
+    docs = click.Path(path_type=Path, exists=True, file_okay=False)
+    page_help = "Write a page for each into this folder." if several else "Write a page with the plots."
     return [
         click.Option(["--json", "as_json"], is_flag=True, help="The result as JSON on standard output."),
-        click.Option(["--html"], type=click.Path(path_type=Path, dir_okay=False), help="Write a page with the plots."),
+        click.Option(["--html"], type=target, help=page_help),
         click.Option(
-            ["--docs"],
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            help="Refresh the measured part of the lesson's pages in this folder (docs/lessons).",
+            ["--docs"], type=docs, help="Refresh the measured part of the pages in this folder, docs/lessons."
         ),
     ]
 
 
-@click.command("all")
-@click.option("--json", "as_json", is_flag=True, help="The results as a JSON list on standard output.")
-@click.option(
-    "--html", type=click.Path(path_type=Path, file_okay=False), help="Write a page for each into this folder."
-)
-@click.option(
-    "--docs",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Refresh the measured parts of the pages in this folder (docs/lessons).",
-)
-def every_lesson(as_json: bool, html: Path | None, docs: Path | None) -> int:
-    """All lessons, one after the other, with their defaults."""
+def _run_all(as_json: bool, html: Path | None, docs: Path | None) -> int:
     summaries = []
-    table = Table(title="The lessons", title_justify="left", title_style="bold")
-    for column in ("lesson", "claim", "held"):
-        table.add_column(column)
+    table = titled_table("The lessons", "lesson", "claim", "held")
     for name in LESSONS:
         chosen = load(name)
         try:
-            findings = _try(chosen, {})
+            findings = _run(chosen, {})
         except click.ClickException as error:
-            # One that broke does not keep the others from running; it did not hold.
+            # A lesson that could not be carried out does not stop the others; its claim did not hold.
             summaries.append({"name": name, "claim": chosen.claim, "holds": False, "measured": {}, "error": str(error)})
             table.add_row(name, chosen.claim, f"[red]NO: {error}[/]")
             continue
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
-            (html / f"{name}.html").write_text(page(chosen, findings), encoding="utf-8")
-        if docs is not None:
-            refresh_docs(docs, chosen, findings)
+        _write(chosen, findings, html and html / f"{name}.html", docs)
         summaries.append(_summary(chosen, findings))
         table.add_row(name, chosen.claim, "[green]yes[/]" if findings.holds else "[red]NO[/]")
     if as_json:
@@ -135,17 +116,33 @@ def every_lesson(as_json: bool, html: Path | None, docs: Path | None) -> int:
     return 0 if all(summary["holds"] for summary in summaries) else 1
 
 
-def _try(chosen: Lesson, given: Mapping[str, Any]) -> Findings:
-    console = Console(stderr=True)
+_all_lessons = click.Command(
+    "all",
+    callback=_run_all,
+    params=_output_options(several=True),
+    help="All lessons, one after the other, with their defaults.",
+)
+
+
+def _run(chosen: Lesson, given: Mapping[str, Any]) -> Findings:
     try:
         chosen.settings(given)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        with console.status(f"{chosen.name} …") as status:
-            return carry_out(chosen, given, lambda words: status.update(f"{chosen.name}: {words}"))
+        with Console(stderr=True).status(f"{chosen.name} …") as status:
+            return run_lesson(chosen, given, lambda step: status.update(f"{chosen.name}: {step}"))
     except (TimeLimit, ChildFailed, ValueError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _write(chosen: Lesson, findings: Findings, html: Path | None, docs: Path | None) -> None:
+    written = [] if docs is None else refresh_docs(docs, chosen, findings)
+    if html is not None:
+        html.write_text(page(chosen, findings), encoding="utf-8")
+        written.append(html)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
 
 
 def _summary(chosen: Lesson, findings: Findings) -> dict[str, Any]:
@@ -153,6 +150,4 @@ def _summary(chosen: Lesson, findings: Findings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from loadtests.lab.cli import main
-
-    main(lesson)
+    sys.exit(lesson())

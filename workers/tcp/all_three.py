@@ -6,29 +6,21 @@ import multiprocessing
 import socket
 import threading
 
-from workers.lessons.children import die_with_parent
-from workers.tcp import Conversation, Shape, coroutines
+from workers.lessons.common.processes import die_with_parent, start_and_join
+from workers.tcp import Conversation, Limits, coroutines
 
 
-def serve(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
-    context = multiprocessing.get_context(shape.start)
-    processes = [
-        context.Process(target=_run_threads, args=(listener, shape, converse), daemon=True)  # type: ignore[attr-defined]
-        for _ in range(shape.processes)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+def serve(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
+    context = multiprocessing.get_context(limits.start)
+    start_and_join(
+        context.Process(target=_run_threads, args=(listener, limits, converse), daemon=True)  # type: ignore[attr-defined]
+        for _ in range(limits.processes)
+    )
 
 
-def _run_threads(listener: socket.socket, shape: Shape, converse: Conversation) -> None:
+def _run_threads(listener: socket.socket, limits: Limits, converse: Conversation) -> None:
     die_with_parent()
-    threads = [
-        threading.Thread(target=coroutines.serve, args=(listener, shape, converse), daemon=True)
-        for _ in range(shape.threads)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    start_and_join(
+        threading.Thread(target=coroutines.serve, args=(listener, limits, converse), daemon=True)
+        for _ in range(limits.threads)
+    )

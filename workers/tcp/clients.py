@@ -1,4 +1,4 @@
-"""Many clients in one thread: all send, then the answers are taken as they come, and every one is checked."""
+"""Many clients in one thread: all send, then every answer is received and checked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ PATIENCE_S = 10.0
 WORDS = ("last seat", "élève", "straße", "最后 a 一张票", "żółw", "row b", "œuvre")
 
 
+def connect(port: int, timeout_s: float) -> socket.socket:
+    """A connection to this machine that sends every message at once."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 class Client:
-    """One connection, and what it was told."""
+    """One connection, and the number of its right and wrong answers."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connect(port, PATIENCE_S)
         self._number = self._socket.getsockname()[1]
         self._sent = 0
         self._expected = ""
@@ -30,16 +36,16 @@ class Client:
         return self._socket.fileno()
 
     def send(self) -> None:
-        """Send a message that no other client sends, and none was before it."""
+        """Sends a message that is unlike every other message of every client."""
         self._sent += 1
         text = f"client {self._number} message {self._sent} {WORDS[self._sent % len(WORDS)]} "
-        # Some longer than one packet, so that they do arrive in pieces.
+        # Some are longer than one packet, so that they arrive in pieces.
         message = text * (1 if self._sent % 5 else 100)
         self._expected = message.upper()
         send_message(self._socket, message)
 
     def receive(self) -> bool:
-        """Take one answer and check it; whether it was right."""
+        """Receives one answer. Was it right?"""
         try:
             answer = receive_message(self._socket)
         except (OSError, Malformed):
@@ -55,7 +61,7 @@ class Client:
 
 @contextlib.contextmanager
 def connected(port: int, count: int) -> Iterator[list[Client]]:
-    """So many clients, connected; all have hung up at the end."""
+    """``count`` connected clients; all have hung up at the end."""
     clients: list[Client] = []
     try:
         for _ in range(count):
@@ -67,9 +73,10 @@ def connected(port: int, count: int) -> Iterator[list[Client]]:
 
 
 def exchange(clients: Sequence[Client], expected: int | None = None, *, linger_s: float = 0.0) -> list[Client]:
-    """All send a message at once; returns those that were answered rightly.
+    """All send a message at once; returns the clients that got the right answer.
 
-    It waits until ``expected`` (all) were answered or nothing came for ``PATIENCE_S``, then ``linger_s`` longer.
+    It waits until ``expected`` clients (all by default) have an answer or nothing came for ``PATIENCE_S``, and then
+    ``linger_s`` longer.
     """
     for client in clients:
         client.send()
@@ -77,7 +84,7 @@ def exchange(clients: Sequence[Client], expected: int | None = None, *, linger_s
 
 
 def take_answers(clients: Sequence[Client], expected: int, *, linger_s: float = 0.0) -> list[Client]:
-    """Wait for answers to what was sent before, as ``exchange`` does."""
+    """Waits for the answers to messages that were sent before, as ``exchange`` does."""
     answered: list[Client] = []
     with selectors.DefaultSelector() as selector:
         for client in clients:

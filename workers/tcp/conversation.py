@@ -1,11 +1,11 @@
-"""What a server says to one client, whoever runs it: every message back in capitals.
+"""The conversation of a server with one client: every message comes back in capitals.
 
-``polite`` is the right one. ``naive`` is what one writes first; it is here to be seen going wrong, in three ways:
+``polite`` is the right one. ``naive`` is the usual first version; the lesson shows three faults of it:
 
 - It takes whatever one ``recv`` gives for one message. A longer one is answered in pieces, two short ones as one.
 - It decodes such a piece; a letter of several bytes that was cut in two ends the conversation with an error.
 - It never looks for the end. When the client has hung up, ``recv`` gives empty bytes at once, every time: the
-  conversation goes on with nobody for ever, and takes a processor to do so.
+  conversation goes on without a client for ever, and keeps a processor busy.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PIECE = 1024
 
 
 def polite(sock: socket.socket) -> None:
-    """Answer every message until the client hangs up, breaks off or does not keep to the form; then close."""
+    """Answers every message until the client hangs up, breaks off or sends what is not a message; then closes."""
     with sock, contextlib.suppress(ConnectionError, Malformed):
         while (message := receive_message(sock)) is not None:
             send_message(sock, message.upper())
 
 
 def naive(sock: socket.socket) -> None:
-    """Answer pieces, for ever. Ends only with an error."""
+    """Answers pieces, for ever. Ends only with an error."""
     while True:
         heard = sock.recv(PIECE).decode()
         sock.sendall(heard.upper().encode())

@@ -1,7 +1,7 @@
 """Messages over TCP, which itself carries bytes and knows of no messages.
 
-What is sent in one piece may arrive in several, and two pieces in one; only the order is kept. So every message says
-first how long it is: four bytes, the highest first, and then so many bytes of UTF-8.
+What is sent in one piece may arrive in several, and two pieces in one; only the order is kept. So every message begins
+with its length in four bytes, the highest first; then follow its bytes in UTF-8.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ _HEAD = 4
 
 
 class BrokenOff(ConnectionError):
-    """The other side went away in the middle of a message."""
+    """The other side hung up in the middle of a message."""
 
 
 class Malformed(ValueError):
-    """What came is not a message."""
+    """The received bytes are not a message."""
 
 
 def framed(text: str) -> bytes:
-    """A message as it travels."""
+    """The bytes of a message: its length, then its text."""
     body = text.encode()
     return len(body).to_bytes(_HEAD, "big") + body
 
@@ -52,12 +52,12 @@ def receive_message(sock: socket.socket) -> str | None:
 
 
 def _receive(sock: socket.socket, size: int) -> bytes | None:
-    """Exactly ``size`` bytes, in however many pieces they come; None where there is not even a first one."""
+    """Exactly ``size`` bytes, in any number of pieces; None if the other side has hung up before the first one."""
     pieces = bytearray()
     while len(pieces) < size:
         piece = sock.recv(size - len(pieces))
         if not piece:
-            # Nothing is not "nothing yet": recv waits for that. It is the end, and will be for ever.
+            # An empty piece is the end of the connection: recv waits as long as data may still come.
             if pieces:
                 raise BrokenOff(f"the connection ended after {len(pieces)} of {size} bytes")
             return None

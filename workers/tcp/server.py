@@ -1,6 +1,6 @@
-"""The server as a program of its own: ``python -m workers.tcp.server``, started by ``Server``.
+"""The server as a program of its own: ``python -m workers.tcp.server``, started by ``serving``.
 
-It gets a listener that is bound already, so no port can be taken by somebody else in between.
+It inherits a bound listener, so no other program can take the port in between.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
+import select
 import socket
 import sys
 import threading
@@ -18,26 +20,28 @@ from pathlib import Path
 
 import psutil
 
-from workers.lessons.programs import family, program
-from workers.tcp import MODELS, Shape
+from workers.lessons.common.processes import ChildFailed
+from workers.lessons.common.resources import process_tree, tree_cpu_s
+from workers.tcp import MODELS, Limits
 from workers.tcp.conversation import CONVERSATIONS
 
 # Threads reserve memory for their stack; the usual eight megabytes each are far more than a conversation needs.
 _STACK_BYTES = 512 * 1024
 _BACKLOG = 1024
 _POLL_S = 0.02
+_READY_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a server consists of at one moment, all its processes together."""
+    """The processes, threads, connections and memory of a server at one moment."""
 
     processes: int
     threads: int
     connections: int
-    """Connections that some process of it still has open."""
+    """Connections that any of its processes still has open."""
     memory_bytes: int
-    """Memory that would be free without it: what processes share counts once (Linux; elsewhere its own share)."""
+    """Its memory; on Linux a page that several processes share counts once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,8 @@ class Server:
         """Count processes, threads, connections and memory."""
         processes = threads = memory = 0
         connections: set[tuple[object, ...]] = set()
-        for each in family(self.pid):
-            # One that ends while it is looked at is not counted.
+        for each in process_tree(self.pid):
+            # A process that ends meanwhile is not counted.
             with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                 memory += _memory(each)
                 threads += each.num_threads()
@@ -62,11 +66,10 @@ class Server:
         return State(processes, threads, len(connections), memory)
 
     def settled(self, within_s: float, back_to: State | None = None, least: int = 1) -> State:
-        """The state when all have left: no connection, no more processes and threads than before, nothing moving.
+        """Waits until no connection is left and the numbers of processes and threads stand still.
 
-        And not less than ``least`` threads: a process that has just been started may stand as still as one that rests.
-
-        Or, after ``within_s``, the state as it is then.
+        These must be no more than in ``back_to``, and at least ``least`` threads: a process that has just been started
+        stands as still as one that rests. After ``within_s`` the state is returned as it is then.
         """
         deadline = time.monotonic() + within_s
         before = None
@@ -81,26 +84,39 @@ class Server:
             time.sleep(_POLL_S)
 
     def cpu_s(self) -> float:
-        """Seconds of processor time that it has taken until now."""
-        return sum(sum(each.cpu_times()[:2]) for each in family(self.pid))
+        """Seconds of CPU that its living processes have used until now."""
+        return tree_cpu_s(self.pid)
 
 
 @contextlib.contextmanager
-def serving(model: str, shape: Shape, folder: Path, conversation: str = "polite") -> Iterator[Server]:
-    """A server on a free port of this machine; at the end every process of it is killed."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+def serving(model: str, limits: Limits, folder: Path, conversation: str = "polite") -> Iterator[Server]:
+    """A server on a free port of this machine, which is ready; at the end every process of it is killed."""
+    from loadtests.lab import processes  # Imported here, for the server itself must stay small.
+
+    reader, writer = os.pipe()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener, open(reader, "rb", 0) as ready:  # noqa: PTH123
         listener.bind(("127.0.0.1", 0))
         listener.listen(_BACKLOG)
-        command = [sys.executable, "-m", "workers.tcp.server", model, conversation, str(listener.fileno())]
-        with program(
-            [*command, json.dumps(dataclasses.asdict(shape))],
+        arguments = [model, conversation, str(listener.fileno()), str(writer), json.dumps(dataclasses.asdict(limits))]
+        running = processes.start(
+            [sys.executable, "-m", "workers.tcp.server", *arguments],
             log=folder / "tcp-server.log",
-            pass_fds=[listener.fileno()],
-        ) as running:
+            environment=os.environ,
+            directory=Path.cwd(),
+            pass_fds=[listener.fileno(), writer],
+        )
+        try:
+            os.close(writer)
             port: int = listener.getsockname()[1]
-            # The program has it now; kept here too, clients would still be queued after the program has ended.
+            # The server has the listener now. If it stayed open here, clients would still be queued after its end.
             listener.close()
+            if not select.select([ready], [], [], _READY_WITHIN_S)[0] or not ready.read(1):
+                raise ChildFailed(
+                    f"the server did not start:\n{(folder / 'tcp-server.log').read_text(encoding='utf-8')[-2000:]}"
+                )
             yield Server(port, running.pid)
+        finally:
+            processes.kill(running)
 
 
 def _memory(process: psutil.Process) -> int:
@@ -109,10 +125,12 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _main() -> None:
-    model, conversation, descriptor, shape = sys.argv[1:]
+    model, conversation, listener, ready, limits = sys.argv[1:]
     threading.stack_size(_STACK_BYTES)
-    listener = socket.socket(fileno=int(descriptor))
-    MODELS[model].load()(listener, Shape(**json.loads(shape)), CONVERSATIONS[conversation])
+    serve = MODELS[model].load()
+    os.write(int(ready), b".")
+    os.close(int(ready))
+    serve(socket.socket(fileno=int(listener)), Limits(**json.loads(limits)), CONVERSATIONS[conversation])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+"""Coroutines: one thread, switched by the program itself wherever it would wait, and nowhere else."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.common.translation import chinese_beside
+from workers.lessons.coroutines import by_hand
+from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, observations, tables
+
+LAST = 4
+_PATCHED = "workers.lessons.coroutines.under_gevent"
+OVERLAPS = {
+    "one after another": False,
+    "generators by hand": True,
+    "asyncio": True,
+    "greenlets, patched": True,
+    "greenlets, not patched": False,
+}
+# Do other greenlets go on while one does this under gevent's patch? For sleep(0) nothing is promised.
+GOES_ON = {
+    "sleeps": True,
+    "waits for a socket": True,
+    "waits for a threading.Lock": True,
+    "sleeps by a sleep kept from before the patch": False,
+    "computes": False,
+    "computes, with a short sleep between": True,
+    "waits for a flock": False,
+    "tries a flock and sleeps between": True,
+    "waits for a flock in a real thread": True,
+}
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    greenlets, switches = settings["greenlets"], settings["switches"]
+    waits = {"short": SHORT * settings["unit_ms"] / 1e3, "long": LONG * settings["unit_ms"] / 1e3}
+    progress("two waits, five ways")
+    ways = {
+        "one after another": by_hand.noted(by_hand.two_waits_in_turn, waits),
+        "generators by hand": by_hand.noted(by_hand.two_waits_by_hand, waits),
+        "asyncio": by_hand.noted(by_hand.two_waits_by_asyncio, waits),
+        "greenlets, patched": call_in_child(f"{_PATCHED}:two_waits", waits, gevent=True),
+        "greenlets, not patched": call_in_child(f"{_PATCHED}:two_waits", waits),
+    }
+    steps: list[tuple[str, int, int]] = []
+    by_hand.switch_between(
+        {name: by_hand.add_up(name, LAST, lambda *step: steps.append(step)) for name in ("one", "other")}
+    )
+    # The folder is made here and not in the children: a child that is killed removes nothing.
+    with tempfile.TemporaryDirectory() as folder:
+        lock = str(Path(folder) / "lock")
+        progress("who goes on while a greenlet waits or computes")
+        hearts = call_in_child(f"{_PATCHED}:heartbeats", lock, settings["lasts_ms"] / 1e3, gevent=True)
+        progress("locks and greenlets")
+        hangs = call_in_child(f"{_PATCHED}:hangs_for_good", lock, 0.5, gevent=True)
+        inside = {
+            when: call_in_child(f"{_PATCHED}:most_inside", lock, greenlets, when == "before")
+            for when in ("before", "after")
+        }
+    found = CoroutineMeasurements(
+        settings,
+        ways=ways,
+        steps=steps,
+        hearts=hearts,
+        hangs=hangs,
+        inside=inside,
+        left=call_in_child(f"{_PATCHED}:count_down", greenlets, gevent=True),
+        switching={
+            "generators": by_hand.hand_over_by_generators(switches),
+            "greenlets": call_in_child(f"{_PATCHED}:hand_over", switches, gevent=True),
+            "threads": by_hand.hand_over_by_threads(switches),
+        },
+    )
+    return Findings(
+        holds=_waits_overlap(found) and _turns_are_given(found) and _locks_as_claimed(found),
+        measured=found.measured(),
+        tables=tables(found),
+        figures=figures(found),
+        observations=observations(found),
+    )
+
+
+def _waits_overlap(found: CoroutineMeasurements) -> bool:
+    return all(
+        found.overlaps(way) == expected and found.ways[way]["threads"] == 1 for way, expected in OVERLAPS.items()
+    )
+
+
+def _turns_are_given(found: CoroutineMeasurements) -> bool:
+    """Generators take turns, each with the right sum; greenlets take turns wherever the patch can see a wait."""
+    turns = [(name, number, number * (number + 1) // 2) for number in range(1, LAST + 1) for name in ("one", "other")]
+    return found.steps == turns and all((found.beats(doing) > 0) == expected for doing, expected in GOES_ON.items())
+
+
+def _locks_as_claimed(found: CoroutineMeasurements) -> bool:
+    left = found.left
+    return (
+        found.hangs
+        and found.inside["before"] > 1 == found.inside["after"]
+        and left["at once"] == left["waits between, with a lock"] == 0 < left["waits between"]
+    )
+
+
+LESSON = Lesson(
+    name="coroutines",
+    title="Coroutines: switch where it waits, and only there",
+    claim="Coroutines let waits overlap in a single thread, so that two end after the longer one; but only where the "
+    "code gives the thread back. Computing, a flock in the kernel, and what was imported before the patch do not.",
+    wrong="Spawn greenlets and trust the patch: without it, before it, or in a computation nobody else gets a turn.",
+    right="Patch first, import afterwards; try a flock and sleep between, or wait for it in a real thread; put a lock "
+    "where a wait stands between reading and writing.",
+    service="The gevent worker: service/control.py tries its flock and sleeps between, for a wait in the kernel would "
+    "stop every request of the process; gunicorn.conf.py never imports filelock, which would be before the patch; and "
+    "the guard in service/guards/file.py tries at start whether its lock excludes two greenlets, and refuses to run "
+    "where it does not.",
+    parameters=(
+        Parameter("unit_ms", 60, f"the waits are {SHORT} and {LONG} units of so many milliseconds", 10, 1000),
+        Parameter("lasts_ms", 80, "how long each thing lasts that a greenlet does, in milliseconds", 20, 1000),
+        Parameter("greenlets", 10, "greenlets that share a lock and a number", 2, 200),
+        Parameter("switches", 10_000, "switches that are timed", 100, 200_000),
+    ),
+    limit_s=120,
+    run=run,
+    chinese=chinese_beside(__file__),
+)

@@ -1,0 +1,202 @@
+"""Are threads of use? Computing and waiting, on one core and on all, by processes, threads and greenlets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
+from workers.lessons.common.execution import Runs, Shape, Work
+from workers.lessons.common.figures import BarChart, Table, Value
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, key, keyed
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.common.translation import chinese_beside
+
+MODELS = ("one after another", "processes", "threads", "greenlets")
+COUNTED = {"computing": "computing_at_once", "waiting": "waiting_at_once"}
+WHERE: dict[str, int | None] = {"one core": 1, "all cores": None}
+
+
+class Cases(dict[tuple[str, str, str], Runs]):
+    """The runs of each case: (work, where, model)."""
+
+    def places(self, *works: str) -> list[tuple[str, str]]:
+        """Each kind of work (all, or those named), on one core and on all."""
+        places = dict.fromkeys((work, where) for work, where, _ in self)
+        return [(work, where) for work, where in places if work in works or not works]
+
+    @property
+    def widest(self) -> str:
+        """All cores, or the only one."""
+        return [where for _, where, _ in self][-1]
+
+    def at_once(self, work: str, where: str, model: str) -> int:
+        return self[work, where, model].most(COUNTED[work])
+
+    def speed_up(self, work: str, where: str, model: str) -> float:
+        return self[work, where, MODELS[0]].shortest("whole_s") / self[work, where, model].shortest("whole_s")
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    tasks, work_ms, method = settings["tasks"], settings["work_ms"], settings["start_method"]
+    progress(f"how much work lasts {work_ms} ms")
+    works = {
+        "computing": Work(tasks, steps=amount_for(compute, work_ms)),
+        "computing in C": Work(tasks, blocks=amount_for(digest, work_ms)),
+        "waiting": Work(tasks, wait_ms=work_ms),
+    }
+    shapes = (Shape(), Shape(processes=tasks), Shape(threads=tasks), Shape(greenlets=tasks))
+    cores = usable_cores()
+    cases = Cases()
+    for where, limit in _places(cores).items():
+        for model, shape in zip(MODELS, shapes, strict=True):
+            progress(f"{where}, {model}")
+            found = call_in_child(
+                "workers.lessons.common.execution:measure", shape, works, settings["tries"], method, limit
+            )
+            for work, runs in found.items():
+                cases[work, where, model] = Runs(runs)
+    clock = {}
+    for kind in ("threads", "processes"):
+        progress(f"stopping the clock too early, {kind}")
+        clock[kind] = call_in_child("workers.lessons.cpu_io.clock:stop_the_clock", kind, tasks, 8 * work_ms, method)
+    return Findings(
+        holds=_waiting_overlaps(cases) and _computing_does_not(cases, cores) and _stopped_early(clock),
+        measured=_measured(cases, cores, clock) | {"tasks": tasks, "work_ms": work_ms, "start_method": method},
+        tables=_tables(cases, clock, tasks),
+        figures=[_speed_ups(cases)],
+        observations=_observations(cases, cores, clock, tasks),
+    )
+
+
+def _places(cores: int) -> dict[str, int | None]:
+    """One core is tried only if there are several and the system can keep a process on one."""
+    if cores == 1:
+        return {"one core": None}
+    return WHERE if hasattr(os, "sched_setaffinity") else {"all cores": None}
+
+
+def _waiting_overlaps(cases: Cases) -> bool:
+    """Did several wait at the same moment, in all models but the first? This is counted, not timed."""
+    return all(
+        (cases.at_once("waiting", where, model) > 1) == (model != MODELS[0])
+        for _, where in cases.places("waiting")
+        for model in MODELS
+    )
+
+
+def _computing_does_not(cases: Cases, cores: int) -> bool:
+    """One job computes at a time on one core, and in one process; several processes compute at once."""
+    at_once = {
+        (where, model): cases.at_once("computing", where, model)
+        for _, where in cases.places("computing")
+        for model in MODELS
+    }
+    one_at_a_time = all(
+        most == 1
+        for (where, model), most in at_once.items()
+        if where == "one core" or (model != "processes" and (gil_enabled() or model != "threads"))
+    )
+    return one_at_a_time and (cores == 1 or at_once[cases.widest, "processes"] > 1)
+
+
+def _stopped_early(clock: Mapping[str, Any]) -> bool:
+    return all(early[1] < joined[1] and early[0] < joined[0] for early, joined in clock.values())
+
+
+def _measured(cases: Cases, cores: int, clock: Mapping[str, Any]) -> dict[str, Any]:
+    measured: dict[str, Any] = {"cores": cores, "gil": gil_enabled()}
+    for (work, where, model), runs in cases.items():
+        name = key(work, where, model)
+        measured |= keyed(
+            name,
+            ms=round(runs.shortest("whole_s") * 1e3, 2),
+            cores_busy=round(runs.cores_busy, 2),
+            speed_up=round(cases.speed_up(work, where, model), 2),
+        )
+        if work in COUNTED:
+            measured[f"{name}_at_once"] = cases.at_once(work, where, model)
+    for kind, stops in clock.items():
+        for how, (seconds, finished) in zip(("not_joined", "joined"), stops, strict=True):
+            measured |= keyed(f"{how}_{kind}", ms=round(seconds * 1e3, 2), finished=int(finished))
+    return measured
+
+
+def _tables(cases: Cases, clock: Mapping[str, Any], tasks: int) -> list[Table]:
+    times: list[list[Value]] = []
+    busy: list[list[Value]] = []
+    for work, where in cases.places():
+        runs = [cases[work, where, model] for model in MODELS]
+        starting_ms = round(cases[work, where, "processes"].shortest("starting_s") * 1e3, 1)
+        times.append([f"{work}, {where}", *(round(each.shortest("whole_s") * 1e3, 1) for each in runs), starting_ms])
+        busy.append([f"{work}, {where}", *(round(each.cores_busy, 2) for each in runs)])
+    at_once: list[list[Value]] = [
+        [f"{work}, {where}", *(cases.at_once(work, where, model) for model in MODELS)]
+        for work, where in cases.places(*COUNTED)
+    ]
+    stopped = [
+        [f"{kind}, {how}", seconds * 1e3, int(finished), tasks]
+        for kind, stops in clock.items()
+        for how, (seconds, finished) in zip(("not joined", "joined"), stops, strict=True)
+    ]
+    return [
+        Table("Time for the same tasks (ms)", ["work", *MODELS, "of which starting processes"], times),
+        Table("How many did it at the same moment", ["work", *MODELS], at_once),
+        Table("Cores kept busy", ["work", *MODELS], busy),
+        Table("Where the clock is stopped", ["waiting by", "time measured (ms)", "finished by then", "of"], stopped),
+    ]
+
+
+def _speed_ups(cases: Cases) -> BarChart:
+    return BarChart(
+        "Speed-up over one after another",
+        "work",
+        "how many times as fast as one after another on the same cores",
+        {
+            model: [(f"{work}, {where}", cases.speed_up(work, where, model)) for work, where in cases.places()]
+            for model in MODELS[1:]
+        },
+    )
+
+
+def _observations(cases: Cases, cores: int, clock: Mapping[str, Any], tasks: int) -> list[str]:
+    def speed_ups(work: str, models: tuple[str, ...] = MODELS[1:]) -> str:
+        return ", ".join(f"{model} {cases.speed_up(work, cases.widest, model):.1f} times" for model in models)
+
+    def at_once(model: str) -> int:
+        return cases.at_once("computing", cases.widest, model)
+
+    threads, processes = clock["threads"], clock["processes"]
+    return [
+        f"Waiting, as fast as one after another: {speed_ups('waiting')}. No core is needed to wait.",
+        f"Computing on {cores} {'core' if cores == 1 else 'cores'}: {speed_ups('computing')}. At the same moment "
+        f"{at_once('processes')} processes computed, {at_once('threads')} thread, {at_once('greenlets')} greenlet.",
+        f"Computing in C that gives the GIL back: {speed_ups('computing in C', ('processes', 'threads'))}. That "
+        "threads cannot compute at once is true of Python's own bytecode only.",
+        f"Without a join the clock said {threads[0][0] * 1e3:.1f} ms for threads and {processes[0][0] * 1e3:.1f} ms "
+        f"for processes, with {int(threads[0][1])} and {int(processes[0][1])} of {tasks} finished: it timed the "
+        f"starting. Joined, they took {threads[1][0] * 1e3:.0f} and {processes[1][0] * 1e3:.0f} ms.",
+    ]
+
+
+LESSON = Lesson(
+    name="cpu-io",
+    title="Computing and waiting: who is faster, and where",
+    claim="Waiting overlaps in threads, greenlets and processes alike, on any number of cores; computing in Python is "
+    "done at once only by processes, and by no more of them than there are cores.",
+    wrong="Judging by one case; or stopping the clock when the threads have only been started.",
+    right="Both kinds of work on one core and on all, joined before the clock is stopped.",
+    service="The think time between reading and writing (think() in service/box_office.py): under LASTSEAT_THINK=io "
+    "the 16 threads of a gthread worker think at once for 16 different events; under LASTSEAT_THINK=cpu they take "
+    "turns, and only the second process brings a second core.",
+    parameters=(
+        Parameter("tasks", 8, "tasks of each kind, a process, thread or greenlet each", 4, 40),
+        Parameter("work_ms", 25, "how long a task lasts alone, in milliseconds", 5, 500),
+        Parameter("tries", 2, "times that each case is tried; the shortest counts", 1, 10),
+        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
+    ),
+    limit_s=120,
+    run=run,
+    chinese=chinese_beside(__file__),
+)

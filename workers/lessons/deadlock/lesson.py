@@ -1,0 +1,134 @@
+"""A deadlock: two locks taken in two orders; found in the wait-for graph; cured by order, by time-out, by a try."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workers.lessons.common.figures import Arrow, Graph, Span, Table, Timeline
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
+from workers.lessons.common.translation import chinese_beside
+from workers.lessons.deadlock.strategies import (
+    ONE_ORDER,
+    OWN_ORDER,
+    STRATEGIES,
+    TIMEOUT,
+    TRY,
+    RingSettings,
+    StrategyResult,
+    lock_twice,
+    run_strategy,
+)
+
+LEGEND = {"faint": "has its first lock", "wait": "waits", "good": "has both", "bad": "stuck"}
+# The first rounds show everything.
+_ROUNDS_DRAWN = 3
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    times_s = (settings[name] / 1e3 for name in ("hold_ms", "stuck_ms", "timeout_ms"))
+    plan = RingSettings(settings["threads"], settings["rounds"], *times_s)
+    reports = {}
+    for way in STRATEGIES:
+        progress(f"two locks: {way}")
+        reports[way] = run_strategy(way, plan)
+    progress("the same lock twice")
+    plain, reentrant = lock_twice(threading.Lock(), plan.stuck_s), lock_twice(threading.RLock(), plan.stuck_s)
+    wrong, all_rounds = reports[OWN_ORDER], plan.threads * plan.rounds
+    measured: dict[str, Any] = {"threads": plan.threads, "rounds": all_rounds}
+    for way, each in reports.items():
+        measured |= keyed(
+            way, circles=each.cycles, gave_up=each.gave_up, stepped_back=each.stepped_back, finished=each.finished
+        )
+    measured |= {"lock_twice_stuck": plain.gave_up == 1, "rlock_twice_stuck": reentrant.gave_up == 1}
+    return Findings(
+        holds=wrong.cycles > 0
+        and wrong.gave_up > 0
+        and wrong.finished + wrong.gave_up == all_rounds
+        and all(reports[way].finished == all_rounds for way in (ONE_ORDER, TIMEOUT, TRY))
+        and reports[ONE_ORDER].cycles == reports[TRY].cycles == 0
+        and (plain.cycles, plain.gave_up) == (1, 1)
+        and (reentrant.cycles, reentrant.finished) == (0, 1),
+        measured=measured,
+        tables=[
+            Table(
+                f"{plan.threads} threads, each needs two of {plan.threads} locks",
+                ["way", "to do", "deadlocks seen", "had to give up", "stepped back", "finished", "took (ms)"],
+                [
+                    [way, all_rounds, each.cycles, each.gave_up, each.stepped_back, each.finished, each.took_ms]
+                    for way, each in reports.items()
+                ],
+            ),
+            Table(
+                "The same lock twice, by one thread",
+                ["lock", "waits for itself", "got it twice"],
+                [
+                    ["Lock", plain.cycles > 0, plain.finished == 1],
+                    ["RLock", reentrant.cycles > 0, reentrant.finished == 1],
+                ],
+            ),
+        ],
+        figures=[
+            _graph(wrong.first_cycle),
+            Timeline("Each its own order: stuck until one is told to give up", _first(wrong), LEGEND),
+            Timeline("One order for all: they wait, and nobody is stuck", _first(reports[ONE_ORDER]), LEGEND),
+        ],
+        observations=_observations(reports, plan, all_rounds),
+    )
+
+
+def _graph(cycle: Sequence[str]) -> Graph:
+    """The cycle: threads wait for locks, locks are held by threads."""
+    following = [*cycle[1:], *cycle[:1]]
+    arrows = [
+        Arrow(one, other, "waits for" if one.startswith("thread") else "is held by", "bad")
+        for one, other in zip(cycle, following, strict=True)
+    ]
+    return Graph("The first deadlock, as the wait-for graph", cycle, arrows, frozenset(cycle[1::2]))
+
+
+def _first(report: StrategyResult) -> dict[str, list[Span]]:
+    """The lanes of the first rounds. The later ones look alike."""
+    until = min(report.round_starts_s[_ROUNDS_DRAWN:], default=float("inf"))
+    return {
+        name: [span for span in spans if span.start_s < min(span.end_s, until)] for name, spans in report.lanes.items()
+    }
+
+
+def _observations(reports: Mapping[str, StrategyResult], plan: RingSettings, all_rounds: int) -> list[str]:
+    wrong, order, timeout, attempt = (reports[way] for way in (OWN_ORDER, ONE_ORDER, TIMEOUT, TRY))
+    return [
+        f"Each in its own order, {wrong.cycles} deadlocks in {plan.rounds} rounds. None ended by itself in the "
+        f"{plan.stuck_s * 1e3:.0f} ms that each was watched; {wrong.gave_up} times one was told to give up, and its "
+        "round was lost.",
+        f"With one order for all, {order.cycles}: each thread waits only for a higher lock than it has, so a chain of "
+        f"waiting climbs and cannot come back to where it began. {order.finished} of {all_rounds} rounds finished.",
+        f"A time-out lets deadlocks happen ({timeout.cycles} seen) and ends them: {timeout.stepped_back} times a "
+        f"thread gave its first lock back and tried again. A try never waits with a lock in its hand, so there were "
+        f"{attempt.cycles}, at the price of {attempt.stepped_back} tries more.",
+        "A plain lock taken twice by one thread is the smallest circle: it waits for itself. An RLock counts instead.",
+    ]
+
+
+LESSON = Lesson(
+    name="deadlock",
+    title="A deadlock: each holds what the other waits for",
+    claim="Locks taken in different orders end in a deadlock that does not end by itself; one order for all never "
+    "does, and a time-out or a try gets out of it.",
+    wrong="Each takes its own lock first and then waits, with that in its hand, for the other's.",
+    right="The same order for everybody; where that cannot be, a limit to the wait, and give back before trying again.",
+    service="A purchase takes the epoch's lock of service/control.py first and the event's guard second, always so; "
+    "the switch takes only the first. Every wait has a limit, LASTSEAT_LOCK_TIMEOUT_S, and ends as a 503 with nothing "
+    "written. Guard thread is an RLock: with LASTSEAT_GUARD_SCOPE=request its holder enters it again.",
+    run=run,
+    parameters=(
+        Parameter("threads", 2, "threads in the ring, and locks", 2, 6),
+        Parameter("rounds", 10, "how often each thread needs its two locks", 1, 50),
+        Parameter("hold_ms", 5, "how long it has the first before it asks for the second, in milliseconds", 1, 100),
+        Parameter("stuck_ms", 50, "how long a deadlock is watched before it is broken, in milliseconds", 10, 300),
+        Parameter("timeout_ms", 20, "the time-out, in milliseconds", 5, 300),
+    ),
+    limit_s=120,
+    chinese=chinese_beside(__file__),
+)

@@ -1,0 +1,190 @@
+"""The GIL: what it protects, what it does not, and at which instructions this interpreter lets another thread run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
+from workers.lessons.common.translation import chinese_beside
+from workers.lessons.gil.interpreters import others, this_one
+
+CASES = {
+    "once": "num -= 1, once, started in a loop",
+    "in_one_line": "num -= 1, all at once",
+    "with_a_call": "num -= one(), all at once",
+    "with_a_call_locked": "num -= one(), with a lock",
+    "with_a_pause": "read, pause, write",
+    "with_a_pause_locked": "read, pause, write, with a lock",
+}
+MOST_LANES = 12
+LEGEND = {"wait": "waits for the lock", "good": "takes a number nobody had", "bad": "takes one that somebody had"}
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    threads, times = settings["threads"], settings["times"]
+    progress(f"{threads} threads and one number")
+    here = this_one(threads, times)
+    found = [here]
+    if settings["others"] == "yes":
+        for other in others(threads, times):
+            found.append(other)
+            progress(f"Python {other['about']['version']} was asked too")
+    tries = {case: here[case] for case in CASES}
+    measured: dict[str, Any] = {"version": here["about"]["version"], "gil": here["about"]["gil"]}
+    for case, each in tries.items():
+        measured |= keyed(case, lost=each["left"], of=threads * each["times"])
+    measured |= {
+        "once_alive_at_most": tries["once"]["alive"],
+        "references_off": here["references"]["found"] - here["references"]["expected"],
+        "appends_missing": here["appends"]["expected"] - here["appends"]["found"],
+        "switched_inside_one_line": _inside(here["points_in_one_line"]),
+        "switched_inside_with_a_call": _inside(here["points_with_a_call"]),
+        "interpreters": {_name(each): each["in_one_line"]["left"] for each in found},
+        "free_threaded_found": any(each["about"]["free_threaded"] for each in found),
+    }
+    return Findings(
+        holds=tries["with_a_call"]["left"] > 0
+        and tries["with_a_pause"]["left"] > 0
+        and tries["with_a_call_locked"]["left"] == tries["with_a_pause_locked"]["left"] == 0
+        and measured["references_off"] == measured["appends_missing"] == 0
+        and all(each["with_a_call_locked"]["left"] == 0 for each in found),
+        measured=measured,
+        tables=[
+            Table(
+                "Threads that take one from a number until 0 should be left",
+                ["what a thread does", "threads", "times each", "alive at once", "left over: lost"],
+                [
+                    [CASES[case], each["threads"], each["times"], each["alive"], each["left"]]
+                    for case, each in tries.items()
+                ],
+            ),
+            Table(
+                "What the GIL does protect",
+                ["what all threads use", "operations", "should be", "is"],
+                [
+                    ["the reference count of one object", *here["references"].values()],
+                    ["one list, appended to", *here["appends"].values()],
+                ],
+            ),
+            _points("Where num -= 1 stood when another thread ran", here["points_in_one_line"]),
+            _points("Where num -= one() stood when another thread ran", here["points_with_a_call"]),
+            _interpreters(found),
+        ],
+        figures=[
+            BarChart(
+                "Of a hundred decrements so many were lost",
+                "",
+                "percent lost",
+                {"lost": [(CASES[case], 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},
+            ),
+            Timeline("Read, pause, write: who read what", _lanes(tries["with_a_pause"]["spans"]), LEGEND),
+            Timeline("The same with a lock", _lanes(tries["with_a_pause_locked"]["spans"]), LEGEND),
+        ],
+        observations=_observations(tries, here, found),
+    )
+
+
+def _name(found: Mapping[str, Any]) -> str:
+    return f"{found['about']['version']}{'t' if found['about']['free_threaded'] else ''}"
+
+
+def _body(points: Sequence[Mapping[str, Any]]) -> slice:
+    """The instructions after which the number has been read and not yet written."""
+    names = [(point["does"], point["with"]) for point in points]
+    read, write = ("LOAD_GLOBAL", "num"), ("STORE_GLOBAL", "num")
+    return slice(names.index(read), names.index(write)) if read in names and write in names else slice(0)
+
+
+def _inside(points: Sequence[Mapping[str, Any]]) -> bool:
+    """Was the thread seen switched out with the number read and not yet written?"""
+    return any(point["seen"] for point in points[_body(points)])
+
+
+def _points(title: str, points: Sequence[Mapping[str, Any]]) -> Table:
+    looks = sum(point["seen"] for point in points) or 1
+    body = range(len(points))[_body(points)]
+    return Table(
+        title,
+        ["instruction", "of", "read, not yet written", "seen here (%)"],
+        [
+            [point["does"], point["with"] or None, number in body, round(100 * point["seen"] / looks, 1)]
+            for number, point in enumerate(points)
+        ],
+    )
+
+
+def _interpreters(found: Sequence[Mapping[str, Any]]) -> Table:
+    rows: list[list[Value]] = []
+    for each in found:
+        lost = (each[case]["left"] for case in ("in_one_line", "with_a_call", "with_a_call_locked"))
+        inside = _inside(each["points_in_one_line"])
+        rows.append([_name(each), each["about"]["gil"], inside, *lost, round(each["speed_up"], 2)])
+    columns = ["Python", "GIL", "switches inside num -= 1", "num -= 1 lost", "num -= one() lost", "with a lock lost"]
+    return Table("The interpreters found here", [*columns, "speed-up of two threads"], rows)
+
+
+def _lanes(spans: Sequence[tuple[float, float, float, int]]) -> dict[str, list[Span]]:
+    """The first threads: the wait of each, the number that it read and the number that it wrote."""
+    began = min(asked for asked, *_ in spans)
+    taken: set[int] = set()
+    styles = {}
+    for asked, read_at, wrote, read in sorted(spans, key=lambda each: each[2]):
+        styles[asked, read_at, wrote] = "bad" if read in taken else "good"
+        taken.add(read)
+    return {
+        f"thread {number:>2}": [
+            Span(asked - began, read_at - began, style="wait"),
+            Span(read_at - began, wrote - began, f"{read} → {read - 1}", styles[asked, read_at, wrote]),
+        ]
+        for number, (asked, read_at, wrote, read) in enumerate(spans[:MOST_LANES], 1)
+    }
+
+
+def _observations(
+    tries: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    total = tries["in_one_line"]["threads"] * tries["in_one_line"]["times"]
+    paused = tries["with_a_pause"]
+    losing = [_name(each) for each in found if each["in_one_line"]["left"]]
+    keeping = [_name(each) for each in found if not each["in_one_line"]["left"]]
+    free = [each for each in found if each["about"]["free_threaded"]]
+    return [
+        f"Started one after the other, at most {tries['once']['alive']} of {tries['once']['threads']} threads was "
+        "alive at once: the others had ended before the next began. That nothing was lost proves nothing.",
+        f"All at once num -= 1 lost {tries['in_one_line']['left']:,} of {total:,} under Python "
+        f"{here['about']['version']}; with a call in the same line, {tries['with_a_call']['left']:,}.",
+        "Whether num -= 1 is safe is a matter of the version: "
+        f"{', '.join(losing) or 'none'} lost some, {', '.join(keeping) or 'none'} none. The tables of instructions say "
+        "why: a switch there was seen, or not, between reading and writing.",
+        f"Read, pause, write: {paused['left']} of {paused['threads']} lost, for nearly all read the same number. With "
+        f"a lock, {tries['with_a_pause_locked']['left']}.",
+        f"After {here['references']['operations']:,} references taken and given back the count is what it was, and no "
+        "append is missing: that is what the GIL is for.",
+        "No free-threaded interpreter was found; put one on the PATH (python3.13t, python3.14t) and run again."
+        if not free
+        else f"Free-threaded, two threads computed {free[0]['speed_up']:.1f} times as fast; and num -= one() lost "
+        f"{free[0]['with_a_call']['left']:,} there too.",
+    ]
+
+
+LESSON = Lesson(
+    name="gil",
+    title="The GIL: whose data it protects",
+    claim="The GIL keeps the interpreter's own counts right, not yours: what reads and writes later loses updates "
+    "until you lock it.",
+    wrong="Trusting in the GIL, or in a test whose threads never ran at once.",
+    right="A lock from the read to the write, whatever the version does today.",
+    service="Control in service/control.py counts the transactions inside with self._inside += 1 and -= 1 under a "
+    "mutex: one lost decrement, and the switch would wait for a transaction that is long over. And under gthread with "
+    "guard none seats are sold again in one process, GIL or not: read_decide_write is read, pause, write.",
+    run=run,
+    parameters=(
+        Parameter("threads", 100, "threads that take from one number", 2, 200),
+        Parameter("times", 2000, "how often each takes, where it takes often", 100, 20_000),
+        Parameter("others", "yes", "ask the other interpreters that are found", choices=("yes", "no")),
+    ),
+    limit_s=180,
+    chinese=chinese_beside(__file__),
+)

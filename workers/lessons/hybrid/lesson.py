@@ -1,0 +1,198 @@
+"""Processes, threads and coroutines put together: what each adds, and what all three add to two of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from workers.lessons.common.computing import amount_for, compute, gil_enabled, usable_cores
+from workers.lessons.common.execution import Runs, Shape, Work
+from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, key, keyed
+from workers.lessons.common.processes import call_in_child
+from workers.lessons.common.translation import chinese_beside
+
+MIXES = {"mostly waiting": 0.95, "half and half": 0.5, "mostly computing": 0.05}
+ROUNDS = 2
+THREADS_OF_THREE = 2
+IN_TURN, PROCESSES, THREADS, GREENLETS = "one after another", "processes", "threads", "greenlets"
+PAIRS = ("processes × threads", "processes × greenlets")
+ALL_THREE = "all three"
+
+
+class ShapeRuns(dict[str, dict[str, Runs]]):
+    """The runs of each shape and mix."""
+
+    def took_s(self, shape: str, mix: str) -> float:
+        return self[shape][mix].shortest("took_s")
+
+    def at_once(self, shape: str, what: str) -> int:
+        """The largest number of jobs that were "waiting", or certainly "computing", at the same moment."""
+        return max(runs.most(f"{what}_at_once") for runs in self[shape].values())
+
+    def fastest(self, mix: str) -> str:
+        return min(self, key=lambda shape: self.took_s(shape, mix))
+
+
+def shapes_of(processes: int, jobs: int) -> dict[str, Shape]:
+    """Shapes that have a place for every job, all but the first two."""
+    share = math.ceil(jobs / processes)
+    return {
+        IN_TURN: Shape(),
+        PROCESSES: Shape(processes),
+        THREADS: Shape(threads=jobs),
+        GREENLETS: Shape(greenlets=jobs),
+        PAIRS[0]: Shape(processes, threads=share),
+        PAIRS[1]: Shape(processes, greenlets=share),
+        ALL_THREE: Shape(processes, THREADS_OF_THREE, math.ceil(share / THREADS_OF_THREE)),
+    }
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    jobs, work_ms, processes = settings["jobs"], settings["work_ms"], settings["processes"]
+    progress(f"how much computing lasts {work_ms} ms")
+    steps = amount_for(compute, work_ms)
+    works = {mix: Work(jobs, ROUNDS, share * work_ms, round((1 - share) * steps)) for mix, share in MIXES.items()}
+    shapes, runs = shapes_of(processes, jobs), ShapeRuns()
+    for name, shape in shapes.items():
+        progress(name)
+        found = call_in_child(
+            "workers.lessons.common.execution:measure", shape, works, settings["tries"], settings["start_method"]
+        )
+        runs[name] = {mix: Runs(tries) for mix, tries in found.items()}
+    cores = usable_cores()
+    floors = {
+        mix: max(ROUNDS * work_ms, jobs * ROUNDS * (1 - share) * work_ms / min(cores, processes))
+        for mix, share in MIXES.items()
+    }
+    times = BarChart(
+        "The same jobs, spread in seven ways",
+        "shape",
+        "milliseconds; less is better",
+        {mix: [(shape, runs.took_s(shape, mix) * 1e3) for shape in runs] for mix in MIXES},
+    )
+    return Findings(
+        holds=_waits_overlap(runs, processes)
+        and _cores_are_used(runs, processes, cores)
+        and _three_are_not_better(runs),
+        measured=_measured(runs, cores) | {"jobs": jobs, "start_method": settings["start_method"]},
+        tables=_tables(runs, shapes, floors),
+        figures=[times, _timeline(runs, PROCESSES), _timeline(runs, PAIRS[1])],
+        observations=_observations(runs, jobs, processes),
+    )
+
+
+def _waits_overlap(runs: ShapeRuns, processes: int) -> bool:
+    """A process alone waits for one job at a time, with threads or greenlets in it for many: counted, not timed."""
+    return (
+        runs.at_once(IN_TURN, "waiting") == 1
+        and runs.at_once(PROCESSES, "waiting") <= processes
+        and all(runs.at_once(shape, "waiting") > processes for shape in (THREADS, GREENLETS, *PAIRS, ALL_THREE))
+    )
+
+
+def _cores_are_used(runs: ShapeRuns, processes: int, cores: int) -> bool:
+    """Under the GIL a process computes one job at a time, several processes several: counted, not timed."""
+    if not gil_enabled():
+        return True
+    several = [runs.at_once(shape, "computing") for shape in (PROCESSES, *PAIRS, ALL_THREE)]
+    return (
+        all(runs.at_once(shape, "computing") == 1 for shape in (IN_TURN, THREADS, GREENLETS))
+        and max(several) <= processes
+        and (cores == 1 or max(several) > 1)
+    )
+
+
+def _three_are_not_better(runs: ShapeRuns) -> bool:
+    """All three are not three times as fast as the better pair: a wide margin, for a busy machine."""
+    return all(3 * runs.took_s(ALL_THREE, mix) > min(runs.took_s(pair, mix) for pair in PAIRS) for mix in MIXES)
+
+
+def _measured(runs: ShapeRuns, cores: int) -> dict[str, Any]:
+    measured: dict[str, Any] = {"cores": cores}
+    for shape, mixes in runs.items():
+        measured |= {f"{key(shape, mix)}_ms": round(runs.took_s(shape, mix) * 1e3, 2) for mix in MIXES}
+        measured |= {f"{key(shape)}_{what}_at_once": runs.at_once(shape, what) for what in ("waiting", "computing")}
+        measured |= keyed(shape, cores_busy=round(mixes["mostly computing"].cores_busy, 2))
+    return measured | {f"fastest_{key(mix)}": runs.fastest(mix) for mix in MIXES}
+
+
+def _tables(runs: ShapeRuns, shapes: Mapping[str, Shape], floors: Mapping[str, float]) -> list[Table]:
+    def ms(shape: str, mix: str) -> float:
+        return round(runs.took_s(shape, mix) * 1e3, 1)
+
+    times: list[list[Value]] = [[shape, *(ms(shape, mix) for mix in MIXES)] for shape in runs]
+    return [
+        Table(
+            "Time for the same jobs (ms)",
+            ["shape", *MIXES],
+            [*times, ["nothing can be faster", *(round(floor, 1) for floor in floors.values())]],
+        ),
+        Table(
+            "What each shape has at once",
+            ["shape", "processes", "threads of each", "greenlets of each", "waiting at once", "computing at once"],
+            [
+                [shape, *counts, runs.at_once(shape, "waiting"), runs.at_once(shape, "computing")]
+                for shape, counts in shapes.items()
+            ],
+        ),
+        Table(
+            "Where each wins",
+            ["work", "fastest here", "its time (ms)", "all three (ms)"],
+            [[mix, runs.fastest(mix), ms(runs.fastest(mix), mix), ms(ALL_THREE, mix)] for mix in MIXES],
+        ),
+    ]
+
+
+def _timeline(runs: ShapeRuns, shape: str) -> Timeline:
+    lanes: dict[str, list[Span]] = {}
+    shortest = min(runs[shape]["half and half"], key=lambda run: float(run["took_s"]))
+    for number, what, start, end in shortest["done"]:
+        style = "wait" if what == "wait" else "good"
+        lanes.setdefault(f"job {number + 1}", []).append(Span(start, end, style=style))
+    return Timeline(f"Half waiting, half computing: {shape}", lanes, {"wait": "waits", "good": "computes"})
+
+
+def _observations(runs: ShapeRuns, jobs: int, processes: int) -> list[str]:
+    def ms(shape: str, mix: str) -> str:
+        return f"{runs.took_s(shape, mix) * 1e3:.0f} ms"
+
+    pairs = [min(PAIRS, key=lambda pair: runs.took_s(pair, mix)) for mix in MIXES]
+    return [
+        f"Mostly waiting: {processes} processes alone wait for {runs.at_once(PROCESSES, 'waiting')} jobs at once and "
+        f"need {ms(PROCESSES, 'mostly waiting')}; {jobs} threads of one process wait for "
+        f"{runs.at_once(THREADS, 'waiting')} and need {ms(THREADS, 'mostly waiting')}, {jobs} greenlets "
+        f"{ms(GREENLETS, 'mostly waiting')}.",
+        f"Mostly computing: in one process {runs.at_once(THREADS, 'computing')} thread computes at a time, and they "
+        f"need {ms(THREADS, 'mostly computing')}, greenlets {ms(GREENLETS, 'mostly computing')}; {processes} processes "
+        f"need {ms(PROCESSES, 'mostly computing')}.",
+        f"Half and half: threads {ms(THREADS, 'half and half')}, processes {ms(PROCESSES, 'half and half')}, processes "
+        f"with threads {ms(PAIRS[0], 'half and half')}, with greenlets {ms(PAIRS[1], 'half and half')}: a pair has the "
+        "waits of the one and the cores of the other.",
+        f"All three together: {', '.join(f'{ms(ALL_THREE, mix)} ({mix})' for mix in MIXES)}; the better pair: "
+        f"{', '.join(f'{ms(pair, mix)} ({mix})' for pair, mix in zip(pairs, MIXES, strict=True))}. Threads and "
+        "greenlets buy the same thing, so the third layer has nothing left to buy.",
+    ]
+
+
+LESSON = Lesson(
+    name="hybrid",
+    title="Processes, threads and coroutines together",
+    claim="Processes multiply computing, threads or coroutines overlap waiting, and a pair of them does both; all "
+    "three together are no better than the pair.",
+    wrong="Stack one layer on another because more is faster; or take the one layer that the work does not need.",
+    right="Processes for as many cores as there are, and in each either threads or coroutines for the waiting.",
+    service="The worker models in workers/__init__.py are these shapes: sync is processes alone, gthread processes × "
+    "threads, gevent processes × greenlets. gunicorn offers no worker of all three, and misses nothing.",
+    parameters=(
+        Parameter("processes", 2, "processes, where a shape has several", 2, 4),
+        Parameter("jobs", 12, f"jobs, of {ROUNDS} rounds each", 12, 100),
+        Parameter("work_ms", 10, "how long a round lasts alone, in milliseconds", 4, 200),
+        Parameter("tries", 2, "times that each shape is tried; the shortest counts", 1, 10),
+        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
+    ),
+    limit_s=120,
+    run=run,
+    chinese=chinese_beside(__file__),
+)

@@ -1,0 +1,107 @@
+"""A semaphore limits how many are inside at once; a bounded one also notices a release without an acquire."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from workers.lessons.common.computing import most_at_once
+from workers.lessons.common.figures import Span, Table, Timeline
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
+from workers.lessons.common.processes import start_and_join
+from workers.lessons.common.translation import chinese_beside
+
+
+def visit(visitors: int, stay_s: float, door: threading.Semaphore | None) -> tuple[int, dict[str, list[Span]]]:
+    """All visitors come at once. Returns the largest number inside at a moment, and a lane for each visitor."""
+    lanes: dict[str, list[Span]] = {f"visitor {number:>2}": [] for number in range(1, visitors + 1)}
+    opened = time.perf_counter()
+
+    def come(name: str) -> None:
+        came = time.perf_counter() - opened
+        if door is not None:
+            door.acquire()
+        try:
+            entered = time.perf_counter() - opened
+            time.sleep(stay_s)
+            left = time.perf_counter() - opened
+        finally:
+            if door is not None:
+                door.release()
+        lanes[name] += [Span(came, entered, style="wait"), Span(entered, left, style="good")]
+
+    start_and_join(threading.Thread(target=come, args=(name,), daemon=True) for name in lanes)
+    return most_at_once((inside.start_s, inside.end_s) for _, inside in lanes.values()), lanes
+
+
+def one_release_too_many(door: threading.Semaphore, places: int) -> tuple[str, int]:
+    """Gives back a place that was never taken. Returns what happened, and how many the door lets in afterwards."""
+    try:
+        door.release()
+        happened = "nothing was noticed"
+    except ValueError:
+        happened = "ValueError, at once"
+    let_in = 0
+    while let_in <= places and door.acquire(blocking=False):
+        let_in += 1
+    return happened, let_in
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    places, visitors, stay_s = settings["places"], settings["visitors"], settings["stay_ms"] / 1e3
+    progress("all visitors at once, no door")
+    most_without, _ = visit(visitors, stay_s, None)
+    progress("a semaphore at the door")
+    most_with, lanes = visit(visitors, stay_s, threading.Semaphore(places))
+    progress("one release too many")
+    plain, plain_lets_in = one_release_too_many(threading.Semaphore(places), places)
+    bounded, bounded_lets_in = one_release_too_many(threading.BoundedSemaphore(places), places)
+    return Findings(
+        holds=most_with <= places and most_without > places and plain_lets_in > places >= bounded_lets_in,
+        measured={
+            "places": places,
+            "visitors": visitors,
+            "most_inside_without": most_without,
+            "most_inside_with": most_with,
+            "plain_lets_in_after_extra_release": plain_lets_in,
+            "bounded_lets_in_after_extra_release": bounded_lets_in,
+        },
+        tables=[
+            Table(
+                "How many were inside at once",
+                ["door", "places", "most inside"],
+                [["none", places, most_without], ["semaphore", places, most_with]],
+            ),
+            Table(
+                "One release too many",
+                ["semaphore", "what happened", "lets in now"],
+                [["plain", plain, plain_lets_in], ["bounded", bounded, bounded_lets_in]],
+            ),
+        ],
+        figures=[Timeline("Waiting at the door, and inside", lanes, {"wait": "waits", "good": "is inside"})],
+        observations=[
+            f"{visitors} visitors and {places} places: never more than {most_with} were inside; without a door, "
+            f"{most_without}.",
+            f"After one release too many a plain semaphore lets {plain_lets_in} in; a bounded one raised an error "
+            f"instead, and lets in {bounded_lets_in}.",
+        ],
+    )
+
+
+LESSON = Lesson(
+    name="semaphore",
+    title="A semaphore: so many at once",
+    claim="However many come, a semaphore of n places never lets more than n in.",
+    wrong="Everybody goes in at once; or a place is given back twice, and a plain semaphore believes it.",
+    right="Acquire before, release in a finally; a bounded semaphore raises where one gives back what was not taken.",
+    service="Each gevent worker lets at most worker_connections requests in at once, by a semaphore.",
+    parameters=(
+        Parameter("places", 5, "places inside", 1, 100),
+        Parameter("visitors", 20, "visitors, a thread each", 2, 200),
+        Parameter("stay_ms", 50, "how long each stays, in milliseconds", 1, 2000),
+    ),
+    run=run,
+    chinese=chinese_beside(__file__),
+)

@@ -1,0 +1,138 @@
+"""The costs of starting and keeping a process, a thread and a greenlet; and the main guard that spawning needs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workers.lessons.common.figures import BarChart, Table, Value
+from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
+from workers.lessons.common.processes import MOST_PROCESSES, MOST_SPAWNED, call_in_child
+from workers.lessons.common.translation import chinese_beside
+from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
+
+SPAWNED, FORKED, THREAD, GREENLET = "process, spawned", "process, forked", "thread", "greenlet"
+SMALL_MACHINE_KIB = 512 * 1024
+_COSTS = "workers.lessons.spawn.costs"
+# The function in ``costs``, the number of tries and the start method, and the setting that has the number.
+_CALLS: dict[str, tuple[str, list[Any], str]] = {
+    SPAWNED: ("processes", [1, "spawn"], "spawned"),
+    FORKED: ("processes", [3, "fork"], "processes"),
+    THREAD: ("threads", [5], "most"),
+    GREENLET: ("greenlets", [5], "most"),
+}
+
+
+def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+    rows: list[list[Value]] = []
+    start_us, keep_kib = {}, {}
+    for kind, (function, arguments, most) in _CALLS.items():
+        costs = []
+        for count in _counts(settings[most]):
+            progress(f"{kind}: {count}")
+            cost = call_in_child(f"{_COSTS}:{function}", count, *arguments, gevent=kind == GREENLET)
+            costs.append((cost["one_us"], cost["one_kib"]))
+            rows.append([kind, int(cost["alive"]), *costs[-1], cost["one_kib"] * count / 1024])
+        # The lowest cost counts: other programs disturbed it least.
+        start_us[kind], keep_kib[kind] = map(min, zip(*costs, strict=True))
+    with tempfile.TemporaryDirectory() as name:
+        progress("the main guard")
+        outcomes = {start: try_start(start, Path(name)) for start in STARTS}
+    measured: dict[str, Any] = {}
+    for kind in _CALLS:
+        measured |= keyed(kind, start_us=start_us[kind], keep_kib=keep_kib[kind])
+    for start, outcome in outcomes.items():
+        name = start.what.removeprefix("a ") + (" guarded" if start.guarded else " unguarded")
+        measured |= keyed(name, worked=outcome.worked, runs=outcome.runs)
+    return Findings(
+        holds=_costs_hold(start_us, keep_kib) and _guard_holds(outcomes),
+        measured=measured,
+        tables=[
+            Table(
+                "What one costs when so many are alive",
+                ["what", "alive at once", "to start one (µs)", "to keep one (KiB)", "to keep all (MiB)"],
+                rows,
+            ),
+            Table(
+                "How many would fit into 512 MiB (reckoned)",
+                ["what", "so many"],
+                [[kind, int(SMALL_MACHINE_KIB / max(one_kib, 0.1))] for kind, one_kib in keep_kib.items()],
+            ),
+            Table(
+                "With and without the main guard",
+                ["what is started", "main guard", "file run (times)", "work done", "error"],
+                [[each.what, each.guarded, out.runs, out.worked, out.error] for each, out in outcomes.items()],
+            ),
+        ],
+        figures=[
+            BarChart("To start one", "", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
+            BarChart("To keep one", "", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
+        ],
+        observations=_observations(start_us, keep_kib, outcomes),
+    )
+
+
+def _counts(most: int) -> list[int]:
+    """The numbers to keep alive at once: 10, 100, 1,000 below the setting, and the setting itself."""
+    return [*(count for count in (10, 100, 1000) if count < most), most]
+
+
+def _costs_hold(start_us: Mapping[str, float], keep_kib: Mapping[str, float]) -> bool:
+    """The factors are far below the measured ones: thread to fork 13 to 60, fork to spawn 28 to 60."""
+    return (
+        start_us[FORKED] > 3 * start_us[THREAD]
+        and start_us[SPAWNED] > 3 * start_us[FORKED]
+        and start_us[THREAD] > start_us[GREENLET]
+        and keep_kib[FORKED] > 10 * keep_kib[THREAD]
+        and keep_kib[SPAWNED] > 2 * keep_kib[FORKED]
+        and keep_kib[THREAD] > keep_kib[GREENLET]
+    )
+
+
+def _guard_holds(outcomes: Mapping[Start, Outcome]) -> bool:
+    """Only the spawned process without the guard fails; only spawned processes run the file again."""
+    return all(
+        outcome.worked == (start.guarded or "spawned" not in start.what)
+        and outcome.runs == (2 if "spawned" in start.what else 1)
+        for start, outcome in outcomes.items()
+    )
+
+
+def _observations(
+    start_us: Mapping[str, float], keep_kib: Mapping[str, float], outcomes: Mapping[Start, Outcome]
+) -> list[str]:
+    unguarded = outcomes[STARTS[0]]
+    return [
+        f"In the time of one forked process {start_us[FORKED] / start_us[THREAD]:,.0f} threads or "
+        f"{start_us[FORKED] / start_us[GREENLET]:,.0f} greenlets start; in the time of one spawned process, "
+        f"{start_us[SPAWNED] / start_us[FORKED]:,.0f} forked ones.",
+        f"A forked process keeps {keep_kib[FORKED] / 1024:.1f} MiB of its own, a spawned one "
+        f"{keep_kib[SPAWNED] / 1024:.1f}; a thread {keep_kib[THREAD]:.0f} KiB, a greenlet {keep_kib[GREENLET]:.0f}. "
+        "From a thread to a greenlet the step in memory is the smallest of the three.",
+        f"Without the main guard the spawned process ran the file again from the top ({unguarded.runs} runs), tried to "
+        f"start a process of its own, and ended with {unguarded.error}; its work was never done. A forked process and "
+        "a thread begin in the middle, with what is there, and need no guard.",
+    ]
+
+
+LESSON = Lesson(
+    name="spawn",
+    title="What it costs to start and to keep",
+    claim="A process costs far more than a thread, to start and to keep, and a spawned one far more than a forked one; "
+    "a greenlet costs less than a thread.",
+    wrong="A process for every visitor; or a program that spawns without the main guard, and so runs itself again.",
+    right="Few processes, started once and kept; threads or greenlets inside them; the main guard wherever one spawns.",
+    service="WORKER_MODELS in workers/__init__.py: gunicorn forks its few workers once, at start (4 for sync, 2 for "
+    "gthread and gevent); what comes with a buyer is at most a thread of a pool of 16 or a greenlet. A process for "
+    "each purchase would start slower than the purchase is.",
+    run=run,
+    parameters=(
+        Parameter("most", 1000, "threads and greenlets alive at once, at most", 50, 1000),
+        Parameter("processes", MOST_PROCESSES, "forked processes alive at once, at most", 1, MOST_PROCESSES),
+        Parameter("spawned", 10, "spawned processes alive at once, at most", 1, MOST_SPAWNED),
+    ),
+    limit_s=120,
+    chinese=chinese_beside(__file__),
+)
