@@ -71,6 +71,8 @@ class Journal(Store, ComparesAndSets):
         self._directory_fd = open_directory(self._directory)
         self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self._ledgers: dict[str, Ledger] = {}
+        self._ends: dict[str, tuple[str, tuple[int, int, int] | None, datetime | None]] = {}
+        """When the first open hold of an event ends, and of which active segment that is true."""
         self._opening = threading.Lock()
         self._most_open = max(1, min(MOST_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16))
 
@@ -113,7 +115,17 @@ class Journal(Store, ComparesAndSets):
         return self._read(event, lambda ledger: ledger.view(commands, order, now))
 
     def next_expiry(self, event: str) -> datetime | None:
-        return self._read(event, Ledger.next_expiry)
+        known = self._ends.get(event)
+        if known is not None and _file(known[0]) == known[1]:
+            return known[2]
+        with storage_problems():
+            path = self._ledger(event).active_path()
+        # Looked at before it is read: what is written meanwhile is seen the next time.
+        file = _file(path)
+        ends, read = self._read(event, lambda ledger: (ledger.next_expiry(), ledger.active_path()))
+        if file is not None and read == path:
+            self._ends[event] = (path, file, ends)
+        return ends
 
     def append(self, view: View, records: Sequence[Record]) -> object:
         return self._append(view, records, None)
@@ -212,3 +224,13 @@ class Journal(Store, ComparesAndSets):
     def _forget(self, event: str) -> None:
         # Not closed: another thread may just be reading. Its descriptors go with the last reference.
         self._ledgers.pop(event, None)
+        self._ends.pop(event, None)
+
+
+def _file(path: str) -> tuple[int, int, int] | None:
+    """Which of all the files that had this name; every record makes it longer, and so does the seal."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)

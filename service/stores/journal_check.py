@@ -100,7 +100,8 @@ class Books:
                 if before.count != counters.count:
                     yield f"it says {before.count} records stand before"
                 elif self.denies(head):
-                    yield "it says other things of what stands before than stand there"
+                    what = "holds are open" if head.open != self.holds.open() else "sums are sold and held"
+                    yield f"it says other {what} than stood before"
         if self.gaps and before.sold + before.held < self.backed:
             yield f"it says {before.sold + before.held} places are taken, and {self.backed} are"
         self.about = head.about

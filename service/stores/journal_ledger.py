@@ -170,6 +170,10 @@ class Ledger:
             self.refresh()
             return self._holds.next_expiry()
 
+    def active_path(self) -> str:
+        """The segment that is appended to, as far as this process has read."""
+        return self._segment.name
+
     @property
     def count(self) -> int:
         """How many records this process has seen."""

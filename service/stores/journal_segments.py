@@ -41,8 +41,8 @@ class Segment:
         self.fd = -1
         self.number = number
         self.path = segment_path(directory, number)
-        self._name = os.fspath(self.path)  # a Path is made into one anew each time
-        self.fd = os.open(self._name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        self.name = os.fspath(self.path)  # a Path is made into one anew each time
+        self.fd = os.open(self.name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self.inode = os.fstat(self.fd).st_ino
 
     def __del__(self) -> None:
@@ -59,7 +59,7 @@ class Segment:
     def size_unless_replaced(self, seen: int) -> int:
         """Its size; raises the problem where the file is another one, or shorter than what this process has read."""
         try:
-            found = os.stat(self._name)
+            found = os.stat(self.name)
         except FileNotFoundError:
             if not self.path.parent.exists():
                 raise Problem("unknown_event") from None

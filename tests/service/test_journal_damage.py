@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import resource
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from disks import no_descriptor_left
 
 from service.errors import Problem
 from service.inventory import Cancel, Command, Confirm, Event, Hold, Record, Sell, decide_all
@@ -216,19 +215,6 @@ def test_of_a_lab_event_what_two_without_a_guard_may_both_have_written_is_kept(t
 
 
 # -- no descriptor left -----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """This process may open nothing inside this block."""
-    free = os.dup(0)
-    os.close(free)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("late", [False, True])
