@@ -13,6 +13,7 @@ from flask import Flask
 
 from service import logs, surroundings
 from service.admission import Admission, bounds
+from service.blocking import call_blocking
 from service.box_office import BoxOffice
 from service.carts import Carts
 from service.control import Control
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> Flask:
     """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
     around = surroundings.look_around()
     surroundings.believe_no_header()
+    surroundings.raise_descriptor_limit()
     if around.threads > 1:
         # A thread that comes back from a system call waits up to this long for the GIL while another one computes. A
         # purchase makes several; with Python's 5 ms they, and not the disk, would decide how fast it is.
@@ -72,6 +74,9 @@ def create_app(settings: Settings) -> Flask:
         limit_rate(app, RateLimit(*settings.rate), settings.proxies)
     if office.admission is not None:
         app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
+    # What it takes to wait for the disk under gevent is opened now, and not by the first buyer, who may find none left.
+    call_blocking(lambda: None)
+    surroundings.bound_connections()
     return app
 
 

@@ -24,6 +24,7 @@ from service.batch import Line, Take
 from service.control import Control, Mode, Switched
 from service.engine_control import EngineControl
 from service.errors import Problem
+from service.files import storage_problems
 from service.guards import GUARDS, LockLost, Transaction, fitting
 from service.inventory import (
     Cancel,
@@ -46,7 +47,7 @@ from service.inventory import (
 from service.metrics import Unmeasured
 from service.records import Held
 from service.settings import Settings, Think
-from service.stores import CommitFailed, CommitsCarts, Store
+from service.stores import CommitsCarts, Store
 from service.transacting import Transacting
 
 # Ours are shorter; what a store was given by hand may be longer.
@@ -150,7 +151,7 @@ class BoxOffice:
     def sweep(self, event: str) -> bool:
         """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
         half written there. Errors: as for ``buy``."""
-        with self.transacting.closing_if_not_durable(CommitFailed):
+        with self.transacting.closing_if_not_durable():
             ends = self.store.next_expiry(event)
         if (ends is None or ends > self.clock()) and not self._has_unfinished_cart(event):
             return False
@@ -234,7 +235,7 @@ class BoxOffice:
                 guard = self.transacting.guard_for(event, mode)
                 token = _request_mode.set(mode)
                 try:
-                    with self.transacting.closing_if_not_durable(CommitFailed), guard.around_request(event, deadline):
+                    with self.transacting.closing_if_not_durable(), guard.around_request(event, deadline):
                         yield
                 finally:
                     _request_mode.reset(token)
@@ -255,7 +256,12 @@ class BoxOffice:
         """
         deadline = time.monotonic() + self._settings.lock_timeout_s
         creating = self.transacting.guard(self.store.safe_guard).creating(event.event)
-        with self.control.transaction(deadline), self.transacting.closing_if_not_durable(), creating:
+        with (
+            self.control.transaction(deadline),
+            self.transacting.closing_if_not_durable(),
+            storage_problems(),
+            creating,
+        ):
             self.store.create(event)
         return View(event)
 
@@ -265,7 +271,9 @@ class BoxOffice:
         Errors, definite: ``unknown_event``, ``switch_timeout``, ``storage_refused``, ``store_closed``;
         indefinite: ``not_durable``.
         """
-        with self.control.alone(self._settings.lock_timeout_s), self.transacting.closing_if_not_durable():
+        # Of what can fail here, a sync apart, nothing has changed anything.
+        alone = self.control.alone(self._settings.lock_timeout_s)
+        with self.transacting.closing_if_not_durable(), storage_problems(), alone:
             self.control.refuse_if_closed()
             if event not in self.store.names():
                 raise Problem("unknown_event")
@@ -374,7 +382,7 @@ class BoxOffice:
             gates=self.transacting.gates, think=lambda: think(self._settings.think),
         )  # fmt: skip
         try:
-            with self.transacting.closing_if_not_durable(CommitFailed):
+            with self.transacting.closing_if_not_durable():
                 guard.run(transaction)
         finally:
             self.metrics.gave_back(take)
@@ -395,7 +403,7 @@ class BoxOffice:
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
-        with self.transacting.closing_if_not_durable(CommitFailed):
+        with self.transacting.closing_if_not_durable():
             view = self.store.view(event, commands, order=order)
         self.transacting.make_durable(event, view.source)
         return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)

@@ -21,7 +21,7 @@ from service.guards import Guard
 from service.inventory import Event
 from service.records import Record, Sell
 from service.settings import Settings
-from service.stores import CommitFailed, CommitsCarts
+from service.stores import CommitsCarts
 from service.waits import Waits
 
 
@@ -104,7 +104,7 @@ class Carts:
             gates=self._transacting.gates,
         )  # fmt: skip
         try:
-            with self._transacting.closing_if_not_durable(CommitFailed):
+            with self._transacting.closing_if_not_durable():
                 self._guard(about, mode).run_cart(transaction)
         except Problem as problem:
             if "deadlock" in problem.extra:

@@ -227,9 +227,8 @@ class Control:
 
         Errors: ``switch_timeout``, ``storage_full``, ``storage_refused`` (definite): the guard is unchanged.
         """
-        with self.alone(timeout_s):
-            with storage_problems():
-                self._begin_epoch(guard, self._words[EPOCH] + 1, self._saved_master())
+        with storage_problems(), self.alone(timeout_s):
+            self._begin_epoch(guard, self._words[EPOCH] + 1, self._saved_master())
             return self.mode()
 
     @contextlib.contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import secrets
 import shlex
-from errno import EDQUOT, ENOSPC
+from collections.abc import Iterator
+from errno import EDQUOT, EMFILE, ENFILE, ENOSPC
 from pathlib import Path
 
 from service.errors import Problem, RefusedToStart
@@ -29,6 +31,20 @@ def how_to_close(directory: Path) -> str | None:
     if not directory.stat().st_mode & _OTHERS:
         return None
     return f"chmod -R go= {shlex.quote(str(directory.resolve()))}"
+
+
+class CommitFailed(OSError):
+    """The disk failed in a commit: it may have been written, and may not last. Closes the store for all processes."""
+
+
+@contextlib.contextmanager
+def commit_failed(path: Path) -> Iterator[None]:
+    """A failure inside this block, a sync of ``path``, closes the store: what was written before may be gone, and to
+    sync it a second time would succeed without having written it. Errors: ``CommitFailed``."""
+    try:
+        yield
+    except OSError as error:
+        raise CommitFailed(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def write_durably(path: Path, content: bytes) -> os.stat_result:
@@ -164,10 +180,18 @@ class _StorageProblems:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if not isinstance(error, OSError):
+        if not isinstance(error, OSError) or isinstance(error, CommitFailed):
             return
         if error.errno in (ENOSPC, EDQUOT):
             raise Problem("storage_full", "Make room in the data directory and try again.", retry_after_s=5) from error
+        if error.errno in (EMFILE, ENFILE):
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            raise Problem(
+                "storage_refused",
+                f"{error.strerror}: this process may have {most}. Nothing was changed. Let it have more (`ulimit -n`, "
+                "`LimitNOFILE=`) or take fewer connections (`--worker-connections`), and try again.",
+                retry_after_s=5,
+            ) from error
         raise Problem(
             "storage_refused",
             f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again.",
@@ -179,5 +203,6 @@ _storage_problems = _StorageProblems()
 
 
 def storage_problems() -> _StorageProblems:
-    """Failed writes inside this block changed nothing: say so, and what to do. For blocks of which that is true."""
+    """Failed calls inside this block changed nothing: say so, and what to do. For blocks of which that is true; a
+    ``CommitFailed`` goes through it."""
     return _storage_problems

@@ -6,9 +6,12 @@ built before gevent's patch lets every greenlet in. All of this can be seen at s
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
+import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +23,10 @@ from typing import Any
 from service.errors import RefusedToStart
 from service.settings import Settings
 
+log = logging.getLogger("lastseat")
+
+_TIGHT = 100
+"""Fewer connections at once than this are worth a warning, also where none was asked for."""
 # Longer than it takes a worker that started at the same time to come to the same refusal.
 STAND_BACK_S = 5.0
 _AT_RANDOM = 25
@@ -75,6 +82,38 @@ def believe_no_header() -> None:
         if _is_gunicorns(found):
             found.cfg.set("forwarder_headers", "")
             found.cfg.set("secure_scheme_headers", {})
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many file descriptors as it may have without being root."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # where the most is "infinite", the system may not mean it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def bound_connections() -> None:
+    """Let clients have half of the descriptors that are left; the other half is for the store and its locks.
+
+    To be called when all that stays open is open. Else a crowd that only connects would leave no file to sell into.
+    What gunicorn was told is changed in its worker, which reads it only when it begins to serve.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(1, (limit - len(list(Path("/dev/fd").iterdir()))) // 2)
+    selves = (each for each in _selves(sys._getframe()) if _is_gunicorns(each))
+    worker: Any = next((each for each in selves if hasattr(each, "worker_connections")), None)
+    wanted = worker.worker_connections if worker is not None else 0
+    if wanted > most:
+        worker.worker_connections = most
+        if hasattr(worker, "max_keepalived"):
+            worker.max_keepalived = max(0, most - worker.cfg.threads)
+    if most < max(wanted, _TIGHT):
+        log.warning(
+            "this process may have only %d file descriptors: it takes at most %d connections at once%s. Let it have "
+            "more (`ulimit -n`, `LimitNOFILE=`), or purchases may be refused",
+            limit,
+            most,
+            f" instead of {wanted}" if wanted > most else "",
+        )
 
 
 def stand_back() -> None:

@@ -4,6 +4,7 @@ what its events were made as, and a store that is closed for all where the disk 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,6 +19,8 @@ from service.settings import Settings
 from service.stores import CommitFailed, Store
 
 T = TypeVar("T")
+
+log = logging.getLogger("lastseat")
 
 
 class Transacting:
@@ -84,7 +87,7 @@ class Transacting:
             events = {}  # this thread has not heard yet of what was deleted
         about = events.get(event)
         if about is None:
-            with self.closing_if_not_durable(CommitFailed):
+            with self.closing_if_not_durable():
                 about = self._store.view(event).event
             # Outside of a transaction the event may have been deleted, and made as another one, since it was read; and
             # a thread that was held up here puts nothing among what was read in a later generation.
@@ -118,25 +121,31 @@ class Transacting:
             # Another process met the failure meanwhile, and it may be about what was written here too.
             raise Problem("not_durable", "Another write to the disk failed at the same time.")
 
-    def closing_if_not_durable(self, failure: type[OSError] = OSError) -> _ClosingIfNotDurable:
-        """A failure of this kind inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
-        return _ClosingIfNotDurable(self._control, failure)
+    def closing_if_not_durable(self) -> _ClosingIfNotDurable:
+        """A ``CommitFailed`` inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
+        return _ClosingIfNotDurable(self._control)
 
 
 class _ClosingIfNotDurable:
     """Not a generator: every purchase passes here."""
 
-    __slots__ = ("_control", "_failure")
+    __slots__ = ("_control",)
 
-    def __init__(self, control: Control | EngineControl, failure: type[OSError]) -> None:
+    def __init__(self, control: Control | EngineControl) -> None:
         self._control = control
-        self._failure = failure
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, self._failure):
+        if isinstance(error, CommitFailed):
             # A second sync would succeed without having written anything, so nobody may try.
             self._control.close_store()
+            log.error(
+                "the store is closed for all processes: a sync of %s failed: %s (errno %s). Mend the disk and restart "
+                "the service",
+                error.filename or "the data directory",
+                error.strerror,
+                error.errno,
+            )
             raise Problem("not_durable", f"The disk answered: {error.strerror}.") from error

@@ -55,6 +55,19 @@ def on_read_only_disk(data: Path) -> list[str]:
 
 
 @contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process may open nothing inside this block."""
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
 def full(server: Typed) -> Iterator[str]:
     """No room for the data of a running server, which was started ``on_small_disk``; gives the code that buyers get."""
     if not may_mount():

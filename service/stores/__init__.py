@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from service.control import Mode
 from service.errors import Problem, RefusedToStart
+from service.files import CommitFailed as CommitFailed
 from service.inventory import Command, Event, Outcome, Record, View
 from service.settings import Settings, without_passwords
 
@@ -55,7 +56,7 @@ class Store(ABC):
     def create(self, event: Event) -> None:
         """Make an event without records, durably; ``Problem("event_exists")`` where there is one.
 
-        Errors: ``storage_full``, ``storage_refused`` (definite); ``OSError`` as of ``make_durable``.
+        Errors: ``storage_full``, ``storage_refused`` (definite); ``CommitFailed``.
         """
 
     @abstractmethod
@@ -99,7 +100,7 @@ class Store(ABC):
     def make_durable(self, event: str, position: object) -> None:
         """Return when everything up to ``position`` (from ``append``, or a view's ``source``) survives a power cut.
 
-        Errors: ``OSError`` where the disk failed; whoever calls this closes the store for all processes then.
+        Errors: ``CommitFailed`` where the disk failed; whoever calls this closes the store for all processes then.
         """
 
     @abstractmethod
@@ -119,10 +120,6 @@ class Store(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections."""
-
-
-class CommitFailed(OSError):
-    """The disk failed in a commit: it may have been written, and may not last. Closes the store for all processes."""
 
 
 class Conflict(Exception):

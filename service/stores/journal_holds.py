@@ -8,7 +8,7 @@ comes to the top, and is dropped there.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 
 from service.inventory import Held, Record, hold_after
@@ -26,11 +26,13 @@ class Holds:
         """A hold as it stands, if it is open or the active segment speaks of it."""
         return self._known.get(hold)
 
-    def take_in(self, record: Record, find: Callable[[str], Held | None]) -> None:
-        """Follow a record that names a hold; ``find`` looks in the closed segments for one that is not known here."""
-        before = self._known.get(record.hold)
-        if before is None and record.kind != "held":
-            before = find(record.hold)
+    def remember(self, hold: Held | None) -> None:
+        """Know one of a closed segment, which is not open any more, as it stands."""
+        if hold is not None:
+            self._known.setdefault(hold.hold, hold)
+
+    def take_in(self, record: Record, before: Held | None) -> None:
+        """Follow a record that names a hold; ``before``: how it stood, or None where nobody knows or this makes it."""
         found = hold_after(record, before)
         if found is None:
             return  # the line that made it could not be read and was set aside

@@ -3,7 +3,10 @@
 An index covers some neighbouring closed segments. It is two sorted columns in one file: a 64-bit hash of the name, and
 the place (segment and offset) of a record with that name. A lookup is a binary search in the memory-mapped file, so
 processes share the pages and none of it is anybody's own memory; the record found is read and compared, since two names
-may share a hash. Indexes are derived: a missing or damaged one is built again from its segments.
+may share a hash.
+
+Indexes are derived: one that is missing is built again from its segments, and so is one whose checksum is wrong, or
+that was made of segments of another length, since a key that it does not find would be sold a second time.
 
 Small indexes are merged as in a log-structured merge tree: one is merged with its neighbour once it is as large, so
 there are never more than a few, and each entry is rewritten a logarithmic number of times.
@@ -13,17 +16,25 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import logging
 import mmap
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from service.files import replace_durably
 from service.inventory import Record
+from service.stores.journal_segments import segment_path
 
-_MAGIC = b"lastseat-index-1"
-_HEAD = len(_MAGIC) + 8
+log = logging.getLogger("lastseat")
+_MAGIC = b"lastseat-index-2"
+_COVERS = slice(len(_MAGIC), len(_MAGIC) + 8)
+"""How many bytes its segments have."""
+_SUM = slice(_COVERS.stop, _COVERS.stop + 8)
+"""The CRC-32 of all the rest."""
+_HEAD = _SUM.stop
 _OFFSET_BITS = 40
 _NAME = re.compile(r"index-(\d+)-(\d+)")
 
@@ -64,11 +75,15 @@ class Index:
         self.path = path
         self.first, self.last = int(match[1]), int(match[2])
         with path.open("rb") as file:
+            self.inode = os.fstat(file.fileno()).st_ino
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.size = int.from_bytes(self._map[len(_MAGIC) : _HEAD], "little")
-        if self._map[: len(_MAGIC)] != _MAGIC or len(self._map) != _HEAD + 16 * self.size:
-            raise ValueError(f"{path.name} is damaged")
         view = memoryview(self._map)
+        self.size = (len(view) - _HEAD) // 16
+        self.covers = int.from_bytes(view[_COVERS], "little")
+        if view[: len(_MAGIC)] != _MAGIC or view[_SUM] != _sum(view[_COVERS], view[_HEAD:]):
+            raise ValueError("it is damaged, or of an older version")
+        if self.covers != bytes_of(path.parent, self.first, self.last):
+            raise ValueError("it was made of other segments than are there")
         self._hashes = view[_HEAD : _HEAD + 8 * self.size].cast("Q")
         self._places = view[_HEAD + 8 * self.size :].cast("Q")
 
@@ -108,28 +123,43 @@ def _write(directory: Path, first: int, last: int, hashes: object, places: objec
     import numpy as np
 
     order = np.lexsort((np.asarray(places), np.asarray(hashes)))
-    content = b"".join(
-        [
-            _MAGIC,
-            len(order).to_bytes(8, "little"),
-            np.asarray(hashes)[order].astype("<u8").tobytes(),
-            np.asarray(places)[order].astype("<u8").tobytes(),
-        ]
-    )
+    covers = bytes_of(directory, first, last).to_bytes(8, "little")
+    columns = b"".join(np.asarray(column)[order].astype("<u8").tobytes() for column in (hashes, places))
+    content = b"".join([_MAGIC, covers, _sum(covers, columns), columns])
     path = directory / f"index-{first}-{last}"
     replace_durably(path, content)
     return Index(path)
 
 
-def open_indexes(directory: Path) -> list[Index]:
-    """The indexes that are there and whole, widest first where several cover a segment, in order."""
+def _sum(*parts: bytes | memoryview) -> bytes:
+    total = 0
+    for part in parts:
+        total = zlib.crc32(part, total)
+    return total.to_bytes(8, "little")
+
+
+def bytes_of(directory: Path, first: int, last: int) -> int:
+    """How many bytes these segments have. Errors: ``FileNotFoundError``."""
+    return sum(segment_path(directory, number).stat().st_size for number in range(first, last + 1))
+
+
+def open_indexes(directory: Path, opened: Iterable[Index] = ()) -> list[Index]:
+    """The indexes that are there and whole, widest first where several cover a segment, in order.
+
+    Those which are ``opened`` already are not looked through again. Errors: ``OSError``.
+    """
+    known = {each.path.name: each for each in opened}
     found: list[Index] = []
     for name in os.listdir(directory):
         if _NAME.fullmatch(name):
+            path = directory / name
             try:
-                found.append(Index(directory / name))
-            except (OSError, ValueError):
-                continue
+                index = known.get(name)
+                found.append(index if index is not None and path.stat().st_ino == index.inode else Index(path))
+            except FileNotFoundError:
+                continue  # merged meanwhile; or of a segment that is missing, and whoever builds it again says so
+            except ValueError as error:
+                log.warning("%s is not used: %s. It is built again from its segments", path, error)
     found.sort(key=lambda index: (index.first, -index.last))
     kept: list[Index] = []
     for index in found:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from service.blocking import call_blocking
 from service.errors import Problem
-from service.files import storage_problems
+from service.files import commit_failed, storage_problems
 from service.inventory import Cancel, Command, Confirm, Held, Order, Record, Release, View, hold_after, order_after
 from service.stores import Conflict
 from service.stores.journal_holds import Holds
@@ -30,8 +32,8 @@ from service.stores.journal_index import (
     write_index,
 )
 from service.stores.journal_lines import (
-    ANY_VERSION,
     FORMAT,
+    REPAIRED,
     Counters,
     Damaged,
     Gap,
@@ -40,6 +42,7 @@ from service.stores.journal_lines import (
     Seal,
     count_in,
     encode,
+    may_be_torn,
 )
 from service.stores.journal_mark import DurableMark
 from service.stores.journal_segments import (
@@ -48,8 +51,8 @@ from service.stores.journal_segments import (
     Segment,
     append,
     begin_segment,
-    commit_failed,
     cut_torn_tail,
+    missing,
     read_head,
     segment_numbers,
     segment_path,
@@ -57,6 +60,10 @@ from service.stores.journal_segments import (
 )
 
 SEGMENT_RECORDS = 16_384
+_MOST_OLD_OPEN = 8
+"""Closed segments of a journal that a process keeps open."""
+MAY_BE_TWINS = frozenset({"cancelled", "released", "expired"})
+"""What two processes without a guard may both write of one order or hold, letter by letter: their ids are older."""
 _OF_A_HOLD = (Confirm, Release)  # not a union: building one costs as much as the rest of the look
 
 log = logging.getLogger("lastseat")
@@ -110,9 +117,25 @@ class Ledger:
             if self._segment.size() > self._offset:
                 # Ends before a line that is being written, or that a crash left torn.
                 for offset, line in self._segment.lines(self._offset):
+                    if isinstance(line, Record) and self._stands_already(line):
+                        raise self._segment.damaged(self._offset, f"version {line.version} stands there twice")
                     self._take_in(line, offset)
             if not (self._sealed and self._open_successor()):
+                self._refuse_what_no_crash_leaves()
                 return
+
+    def _refuse_what_no_crash_leaves(self) -> None:
+        """What was read ends here. A crash may have torn what was being written; what was answered for was synced."""
+        lost = self._mark.place - place_of(self._segment.number, self._offset)
+        if lost > 0:
+            raise self._segment.damaged(
+                self._offset,
+                "what stands behind, or stood, cannot be read, and it had been synced. If an older copy is to count, "
+                f"stop the service and remove {self._directory.name}/durable",
+            )
+        tail = self._segment.behind(self._offset) if self._segment.size() > self._offset else b""
+        if tail and not may_be_torn(tail):
+            raise self._segment.damaged(self._offset, "the last line cannot be read, and is not as a crash leaves one")
 
     def view(self, commands: Sequence[Command], order: str | None, now: datetime | None = None) -> View:
         """The counters, what the commands need to see, and the holds that are due ``now``."""
@@ -129,7 +152,7 @@ class Ledger:
                     view.keys[command.key] = record
                 buyer = getattr(command, "buyer", None)
                 if isinstance(command, Cancel):
-                    self._show_order(view, command.order)
+                    self._show_order(view, command.order, to_cancel=True)
                 elif isinstance(command, _OF_A_HOLD):
                     buyer = self._show_hold(view, command.hold)
                 if buyer is not None and self.about.max_per_buyer is not None and buyer not in view.bought:
@@ -143,6 +166,10 @@ class Ledger:
         with self._mutex:
             self.refresh()
             return self._holds.next_expiry()
+
+    def active_path(self) -> str:
+        """The segment that is appended to, as far as this process has read."""
+        return self._segment.name
 
     @property
     def count(self) -> int:
@@ -169,7 +196,8 @@ class Ledger:
     ) -> Position:
         """Write records behind what is there. With ``unchanged_since``, only if nothing was written after that place.
 
-        Errors: ``Conflict``; ``storage_full``, ``storage_refused``, ``lock_timeout`` (definite); ``CommitFailed``.
+        Errors: ``Conflict``; ``storage_full``, ``storage_refused``, ``lock_timeout`` (definite); ``CommitFailed``;
+        ``OSError``, with nothing written.
         """
         lines = [encode(record) for record in records]
         with self._mutex, self._appending:
@@ -178,8 +206,11 @@ class Ledger:
                 self._cut_torn_tail()
             if unchanged_since is not None and unchanged_since != (self._segment.number, self._offset):
                 raise Conflict
-            if self._sealed or self._in_segment >= self._segment_records or self._format != FORMAT:
+            if self._sealed or self._in_segment >= self._segment_records or self._format < FORMAT:
                 self._begin_next_segment()
+            for record in records:
+                # Before the write: once it is there, nothing may fail any more.
+                self._holds.remember(self._before(record))
             append(self._segment, self._offset, b"".join(lines), halfway)
             for record, line in zip(records, lines, strict=True):
                 self._take_in(record, self._offset + len(line))
@@ -188,7 +219,7 @@ class Ledger:
             return position
 
     def sync(self, position: Position) -> None:
-        """Return when everything before ``position`` survives a power cut. Errors: ``OSError``."""
+        """Return when everything before ``position`` survives a power cut. Errors: ``CommitFailed``."""
         wanted = place_of(*position)
         if self._mark.place >= wanted:
             return
@@ -200,7 +231,8 @@ class Ledger:
             if position.segment < segment.number:
                 return  # a sealed segment was synced before its successor got its first record
             covered = max(wanted, min(self._mark.written, place_of(segment.number + 1, 0)))
-            call_blocking(lambda: sync_data(segment.fd))
+            with commit_failed(segment.path):
+                call_blocking(lambda: sync_data(segment.fd))
             self._mark.advance(covered)
 
     # -- within ---------------------------------------------------------------------------------------------------
@@ -211,6 +243,7 @@ class Ledger:
         self._offset, head = read_head(segment)
         self._segment = segment
         self.id, self.about, self._format = head.id, head.about, head.journal
+        self._doubtful = head.doubtful
         self._sealed = False
         self._counters: Counters = head.before
         self._in_segment = 0
@@ -221,6 +254,9 @@ class Ledger:
 
     def _take_in(self, line: Line, offset: int) -> None:
         if isinstance(line, Record):
+            # First what has to look into other segments, and may fail: else the record would be counted now, read again
+            # later, and what it gave back would be given back twice.
+            hold = self._before(line)
             try:
                 count_in(self._counters, line)
             except Damaged as damage:
@@ -229,20 +265,34 @@ class Ledger:
             if line.key:
                 self._keys[line.key] = line
             if line.order:
-                # A sale's order is new; only what is done to it later needs what it was.
-                before = self._order(line.order) if line.kind == "cancelled" else None
-                self._orders[line.order] = order_after(line, before)
+                self._orders[line.order] = order_after(line, None)
             if line.hold:
-                self._holds.take_in(line, self._find_hold)
+                self._holds.take_in(line, hold)
             if line.buyer is not None:
                 self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + line.taken
         elif isinstance(line, Gap):
-            self._counters.highest = ANY_VERSION
+            # What stood there is not in the counters. Behind a repair a segment begins whose head has them right.
+            raise self._segment.damaged(self._offset, "an older repair left a gap here and did not count what was lost")
         elif isinstance(line, Seal):
             self._sealed = True
         elif isinstance(line, Head):
             raise self._segment.damaged(self._offset, "a head in the middle")
         self._offset = offset
+
+    def _before(self, record: Record) -> Held | None:
+        """The hold that a record ends, as it stood."""
+        return self._hold(record.hold) if record.hold and record.kind != "held" else None
+
+    def _stands_already(self, record: Record) -> bool:
+        """Whether this very record was read before: somebody copied the line."""
+        if record.version > self._counters.highest:
+            return False
+        if self.about.lab and record.kind in MAY_BE_TWINS:
+            return False
+        if record.key:
+            return (self._keys.get(record.key) or self._find_key(record.key)) == record
+        hold = self._hold(record.hold)
+        return hold is not None and hold.status == record.kind
 
     def _cut_torn_tail(self) -> None:
         length = cut_torn_tail(self._segment, self._offset)
@@ -272,9 +322,10 @@ class Ledger:
             append(self._segment, self._offset, encode(Seal(number)))
             self._sealed = True
             self._offset = self._segment.size()
-        with commit_failed():
+        with commit_failed(self._segment.path):
             sync_data(self._segment.fd)
-        head = Head(FORMAT, self.id, self.about, number + 1, self._counters, self._holds.open())
+        kind = REPAIRED if self._doubtful else FORMAT
+        head = Head(kind, self.id, self.about, number + 1, self._counters, self._holds.open(), self._doubtful)
         begin_segment(self._directory, head)
         self._mark.advance(place_of(number + 1, 0))
         self._read_on()
@@ -284,14 +335,7 @@ class Ledger:
 
         Errors: ``corrupt_document`` also where it is missing or was cut at its end, which no line in it tells.
         """
-        try:
-            segment = Segment(self._directory, number)
-        except FileNotFoundError:
-            raise Problem(
-                "corrupt_document",
-                f"{self._directory.name}/{segment_path(self._directory, number).name} is missing. Nothing was written. "
-                "Stop the service and put a good copy back.",
-            ) from None
+        segment = self._closed_segment(number)
         try:
             line: Line | None = None
             for offset, line in segment.lines(0, end):
@@ -300,6 +344,14 @@ class Ledger:
                 raise segment.damaged(segment.size(), "it ends without its seal, so what stood there is gone")
         finally:
             segment.close()
+
+    def _closed_segment(self, number: int) -> Segment:
+        try:
+            return Segment(self._directory, number)
+        except FileNotFoundError:
+            if not self._directory.exists():
+                raise Problem("unknown_event") from None
+            raise missing(self._directory, number) from None
 
     def _index_segment(self, number: int) -> Index:
         entries: list[tuple[int, int]] = []
@@ -318,13 +370,14 @@ class Ledger:
     def _indexes_before(self, active: int) -> list[Index]:
         """Open what covers the closed segments; build what is missing. Errors: ``storage_full``, …"""
         while True:
-            indexes = open_indexes(self._directory)
+            indexes = open_indexes(self._directory, self._indexes)
             covered = {number for each in indexes for number in range(each.first, each.last + 1)}
-            missing = [n for n in segment_numbers(self._directory) if n < active and n not in covered]
-            if not missing:
+            # Not of those that are there: one that is missing would then be missed by nobody.
+            uncovered = next((number for number in range(1, active) if number not in covered), None)
+            if uncovered is None:
                 return [each for each in indexes if each.first < active]
             with storage_problems():
-                self._index_segment(missing[0])
+                self._index_segment(uncovered)
 
     def _found(self, kind: str, name: str) -> Iterator[Record]:
         """The records of the closed segments that may be of this name, in order."""
@@ -339,7 +392,9 @@ class Ledger:
         number, offset = split_place(place)
         segment = self._old.get(number)
         if segment is None:
-            segment = self._old.setdefault(number, Segment(self._directory, number))
+            segment = self._old[number] = self._closed_segment(number)
+            if len(self._old) > _MOST_OLD_OPEN:
+                del self._old[next(iter(self._old))]
         for _, line in segment.lines(offset):
             if isinstance(line, Record):
                 return line
@@ -349,31 +404,40 @@ class Ledger:
     def _find_key(self, key: str) -> Record | None:
         return next((record for record in self._found("key", key) if record.key == key), None)
 
-    def _find_order(self, order: str) -> Order | None:
-        found: Order | None = None
+    def _order(self, order: str, *, to_cancel: bool = False) -> Order | None:
+        found = self._orders.get(order)
+        if found is not None:
+            return found
         for record in self._found("order", order):
             if record.order == order:
                 found = order_after(record, found)
+                if to_cancel and record.version <= self._doubtful:
+                    found = msgspec.structs.replace(found, status="cancelled")
         return found
 
-    def _order(self, order: str) -> Order | None:
-        return self._orders.get(order) or self._find_order(order)
-
-    def _show_order(self, view: View, order: str) -> None:
-        found = self._order(order)
+    def _show_order(self, view: View, order: str, *, to_cancel: bool = False) -> None:
+        """Let the view have an order. Whoever wants ``to_cancel`` one that may have been cancelled, by a line that a
+        repair could not read, finds that it was: it would give its places back a second time."""
+        found = self._order(order, to_cancel=to_cancel)
         if found is not None:
             view.orders[order] = found
 
-    def _find_hold(self, hold: str) -> Held | None:
-        found: Held | None = None
+    def _hold(self, hold: str) -> Held | None:
+        found = self._holds.get(hold)
+        if found is not None:
+            return found
         for record in self._found("hold", hold):
             if record.hold == hold:
                 found = hold_after(record, found)
+        if found is not None and found.status == "held":
+            # All that are open are known here: a repair does not know what became of this one. Its places stay taken,
+            # and its buyer may have others.
+            found = msgspec.structs.replace(found, status="expired")
         return found
 
     def _show_hold(self, view: View, hold: str) -> str | None:
         """Let the view have a hold; returns its buyer."""
-        found = self._holds.get(hold) or self._find_hold(hold)
+        found = self._hold(hold)
         if found is None:
             return None
         view.holds[hold] = found

@@ -7,8 +7,11 @@
 A segment begins with a *head*, which says of what event it is, what all segments before it add up to, and which holds
 were open behind them; it ends with a *seal* once the next one has begun. Format 1 had no holds: such segments are read,
 and what is written goes into a new one, so that a service which knows only format 1 says so instead of meeting a line
-that it cannot read. ``crc`` is the CRC-32 of everything before it in the line. A line that a
-crash left half written fails it, and so does one with a flipped bit.
+that it cannot read. Format 3 is format 2 behind a repair: its heads have ``doubtful``. ``crc`` is the CRC-32 of
+everything before it in the line. A line that a crash left half written fails it, and so does one with a flipped bit.
+
+Which of the two it was shows in what is left. A crash loses the end of what was being written, or sectors out of it,
+which then hold zeros. A line that has its end and no zeros, and does not fit its checksum, is damage.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from service.inventory import Event, Held, Record
 from service.records import CHANGES
 
 FORMAT = 2
-READABLE = frozenset({1, FORMAT})
+REPAIRED = 3
+READABLE = frozenset({1, FORMAT, REPAIRED})
 _TAIL = len(b',"crc":"00000000"}\n')
 _encoder = msgspec.json.Encoder()
 _records = msgspec.json.Decoder(Record)
@@ -54,6 +58,9 @@ class Head(msgspec.Struct, frozen=True):
     before: Counters
     open: tuple[Held, ...] = ()
     """The holds that stood open at its beginning, in the order in which they expire."""
+    doubtful: int = 0
+    """Up to this version a line was lost that may have been a cancellation: an order from before it is not cancelled
+    any more, for its places may have been given back, and sold, already. 0 in a journal that was never repaired."""
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -72,7 +79,7 @@ Line = Record | Head | Seal | Gap
 
 
 class Damaged(Exception):
-    """A line that is none. ``torn`` if nothing readable follows it, as a crash leaves it."""
+    """A line that is none, and why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -99,9 +106,23 @@ def decode(line: bytes) -> Line:
             if text.startswith(prefix):
                 found: Line = msgspec.json.decode(line, type=kind)
                 return found
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Damaged(str(error)) from None
     raise Damaged("it is of no known kind")
+
+
+def may_be_torn(tail: bytes) -> bool:
+    """Whether a crash can have left this behind the last whole line, of a write whose buyers have no answer yet."""
+    line, end, _ = tail.partition(b"\n")
+    if b"\0" in line:
+        return True
+    if end:
+        return False
+    try:
+        decode(line[:-1] + b"\n")
+    except Damaged:
+        return True
+    return False  # all of a line, and in the place of its end another byte
 
 
 _OTHERS: dict[bytes, type[Head] | type[Seal] | type[Gap]] = {b'{"journal"': Head, b'{"sealed"': Seal, b'{"gap"': Gap}

@@ -1,8 +1,11 @@
 """The durable mark of a journal: up to where some process has seen it synced. All processes share it.
 
 One fdatasync covers all earlier appends to a file, other processes' too; who finds the mark beyond his own place needs
-none. The mark is a lower bound: it may lag behind (two that set it at once), never run ahead. What was synced is only
-known as long as the machine runs, so it counts for one boot.
+none. The mark is a lower bound: it may lag behind (two that set it at once), never run ahead. Nobody spares himself a
+sync for the mark of an earlier boot: the files may be other ones since.
+
+It has a second use, for which every boot's counts: it was set after the sync had returned, so all before it was on the
+disk before the mark could be. What is missing or unreadable there was answered for, and is no torn tail of a crash.
 
 How far a sync reaches is told by ``written``, the end of the last append that was finished, and not by the size of the
 file: behind that end may stand half a line, which is cut or taken back, and a record that then comes into its place
@@ -36,10 +39,10 @@ class DurableMark:
     def begin(self, end: int) -> None:
         """To be called once by each process that opens the journal, while appending: forget what an earlier boot knew.
 
-        ``end`` is the place where the last whole line ends; a mark beyond it is another journal's.
+        ``end`` is the place where the last whole line ends; who finds the mark beyond it does not come here.
         """
         boot = _this_boot()
-        if self._word(_BOOT) != boot or self.place > end:
+        if self._word(_BOOT) != boot:
             self._set_word(_PLACE, 0)
             self._set_word(_BOOT, boot)
         self.wrote(end)
@@ -80,3 +83,12 @@ def _this_boot() -> int:
     except OSError:
         name = f"{os.getpid()}:{os.urandom(8).hex()}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=7).digest())
+
+
+def place_in(path: Path) -> int:
+    """The place that the mark in this file has; 0 where there is none."""
+    try:
+        words = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    return struct.unpack_from("=q", words, _PLACE)[0] if len(words) >= _SIZE else 0

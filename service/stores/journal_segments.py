@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import Problem
-from service.files import open_directory, replace_durably, storage_problems, unlock_directory
-from service.stores import CommitFailed
+from service.files import commit_failed, open_directory, replace_durably, storage_problems, unlock_directory
 from service.stores.journal_lines import FORMAT, READABLE, Damaged, Head, Line, decode, encode
 
 _CHUNK = 1 << 20
@@ -42,8 +41,8 @@ class Segment:
         self.fd = -1
         self.number = number
         self.path = segment_path(directory, number)
-        self._name = os.fspath(self.path)  # a Path is made into one anew each time
-        self.fd = os.open(self._name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        self.name = os.fspath(self.path)  # a Path is made into one anew each time
+        self.fd = os.open(self.name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self.inode = os.fstat(self.fd).st_ino
 
     def __del__(self) -> None:
@@ -60,7 +59,7 @@ class Segment:
     def size_unless_replaced(self, seen: int) -> int:
         """Its size; raises the problem where the file is another one, or shorter than what this process has read."""
         try:
-            found = os.stat(self._name)
+            found = os.stat(self.name)
         except FileNotFoundError:
             if not self.path.parent.exists():
                 raise Problem("unknown_event") from None
@@ -74,7 +73,7 @@ class Segment:
         return found.st_size
 
     def lines(self, offset: int, end: int | None = None) -> Iterator[tuple[int, Line]]:
-        """The whole lines from ``offset`` on, each with the offset after it; ends before a torn tail.
+        """The whole lines from ``offset`` on, each with the offset after it; ends before what may be a torn tail.
 
         Raises ``Problem("corrupt_document")`` at a damaged line that has a readable one behind it.
         """
@@ -96,6 +95,10 @@ class Segment:
                 offset += len(line)
                 yield offset, meaning
             rest = block[whole:]
+
+    def behind(self, offset: int) -> bytes:
+        """All that stands behind ``offset``."""
+        return os.pread(self.fd, max(0, self.size() - offset), offset)
 
     def damaged(self, offset: int, reason: str) -> Problem:
         """The problem for a line that cannot be read."""
@@ -122,6 +125,15 @@ def segment_path(directory: Path, number: int) -> Path:
     return directory / f"{number:08d}.jsonl"
 
 
+def missing(directory: Path, number: int) -> Problem:
+    """The problem for a segment that is not there."""
+    return Problem(
+        "corrupt_document",
+        f"{directory.name}/{segment_path(directory, number).name} is missing. Nothing was written. "
+        "Stop the service and put a good copy back, or see `lastseat journal repair --help`.",
+    )
+
+
 def segment_numbers(directory: Path) -> list[int]:
     """The numbers of the segments that are there, ascending."""
     return sorted(int(name[:8]) for name in os.listdir(directory) if name.endswith(".jsonl") and name[:8].isdigit())
@@ -132,17 +144,14 @@ def begin_segment(directory: Path, head: Head) -> None:
 
     Errors: ``storage_full``, ``storage_refused`` (definite); ``CommitFailed``.
     """
+    # Opened before anything is written: where descriptors are scarce, nothing has happened.
     with storage_problems():
-        replace_durably(segment_path(directory, head.segment), encode(head))
-    with commit_failed():
-        sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = open_directory(directory)
+        fd = open_directory(directory)
     try:
-        os.fsync(fd)
+        with storage_problems():
+            replace_durably(segment_path(directory, head.segment), encode(head))
+        with commit_failed(directory):
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -150,16 +159,6 @@ def sync_directory(directory: Path) -> None:
 def sync_data(fd: int) -> None:
     """fdatasync, or what comes nearest."""
     os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
-
-
-@contextlib.contextmanager
-def commit_failed() -> Iterator[None]:
-    """A failure inside this block closes the store: what was appended before may be gone, and to sync it a second time
-    would succeed without having written it. Errors: ``CommitFailed``."""
-    try:
-        yield
-    except OSError as error:
-        raise CommitFailed(error.errno, error.strerror) from error
 
 
 def read_head(segment: Segment) -> tuple[int, Head]:
@@ -216,17 +215,16 @@ def cut_torn_tail(segment: Segment, end: int) -> int:
 
     To be called while ``appending``: then nobody is still writing it. Errors: as of ``append``.
     """
-    length = segment.size() - end
-    if length <= 0:
+    torn = segment.behind(end)
+    if not torn:
         return 0
-    torn = os.pread(segment.fd, length, end)
     beside = segment.path.with_name(f"{segment.path.stem}.torn-{end}")
     with storage_problems():
         beside.write_bytes(torn)
         os.ftruncate(segment.fd, end)
-    with commit_failed():
+    with commit_failed(segment.path):
         sync_data(segment.fd)
-    return length
+    return len(torn)
 
 
 def append(segment: Segment, end: int, content: bytes, halfway: Callable[[], None] | None = None) -> None:
@@ -247,7 +245,7 @@ def append(segment: Segment, end: int, content: bytes, halfway: Callable[[], Non
                     view = view[os.write(segment.fd, view) :]
     except BaseException:
         # Durably: of several records the first may be whole, and its buyer is told that nothing was written.
-        with commit_failed():
+        with commit_failed(segment.path):
             if segment.size() > end:
                 os.ftruncate(segment.fd, end)
                 sync_data(segment.fd)

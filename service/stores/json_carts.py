@@ -37,9 +37,8 @@ from pathlib import Path
 import msgspec
 
 from service.errors import Problem
-from service.files import open_directory, storage_problems, temporary_beside, write_durably
+from service.files import commit_failed, open_directory, storage_problems, temporary_beside, write_durably
 from service.records import Record
-from service.stores import CommitFailed
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -151,10 +150,8 @@ class Intents:
         return self._directory / f"{event}.pending"
 
     def _sync(self) -> None:
-        try:
+        with commit_failed(self._directory):
             os.fsync(self._fd)
-        except OSError as error:
-            raise CommitFailed(error.errno, error.strerror) from error
 
 
 def _link_anew(path: Path, link: Path) -> None:
@@ -169,15 +166,22 @@ def _link_anew(path: Path, link: Path) -> None:
 
 def _read(path: Path) -> Intent | None:
     try:
-        return _decoder.decode(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        with storage_problems():
+            content = _content(path)
+        return None if content is None else _decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(
             "corrupt_document",
             f"carts/{path.name} in the data directory cannot be read ({error}): a cart was being written when a "
             "process was killed. Nothing was written. Stop the service, keep a copy, and put a good copy back.",
         ) from None
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _remove(paths: Iterable[Path]) -> None:

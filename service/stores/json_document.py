@@ -19,10 +19,17 @@ from typing import ClassVar, NamedTuple
 import msgspec
 
 from service.errors import Problem, RefusedToStart
-from service.files import open_directory, replace_durably, storage_problems, temporary_beside, write_durably
+from service.files import (
+    commit_failed,
+    open_directory,
+    replace_durably,
+    storage_problems,
+    temporary_beside,
+    write_durably,
+)
 from service.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores import FOREVER, CommitFailed, CommitsCarts, Store
+from service.stores import FOREVER, CommitsCarts, Store
 from service.stores.json_carts import Intent, Intents, Part
 
 
@@ -82,7 +89,7 @@ class JsonDocuments(Store, CommitsCarts):
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
             finally:
                 temporary.unlink()
-        os.fsync(self._directory_fd)
+        self._sync_names()
 
     def delete(self, event: str) -> None:
         # Before: what is left of a cart would else come into another event of this name.
@@ -94,10 +101,11 @@ class JsonDocuments(Store, CommitsCarts):
                 raise Problem("unknown_event") from None
         self._durable.pop(event, None)
         self._ends.pop(event, None)
-        os.fsync(self._directory_fd)
+        self._sync_names()
 
     def names(self) -> list[str]:
-        return sorted(path.stem for path in self._directory.glob("*.json"))
+        with storage_problems():
+            return sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
 
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
@@ -145,13 +153,11 @@ class JsonDocuments(Store, CommitsCarts):
             for temporary, _, _ in written:
                 temporary.unlink(missing_ok=True)
             raise
-        try:
+        # Where that fails it is sold, and not everywhere to be seen; what is left is finished by the next start.
+        with commit_failed(self._directory):
             for temporary, path, _ in written:
                 temporary.rename(path)
             os.fsync(self._directory_fd)
-        except OSError as error:
-            # It is sold, and not everywhere to be seen; what is left is finished by the next start.
-            raise CommitFailed(error.errno, error.strerror) from error
         self._intents.end(intent)
         self._durable.update((path.stem, file) for _, path, file in written)
         return [file for _, _, file in written]
@@ -172,10 +178,7 @@ class JsonDocuments(Store, CommitsCarts):
             document.held += sum(record.held for record in part.records)
             with storage_problems():
                 replace_durably(self._path(part.event), _encode(document))
-        try:
-            os.fsync(self._directory_fd)
-        except OSError as error:
-            raise CommitFailed(error.errno, error.strerror) from error
+        self._sync_names()
 
     def make_durable(self, event: str, position: object) -> None:
         file = position.file if isinstance(position, _Source) else position
@@ -184,7 +187,7 @@ class JsonDocuments(Store, CommitsCarts):
         # The content was synced before it got its name; what is left is the name. A file known to be durable under
         # its name needs nothing: a later one that replaces it was synced too.
         if self._durable.get(event) != file:
-            os.fsync(self._directory_fd)
+            self._sync_names()
             self._durable[event] = file
 
     def audit(self, event: str) -> tuple[Event, list[Record], object]:
@@ -205,23 +208,33 @@ class JsonDocuments(Store, CommitsCarts):
             os.close(fd)
         self._intents.close()
 
+    def _sync_names(self) -> None:
+        with commit_failed(self._directory):
+            os.fsync(self._directory_fd)
+
     def _path(self, event: str) -> Path:
         return self._directory / f"{event}.json"
 
     def _read(self, event: str) -> tuple[_Document, _File]:
         path = self._path(event)
         try:
-            with path.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                return _decoder.decode(file.read()), _file(stat)
-        except FileNotFoundError:
-            raise Problem("unknown_event") from None
+            with storage_problems():
+                content, file = _content(path)
+            return _decoder.decode(content), file
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Problem(
                 "corrupt_document",
                 f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
                 "the service, keep a copy, and put a good copy back.",
             ) from None
+
+
+def _content(path: Path) -> tuple[bytes, _File]:
+    try:
+        with path.open("rb") as file:
+            return file.read(), _file(os.fstat(file.fileno()))
+    except FileNotFoundError:
+        raise Problem("unknown_event") from None
 
 
 def _file(stat: os.stat_result) -> _File:

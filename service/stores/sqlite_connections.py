@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from service.blocking import call_blocking
 from service.errors import Problem
+from service.files import commit_failed, storage_problems
 from service.stores import CommitFailed, OneRefused
 
 T = TypeVar("T")
@@ -186,12 +187,11 @@ class Connections:
                     raise
             _sleep_until_next_look(deadline)
         # Never so for the database itself: closing any descriptor of it would drop this process's locks on it.
-        with contextlib.suppress(FileNotFoundError):
+        with storage_problems(), contextlib.suppress(FileNotFoundError):
             fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                os.fsync(fd)
-            except OSError as error:
-                raise CommitFailed(error.errno, error.strerror) from error
+                with commit_failed(self._path):
+                    os.fsync(fd)
             finally:
                 os.close(fd)
 

@@ -7,7 +7,8 @@ A disk keeps what was synced, and of the rest whatever it likes: POSIX promises 
 - A name that was made, changed or removed is so after a cut, or is as it was, each by itself, until its directory is
   synced. A rename is kept whole or not at all. Syncing a file says nothing about its name.
 - What was written through a shared mapping was never synced here: each such file is as it was, or zeros, or as it
-  stands at the end of the run, which is the worst, for it then knows of things that are gone.
+  stands at the end of the run, which is the worst, for it then knows of things that are gone. The journal's durable
+  mark alone is never ahead of the disk, since it is set after the sync has returned: its last state is that of the cut.
 - ``sync`` covers what was done before it began.
 
 The states are all combinations of these where they are few, and otherwise the extremes and a sample drawn with a seed.
@@ -19,11 +20,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from system_calls import Call
 from traced_disk import Change, Disk, File, Folder, Node, Resize, Write, changed, renamed
+
+from service.stores.journal_index import place_of
 
 SECTOR = 512
 Image = dict[str, bytes | None]
@@ -70,7 +74,8 @@ def moments(
 
 
 def _states(disk: Disk, mapped: Mapping[str, bytes], rng: random.Random, most: int) -> tuple[list[Image], bool]:
-    nodes = [(node, _options(path, node, mapped, rng)) for path, node in disk.nodes()]
+    marks = _marks(disk)
+    nodes = [(node, _options(path, node, mapped, marks, rng)) for path, node in disk.nodes()]
     open_ones = [(node, options) for node, options in nodes if len(options) > 1]
     settled: dict[Node, object] = {node: options[0] for node, options in nodes if len(options) == 1}
     exhaustive = math.prod(len(options) for _, options in open_ones) <= most
@@ -83,6 +88,20 @@ def _states(disk: Disk, mapped: Mapping[str, bytes], rng: random.Random, most: i
         if len(distinct) == most:
             break
     return list(distinct.values()), exhaustive
+
+
+def _marks(disk: Disk) -> dict[Node, bytes]:
+    """Each durable mark as it knows, at most, what was synced by now of the newest segment beside it."""
+    marks: dict[Node, bytes] = {}
+    for _, folder in disk.nodes():
+        if isinstance(folder, Folder):
+            every = (folder.synced, *(change for _, change in folder.changes))
+            files = {name: node for names in every for name, node in names.items() if isinstance(node, File)}
+            synced = {int(name[:8]): node for name, node in files.items() if name.endswith(".jsonl") and node.synced}
+            if "durable" in files and synced:
+                place = place_of(max(synced), len(synced[max(synced)].synced))
+                marks[files["durable"]] = struct.pack("=qqq", 1, place, place)
+    return marks
 
 
 def _all(open_ones: list[tuple[Node, list[object]]]) -> Iterator[dict[Node, object]]:
@@ -106,14 +125,16 @@ def _some(open_ones: list[tuple[Node, list[object]]], rng: random.Random) -> Ite
         yield {each: rng.choice(options) for each, options in open_ones}
 
 
-def _options(path: str, node: Node, mapped: Mapping[str, bytes], rng: random.Random) -> list[object]:
+def _options(
+    path: str, node: Node, mapped: Mapping[str, bytes], marks: Mapping[Node, bytes], rng: random.Random
+) -> list[object]:
     """What a cut may leave of one node: the first is all lost, the last all kept."""
     if isinstance(node, Folder):
         changes = [change for _, change in node.changes]
         return [renamed(node.synced, some) for some in _subsets(changes, rng)]
     if node.mapped:
         whole = node.content
-        return _distinct([node.synced, bytes(len(whole)), mapped.get(path.lstrip("/"), whole)])
+        return _distinct([node.synced, bytes(len(whole)), marks.get(node) or mapped.get(path.lstrip("/"), whole)])
     changes = [change for _, change in node.changes]
     contents = [changed(node.synced, some) for some in _subsets(changes, rng)]
     torn = [changed(node.synced, some) for some in _torn(changes, rng)]

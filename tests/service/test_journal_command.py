@@ -51,6 +51,13 @@ def flip_a_bit(data: Path, line: int) -> None:
     segment(data).write_bytes(b"".join([*lines[:line], bytes(damaged), *lines[line + 1 :]]))
 
 
+def scramble(data: Path, line: int) -> None:
+    """More of a line is wrong than its checksum could put right."""
+    lines = segment(data).read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'"', b"#")
+    segment(data).write_bytes(b"".join(lines))
+
+
 def run(data: Path, *arguments: str) -> Result:
     return CliRunner().invoke(journal, [*arguments, "--data", str(data)], standalone_mode=False)
 
@@ -67,7 +74,6 @@ def test_a_damaged_line_is_named_with_its_place(data: Path) -> None:
     assert ran.return_value == 1
     [report] = json.loads(ran.output)
     assert "checksum is wrong" in report["damages"][0]
-    assert "version 4 follows 2" in report["damages"][1]
 
 
 def test_an_unfinished_line_at_the_end_is_no_damage(data: Path) -> None:
@@ -84,7 +90,7 @@ def test_records_are_shown_from_a_version_on(data: Path) -> None:
 
 
 def test_repair_says_what_it_would_do_and_does_it_only_when_it_is_told_to(data: Path) -> None:
-    flip_a_bit(data, 3)
+    scramble(data, 3)
     before = segment(data).read_bytes()
     assert run(data, "repair", "gala").return_value == 1
     assert segment(data).read_bytes() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from disks import no_descriptor_left
 
+from service.errors import Problem
 from service.inventory import (
     Cancel,
     Command,
@@ -81,8 +82,8 @@ def test_an_open_hold_is_known_though_its_segment_is_closed_and_unread(tmp_path:
     ask(store, hold("h1", 60))
     sell_some(store, "a")
     assert len(segments(tmp_path)) == 3
-    # Not even there any more: who opens a journal reads the active segment, and its head says what is open.
-    os.truncate(segments(tmp_path)[0], 0)
+    # Not even readable any more: who opens a journal reads the active segment, and its head says what is open.
+    segments(tmp_path)[0].write_bytes(b"x" * segments(tmp_path)[0].stat().st_size)
     fresh = Ledger(folder(tmp_path))
     view = fresh.view([], None, START + timedelta(seconds=60))
     assert [(held.hold, held.tickets, held.buyer) for held in view.due] == [("h1", (1, 2), "ann")]
@@ -256,3 +257,29 @@ def test_an_empty_journal_from_before_holds_goes_on_too(old: Path) -> None:
     store = Journal(Settings(data=old))
     assert code(ask(store, hold("h1"))[0]) == "held"
     assert [record.version for record in Journal(Settings(data=old)).audit("gala")[1]] == [1]
+
+
+def test_a_round_over_idle_events_opens_none_of_them_and_misses_no_hold_that_another_process_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.stores.journal.MOST_OPEN", 2)
+    data = tmp_path / "many"
+    data.mkdir()
+    here, elsewhere = Journal(Settings(data=data)), Journal(Settings(data=data))
+    names = [f"e{number}" for number in range(6)]
+    for name in names:
+        here.create(Event(name, name, 10))
+    assert [here.next_expiry(name) for name in names] == [None] * 6
+    with no_descriptor_left():
+        assert [here.next_expiry(name) for name in names] == [None] * 6
+    view = elsewhere.view("e0", [], START)
+    decide_all(view, [hold("h1", 60)], START)
+    elsewhere.append(view, view.fresh)
+    assert [here.next_expiry(name) for name in names] == [START + timedelta(seconds=60), *[None] * 5]
+    view = elsewhere.view("e0", [Release("k", "r", "h1")], START)
+    decide_all(view, [Release("k", "r", "h1")], START)
+    elsewhere.append(view, view.fresh)
+    assert here.next_expiry("e0") is None
+    here.delete("e0")
+    with pytest.raises(Problem):
+        elsewhere.next_expiry("e0")
