@@ -18,8 +18,10 @@ from typing import Any
 from service.errors import RefusedToStart
 from service.settings import Settings
 
-# Longer than it takes a worker that started at the same time to come to the same refusal.
-STAND_BACK_S = 5.0
+# Longer than it takes a worker that started at the same time to come to the same refusal: an engine that does not
+# answer is waited for at the start for 5 s an address ("localhost" has two), and for 5 s once it has the connection.
+# Else a worker would leave that stands back, and the one in its place would speak as well.
+STAND_BACK_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
