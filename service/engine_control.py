@@ -57,8 +57,12 @@ class EngineControl:
         Errors: ``RefusedToStart``; ``switch_timeout``, ``engine_unreachable`` (definite).
         """
 
-        def first() -> None:
+        if not self._local._follows(master):
+            # All processes at once and not each in its turn, as what follows: an engine that does not answer would
+            # be waited for once for each of them, and they refuse together (see ``surroundings.stand_back``).
             self._store.check()
+
+        def first() -> None:
             tidy()
             found = self._store.mode()
             if given or found is None:

@@ -27,8 +27,10 @@ log = logging.getLogger("lastseat")
 
 _TIGHT = 100
 """Fewer connections at once than this are worth a warning, also where none was asked for."""
-# Longer than it takes a worker that started at the same time to come to the same refusal.
-STAND_BACK_S = 5.0
+# Longer than it takes a worker that started at the same time to come to the same refusal: an engine that does not
+# answer is waited for at the start for 5 s an address ("localhost" has two), and for 5 s once it has the connection.
+# Else a worker would leave that stands back, and the one in its place would speak as well.
+STAND_BACK_S = 20.0
 _AT_RANDOM = 25
 
 

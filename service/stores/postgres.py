@@ -38,7 +38,7 @@ from service.stores import (
 )
 from service.stores.postgres_atomic import CALL, TRANSLATED, encoded, outcomes_of
 from service.stores.postgres_audit import Records
-from service.stores.postgres_connections import Connections, Patient
+from service.stores.postgres_connections import CONNECT_WITHIN_S, Connections, Patient
 from service.stores.postgres_errors import reason_of
 from service.stores.postgres_records import columns_of, instant
 from service.stores.postgres_schema import check, set_up
@@ -98,6 +98,7 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
 
     def check(self) -> None:
         with contextlib.closing(self._connected()) as connection:
+            connection.until = min(connection.until, time.monotonic() + CONNECT_WITHIN_S)
             check(connection)
 
     def _connected(self) -> Patient:

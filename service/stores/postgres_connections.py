@@ -37,7 +37,7 @@ log = logging.getLogger("lastseat")
 
 SPARE_S = 2.0
 """How much longer this side waits than it has allowed the engine to."""
-_CONNECT_WITHIN_S = 5.0
+CONNECT_WITHIN_S = 5.0
 _WARN_EVERY_S = 10.0
 _OPEN = frozenset({TransactionStatus.INTRANS, TransactionStatus.INERROR})
 
@@ -90,9 +90,11 @@ class Connections:
     def connect(self) -> Patient:
         """A new connection, not counted. Errors (definite): as of ``lent``."""
         try:
-            return self._made()
+            connection = self._made()
         except psycopg.Error as error:
             raise problem_of_connecting(error) from error
+        connection.until = time.monotonic() + self.patience_s
+        return connection
 
     def _made(self) -> Patient:
         try:
@@ -103,7 +105,7 @@ class Connections:
                 raise
             self._takes_options = False
             return self._made()
-        connection.until = time.monotonic() + self.patience_s
+        connection.until = time.monotonic() + min(CONNECT_WITHIN_S, self.patience_s)
         try:
             # A pooler tells each client a process id of its own making, by which it finds whose query to cancel.
             [(pid,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
@@ -123,7 +125,7 @@ class Connections:
 
     def _arguments(self) -> dict[str, Any]:
         given = {
-            "connect_timeout": max(2, math.ceil(min(_CONNECT_WITHIN_S, self.patience_s))),
+            "connect_timeout": max(2, math.ceil(min(CONNECT_WITHIN_S, self.patience_s))),
             "application_name": "lastseat",
             "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
         }  # fmt: skip

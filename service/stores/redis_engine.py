@@ -42,6 +42,12 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("READONLY", "engine_refused", "It is a replica: let LASTSEAT_STORE name the primary."),
     ("NOREPLICAS", "engine_refused", "It misses the replicas that it is set to write to (min-replicas-to-write)."),
     ("NOAUTH", "engine_refused", "It wants a password, and LASTSEAT_STORE has none."),
+    ("Protocol error: unauthenticated", "engine_refused", "It wants a password, and LASTSEAT_STORE has none."),
+    (
+        "DENIED",
+        "engine_refused",
+        "It is in protected mode and takes clients of its own host alone: give it a password.",
+    ),
     ("WRONGPASS", "engine_refused", "It does not accept the user or the password in LASTSEAT_STORE."),
     ("ERR invalid password", "engine_refused", "It does not accept the password in LASTSEAT_STORE."),
     ("ERR AUTH", "engine_refused", "It has no password, and LASTSEAT_STORE has one."),
@@ -179,6 +185,10 @@ class Engine:
                 connection.disconnect()
             if not connection.is_connected:
                 connection.connect()
+                # Without a password it answers a longer command with a protocol error, or with the end of the
+                # connection alone; to this one it says what is missing.
+                connection.send_command("PING", check_health=False)
+                connection.read_response()
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
             raise self.problem(error) from None

@@ -71,9 +71,8 @@ def _look_at(engine: Engine) -> None:
         said = engine.ask("INFO").decode(errors="replace")
         settings = _settings(engine) or {}
     except Problem as problem:
-        raise RefusedToStart(
-            f"LASTSEAT_STORE: {problem.kind.title}. {problem.detail} Let LASTSEAT_STORE name an engine that runs."
-        ) from None
+        remedy = " Let LASTSEAT_STORE name an engine that runs." if problem.code == "engine_unreachable" else ""
+        raise RefusedToStart(f"LASTSEAT_STORE: {problem.kind.title}. {problem.detail}{remedy}") from None
     info = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
     version = info.get("redis_version", "0").split(".")
     if tuple(int(part) for part in version[:2]) < OLDEST_ENGINE:

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from typed import ADMIN, TOKEN, Typed
 
+from loadtests.lab.engines import shown_address
 from service.settings import without_passwords
 
 BUYER = "Ada Lovelace of Ockham"
@@ -105,6 +106,19 @@ def test_a_sane_request_id_comes_back_and_any_other_is_replaced(client: FlaskCli
 )
 def test_an_address_is_shown_without_its_password(written: str, shown: str) -> None:
     assert without_passwords(written) == shown
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("postgresql://ada:hunter2@S3cretTail@host/db", "postgresql://ada@host/db"),
+        ("postgresql://host/db?password=pass&user=me@corp", "postgresql://host/db?user=me@corp"),
+        ("redis://:pa/ss@h:6379/0?sslpassword=pass", "redis://h:6379/0"),
+        ("unix:///run/v.sock?prefix=a&password=pass", "unix:///run/v.sock?prefix=a"),
+    ],
+)
+def test_the_lab_writes_an_address_down_without_its_password(written: str, shown: str) -> None:
+    assert shown_address(written) == shown
 
 
 REFUSED_ADDRESSES = {

@@ -422,3 +422,17 @@ def test_a_port_that_is_taken_is_named(second_on_the_port: Typed) -> None:
     assert f"127.0.0.1:{second_on_the_port.port}" in second_on_the_port.said.replace("', ", ":").replace("'", "")
     assert "in use" in second_on_the_port.said
     assert "Traceback" not in second_on_the_port.said
+
+
+@pytest.mark.parametrize("address", ["postgresql://office@{}/tickets", "redis://{}/0"])
+def test_an_engine_that_takes_connections_and_never_answers_is_refused_once_and_cleanly(
+    tmp_path: Path, address: str
+) -> None:
+    """Every worker waits for it in vain. Two that both refused would end the master in a traceback."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        store = address.format(f"127.0.0.1:{silent.getsockname()[1]}")
+        with Typed("-w 4 service:app", tmp_path / "office", LASTSEAT_STORE=store).launch() as server:
+            assert server.status_at_exit(60) == 4
+    assert "Traceback" not in server.said
+    assert server.said.count("refused to start") == 1
+    assert "did not answer in time" in server.said

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from redis import DriverInfo
 from valkey_offices import PASSWORD, WRITERS, beside, buy, open_store, told
 
 from loadtests.lab.engines import NoEngine, set_up
 from loadtests.lab.valkey_server import ValkeyServer
-from service.errors import RefusedToStart
+from service.errors import Problem, RefusedToStart
 from service.inventory import Cancel, Sell
 from service.stores.redis import Redis
 from service.stores.redis_engine import Engine
@@ -142,6 +145,42 @@ def test_a_wrong_password_is_refused_at_start_and_never_shown(
         assert "wrong" not in str(refused.value)
         with pytest.raises(NoEngine, match="password"):
             set_up(f"unix://{given}{server.socket}")
+
+
+@pytest.mark.parametrize("first_command", ["check", "mode", "names"])
+def test_a_missing_password_is_said_to_be_missing_whatever_is_asked_first(
+    server_with_a_password: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_command: str
+) -> None:
+    """To a command of more than ten parts the engine answers with a protocol error. The client library tells its name
+    when it connects, and learns by that of the password; not from a Redis 7.0, which does not know what it is told."""
+    store = open_store(f"unix://{server_with_a_password.socket}", tmp_path)
+    monkeypatch.setitem(store._engine._options, "driver_info", DriverInfo(name="", lib_version=""))
+    store._engine._idle.clear()
+    with pytest.raises((Problem, RefusedToStart), match="It wants a password, and LASTSEAT_STORE has none"):
+        getattr(store, first_command)()
+
+
+def test_an_engine_that_does_not_take_clients_from_elsewhere_says_so(tmp_path: Path) -> None:
+    """Protected mode: the answer comes unasked, and the connection ends."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def deny() -> None:
+            caller, _ = door.accept()
+            with caller:
+                caller.sendall(b"-DENIED Valkey is running in protected mode because ...\r\n")
+
+        denying = threading.Thread(target=deny)
+        denying.start()
+        store = open_store(f"redis://127.0.0.1:{door.getsockname()[1]}", tmp_path)
+        with pytest.raises(Problem, match="protected mode"):
+            store.mode()
+        denying.join()
+
+
+@pytest.fixture
+def server_with_a_password(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path / "valkey", ["requirepass", PASSWORD]) as running:
+        yield running
 
 
 @pytest.mark.parametrize(
