@@ -42,15 +42,12 @@ def put(path: Path, what: str) -> None:
             path.write_bytes(b'{"verdict":"\xff"}')
         case "deep":
             path.write_bytes(b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}")
-        case "of a year that is none":
-            path.write_bytes(GOOD)
     if what not in {"a device", "a link to itself"}:
-        age_s = 1e15 if what == "of a year that is none" else 2e9
-        os.utime(path, (age_s, age_s))
+        os.utime(path, (2e9, 2e9))
 
 
 KINDS = [
-    "a pipe", "a folder", "a device", "a link to itself", "too large", "no UTF-8", "deep", "of a year that is none",
+    "a pipe", "a folder", "a device", "a link to itself", "too large", "no UTF-8", "deep"
 ]  # fmt: skip
 
 
@@ -60,10 +57,7 @@ def test_what_is_no_verdict_is_passed_over(make_client: Callable[..., FlaskClien
     results = tmp_path / "results"
     client.application.extensions["results"] = results
     left(results, "good", 100)
-    try:
-        put(left(results, "bad", 0), what)
-    except OverflowError:
-        pytest.skip("this file system keeps no such time")
+    put(left(results, "bad", 0), what)
     found = last_verdict(results)
     assert found is not None
     assert (found.verdict, found.experiment) == ("invalid", "good")
