@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ ST = str(Path(sys.executable).with_name("st"))
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance,negative_data_rejection,unsupported_method,ignored_auth,allow_header_conformance,"
-    "missing_required_header"
+    "missing_required_header,code_is_listed"
 )
 
 
@@ -78,6 +79,19 @@ def test_each_operation_lists_its_refusals_by_status_and_code(document: dict[str
                     assert {TABLE[code].status for code in examples} == {int(status)}
 
 
+def test_every_refusal_is_of_one_type_so_that_generated_clients_have_it(document: dict[str, Any]) -> None:
+    """A generator that is given a problem narrowed by status makes a type of each answer, or drops them all."""
+    contents = [
+        answer["content"]["application/problem+json"]["schema"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for status, answer in operation["responses"].items()
+        if int(status) >= 400
+    ]
+    assert len(contents) > 100
+    assert all(each == {"$ref": "#/components/schemas/ProblemShown"} for each in contents)
+
+
 @pytest.mark.parametrize("code", TABLE)
 def test_every_code_of_the_table_is_described_somewhere(document: dict[str, Any], code: str) -> None:
     anywhere = {"method_not_allowed"}  # the answer to a method that no route has
@@ -96,7 +110,11 @@ def _fuzz(server: Typed, seconds: int, folder: Path, *more: str) -> None:
         "--checks", CHECKS, "--max-time", str(seconds), "--continue-on-failure", "--no-color", "--request-timeout",
         "30", "--warnings", "off", *more,
     ]  # fmt: skip
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=seconds * 4 + 120)
+    own_check = {"SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("fuzz_checks.py"))}
+    ended = subprocess.run(
+        command,
+        cwd=folder, env=os.environ | own_check, capture_output=True, text=True, check=False, timeout=seconds * 4 + 120,
+    )  # fmt: skip
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{server.said[-5000:]}"
     selected, tested = re.search(r"Selected: (\d+)/\d+\s+Tested: (\d+)", ended.stdout).groups()  # type: ignore[union-attr]
     assert selected == tested, ended.stdout
