@@ -58,7 +58,7 @@ class Server:
         for each in process_tree(self.pid):
             # A process that ends meanwhile is not counted.
             with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                memory += _memory(each)
+                memory += each.memory_full_info().pss if psutil.LINUX else each.memory_info().rss
                 threads += each.num_threads()
                 ends = [end for end in each.net_connections("tcp") if end.raddr and end.laddr[1] == self.port]
                 connections.update(end.raddr for end in ends)
@@ -117,11 +117,6 @@ def serving(model: str, limits: Limits, folder: Path, conversation: str = "polit
             yield Server(port, running.pid)
         finally:
             processes.kill(running)
-
-
-def _memory(process: psutil.Process) -> int:
-    taken: int = process.memory_full_info().pss if psutil.LINUX else process.memory_info().rss
-    return taken
 
 
 def _main() -> None:

@@ -33,15 +33,13 @@ class ChildFailed(Exception):
     """A child process ended without a result. The message ends with the child's last output."""
 
 
-def call_in_child(
-    call: str, *arguments: Any, gevent: bool = False, timeout_s: float = 30, python: str | None = None
-) -> Any:
+def call_in_child(call: str, *arguments: Any, gevent: bool = False, timeout_s: float = 30) -> Any:
     """Calls ``module:function(*arguments)`` in a fresh interpreter; arguments and result pass as JSON.
 
     With ``gevent`` the child is monkey-patched before it imports anything else. Raises ``ChildFailed``, also past
     ``timeout_s``; the child and all its own children are dead then.
     """
-    command = [python or sys.executable, "-m", __name__, "gevent" if gevent else "plain", call]
+    command = [sys.executable, "-m", __name__, "gevent" if gevent else "plain", call]
     output = _output_of(command, arguments, call, timeout_s)
     return json.loads(output.rpartition("\x1e")[2])
 

@@ -71,8 +71,10 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
-def rewrite(path: Path, document: dict[str, Any]) -> None:
-    """Empties the file, then fills it. A reader in between finds nothing, or half a document."""
+def write(path: Path, document: dict[str, Any], *, in_place: bool) -> None:
+    """In place it empties the file, then fills it. A reader in between finds nothing, or half a document."""
+    if not in_place:
+        return replace(path, document)
     with path.open("w", encoding="utf-8") as file:
         json.dump(document, file)
 
@@ -80,12 +82,8 @@ def rewrite(path: Path, document: dict[str, Any]) -> None:
 def replace(path: Path, document: dict[str, Any]) -> None:
     """Writes another file and renames it: a reader finds the whole old document or the whole new one."""
     other = path.with_name(f"{path.name}.{os.getpid()}")
-    rewrite(other, document)
+    write(other, document, in_place=True)
     other.replace(path)
-
-
-def write(path: Path, document: dict[str, Any], *, in_place: bool) -> None:
-    (rewrite if in_place else replace)(path, document)
 
 
 def write_half(path: Path, document: dict[str, Any], *, in_place: bool) -> None:

@@ -124,14 +124,10 @@ def _who_got_one(without: SaleResult, locked: SaleResult) -> Table:
         "Who looked, and who got one",
         ["buyer", "saw, no lock", "got, no lock", "saw, with the lock", "got, with the lock"],
         [
-            [f"buyer {number:>2}", one.saw, _got(one.ticket), other.saw, _got(other.ticket)]
+            [f"buyer {number:>2}", one.saw, one.got, other.saw, other.got]
             for number, (one, other) in enumerate(zip(without.bought, locked.bought, strict=True), 1)
         ],
     )
-
-
-def _got(ticket: int | None) -> str:
-    return "none" if ticket is None else f"ticket {ticket}"
 
 
 def _observations(

@@ -65,6 +65,10 @@ class Purchase:
     spans: Sequence[tuple[str, float, float]]
     """Each activity (browse, wait, data) with its start and end by the machine's monotonic clock."""
 
+    @property
+    def got(self) -> str:
+        return "none" if self.ticket is None else f"ticket {self.ticket}"
+
 
 @dataclass(frozen=True, slots=True)
 class SaleResult:
@@ -174,7 +178,7 @@ def lanes(result: SaleResult) -> dict[str, list[Span]]:
     again = _sold_again(result.bought)
     drawn: dict[str, list[Span]] = {}
     for number, each in enumerate(result.bought):
-        label = f"ticket {each.ticket}" if each.ticket is not None else "crashed" if each.crashed else "sold out"
+        label = "crashed" if each.crashed else "sold out" if each.ticket is None else each.got
         decided = "bad" if number in again or each.crashed else "good" if each.ticket is not None else "plain"
         styles = {"wait": ("", "wait"), "browse": ("", "faint"), "data": (label, decided)}
         drawn[f"buyer {number + 1:>2}"] = [

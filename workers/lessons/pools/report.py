@@ -37,6 +37,11 @@ class PoolMeasurements:
 
 
 def tables(found: PoolMeasurements) -> list[Table]:
+    works = {
+        "waiting": ("threads, short waits", "threads"),
+        "trifles": ("threads, trifles", "threads"),
+        "processes": ("processes, trifles", "processes"),
+    }
     workers, tasks = found.settings["workers"], found.settings["tasks"]
     totals = {
         "used": "workers_used",
@@ -72,17 +77,6 @@ def tables(found: PoolMeasurements) -> list[Table]:
                 ["a worker process dies", tasks, tasks - found.broken["failed"], 0, found.broken["failed"]],
             ],
         ),
-        *_cost_tables(found),
-    ]
-
-
-def _cost_tables(found: PoolMeasurements) -> list[Table]:
-    works = {
-        "waiting": ("threads, short waits", "threads"),
-        "trifles": ("threads, trifles", "threads"),
-        "processes": ("processes, trifles", "processes"),
-    }
-    return [
         Table(
             "One for each task, or a pool: alive at once, and memory",
             ["workers", "tasks", "alive, one each", "alive, pool", "MB, one each", "MB, pool"],

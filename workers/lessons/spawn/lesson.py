@@ -30,7 +30,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     start_us, keep_kib = {}, {}
     for kind, (function, arguments, most) in _CALLS.items():
         costs = []
-        for count in _counts(settings[most]):
+        for count in [*(count for count in (10, 100, 1000) if count < settings[most]), settings[most]]:
             progress(f"{kind}: {count}")
             cost = call_in_child(f"{_COSTS}:{function}", count, *arguments, gevent=kind == GREENLET)
             costs.append((cost["one_us"], cost["one_kib"]))
@@ -72,11 +72,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         ],
         observations=_observations(start_us, keep_kib, outcomes),
     )
-
-
-def _counts(most: int) -> list[int]:
-    """The numbers to keep alive at once: 10, 100, 1,000 below the setting, and the setting itself."""
-    return [*(count for count in (10, 100, 1000) if count < most), most]
 
 
 def _costs_hold(start_us: Mapping[str, float], keep_kib: Mapping[str, float]) -> bool:

@@ -112,7 +112,9 @@ def sell(place: Office, events: Sequence[str], purchases: int) -> OfficeSale:
             if status != 201:
                 sale.problems.append(f"{status} {content.get('code')}")
                 continue
-            sale.holds_s.append(_held_s(headers))
+            # Server-Timing: wait;dur=…, hold;dur=…, store;dur=…, in milliseconds
+            timing = dict(part.strip().split(";dur=") for part in headers["Server-Timing"].split(","))
+            sale.holds_s.append(float(timing["hold"]) / 1e3)
             sale.tickets += [(event, number) for number in content["tickets"]]
 
     spent, began = tree_cpu_s(place.pid), time.perf_counter()
@@ -124,9 +126,3 @@ def sell(place: Office, events: Sequence[str], purchases: int) -> OfficeSale:
     sale.cpu_s = tree_cpu_s(place.pid) - spent
     sale.in_store = sum(place.call("GET", f"/events/{name}")[2].get("sold", 0) for name in names)
     return sale
-
-
-def _held_s(headers: Message) -> float:
-    """From ``Server-Timing: wait;dur=…, hold;dur=…, store;dur=…``, in milliseconds there."""
-    parts = dict(part.strip().split(";dur=") for part in headers["Server-Timing"].split(","))
-    return float(parts["hold"]) / 1e3
