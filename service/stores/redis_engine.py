@@ -43,11 +43,6 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("NOREPLICAS", "engine_refused", "It misses the replicas that it is set to write to (min-replicas-to-write)."),
     ("NOAUTH", "engine_refused", "It wants a password, and LASTSEAT_STORE has none."),
     ("Protocol error: unauthenticated", "engine_refused", "It wants a password, and LASTSEAT_STORE has none."),
-    (
-        "DENIED",
-        "engine_refused",
-        "It is in protected mode and takes clients of its own host alone: give it a password.",
-    ),
     ("WRONGPASS", "engine_refused", "It does not accept the user or the password in LASTSEAT_STORE."),
     ("ERR invalid password", "engine_refused", "It does not accept the password in LASTSEAT_STORE."),
     ("ERR AUTH", "engine_refused", "It has no password, and LASTSEAT_STORE has one."),

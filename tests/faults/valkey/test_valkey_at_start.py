@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,23 +156,6 @@ def test_a_missing_password_is_said_to_be_missing_whatever_is_asked_first(
     store._engine._idle.clear()
     with pytest.raises((Problem, RefusedToStart), match="It wants a password, and LASTSEAT_STORE has none"):
         getattr(store, first_command)()
-
-
-def test_an_engine_that_does_not_take_clients_from_elsewhere_says_so(tmp_path: Path) -> None:
-    """Protected mode: the answer comes unasked, and the connection ends."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-
-        def deny() -> None:
-            caller, _ = door.accept()
-            with caller:
-                caller.sendall(b"-DENIED Valkey is running in protected mode because ...\r\n")
-
-        denying = threading.Thread(target=deny)
-        denying.start()
-        store = open_store(f"redis://127.0.0.1:{door.getsockname()[1]}", tmp_path)
-        with pytest.raises(Problem, match="protected mode"):
-            store.mode()
-        denying.join()
 
 
 @pytest.fixture
