@@ -77,7 +77,8 @@ class Transacting:
             raise
 
     def about(self, event: str, mode: Mode) -> Event:
-        """What an event was made as. Errors: ``unknown_event``."""
+        """What an event was made as. Errors: ``unknown_event``, and where it is asked for the first time as of
+        ``in_current_epoch``."""
         generation, events = self._known
         if mode.generation > generation:
             events = {}
@@ -87,12 +88,13 @@ class Transacting:
             events = {}  # this thread has not heard yet of what was deleted
         about = events.get(event)
         if about is None:
+            if taking_part.get() is None:
+                # It is remembered by a transaction alone: else it could be deleted, and made as another one, between
+                # its reading and that.
+                deadline = time.monotonic() + self._settings.lock_timeout_s
+                return self.in_current_epoch(deadline, lambda current: self.about(event, current))
             with self.closing_if_not_durable():
-                about = self._store.view(event).event
-            # Outside of a transaction the event may have been deleted, and made as another one, since it was read; and
-            # a thread that was held up here puts nothing among what was read in a later generation.
-            if taking_part.get() is not None:
-                events[event] = about
+                about = events[event] = self._store.view(event).event
         return about
 
     def acting_guard(self, event: Event, mode: Mode) -> str:

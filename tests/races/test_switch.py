@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from pause import FAR, Pause
+from typed import wait_for
 
 from loadtests.lab.launcher import RunningOffice
 from service.box_office import BoxOffice
@@ -92,14 +93,20 @@ def test_who_read_the_event_before_it_was_deleted_lets_nobody_believe_it_afterwa
         return found
 
     monkeypatch.setattr(office.store, "view", held_up)
-    with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(office.about, "show")
-        assert read.wait(FAR)
+
+    def replaced() -> None:
         office.delete("show")
         office.create(Event("show", "Show", 10))
         assert buy(office, "first") == "first"
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = pool.submit(office.about, "show")
+        assert read.wait(FAR)
+        replacing = pool.submit(replaced)
+        wait_for(lambda: replacing.done() or office.control._somebody_wishes(), "the deletion, or its wait")
         go.set()
         assert looking.result(FAR).lab
+        replacing.result(FAR)
     assert sells_for_real(office)
 
 
@@ -108,14 +115,22 @@ def test_who_reads_the_event_while_it_is_deleted_lets_nobody_believe_it_afterwar
 ) -> None:
     """The others have been told to forget it, and it is still there."""
     office = open_office(tmp_path)
-    delete = office.store.delete
+    delete, enter, at_the_door = office.store.delete, office.control._enter, threading.Event()
 
-    def looked_at(event: str) -> None:
-        assert office.about(event).lab
-        delete(event)
+    def seen_at_the_door(deadline: float) -> None:
+        at_the_door.set()
+        enter(deadline)
 
-    monkeypatch.setattr(office.store, "delete", looked_at)
-    office.delete("show")
+    with ThreadPoolExecutor(1) as pool:
+
+        def looked_at(event: str) -> None:
+            looking = pool.submit(office.about, event)
+            wait_for(lambda: looking.done() or at_the_door.is_set(), "a look, or its wait")
+            delete(event)
+
+        monkeypatch.setattr(office.control, "_enter", seen_at_the_door)
+        monkeypatch.setattr(office.store, "delete", looked_at)
+        office.delete("show")
     office.create(Event("show", "Show", 10))
     assert sells_for_real(office)
 
