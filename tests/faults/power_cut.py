@@ -96,11 +96,14 @@ def _marks(disk: Disk) -> dict[Node, bytes]:
     for _, folder in disk.nodes():
         if isinstance(folder, Folder):
             every = (folder.synced, *(change for _, change in folder.changes))
-            files = {name: node for names in every for name, node in names.items() if isinstance(node, File)}
-            synced = {int(name[:8]): node for name, node in files.items() if name.endswith(".jsonl") and node.synced}
-            if "durable" in files and synced:
-                place = place_of(max(synced), len(synced[max(synced)].synced))
-                marks[files["durable"]] = struct.pack("=qqq", 1, place, place)
+            marked = next((node for names in every for name, node in names.items() if node and name == "durable"), None)
+            # Not of a segment whose name may be lost yet: the mark goes on to it when its directory was synced.
+            synced = {int(name[:8]): node for name, node in folder.synced.items() if name.endswith(".jsonl")}
+            newest = synced[max(synced)] if synced else None
+            if isinstance(marked, File) and isinstance(newest, File):
+                # A sync may come in the middle of another one's append: of that the mark knows nothing.
+                place = place_of(max(synced), newest.synced.rfind(b"\n") + 1)
+                marks[marked] = struct.pack("=qqq", 1, place, place)
     return marks
 
 
