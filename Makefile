@@ -36,13 +36,13 @@ bench: $(READY) ## how fast one event sells, three minutes; ARGS=--help for the 
 	@$(BIN)/lastseat bench $(or $(ARGS),--quick)
 
 bench-check: $(READY) ## how fast the verdict is, for 10^4 to 10^7 operations
-	@$(BIN)/python -m loadtests.lab.bench_check --max 10000000 $(ARGS)
+	@$(BIN)/python -m loadtests.lab.studies.checker_speed --max 10000000 $(ARGS)
 
 overload: $(READY) ## goodput against offered load, with bounds at the door and without; some three minutes
-	@$(BIN)/python -m loadtests.lab.overload $(ARGS)
+	@$(BIN)/python -m loadtests.lab.studies.overload $(ARGS)
 
 power: $(READY) ## how seldom a guard may fail before the verdict misses it; some fifteen minutes
-	@$(BIN)/python -m loadtests.lab.power $(ARGS)
+	@$(BIN)/python -m loadtests.lab.studies.power $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from locust import events
 
-from loadtests.lab import load
-from loadtests.lab.arrivals import Crowd
-from loadtests.lab.customer import Customer
-from loadtests.lab.shopper import Shopper
+from loadtests.lab.load import hooks
+from loadtests.lab.load.buyers import Shopper
+from loadtests.lab.load.client import Customer
+from loadtests.lab.load.open_loop import Crowd
 
 
 class Buyer(Shopper):
@@ -49,4 +49,4 @@ class Buyer(Shopper):
             customer.cancel(purchase.order)
 
 
-load.take_part(events, Buyer.workload)
+hooks.take_part(events, Buyer.workload)

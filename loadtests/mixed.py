@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 
 from locust import events
 
-from loadtests.lab import load
-from loadtests.lab.arrivals import Crowd
-from loadtests.lab.carts import SELLS_NONE
-from loadtests.lab.customer import Customer
-from loadtests.lab.payments import Simulated
-from loadtests.lab.recorder import Operation
-from loadtests.lab.shopper import Shopper
-from loadtests.lab.till import pay_for
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.load import hooks
+from loadtests.lab.load.buyers import Shopper
+from loadtests.lab.load.client import Customer
+from loadtests.lab.load.open_loop import Crowd
+from loadtests.lab.load.payments import Simulated
+from loadtests.lab.load.till import pay_for
+from loadtests.lab.protocol.carts import SELLS_NONE
 
 
 class Visitor(Shopper):
@@ -91,4 +91,4 @@ class Visitor(Shopper):
         return refused or (lines if lines[0].outcome == "ok" else lines[:1])
 
 
-load.take_part(events, Visitor.workload)
+hooks.take_part(events, Visitor.workload)

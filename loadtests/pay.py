@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from locust import events
 
-from loadtests.lab import load
-from loadtests.lab.arrivals import Crowd
-from loadtests.lab.customer import Customer
-from loadtests.lab.payments import Simulated
-from loadtests.lab.recorder import Operation
-from loadtests.lab.shopper import Shopper
-from loadtests.lab.till import pay_for
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.load import hooks
+from loadtests.lab.load.buyers import Shopper
+from loadtests.lab.load.client import Customer
+from loadtests.lab.load.open_loop import Crowd
+from loadtests.lab.load.payments import Simulated
+from loadtests.lab.load.till import pay_for
 
 
 class Payer(Shopper):
@@ -48,4 +48,4 @@ class Payer(Shopper):
         return wish
 
 
-load.take_part(events, Payer.workload)
+hooks.take_part(events, Payer.workload)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from locust import events
 
-from loadtests.lab import load
-from loadtests.lab.arrivals import Crowd
-from loadtests.lab.customer import Customer
-from loadtests.lab.shopper import Shopper
+from loadtests.lab.load import hooks
+from loadtests.lab.load.buyers import Shopper
+from loadtests.lab.load.client import Customer
+from loadtests.lab.load.open_loop import Crowd
 
 
 class Rusher(Shopper):
@@ -45,4 +45,4 @@ class Rusher(Shopper):
         return self.customer.dice.randint(1, self.most_wanted)
 
 
-load.take_part(events, Rusher.workload)
+hooks.take_part(events, Rusher.workload)

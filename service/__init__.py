@@ -22,9 +22,9 @@ def __getattr__(name: str) -> Flask:
 
     from service.app import create_app
     from service.errors import RefusedToStart
+    from service.runtime.gunicorn import stand_back
+    from service.sales.sweeper import Sweeper
     from service.settings import from_environment
-    from service.surroundings import stand_back
-    from service.sweeper import Sweeper
 
     try:
         settings = from_environment(os.environ)

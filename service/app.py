@@ -11,15 +11,16 @@ from pathlib import Path
 
 from flask import Flask
 
-from service import logs, surroundings
-from service.admission import Admission, bounds
-from service.blocking import call_blocking
-from service.box_office import BoxOffice
-from service.carts import Carts
-from service.control import Control
-from service.engine_control import EngineControl
 from service.errors import Problem, RefusedToStart
-from service.files import (
+from service.http import register
+from service.http.answers import MAX_BODY_BYTES
+from service.http.early_refusal import RefuseEarly
+from service.http.limits import limit_rate
+from service.http.rate_limit import RateLimit
+from service.http.request_checks import Hosts
+from service.rules.inventory import Event
+from service.runtime import gunicorn, logs
+from service.runtime.files import (
     check_locks_exclude,
     how_to_close,
     keep_to_ourselves,
@@ -28,17 +29,16 @@ from service.files import (
     temporary_beside,
     unique,
 )
-from service.inventory import Event
-from service.metrics import Unmeasured, open_metrics, remove_what_is_left
-from service.rate_limit import RateLimit
-from service.readiness import Readiness
-from service.routes import register
-from service.routes.answers import MAX_BODY_BYTES
-from service.routes.early import RefuseEarly
-from service.routes.every_request import Hosts
-from service.routes.limits import limit_rate
+from service.runtime.gevent import call_blocking
+from service.runtime.metrics import Unmeasured, open_metrics, remove_what_is_left
+from service.sales.admission import Admission, bounds
+from service.sales.box_office import BoxOffice
+from service.sales.carts import Carts
+from service.sales.readiness import Readiness
 from service.settings import Settings, is_token
 from service.stores import SharesSwitch, open_store
+from service.switch.engine import EngineControl
+from service.switch.shared_memory import Control
 
 SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
@@ -48,9 +48,9 @@ log = logging.getLogger("lastseat")
 
 def create_app(settings: Settings) -> Flask:
     """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
-    around = surroundings.look_around()
-    surroundings.believe_no_header()
-    surroundings.raise_descriptor_limit()
+    around = gunicorn.look_around()
+    gunicorn.believe_no_header()
+    gunicorn.raise_descriptor_limit()
     if around.threads > 1:
         # A thread that comes back from a system call waits up to this long for the GIL while another one computes. A
         # purchase makes several; with Python's 5 ms they, and not the disk, would decide how fast it is.
@@ -76,11 +76,11 @@ def create_app(settings: Settings) -> Flask:
         app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
     # What it takes to wait for the disk under gevent is opened now, and not by the first buyer, who may find none left.
     call_blocking(lambda: None)
-    surroundings.bound_connections()
+    gunicorn.bound_connections()
     return app
 
 
-def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOffice:
+def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice:
     _prepare(settings.data)
     check_locks_exclude(settings.data)
     local = Control(settings.data, settings.store_identity)
@@ -90,7 +90,7 @@ def _open_office(settings: Settings, around: surroundings.Surroundings) -> BoxOf
     sync_names(settings.data)
     control = EngineControl(store, settings.data, local) if isinstance(store, SharesSwitch) else local
     guard = _guard_at_start(settings, store.name, store.safe_guard)
-    surroundings.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
+    gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
     admission = Admission(*admitted) if admitted else None
     office = BoxOffice(settings, store, control, around.processes, admission)

@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
-from loadtests.lab.engines import ENGINES
-from loadtests.lab.launcher import RunningOffice, Service
+from loadtests.lab.servers.engines import ENGINES
+from loadtests.lab.servers.office import RunningOffice, Service
 from service.app import create_app
 from service.settings import Settings
 

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtests.lab import processes
-from loadtests.lab.engines import NoEngine
-from loadtests.lab.postgres_server import PORT, USER, PostgresServer, other_user
-from loadtests.lab.private_server import PrivateServer
+from loadtests.lab.servers import process
+from loadtests.lab.servers.engines import NoEngine
+from loadtests.lab.servers.postgres import PORT, USER, PostgresServer, other_user
+from loadtests.lab.servers.private import PrivateServer
 
 _SBIN = "/usr/sbin"
 
@@ -48,13 +48,13 @@ class PgBouncer(PrivateServer):
             account = pwd.getpwnam(user)
             for path in (self._own, settings, users):
                 os.chown(path, account.pw_uid, account.pw_gid)
-        return processes.start(
+        return process.start(
             [program, str(settings)], log=self.log, environment={"LC_ALL": "C"}, directory=Path("/"), user=user
         )
 
     def stop(self) -> None:
         if self._process is not None:
-            processes.end(self._process, grace_s=5)
+            process.end(self._process, grace_s=5)
 
     def _answers(self) -> bool:
         # A connection made to see whether it answers would still be counted among its clients.

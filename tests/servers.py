@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadtests.lab.engines import ENGINES, Engines
+from loadtests.lab.servers.engines import ENGINES, Engines
 from service.settings import Settings
 
 _engines: Engines | None = None

@@ -10,7 +10,7 @@ import pytest
 from loadtests.lab.checks import VIOLATIONS
 from loadtests.lab.cli import VERBS
 from loadtests.lab.explore.replay import GATE_LETTERS
-from service.gates import GATES
+from service.experiments.gates import GATES
 from service.guards import GUARDS, guard_class
 from service.settings import from_environment
 from service.stores import STORES

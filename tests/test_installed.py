@@ -12,7 +12,7 @@ import pytest
 from typed import Typed, environment, free_port, wait_for
 from wheels import PACKAGES, ROOT, installed, wheel
 
-from loadtests.lab import processes
+from loadtests.lab.servers import process
 
 pytestmark = pytest.mark.servers
 __all__ = ["installed", "wheel"]
@@ -98,7 +98,7 @@ def test_what_serves_shows_its_page(verb: str, installed: Path, tmp_path: Path) 
     port = free_port()
     folder = tmp_path / "empty"
     folder.mkdir()
-    server = processes.start(
+    server = process.start(
         [str(installed / "lastseat"), *verb.split(), "--port", str(port)],
         log=tmp_path / "log",
         environment=environment(tmp_path, {"PATH": f"{installed}:{os.environ['PATH']}"}),
@@ -116,4 +116,4 @@ def test_what_serves_shows_its_page(verb: str, installed: Path, tmp_path: Path) 
     try:
         assert b"</html>" in wait_for(page, "the page")
     finally:
-        processes.end(server, grace_s=15)
+        process.end(server, grace_s=15)

@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 from typed import JSON, TOKEN, Typed
 
-from loadtests.lab import processes
-from loadtests.lab.launcher import Service
-from loadtests.lab.nodes import RunningNodes
-from loadtests.lab.valkey_server import find_valkey
+from loadtests.lab.servers import process
+from loadtests.lab.servers.nodes import RunningNodes
+from loadtests.lab.servers.office import Service
+from loadtests.lab.servers.valkey import find_valkey
 from service.settings import from_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,7 +92,7 @@ def test_the_commands_of_the_page_do_what_they_say(tmp_path: Path) -> None:
     try:
         said, _ = ran.communicate(timeout=120)
     finally:
-        processes.kill(ran)  # type: ignore[arg-type]
+        process.kill(ran)  # type: ignore[arg-type]
     assert ran.returncode == 0, said
     assert "made the office {lastseat}" in said
     assert "valid: no violation found" in said
@@ -122,13 +122,13 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., str]]:
             (folder / "nginx-tmp").mkdir(parents=True)
             places = dict(zip((8001, 8002, 8003), ports, strict=True)) | {8080: base * 10}
             conf.write_text(change(with_ports((EXAMPLE / "nginx.conf").read_text(), places)))
-            nginx = processes.start(
+            nginx = process.start(
                 [find_nginx(), "-p", str(folder), "-c", str(conf), "-g", "daemon off;"],
                 log=tmp_path / "nginx.log",
                 environment={"PATH": os.environ["PATH"]},
                 directory=folder,
             )
-            running.callback(processes.end, nginx, grace_s=5)
+            running.callback(process.end, nginx, grace_s=5)
             url = f"http://127.0.0.1:{base * 10}"
             for _ in range(500):
                 try:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from loadtests.lab import processes
+from loadtests.lab.servers import process
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
@@ -139,12 +139,12 @@ class Typed:
     def end(self) -> None:
         """SIGTERM, as a user ends it."""
         if self._process is not None:
-            processes.end(self._process, grace_s=10)
+            process.end(self._process, grace_s=10)
 
     def kill(self) -> None:
         """``kill -9`` of every process at once."""
         if self._process is not None:
-            processes.kill(self._process)
+            process.kill(self._process)
 
     def status_at_exit(self, patience_s: float = 15.0) -> int:
         """Wait until it has ended by itself, and give its exit status."""
@@ -174,7 +174,7 @@ class Typed:
 
     def workers(self) -> list[int]:
         """The process ids of its workers."""
-        return [pid for pid in processes.running_in_group(self.pid) if pid != self.pid]
+        return [pid for pid in process.running_in_group(self.pid) if pid != self.pid]
 
     def call(
         self,

@@ -24,24 +24,27 @@ from loadtests.lab import paths
 
 # name: (import string of the Click command, the line that --help shows)
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("loadtests.lab.demo:demo", "The proof: guard off and on, under each worker class."),
-    "run": ("loadtests.lab.run:run", "One experiment, of this office or any other service, judged and reported."),
+    "demo": ("loadtests.lab.commands.demo:demo", "The proof: guard off and on, under each worker class."),
+    "run": (
+        "loadtests.lab.commands.run:run",
+        "One experiment, of this office or any other service, judged and reported.",
+    ),
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
-    "lock": ("loadtests.lab.lock:lock", "Switch the guard of a running office on or off."),
-    "explore": ("loadtests.lab.explore.command:explore", "Every order in which two purchases can interleave."),
+    "lock": ("loadtests.lab.commands.lock:lock", "Switch the guard of a running office on or off."),
+    "explore": ("loadtests.lab.commands.explore:explore", "Every order in which two purchases can interleave."),
     "compare": (
-        "loadtests.lab.compare.command:compare",
+        "loadtests.lab.commands.compare:compare",
         "The matrix: guards × stores × worker models × processes × delays, right or wrong beside fast.",
     ),
     "bench": (
-        "loadtests.lab.bench.command:bench",
+        "loadtests.lab.commands.bench:bench",
         "Sold tickets a second against the ceilings and the peers, in pairs.",
     ),
     "lesson": ("workers.lessons.command:lesson", "The lessons: what is said about concurrency, measured."),
-    "journal": ("service.journal_command:journal", "Verify, show and repair the journals of the store `journal`."),
-    "store": ("service.store_command:store", "Set up PostgreSQL, Valkey or Redis for the office."),
-    "check": ("loadtests.lab.check:check", "Judge a recorded history again."),
-    "where": ("loadtests.lab.where:where", "Where the locust files and the examples are."),
+    "journal": ("service.commands.journal:journal", "Verify, show and repair the journals of the store `journal`."),
+    "store": ("service.commands.store:store", "Set up PostgreSQL, Valkey or Redis for the office."),
+    "check": ("loadtests.lab.commands.check:check", "Judge a recorded history again."),
+    "where": ("loadtests.lab.commands.where:where", "Where the locust files and the examples are."),
 }
 
 EXIT_USAGE = 64

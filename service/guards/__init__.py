@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from service.cart_transaction import CartTransaction
 from service.errors import Problem
-from service.gates import Gates
-from service.inventory import Command, Outcome, Record, View
+from service.experiments.gates import Gates
+from service.guards.cart_transaction import CartTransaction
+from service.rules.inventory import Command, Outcome, Record, View
 from service.settings import Settings
 from service.stores import Store
 

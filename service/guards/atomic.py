@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from typing import ClassVar, cast, get_args
 
-from service.cart_transaction import CartTransaction
 from service.guards import Guard, Transaction
+from service.guards.cart_transaction import CartTransaction
 from service.guards.optimistic import run_cart_unless_changed
 from service.guards.retrying import until_no_conflict
-from service.inventory import Command, Record, Replay
+from service.rules.inventory import Command, Record, Replay
 from service.settings import Settings
 from service.stores import CommitsAtomically, Store
 

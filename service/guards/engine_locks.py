@@ -14,8 +14,8 @@ import contextlib
 from collections.abc import Callable
 from typing import ClassVar, cast
 
-from service.cart_transaction import CartTransaction
 from service.guards import Mutex, Transaction
+from service.guards.cart_transaction import CartTransaction
 from service.guards.retrying import until_no_conflict
 from service.settings import Settings
 from service.stores import LockStatement, Store, TransactsUnder

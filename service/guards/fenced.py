@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from service.cart_transaction import CartTransaction
 from service.errors import Problem
 from service.guards import Transaction
+from service.guards.cart_transaction import CartTransaction
 from service.guards.lease import LeaseGuard, wait_for
-from service.inventory import Record, View
+from service.rules.inventory import Record, View
 from service.stores import FencesCarts, LateToken
 
 log = logging.getLogger("lastseat")

@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 from filelock import FileLock, Timeout
 
-from service.control import taking_part
 from service.errors import RefusedToStart
-from service.files import storage_problems, unique
 from service.guards import LockLost, Mutex
 from service.guards.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
+from service.runtime.files import storage_problems, unique
 from service.settings import Settings
 from service.stores import Store
+from service.switch.shared_memory import taking_part
 
 log = logging.getLogger("lastseat")
 

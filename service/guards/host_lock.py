@@ -25,9 +25,9 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from service.control import taking_part
 from service.errors import Problem
-from service.files import temporary_beside
+from service.runtime.files import temporary_beside
+from service.switch.shared_memory import taking_part
 
 FILELOCK_POLL_S = 0.001
 _SHORTEST_S, _LONGEST_S = 0.0001, 0.001

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
-from service.cart_transaction import CartTransaction
 from service.guards import Transaction
+from service.guards.cart_transaction import CartTransaction
 from service.guards.file import FileGuard
 from service.guards.none import NoGuard
 from service.settings import Settings

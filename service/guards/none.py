@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from service.cart_transaction import CartTransaction
 from service.guards import Guard, Transaction
+from service.guards.cart_transaction import CartTransaction
 from service.settings import Settings
 from service.stores import Store
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from typing import ClassVar, cast
 
-from service.cart_transaction import CartTransaction
 from service.errors import Problem
 from service.guards import Guard, Transaction
+from service.guards.cart_transaction import CartTransaction
 from service.guards.retrying import until_no_conflict
 from service.settings import Settings
 from service.stores import ComparesAndSets, ComparesCarts, Store

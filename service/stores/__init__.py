@@ -14,19 +14,19 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
 
-from service.control import Mode
 from service.errors import Problem, RefusedToStart
-from service.files import CommitFailed as CommitFailed
-from service.inventory import Command, Event, Outcome, Record, View
+from service.rules.inventory import Command, Event, Outcome, Record, View
+from service.runtime.files import CommitFailed as CommitFailed
 from service.settings import Settings, without_passwords
+from service.switch.shared_memory import Mode
 
 STORES: dict[str, str] = {
-    "json": "service.stores.json_document:JsonDocuments",
-    "journal": "service.stores.journal:Journal",
+    "json": "service.stores.json.document:JsonDocuments",
+    "journal": "service.stores.journal.store:Journal",
     "memory": "service.stores.memory:Memory",
-    "sqlite": "service.stores.sqlite:Sqlite",
-    "postgres": "service.stores.postgres:Postgres",
-    "redis": "service.stores.redis:Redis",
+    "sqlite": "service.stores.sqlite.store:Sqlite",
+    "postgres": "service.stores.postgres.store:Postgres",
+    "redis": "service.stores.redis.store:Redis",
 }
 
 

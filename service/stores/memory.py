@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from service.errors import Problem
-from service.inventory import Command, Event, Record, View, due_at, replay
+from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
 from service.stores import Store
 

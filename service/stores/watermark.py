@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from service.control import Mode
 from service.errors import Problem
+from service.switch.shared_memory import Mode
 
 
 class Seen(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from typed import Typed
 
-from loadtests.lab.launcher import RunningOffice, Service
+from loadtests.lab.servers.office import RunningOffice, Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.servers]
 

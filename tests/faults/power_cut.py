@@ -27,7 +27,7 @@ from typing import NamedTuple, TypeVar
 from system_calls import Call
 from traced_disk import Change, Disk, File, Folder, Node, Resize, Write, changed, renamed
 
-from service.stores.journal_index import place_of
+from service.stores.journal.index import place_of
 
 SECTOR = 512
 Image = dict[str, bytes | None]

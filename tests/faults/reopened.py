@@ -236,11 +236,11 @@ def _open_store(store: str, data: Path, *, boot: int) -> Any:
 @contextlib.contextmanager
 def _after_boot(number: int) -> Iterator[None]:
     """As after a boot: what a mark of an earlier one says is worth nothing, and the service has to know that."""
-    from service.stores import journal_mark
+    from service.stores.journal import mark
 
     with (
-        mock.patch("service.surroundings._identity", lambda _: f"boot {number}"),
-        mock.patch.object(journal_mark, "_this_boot", lambda: 4711 + number),
+        mock.patch("service.runtime.gunicorn._identity", lambda _: f"boot {number}"),
+        mock.patch.object(mark, "_this_boot", lambda: 4711 + number),
     ):
         yield
 

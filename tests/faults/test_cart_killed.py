@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service import surroundings
 from service.app import create_app
-from service.inventory import Event
+from service.rules.inventory import Event
+from service.runtime import gunicorn
 from service.settings import Settings
-from service.stores.json_carts import Intents
+from service.stores.json.carts import Intents
 
 pytestmark = pytest.mark.servers
 
@@ -56,7 +56,7 @@ def one_master(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new_master(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(surroundings, "look_around", lambda: surroundings.Surroundings(name))
+    monkeypatch.setattr(gunicorn, "look_around", lambda: gunicorn.Surroundings(name))
 
 
 def opened(data: Path, store: str) -> Client:
@@ -229,19 +229,19 @@ def test_a_cart_whose_writer_was_killed_is_in_all_of_its_events_or_in_none(tmp_p
 
 def test_on_sqlite_too_a_cart_whose_writer_was_killed_is_in_all_or_in_none(tmp_path: Path) -> None:
     """Its calls are the library's, so it is killed at the gates of Python: between reading, writing and committing."""
-    from service.stores import sqlite_connections
+    from service.stores.sqlite import connections
 
     for number, where in enumerate(("_begin_immediate", "_commit", "after")):
 
         def sabotage(where: str = where) -> None:
-            right = getattr(sqlite_connections, "_commit" if where == "after" else where)
+            right = getattr(connections, "_commit" if where == "after" else where)
 
             def die(*given: Any) -> None:
                 if where == "after":
                     right(*given)
                 os.kill(os.getpid(), signal.SIGKILL)
 
-            setattr(sqlite_connections, "_commit" if where == "after" else where, die)
+            setattr(connections, "_commit" if where == "after" else where, die)
 
         data = tmp_path / str(number)
         client = office(data, "sqlite")
@@ -298,7 +298,7 @@ def killed_in_the_start(data: Path, number: int) -> bool:
             os._exit(0)
 
         Intents.finish_all = finish_all  # type: ignore[method-assign]
-        surroundings.look_around = lambda: surroundings.Surroundings("second")
+        gunicorn.look_around = lambda: gunicorn.Surroundings("second")
         opened(data, "json")
         os._exit(1)
     status = os.waitpid(child, 0)[1]

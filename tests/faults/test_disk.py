@@ -14,8 +14,8 @@ from typed import Answer, Typed
 from werkzeug.test import TestResponse
 
 from service.app import create_app
-from service.control import Control
 from service.settings import Settings
+from service.switch.shared_memory import Control
 
 STATUS = {"storage_full": 507, "storage_refused": 503}
 
@@ -195,7 +195,7 @@ def test_what_killed_writers_left_is_gone_after_the_next_start_and_nothing_else(
     (data / "events" / "show.json.4711.0.tmp").write_bytes(b'{"about":{"event":"show","na')
     (data / "events" / "gala.json.4711.1.tmp").write_bytes(b"")
     (data / "guard.json.4711.0.tmp").write_bytes(b'{"gua')
-    monkeypatch.setattr("service.surroundings._identity", lambda pid: "the next master")
+    monkeypatch.setattr("service.runtime.gunicorn._identity", lambda pid: "the next master")
     client = make_client()
     assert _kept_files(data) == before
     assert client.get(f"/events/show/orders/{order}").json["status"] == "sold"
@@ -221,7 +221,7 @@ def test_nobody_writes_while_a_new_master_tidies(
 ) -> None:
     """Else it would take a living writer's file for a dead one's, and a purchase would fail for nothing."""
     from service.errors import Problem
-    from service.stores.json_document import JsonDocuments
+    from service.stores.json.document import JsonDocuments
 
     could_enter: list[bool] = []
 
@@ -298,7 +298,7 @@ def test_after_a_restart_the_store_is_open_and_the_doubtful_sale_is_found_by_its
         client.post("/events/show/orders", json={"quantity": 1}, headers=key), 500, "not_durable", definite=False
     )
     failing_disk["now"] = False
-    monkeypatch.setattr("service.surroundings._identity", lambda pid: "the next master")
+    monkeypatch.setattr("service.runtime.gunicorn._identity", lambda pid: "the next master")
     after = make_client()
     answer = after.post("/events/show/orders", json={"quantity": 1}, headers=key)
     assert answer.status_code == 201

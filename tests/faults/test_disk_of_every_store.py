@@ -184,7 +184,7 @@ def test_after_a_restart_an_older_copy_cannot_be_told_from_the_truth(
 ) -> None:
     """The limit of the promise, which the documentation states: nobody is left who saw more."""
     older_copy(make_client(store=store), tmp_path / "data", tmp_path / "copy")
-    monkeypatch.setattr("service.surroundings._identity", lambda pid: "the next master")
+    monkeypatch.setattr("service.runtime.gunicorn._identity", lambda pid: "the next master")
     answer = make_client(store=store).post("/events/show/orders", json={"quantity": 1})
     assert (answer.status_code, answer.json["version"], answer.json["tickets"]) == (201, 2, [2])
 
@@ -260,7 +260,7 @@ def test_a_clock_that_goes_back_closes_the_doors_again_and_neither_loses_nor_rep
 ) -> None:
     opens = datetime(2026, 11, 23, 8, tzinfo=UTC)
     clock = Clock(opens)
-    monkeypatch.setattr("service.box_office.datetime", clock)
+    monkeypatch.setattr("service.sales.box_office.datetime", clock)
     client = make_client(store=store)
     client.post("/events", json={"event": "gala", "capacity": 9, "opens_at": opens.isoformat()}, headers=admin)
 

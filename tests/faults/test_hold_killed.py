@@ -20,7 +20,7 @@ import servers
 from test_killed_at_gates import gates_of
 from typed import Answer, Typed, wait_for
 
-from loadtests.lab.explore.stage import Arrival, Stage
+from loadtests.lab.servers.gate_server import Arrival, Stage
 from service.stores import STORES, store_class
 
 pytestmark = pytest.mark.servers

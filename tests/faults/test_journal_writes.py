@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
+from service.commands.journal import journal
 from service.errors import Problem
-from service.inventory import Event, Record, Sell, decide_all, records_of
-from service.journal_command import journal
+from service.rules.inventory import Event, Record, Sell, decide_all, records_of
 from service.stores import CommitFailed
-from service.stores.journal_ledger import Ledger
-from service.stores.journal_lines import FORMAT, Counters, Head
-from service.stores.journal_segments import Position, begin_segment
+from service.stores.journal.ledger import Ledger
+from service.stores.journal.lines import FORMAT, Counters, Head
+from service.stores.journal.segments import Position, begin_segment
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SMALL = 4
@@ -94,7 +94,7 @@ def test_of_a_batch_that_the_disk_takes_only_half_of_nothing_is_left_and_nobody_
     disk.meanwhile = let_him_look
     with monkeypatch.context() as broken:
         broken.setattr(os, "write", disk.write)
-        broken.setattr("service.stores.journal_segments.time.sleep", lambda _: looked_or_waits.set())
+        broken.setattr("service.stores.journal.segments.time.sleep", lambda _: looked_or_waits.set())
         with pytest.raises(Problem) as problem:
             writer.append(batch, halfway=None)
     looking.join(20)
@@ -173,7 +173,7 @@ def test_a_failed_sync_of_a_sealed_segment_closes_the_store(folder: Path, monkey
 def test_the_office_closes_when_a_sealed_segment_cannot_be_synced(
     make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.stores.journal_ledger.SEGMENT_RECORDS", SMALL)
+    monkeypatch.setattr("service.stores.journal.ledger.SEGMENT_RECORDS", SMALL)
     client = make_client(store="journal")
     for _ in range(SMALL):
         assert client.post("/events/show/orders", json={"quantity": 1}).status_code == 201
@@ -195,7 +195,7 @@ def test_where_there_is_no_room_for_an_index_no_key_is_forgotten(folder: Path, m
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
-        full.setattr("service.stores.journal_index.replace_durably", no_room)
+        full.setattr("service.stores.journal.index.replace_durably", no_room)
         for ledger in (writer, reader):
             with pytest.raises(Problem, match="storage_full"):
                 ledger.append(wanted(ledger, "next"), halfway=None)

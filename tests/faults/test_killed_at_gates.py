@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from typed import send
 
+from loadtests.lab.explore.execution import Performer, Played
 from loadtests.lab.explore.exploration import Case, performer
-from loadtests.lab.explore.performance import Performer, Played
 from loadtests.lab.explore.schedules import Chooser, Token
-from loadtests.lab.launcher import RunningOffice, Service
-from service.gates import GATES
-from service.inventory import Event, Sell, decide_all, records_of
+from loadtests.lab.servers.office import RunningOffice, Service
+from service.experiments.gates import GATES
+from service.rules.inventory import Event, Sell, decide_all, records_of
 from service.settings import Settings
 from service.stores import STORES, Store, store_class
-from service.stores.journal import Journal
+from service.stores.journal.store import Journal
 
 BUYERS = 3
 SEED = 20261123

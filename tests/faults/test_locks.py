@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 
 from service.app import create_app
 from service.errors import Problem, RefusedToStart
-from service.files import check_locks_exclude
 from service.guards.file import FileGuard
 from service.guards.host_lock import LockFile
+from service.runtime.files import check_locks_exclude
 from service.settings import Settings
 from service.stores import open_store
 

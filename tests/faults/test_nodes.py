@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab import processes
-from loadtests.lab.engines import ENGINES
-from loadtests.lab.experiment import Experiment, LabFailed, Workload, run
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Workload, run
 from loadtests.lab.faults import FAULTS, FaultUnfit, Happened, fault_named, read
-from loadtests.lab.launcher import Service
-from loadtests.lab.network import ENGINE, Network, NoNetwork, find_tools
+from loadtests.lab.servers import process
+from loadtests.lab.servers.engines import ENGINES
+from loadtests.lab.servers.network import ENGINE, Network, NoNetwork, find_tools
+from loadtests.lab.servers.office import Service
 
 # Five seconds of sales and three of refusals, which take an engine too: time enough for what was hurt to come back.
 LONG_SALE = Workload(
@@ -118,7 +118,7 @@ def test_a_cut_is_silent_is_mended_and_is_of_one_node_alone(tmp_path: Path) -> N
                     with contextlib.suppress(OSError):
                         pipe.close()  # type: ignore[union-attr]
         hosts = [network.engine, network.node(1), network.node(2)]
-    assert not any(processes.running_in_group(host) for host in hosts)
+    assert not any(process.running_in_group(host) for host in hosts)
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))

@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from pgbouncer import PgBouncer
 from typed import Typed, wait_for
 
-from loadtests.lab.engines import NoEngine, set_up
-from loadtests.lab.postgres_server import PostgresServer
+from loadtests.lab.servers.engines import NoEngine, set_up
+from loadtests.lab.servers.postgres import PostgresServer
 from service.app import create_app
 from service.errors import Problem, RefusedToStart
 from service.settings import Settings

@@ -20,13 +20,13 @@ from flask.testing import FlaskClient
 from pgbouncer import PgBouncer
 from typed import wait_for
 
-from loadtests.lab.engines import NoEngine, set_up
-from loadtests.lab.postgres_server import PostgresServer
+from loadtests.lab.servers.engines import NoEngine, set_up
+from loadtests.lab.servers.postgres import PostgresServer
 from service.errors import Problem, RefusedToStart
 from service.guards import retrying
 from service.settings import Settings
-from service.stores.postgres import Postgres
-from service.stores.postgres_schema import MIGRATIONS, VERSION
+from service.stores.postgres.schema import MIGRATIONS, VERSION
+from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers
 FAR = 30.0
@@ -323,7 +323,7 @@ def test_a_holder_whose_backend_is_terminated_has_written_nothing_and_frees_the_
 def test_a_holder_that_pauses_too_long_is_ended_by_the_engine(
     url: str, open_office: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.stores.postgres._IDLE_LIMIT_S", 1.0)
+    monkeypatch.setattr("service.stores.postgres.store._IDLE_LIMIT_S", 1.0)
     client = open_office(url)
     with asking(url) as admin:
 
@@ -332,7 +332,7 @@ def test_a_holder_that_pauses_too_long_is_ended_by_the_engine(
             assert len(holder) == 1
             wait_for(lambda: not set(holder) & set(backends(admin, "")), "the engine to end the transaction")
 
-        monkeypatch.setattr("service.box_office.think", pause)
+        monkeypatch.setattr("service.sales.box_office.think", pause)
         answer = buy(client)
     assert told(answer) == (503, "lock_timeout", True)
     assert "Nothing was written" in answer.json["detail"]
@@ -481,7 +481,7 @@ def test_two_serializable_sales_of_one_version_make_one_of_them_run_again(
             if len(passed) <= 2:
                 barrier.wait()
 
-        monkeypatch.setattr("service.box_office.think", think)
+        monkeypatch.setattr("service.sales.box_office.think", think)
         client = open_office(url, guard=guard, first_event=(name, 10), data=Path(url.rpartition("=")[2]) / name / guard)
         other = open_office(url, guard=guard, first_event=None, data=Path(url.rpartition("=")[2]) / name / "other")
         with ThreadPoolExecutor(2) as pool:

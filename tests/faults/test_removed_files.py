@@ -18,11 +18,11 @@ import pytest
 from flask.testing import FlaskClient
 from typed import Answer, Typed, wait_for
 
-from service.box_office import BoxOffice
-from service.control import Control
-from service.inventory import Event
+from service.rules.inventory import Event
+from service.sales.box_office import BoxOffice
 from service.settings import Settings
 from service.stores import open_store
+from service.switch.shared_memory import Control
 
 FAR = 30.0
 LOCKED = ["json", "journal"]
@@ -312,7 +312,7 @@ def test_where_the_lock_cannot_be_mended_in_time_nothing_was_written(
 
 def test_one_of_two_writers_of_a_journal_waits_though_a_file_was_removed(tmp_path: Path) -> None:
     """The lock that keeps lines whole, under no guard."""
-    from service.stores.journal_segments import Appending
+    from service.stores.journal.segments import Appending
 
     Process(tmp_path, "journal").office.create(Event("show", "Show", 100))
     directory = tmp_path / "journal" / "show"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.experiment import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
 from loadtests.lab.faults import read as read_faults
-from loadtests.lab.launcher import Service
+from loadtests.lab.servers.office import Service
 from service.stores import STORES, store_class
 from workers import WORKER_MODELS
 

@@ -10,7 +10,7 @@ import pytest
 from test_killed_at_gates import BUYERS, SEED, play_with_kills
 
 from loadtests.lab.explore.exploration import Case, performer
-from service.gates import GATES
+from service.experiments.gates import GATES
 
 pytestmark = pytest.mark.servers
 

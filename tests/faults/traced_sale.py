@@ -25,17 +25,18 @@ SMALL = 4
 
 def make_small() -> None:
     """Let what a store does now and then, and that is where it may go wrong, happen every few purchases."""
-    from service.stores import journal_ledger, sqlite_connections
+    from service.stores.journal import ledger
+    from service.stores.sqlite import connections
 
-    whole = sqlite_connections.open_connection
+    whole = connections.open_connection
 
     def open_small(path: Path) -> sqlite3.Connection:
         connection = whole(path)
         connection.execute(f"PRAGMA wal_autocheckpoint={3 * SMALL}")
         return connection
 
-    journal_ledger.SEGMENT_RECORDS = SMALL
-    sqlite_connections.open_connection = open_small
+    ledger.SEGMENT_RECORDS = SMALL
+    connections.open_connection = open_small
 
 
 class Sale:

@@ -9,7 +9,7 @@ from simulated import EVENT, Drawn, Line, drawn
 
 from loadtests.lab.checks import judge
 from loadtests.lab.checks.verdict import Verdict, worst
-from loadtests.lab.history import Audit, History, HistoryError
+from loadtests.lab.history.history import Audit, History, HistoryError
 
 TIERS = ("A", "B", "C")
 

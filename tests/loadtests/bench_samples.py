@@ -6,14 +6,14 @@ from typing import Any
 
 from loadtests.lab.bench.figures import Interval
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.marks import marks
-from loadtests.lab.bench.pairs import Measured
+from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.scalability import Law
 from loadtests.lab.bench.scaling import Scaled, Scaling
+from loadtests.lab.bench.targets import marks
 from loadtests.lab.bench.window import Window
-from loadtests.lab.busy import Busy
-from loadtests.lab.machine import Machine
+from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.servers.machine import Machine
 
 MACHINE = Machine("Linux 6", "a processor", 2, 8.0, "3.11", {"flask": "3"}, "ext4", 170.0)
 IDLE = Busy(computing=0.1, waiting_for_core=0.0)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.launcher import RunningOffice
-from loadtests.lab.processes import running_in_group
+from loadtests.lab.servers.office import RunningOffice
+from loadtests.lab.servers.process import running_in_group
 
 BUY = Path(__file__).resolve().parents[2] / "loadtests" / "buy.py"
 LOCUST = [sys.executable, "-m", "locust", "-f", str(BUY)]

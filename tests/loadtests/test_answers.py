@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from loadtests.lab.answers import Answer, keep_fields, outcome_of, outcome_without_answer, parse
-from loadtests.lab.recorder import Operation
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, outcome_without_answer, parse
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.lab import carts
-from loadtests.lab.answers import keep_fields, outcome_of, parse
-from loadtests.lab.history import read_history
-from loadtests.lab.manners import Manners
-from loadtests.lab.office import Office, OfficeError, Unreachable
-from loadtests.lab.office_manners import OfficeManners
-from loadtests.lab.recorder import Operation, Recorder
-from loadtests.lab.target import Target
-from loadtests.lab.target_manners import TargetManners
+from loadtests.lab.history.history import read_history
+from loadtests.lab.history.recorder import Operation, Recorder
+from loadtests.lab.protocol import carts
+from loadtests.lab.protocol.adapter import Manners
+from loadtests.lab.protocol.admin_api import Office, OfficeError, Unreachable
+from loadtests.lab.protocol.answers import keep_fields, outcome_of, parse
+from loadtests.lab.protocol.office import OfficeManners
+from loadtests.lab.target.adapter import TargetManners
+from loadtests.lab.target.file import Target
 
 DIGITS = b"9" * 5000
 DEEP = b"[" * 10_000 + b"]" * 10_000
@@ -222,8 +222,8 @@ BUYER = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.customer import Customer, Sale
-    from loadtests.lab.recorder import Recorder
+    from loadtests.lab.load.client import Customer, Sale
+    from loadtests.lab.history.recorder import Recorder
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for url, history in zip(sys.argv[1::2], map(Path, sys.argv[2::2])):

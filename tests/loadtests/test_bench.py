@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loadtests.lab.bench.bench import Bench, Reporter, Settings
+from loadtests.lab.bench.benchmark import Bench, Reporter, Settings
 from loadtests.lab.bench.cells import Cell, stubbed
-from loadtests.lab.bench.command import bench
-from loadtests.lab.bench.generators import LoadGenerator
-from loadtests.lab.bench.pairs import Measurer, NothingSold, Shape
+from loadtests.lab.bench.load_client import LoadGenerator
+from loadtests.lab.bench.paired import Measurer, NothingSold, Shape
 from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, WrongAnswer, subject
-from loadtests.lab.launcher import NotReady
+from loadtests.lab.commands.bench import bench
 from loadtests.lab.paths import CHECKOUT
+from loadtests.lab.servers.office import NotReady
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, lastseat
 
@@ -219,7 +219,7 @@ def test_a_purchase_is_taken_apart_part_by_part(tmp_path: Path, worker: str, par
     command = [
         sys.executable,
         "-m",
-        "loadtests.lab.bench.apart",
+        "loadtests.lab.studies.cost_breakdown",
         "--pairs",
         "1",
         "--seconds",

@@ -10,12 +10,12 @@ import pytest
 from loadtests.lab.bench.batches import Batches
 from loadtests.lab.bench.cells import BATCH, OFFICES, Cell, plan
 from loadtests.lab.bench.figures import abba, median_interval, percentile, quotient_interval
-from loadtests.lab.bench.marks import marks
 from loadtests.lab.bench.page import BEGIN, END, has_section, write_page, write_section
-from loadtests.lab.bench.pairs import disagreement
+from loadtests.lab.bench.paired import disagreement
 from loadtests.lab.bench.results import Missing
 from loadtests.lab.bench.scalability import Law, fit
 from loadtests.lab.bench.tables import grids
+from loadtests.lab.bench.targets import marks
 from loadtests.lab.bench.words import notes
 from service.guards import guard_class
 from service.stores import STORES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.lab.busy import Busy, BusyMeter, bottleneck_message
+from loadtests.lab.history.generator_load import Busy, BusyMeter, bottleneck_message
 
 
 def test_a_load_generator_with_time_to_spare_is_not_mentioned() -> None:

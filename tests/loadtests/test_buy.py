@@ -16,11 +16,11 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from loadtests.lab.conclusion import Conclusion
-from loadtests.lab.conductor import Conductor
-from loadtests.lab.launcher import RunningOffice
-from loadtests.lab.parts import Notice
-from loadtests.lab.processes import running_in_group
+from loadtests.lab.experiment.result import Conclusion
+from loadtests.lab.history.shards import Notice
+from loadtests.lab.load.coordinator import Conductor
+from loadtests.lab.servers.office import RunningOffice
+from loadtests.lab.servers.process import running_in_group
 from tests.loadtests.conftest import Sale
 
 pytestmark = pytest.mark.servers

@@ -12,9 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from loadtests.lab import check as command
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.cli import EXIT_LAB_FAILED, EXIT_USAGE
+from loadtests.lab.commands import check as command
 
 HISTORIES = Path(__file__).parent / "histories"
 VALID = HISTORIES / "valid" / "contract_example"

@@ -13,7 +13,7 @@ from oracle import is_linearizable
 from simulated import drawn
 
 from loadtests.lab.checks import Verdict, judge
-from loadtests.lab.history import Audit, History, HistoryError
+from loadtests.lab.history.history import Audit, History, HistoryError
 
 SEEDS = 800
 SOAK_SEEDS = 150_000

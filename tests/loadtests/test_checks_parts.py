@@ -10,14 +10,14 @@ import pytest
 from recorded import audited, numbered, versioned
 
 from loadtests.lab import checks
-from loadtests.lab.arrays import lookup
 from loadtests.lab.checks import CHECKS, Verdict, judge
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.lifetimes import FOREVER, Lifetimes, range_maximum
+from loadtests.lab.checks.ordering.real_time import missed_deadlines
 from loadtests.lab.checks.overlap import overlapping_pairs
-from loadtests.lab.checks.real_time import missed_deadlines
 from loadtests.lab.checks.verdict import CheckResult, EventCounts, worst
-from loadtests.lab.history import Audit, History
+from loadtests.lab.history.arrays import lookup
+from loadtests.lab.history.history import Audit, History
 
 SEEDS = range(200)
 

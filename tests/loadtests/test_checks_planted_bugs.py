@@ -27,23 +27,18 @@ from loadtests.lab.checks import (
     attempts,
     audit_laws,
     bounds,
-    by_number,
-    by_version,
     capacity_of,
     carts,
-    counters,
     findings,
     judge,
     lifetimes,
     mutations,
     observers,
     overlap,
-    placement,
-    real_time,
     replay,
-    tiers,
 )
-from loadtests.lab.history import HistoryError, read_audit, read_history
+from loadtests.lab.checks.ordering import by_number, by_version, counters, placement, real_time, tiers
+from loadtests.lab.history.history import HistoryError, read_audit, read_history
 
 HISTORIES = Path(__file__).parent / "histories"
 SEEDS = 100

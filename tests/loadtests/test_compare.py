@@ -15,28 +15,29 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from loadtests.lab import launcher, sections
-from loadtests.lab.anomalies import ANOMALIES, anomalies_of
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
-from loadtests.lab.compare import kept as keeping
-from loadtests.lab.compare.anomalies_command import _provoking
-from loadtests.lab.compare.answers import answers, first_line
-from loadtests.lab.compare.cells import PER_BLOCK, Cell, Matrix, Plan, Shape, plan
-from loadtests.lab.compare.command import Span, compare
-from loadtests.lab.compare.comparison import Comparison, Reporter, turns
+from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
+from loadtests.lab.commands.anomalies import _provoking
+from loadtests.lab.commands.compare import Span, compare
+from loadtests.lab.compare import cache as keeping
+from loadtests.lab.compare.cache import Busy, Kept, opened
 from loadtests.lab.compare.evidence import Evidence, Schedules, gather
 from loadtests.lab.compare.evidence_table import BEGIN, END, markdown
+from loadtests.lab.compare.findings import answers, first_line
 from loadtests.lab.compare.heat_map import heat_map
-from loadtests.lab.compare.kept import Busy, Kept, opened
+from loadtests.lab.compare.matrix import PER_BLOCK, Cell, Matrix, Plan, Shape, plan
 from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
 from loadtests.lab.compare.page import END as MATRIX_END
 from loadtests.lab.compare.page import as_json, write_report, write_section
 from loadtests.lab.compare.pairs import Offer, offers
 from loadtests.lab.compare.results import NO_TIME, Results, summarize
+from loadtests.lab.compare.run import Comparison, Reporter, turns
 from loadtests.lab.compare.sale import FEWEST, MOST, Sale, seats_for
-from loadtests.lab.experiment import Experiment, LabFailed, Step
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
 from loadtests.lab.explore.exploration import Seen
-from loadtests.lab.machine import describe
+from loadtests.lab.report import markdown as sections
+from loadtests.lab.servers import office
+from loadtests.lab.servers.machine import describe
 from service.guards import GUARDS
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, lastseat
@@ -609,7 +610,7 @@ def test_ctrl_c_leaves_nothing_running_keeps_what_was_measured_and_the_compare_g
 def test_a_real_server_that_does_not_start_is_not_measured_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "GUNICORN_CONF", tmp_path / "there-is-no.conf.py")
+    monkeypatch.setattr(office, "GUNICORN_CONF", tmp_path / "there-is-no.conf.py")
     done = CliRunner().invoke(compare, [*TINY[1:], "--results", str(tmp_path), "--json"], standalone_mode=False)
     assert done.return_value == 2
     said = json.loads(done.stdout)

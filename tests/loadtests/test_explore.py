@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from filelock import FileLock
 
-from loadtests.lab.explore import performance
-from loadtests.lab.explore.command import explore as command
+from loadtests.lab.commands.explore import explore as command
+from loadtests.lab.explore import execution
 from loadtests.lab.explore.exploration import Case, Explored, performer, run
 from loadtests.lab.explore.schedules import Chooser
-from loadtests.lab.explore.stage import Arrival
+from loadtests.lab.servers.gate_server import Arrival
 
 pytestmark = pytest.mark.servers
 WORKERS = ["sync", "gthread", "gevent"]
@@ -100,8 +100,8 @@ def test_random_walks_find_the_race_too() -> None:
 
 def test_waits_without_end_are_reported_with_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody outside keeps the lock: both buyers wait, and the explorer says so instead of waiting with them."""
-    monkeypatch.setattr(performance, "_WAKE_S", 0.2)
-    monkeypatch.setattr(performance, "_PATIENCE_S", 5.0)
+    monkeypatch.setattr(execution, "_WAKE_S", 0.2)
+    monkeypatch.setattr(execution, "_PATIENCE_S", 5.0)
     with (
         performer(Case(guard="file", worker="gthread")) as stage,
         FileLock(stage.office.data / "locks" / "x1.lock", thread_local=False),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from loadtests.lab.explore.execution import Played
 from loadtests.lab.explore.exploration import Case, performer
-from loadtests.lab.explore.performance import Played
 from loadtests.lab.explore.schedules import Chooser, tokens
 
 pytestmark = pytest.mark.servers

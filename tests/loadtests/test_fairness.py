@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.lab.fairness import bypass_counts
+from loadtests.lab.experiment.fairness import bypass_counts
 
 
 def counted_one_by_one(sent: list[int], decided: list[int]) -> list[int]:

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from loadtests.lab import faults
-from loadtests.lab.experiment import Experiment, LabFailed, Result, Workload, run
-from loadtests.lab.launcher import Service
-from loadtests.lab.promise import Kept, Promise
+from loadtests.lab.experiment.expectation import Kept, Promise
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.servers.office import Service
 from workers import WORKER_MODELS
 
 pytestmark = pytest.mark.servers

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtests.lab.experiment import Workload, hold_sale
-from loadtests.lab.footprint import Growth, Sample, Watch, growth, look, workers_of
-from loadtests.lab.launcher import RunningOffice
+from loadtests.lab.experiment.runner import Workload, hold_sale
+from loadtests.lab.servers.footprint import Growth, Sample, Watch, growth, look, workers_of
+from loadtests.lab.servers.office import RunningOffice
 from tests.loadtests.test_target import LASTSEAT
 
 Serve = Callable[..., RunningOffice]

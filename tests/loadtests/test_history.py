@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtests.lab import columns
-from loadtests.lab.arrays import Names, Ragged, same_rows
-from loadtests.lab.history import ABSENT, NEVER, Audit, History, HistoryError, read_audit, read_history
+from loadtests.lab.history import columns
+from loadtests.lab.history.arrays import Names, Ragged, same_rows
+from loadtests.lab.history.history import ABSENT, NEVER, Audit, History, HistoryError, read_audit, read_history
 
 Line = dict[str, Any]
 

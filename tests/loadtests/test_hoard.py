@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typed import TOKEN, Typed
 
-from loadtests.lab.hoard import OTHERS, QUARTER, hoard
+from loadtests.lab.studies.hoarding import OTHERS, QUARTER, hoard
 
 pytestmark = pytest.mark.servers
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtests.lab.history import read_history
-from loadtests.lab.office_manners import OfficeManners
-from loadtests.lab.recorder import Operation
+from loadtests.lab.history.history import read_history
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol.office import OfficeManners
 
 
 def operation(op: str, **fields: Any) -> Operation:

@@ -20,13 +20,13 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.lab import check as command
 from loadtests.lab.checks import judge_folder
 from loadtests.lab.cli import EXIT_USAGE
-from loadtests.lab.conclusion import Conclusion
-from loadtests.lab.outside import printable
+from loadtests.lab.commands import check as command
+from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.report.run_report import COUNTEREXAMPLE, write_run_report
-from loadtests.lab.report.words import conclusion_text
+from loadtests.lab.report.text import conclusion_text
+from loadtests.lab.untrusted import printable
 
 HISTORIES = Path(__file__).parent / "histories"
 FOLDERS = [

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.footprint import workers_of
-from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice, Service
-from loadtests.lab.processes import running_in_group
+from loadtests.lab.servers.footprint import workers_of
+from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
+from loadtests.lab.servers.process import running_in_group
 
 pytestmark = pytest.mark.servers
 
@@ -48,7 +48,7 @@ def test_a_lab_that_is_killed_leaves_no_server_behind(tmp_path: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(f"""
             import time
             from pathlib import Path
-            from loadtests.lab.launcher import RunningOffice, Service
+            from loadtests.lab.servers.office import RunningOffice, Service
             with RunningOffice(Service(worker="gevent", processes=2), Path({str(tmp_path)!r})) as office:
                 print(office.pid, flush=True)
                 time.sleep(600)

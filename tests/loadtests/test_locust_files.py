@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.launcher import RunningOffice, Service
+from loadtests.lab.servers.office import RunningOffice, Service
 from tests.loadtests.conftest import BUY, Sale
 from tests.loadtests.test_buy import closed_port, fetch, state, wait_for
 
@@ -103,7 +103,7 @@ def test_buyers_who_hold_tickets_are_refused_a_service_that_cannot(hold_sale: Ho
 
 BROKEN = {
     "the disk refuses the history": """
-import loadtests.lab.recorder as module
+import loadtests.lab.history.recorder as module
 write = module.Recorder.write
 def refuse(self, operation):
     if self.operations >= 5: raise OSError(28, "No space left on device")
@@ -111,27 +111,27 @@ def refuse(self, operation):
 module.Recorder.write = refuse
 """,
     "a part cannot be opened": """
-import loadtests.lab.crew as module
+import loadtests.lab.load.shard_writer as module
 def refuse(*_): raise OSError(28, "No space left on device")
 module.Recorder = refuse
 """,
     "the notice cannot be made": """
-import loadtests.lab.conductor as module
+import loadtests.lab.load.coordinator as module
 def refuse(*_): raise OSError(28, "No space left on device")
 module.new_results_folder = refuse
 """,
     "a customer's own program is wrong": """
-import loadtests.lab.customer as module
+import loadtests.lab.load.client as module
 def refuse(*_): raise OSError(28, "No space left on device")
 module.Customer._pause_s = refuse
 """,
     "the verdict cannot be drawn": """
-import loadtests.lab.conductor as module
+import loadtests.lab.load.coordinator as module
 def refuse(*_): raise OSError(28, "No space left on device")
 module.conclude = refuse
 """,
     "the page cannot be made": """
-import loadtests.lab.load as module
+import loadtests.lab.load.hooks as module
 def refuse(*_, **__): raise OSError(28, "No space left on device")
 module.interrupt_only_main = refuse
 """,

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loadtests.lab.launcher import RunningOffice
-from loadtests.lab.office import Office, OfficeError
+from loadtests.lab.protocol.admin_api import Office, OfficeError
+from loadtests.lab.servers.office import RunningOffice
 from tests.loadtests.conftest import Sale
 from tests.loadtests.test_buy import closed_port, fetch, state, wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from loadtests.lab.measure import Measures, measure
+from loadtests.lab.experiment.measurement import Measures, measure
 
 
 def measured(tmp_path: Path, *lines: dict[str, object]) -> Measures:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loadtests.lab.cli import EXIT_LAB_FAILED, EXIT_NOBODY_READS, VERBS
-from loadtests.lab.launcher import RunningOffice, Service
+from loadtests.lab.servers.office import RunningOffice, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 HISTORIES = Path(__file__).parent / "histories"
@@ -141,16 +141,16 @@ def test_a_lock_is_switched_where_the_output_takes_only_ascii(tmp_path: Path) ->
 
 
 PLACES = {
-    "check": ("loadtests.lab.check", "judge_folder", str(VALID)),
-    "run": ("loadtests.lab.run", "run_experiment"),
-    "demo": ("loadtests.lab.demo", "run"),
-    "explore": ("loadtests.lab.explore.command", "_explore"),
-    "compare": ("loadtests.lab.compare.command", "opened"),
-    "bench": ("loadtests.lab.bench.command", "Bench"),
+    "check": ("loadtests.lab.commands.check", "judge_folder", str(VALID)),
+    "run": ("loadtests.lab.commands.run", "run_experiment"),
+    "demo": ("loadtests.lab.commands.demo", "run"),
+    "explore": ("loadtests.lab.commands.explore", "_explore"),
+    "compare": ("loadtests.lab.commands.compare", "opened"),
+    "bench": ("loadtests.lab.commands.bench", "Bench"),
     "lesson": ("workers.lessons.command", "carry_out", "tcp"),
-    "lock": ("loadtests.lab.lock", "find_token", "status"),
-    "journal": ("service.journal_command", "_journals", "verify", "--data", "."),
-    "store": ("service.store_command", "set_up", "init", "redis://nowhere"),
+    "lock": ("loadtests.lab.commands.lock", "find_token", "status"),
+    "journal": ("service.commands.journal", "_journals", "verify", "--data", "."),
+    "store": ("service.commands.store", "set_up", "init", "redis://nowhere"),
     "serve": ("workers.serve", "refuse_taken_port"),
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.lab.experiment import Workload
-from loadtests.lab.launcher import Service
-from loadtests.lab.power import Power, try_probability
+from loadtests.lab.experiment.runner import Workload
+from loadtests.lab.servers.office import Service
+from loadtests.lab.studies.power import Power, try_probability
 
 SMALL = Workload(capacity=60, buyers=16)
 pytestmark = pytest.mark.servers

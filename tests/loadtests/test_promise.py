@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadtests.lab.launcher import Service
-from loadtests.lab.promise import Kept, Promise, kept, promise
+from loadtests.lab.experiment.expectation import Kept, Promise, kept, promise
+from loadtests.lab.servers.office import Service
 from service.guards import GUARDS, guard_class
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from loadtests.lab.history import read_history
-from loadtests.lab.recorder import Operation, Recorder
+from loadtests.lab.history.history import read_history
+from loadtests.lab.history.recorder import Operation, Recorder
 
 
 def purchase(**fields: object) -> Operation:

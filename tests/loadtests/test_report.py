@@ -11,17 +11,17 @@ from playwright.sync_api import Browser
 from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, EventCounts, Verdict
-from loadtests.lab.conclusion import Conclusion
-from loadtests.lab.demo import say
-from loadtests.lab.experiment import Experiment, Result, Workload
-from loadtests.lab.launcher import Service
-from loadtests.lab.machine import describe
-from loadtests.lab.measure import Course, Measures
-from loadtests.lab.promise import promise
+from loadtests.lab.commands.demo import say
+from loadtests.lab.experiment.expectation import promise
+from loadtests.lab.experiment.measurement import Course, Measures
+from loadtests.lab.experiment.result import Conclusion
+from loadtests.lab.experiment.runner import Experiment, Result, Workload
 from loadtests.lab.report.page import write_page
 from loadtests.lab.report.picture import picture
 from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
+from loadtests.lab.servers.machine import describe
+from loadtests.lab.servers.office import Service
 
 
 def result(guard: str, acknowledged: int, *, worker: str = "gevent", lost: int = 0, folder: Path = Path("x")) -> Result:

@@ -15,13 +15,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from loadtests.lab.checks import judge_folder
-from loadtests.lab.columns import HistoryError
-from loadtests.lab.operations import Operations, read_operations
+from loadtests.lab.history.columns import HistoryError
+from loadtests.lab.history.operations import Operations, read_operations
+from loadtests.lab.history.synthetic import draw, write
 from loadtests.lab.report.figures import distribution, jain, larger_before, latencies, overtaking, rates, workers
 from loadtests.lab.report.run_report import draw_counterexamples, write_run_report
 from loadtests.lab.report.telling import duration, numbers_of
 from loadtests.lab.report.timeline import timeline
-from loadtests.lab.synthetic import draw, write
 
 INVALID = Path(__file__).parent / "histories" / "invalid"
 VALID = Path(__file__).parent / "histories" / "valid"

@@ -24,8 +24,8 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.customer import Customer, Sale
-    from loadtests.lab.recorder import Recorder
+    from loadtests.lab.load.client import Customer, Sale
+    from loadtests.lab.history.recorder import Recorder
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

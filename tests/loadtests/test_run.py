@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.arrived import Arrived, arrival_messages
-from loadtests.lab.run_settings import SettingsError, experiment_of, read_settings
-from loadtests.lab.schedule import gaps_ns
+from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
+from loadtests.lab.history.arrivals import Arrived, arrival_messages
+from loadtests.lab.load.schedule import gaps_ns
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, judged, lastseat
 

@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtests.lab import processes
-from loadtests.lab.engines import ENGINES
-from loadtests.lab.experiment import Experiment, Result, Workload, run
-from loadtests.lab.launcher import NotReady, Service
-from loadtests.lab.nodes import RunningNodes
-from loadtests.lab.office import Office, OfficeError, Offices, Refused, Unreachable
-from loadtests.lab.postgres_server import PostgresServer
-from loadtests.lab.processes import running_in_group
-from loadtests.lab.run_settings import SettingsError, experiment_of, read_settings
-from loadtests.lab.valkey_server import ValkeyServer
+from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
+from loadtests.lab.experiment.runner import Experiment, Result, Workload, run
+from loadtests.lab.protocol.admin_api import Office, OfficeError, Offices, Refused, Unreachable
+from loadtests.lab.servers import process
+from loadtests.lab.servers.engines import ENGINES
+from loadtests.lab.servers.nodes import RunningNodes
+from loadtests.lab.servers.office import NotReady, Service
+from loadtests.lab.servers.postgres import PostgresServer
+from loadtests.lab.servers.process import running_in_group
+from loadtests.lab.servers.valkey import ValkeyServer
 
 
 @contextlib.contextmanager
@@ -215,7 +215,7 @@ def test_a_program_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None
     started: list[Any] = []
     thread = threading.Thread(
         target=lambda: started.append(
-            processes.start(["/bin/sleep", "60"], log=tmp_path / "log", environment={}, directory=tmp_path)
+            process.start(["/bin/sleep", "60"], log=tmp_path / "log", environment={}, directory=tmp_path)
         )
     )
     thread.start()
@@ -224,7 +224,7 @@ def test_a_program_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None
         with pytest.raises(subprocess.TimeoutExpired):
             started[0].wait(0.5)
     finally:
-        processes.kill(started[0])
+        process.kill(started[0])
 
 
 class FakeOffice(Office):

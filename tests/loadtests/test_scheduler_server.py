@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from loadtests.lab.explore.game import Game, _server
+from loadtests.lab.explore.interactive import Game, _server
 
 
 class Played:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab import processes
-from loadtests.lab.launcher import RunningOffice
-from loadtests.lab.office import Office
+from loadtests.lab.protocol.admin_api import Office
+from loadtests.lab.servers import process
+from loadtests.lab.servers.office import RunningOffice
 from tests.loadtests.test_demo import lastseat
 
 pytestmark = pytest.mark.servers
@@ -32,7 +32,7 @@ def port() -> Iterator[int]:
 
 
 def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(tmp_path: Path, port: int) -> None:
-    server = processes.start(
+    server = process.start(
         [sys.executable, "-c", "from loadtests.lab.cli import main; main()", "serve", "--worker", "gthread",
          "--port", str(port), "--guard", "none", "--data", str(tmp_path / "data")],
         log=tmp_path / "log", environment=dict(os.environ), directory=tmp_path,
@@ -48,7 +48,7 @@ def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(
         assert "--worker-class gthread --workers 2 --threads 16 service:app" in log
         assert "Using worker: gthread" in log
     finally:
-        processes.end(server, grace_s=15)
+        process.end(server, grace_s=15)
 
 
 def test_serve_names_a_port_that_is_taken_at_once(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from loadtests.lab.office import Refused
-from loadtests.lab.recorder import Operation
-from loadtests.lab.target import Target, TargetError, problems, read_target
-from loadtests.lab.target_manners import TargetManners, fill, look_up
-from loadtests.lab.target_service import NotThisMachine, TargetOffice, refuse_other_machines
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol.admin_api import Refused
+from loadtests.lab.target.adapter import TargetManners, fill, look_up
+from loadtests.lab.target.file import Target, TargetError, problems, read_target
+from loadtests.lab.target.server import NotThisMachine, TargetOffice, refuse_other_machines
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 LASTSEAT = [sys.executable, "-c", "from loadtests.lab.cli import main; main()"]

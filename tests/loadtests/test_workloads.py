@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.experiment import Workload, says_the_same
-from loadtests.lab.overload import Line as OfferedLine
-from loadtests.lab.overload import Point, overload_plot, point_of
-from loadtests.lab.pay import Line as PaidLine
-from loadtests.lab.pay import Paid, paid, pay_plot
-from loadtests.lab.run_settings import SETTINGS, SettingsError, experiment_of, read_settings
-from loadtests.lab.workloads import WORKLOADS
+from loadtests.lab.experiment.run_options import SETTINGS, SettingsError, experiment_of, read_settings
+from loadtests.lab.experiment.runner import Workload, says_the_same
+from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.studies.held_payment import Line as PaidLine
+from loadtests.lab.studies.held_payment import Paid, paid, pay_plot
+from loadtests.lab.studies.overload import Line as OfferedLine
+from loadtests.lab.studies.overload import Point, overload_plot, point_of
 from tests.loadtests.test_run import history
 from tests.loadtests.test_target import judged
 
@@ -129,8 +129,8 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.customer import Customer, Sale
-    from loadtests.lab.recorder import Recorder
+    from loadtests.lab.load.client import Customer, Sale
+    from loadtests.lab.history.recorder import Recorder
 
     answers, given = json.loads(sys.argv[1]), []
     listener = socket.socket()

@@ -22,13 +22,13 @@ def main(wanted: dict[str, Any]) -> None:
         monkey.patch_all()
     import threading
 
-    from service.box_office import BoxOffice
-    from service.control import Control
-    from service.engine_control import EngineControl
     from service.errors import Problem
-    from service.inventory import Event
+    from service.rules.inventory import Event
+    from service.sales.box_office import BoxOffice
     from service.settings import Settings, Think
     from service.stores import SharesSwitch, open_store
+    from service.switch.engine import EngineControl
+    from service.switch.shared_memory import Control
 
     settings = Settings(
         data=Path(wanted["data"]),

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from loadtests.lab.carts import lines_of, request_of, understand
 from loadtests.lab.checks import Verdict, judge
-from loadtests.lab.history import read_audit, read_history
-from loadtests.lab.manners import Request
-from loadtests.lab.office_manners import OfficeManners
-from loadtests.lab.recorder import Operation, Recorder
+from loadtests.lab.history.history import read_audit, read_history
+from loadtests.lab.history.recorder import Operation, Recorder
+from loadtests.lab.protocol.adapter import Request
+from loadtests.lab.protocol.carts import lines_of, request_of, understand
+from loadtests.lab.protocol.office import OfficeManners
 
 EVENTS = ("a", "b", "c")
 CAPACITY = 40

@@ -16,11 +16,11 @@ from pathlib import Path
 from flask import Flask
 
 from loadtests.lab.checks import Verdict, judge
-from loadtests.lab.history import read_audit, read_history
-from loadtests.lab.office_manners import OfficeManners
-from loadtests.lab.recorder import Operation, Recorder
-from service.box_office import BoxOffice, utc_now
-from service.inventory import Event
+from loadtests.lab.history.history import read_audit, read_history
+from loadtests.lab.history.recorder import Operation, Recorder
+from loadtests.lab.protocol.office import OfficeManners
+from service.rules.inventory import Event
+from service.sales.box_office import BoxOffice, utc_now
 
 CAPACITY = 60
 PATIENCE_S = 60.0

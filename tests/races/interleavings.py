@@ -14,9 +14,9 @@ from pathlib import Path
 
 import frontrun
 
-from service.batch import Line, Take
 from service.guards import Transaction, guard_class
-from service.inventory import Event, Outcome, Record, Refusal, Sell, decide_all
+from service.rules.inventory import Event, Outcome, Record, Refusal, Sell, decide_all
+from service.sales.batch import Line, Take
 from service.settings import Settings
 from service.stores.memory import Memory
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service import box_office
+from service.sales import box_office
 from service.settings import Think
 
 FAR = 30.0

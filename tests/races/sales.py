@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from servers import address_of, settings_of
 
-from service.inventory import Event
+from service.rules.inventory import Event
 from service.stores import open_store
 
 CAPACITY = 30

@@ -20,10 +20,10 @@ import pytest
 from servers import address_of
 from typed import ADMIN, JSON, Typed, send
 
-from loadtests.lab.explore.stage import Arrival, Stage
+from loadtests.lab.servers.gate_server import Arrival, Stage
 from service.app import create_app
+from service.experiments.wait_graph import Waits
 from service.settings import Settings
-from service.waits import Waits
 
 PATIENCE_S = 60.0
 CARTS = {"one": ("a", "b"), "two": ("b", "a")}

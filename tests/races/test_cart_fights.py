@@ -14,12 +14,12 @@ from cart_crowd import CAPACITY, EVENTS, Ask, CartCrowd
 from typed import ADMIN, Typed, send
 
 from loadtests.lab.checks import Verdict
-from loadtests.lab.manners import Request
+from loadtests.lab.protocol.adapter import Request
 from service.app import create_app
-from service.inventory import Event, View
+from service.rules.inventory import Event, View
 from service.settings import Settings, Think
-from service.stores.json_document import JsonDocuments
-from service.stores.sqlite import Sqlite
+from service.stores.json.document import JsonDocuments
+from service.stores.sqlite.store import Sqlite
 
 SAFE = [("json", "file"), ("json", "thread"), ("sqlite", "immediate"), ("sqlite", "optimistic"), ("sqlite", "atomic")]
 SERVED = [

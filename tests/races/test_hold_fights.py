@@ -16,10 +16,10 @@ from flask import Flask
 from hold_crowd import Fight
 from servers import address_of, settings_without_engine
 
-from service import inventory
 from service.app import create_app
 from service.guards import fitting, guard_class
-from service.inventory import Confirm, Held, Record, View
+from service.rules import inventory
+from service.rules.inventory import Confirm, Held, Record, View
 from service.settings import Settings, Think
 from service.stores import STORES, open_store
 

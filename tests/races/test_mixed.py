@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 from test_pairs import PAIRS, SCOPE, is_safe
 
-from loadtests.lab.carts import NO_CARTS
-from loadtests.lab.experiment import Experiment, Result, Workload, run
-from loadtests.lab.launcher import Service
+from loadtests.lab.experiment.runner import Experiment, Result, Workload, run
+from loadtests.lab.protocol.carts import NO_CARTS
+from loadtests.lab.servers.office import Service
 from service.stores import CommitsCarts, store_class
 from workers import WORKER_MODELS
 

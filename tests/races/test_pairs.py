@@ -16,9 +16,9 @@ import pytest
 from sales import CAPACITY, CROWDS, LEAK, SHORT_LEASE_MS, hold_sale
 from servers import settings_without_engine
 
-from loadtests.lab.experiment import Experiment, Workload, run
-from loadtests.lab.launcher import Service
-from loadtests.lab.promise import Kept
+from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.runner import Experiment, Workload, run
+from loadtests.lab.servers.office import Service
 from service.guards import GUARDS, fitting, guard_class
 from service.stores import STORES, open_store
 from workers import WORKER_MODELS

@@ -15,12 +15,12 @@ import pytest
 from pause import FAR, Pause
 from typed import wait_for
 
-from loadtests.lab.launcher import RunningOffice
-from service.box_office import BoxOffice
-from service.control import Control
-from service.inventory import Event, View
+from loadtests.lab.servers.office import RunningOffice
+from service.rules.inventory import Event, View
+from service.sales.box_office import BoxOffice
 from service.settings import Settings
 from service.stores import open_store
+from service.switch.shared_memory import Control
 
 
 def open_office(data: Path) -> BoxOffice:

@@ -14,15 +14,15 @@ from pause import FAR, Pause
 from servers import address_of
 from typed import wait_for
 
-from service import engine_control
-from service.box_office import BoxOffice, Done
-from service.control import Mode, taking_part
-from service.engine_control import EngineControl
 from service.errors import Problem
-from service.inventory import Event, Sell, decide_all, records_of
+from service.rules.inventory import Event, Sell, decide_all, records_of
+from service.sales.box_office import BoxOffice, Done
+from service.sales.transaction import Transacting
 from service.settings import Settings
 from service.stores import STORES, SharesSwitch, open_store, store_class
-from service.transacting import Transacting
+from service.switch import engine
+from service.switch.engine import EngineControl
+from service.switch.shared_memory import Mode, taking_part
 
 pytestmark = pytest.mark.servers
 ENGINES = [name for name in STORES if issubclass(store_class(name), SharesSwitch)]
@@ -94,7 +94,7 @@ def test_a_straggler_is_decided_again_under_the_new_guard(node: Node, monkeypatc
 
 
 def test_another_node_follows_at_once_whatever_it_remembers(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_control, "REMEMBERED_S", 3_600)
+    monkeypatch.setattr(engine, "REMEMBERED_S", 3_600)
     first, second = node("a"), node("b", given=False)
     first.create(Event("show", "Show", 2, lab=True))
     assert buy(second, "before").times.epoch == second.control.mode().epoch
@@ -109,7 +109,7 @@ def test_another_node_follows_at_once_whatever_it_remembers(node: Node, monkeypa
 
 
 def test_what_was_asked_before_a_switch_is_not_remembered_after_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_control, "REMEMBERED_S", 3_600)
+    monkeypatch.setattr(engine, "REMEMBERED_S", 3_600)
     office = node("a")
     office.control.refresh()
     ask = office.store.mode  # type: ignore[attr-defined]
@@ -147,7 +147,7 @@ def test_the_first_node_of_an_engine_without_an_epoch_begins_one_unasked(node: N
 
 def test_a_deleted_event_is_forgotten_by_every_node(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab event may be sold without a guard; the shop's event of the same name may not."""
-    monkeypatch.setattr(engine_control, "REMEMBERED_S", 3_600)
+    monkeypatch.setattr(engine, "REMEMBERED_S", 3_600)
     first, second = node("a"), node("b", given=False)
     first.create(SHOW)
     assert buy(second, "lab").record.version == 1

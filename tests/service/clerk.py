@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.inventory import (
+from service.rules.inventory import (
     Cancel,
     Command,
     Confirm,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from hypothesis import strategies as st
 
-from service.inventory import (
+from service.rules.inventory import (
     Cancel,
     Command,
     Confirm,

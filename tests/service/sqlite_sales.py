@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from service.inventory import Event, Record, Sell, View, decide_all, records_of
-from service.stores.sqlite import Sqlite
+from service.rules.inventory import Event, Record, Sell, View, decide_all, records_of
+from service.stores.sqlite.store import Sqlite
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SHOW = Event("show", "Show", 10_000, lab=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.admission import INSIDE, QUEUE_PER_PLACE, Admission, bounds
-from service.box_office import BoxOffice
 from service.errors import Problem
+from service.sales.admission import INSIDE, QUEUE_PER_PLACE, Admission, bounds
+from service.sales.box_office import BoxOffice
 
 FAR = 30.0
 
@@ -127,7 +127,7 @@ def test_who_is_thrown_out_of_the_queue_takes_no_place_with_him(
             admission.leave()
         raise Torn
 
-    monkeypatch.setattr("service.signal.Signal.wait", torn)
+    monkeypatch.setattr("service.runtime.notifications.Signal.wait", torn)
     with pytest.raises(Torn):
         admission.enter(far())
     assert admission.queue_length == 0
@@ -145,7 +145,7 @@ def test_a_place_that_is_handed_over_at_the_last_moment_is_taken(monkeypatch: py
         admission.leave()
         return False
 
-    monkeypatch.setattr("service.signal.Signal.wait", too_late)
+    monkeypatch.setattr("service.runtime.notifications.Signal.wait", too_late)
     admission.enter(far())
     admission.leave()
     monkeypatch.undo()
@@ -265,8 +265,8 @@ def test_while_requests_are_logged_no_refusal_is_left_out(
 ) -> None:
     client = make_client(inside=1, queue=0)
     logged: list[dict[str, Any]] = []
-    monkeypatch.setattr("service.routes.early.REQUESTS.isEnabledFor", lambda _level: True)
-    monkeypatch.setattr("service.routes.every_request.log_request", lambda **what: logged.append(what))
+    monkeypatch.setattr("service.http.early_refusal.REQUESTS.isEnabledFor", lambda _level: True)
+    monkeypatch.setattr("service.http.request_checks.log_request", lambda **what: logged.append(what))
     with full(client):
         client.post("/events/show/orders", json={"quantity": 1})
     assert [line["outcome"] for line in logged] == ["overloaded"]

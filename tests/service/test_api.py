@@ -405,7 +405,7 @@ def test_an_office_opened_again_has_the_next_epoch_the_guard_of_its_settings_and
     switch(before, admin, "off")
     written = before.get("/events/show/audit").data
     # The same process again would be the same master; only its name can tell it apart here.
-    monkeypatch.setattr("service.surroundings._identity", lambda pid: "another master")
+    monkeypatch.setattr("service.runtime.gunicorn._identity", lambda pid: "another master")
     after = make_client()
     assert after.get("/guard").json["guard"] == "file"
     assert after.get("/guard").json["epoch"] == 3

@@ -32,10 +32,10 @@ from servers import settings_of
 
 from service.errors import Problem
 from service.guards.atomic import AtomicGuard
-from service.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Record, Release, Sell, Sweep, View
-from service.stores import redis_scripts as scripts
-from service.stores.redis import Redis
-from service.stores.redis_records import microseconds
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Record, Release, Sell, Sweep, View
+from service.stores.redis import scripts
+from service.stores.redis.records import microseconds
+from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
 FAR = 30

@@ -26,11 +26,11 @@ from differential import (
 from hypothesis import given
 
 from service.guards.atomic import AtomicGuard
-from service.inventory import Command, Event, Outcome, Record, Refusal, Replay, Sell, View
+from service.rules.inventory import Command, Event, Outcome, Record, Refusal, Replay, Sell, View
 from service.settings import Settings
-from service.stores import sqlite_atomic
 from service.stores.memory import Memory
-from service.stores.sqlite import Sqlite
+from service.stores.sqlite import atomic
+from service.stores.sqlite.store import Sqlite
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,9 @@ def _is_noticed(
     statement, right, wrong = change
     expected = _all_of(by_the_rules(event, told))
     assert _all_of(by_the_engine(store, event, told)) == expected
-    text = getattr(sqlite_atomic, statement)
+    text = getattr(atomic, statement)
     assert text.count(right) == 1
-    monkeypatch.setattr(sqlite_atomic, statement, text.replace(right, wrong))
+    monkeypatch.setattr(atomic, statement, text.replace(right, wrong))
     with suppress(RuntimeError):  # refused where the rules grant it: noticed at run time
         assert _all_of(by_the_engine(store, event, told)) != expected
 

@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from service.batch import Line, Take, Waiting
 from service.errors import Problem
 from service.guards import Transaction
-from service.inventory import Outcome, Refusal, Sell
-from service.signal import Signal
+from service.rules.inventory import Outcome, Refusal, Sell
+from service.runtime.notifications import Signal
+from service.sales.batch import Line, Take, Waiting
 from service.stores import OneRefused
 
 FAR = 30.0

@@ -14,11 +14,11 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.box_office import BoxOffice
-from service.cart_rules import Granted, Refused, decide_cart
 from service.guards import fitting
-from service.inventory import Event, Record, View
-from service.records import Sell
+from service.rules.carts import Granted, Refused, decide_cart
+from service.rules.inventory import Event, Record, View
+from service.rules.records import Sell
+from service.sales.box_office import BoxOffice
 from service.stores import STORES, CommitsCarts
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -29,8 +29,8 @@ from hypothesis.stateful import (
 )
 from servers import address_of
 
-from service import inventory
-from service.inventory import (
+from service.rules import inventory
+from service.rules.inventory import (
     Cancel,
     Command,
     Confirm,
@@ -47,7 +47,7 @@ from service.inventory import (
 )
 from service.settings import Settings
 from service.stores import STORES, Store, open_store
-from service.stores.journal_ledger import Ledger
+from service.stores.journal.ledger import Ledger
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 QUANTITIES = st.integers(1, 4)
@@ -293,7 +293,7 @@ def over(name: str) -> type[OverAStore]:
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a journal has several, and holds outlive the one that they were made in."""
-    monkeypatch.setattr("service.stores.journal_ledger.SEGMENT_RECORDS", 3)
+    monkeypatch.setattr("service.stores.journal.ledger.SEGMENT_RECORDS", 3)
 
 
 BUGS: dict[str, tuple[str, Callable[..., Any]]] = {

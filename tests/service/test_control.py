@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from service.control import Control, Mode
-from service.control_words import EPOCH, WISH, Slot, Words
 from service.errors import Problem, RefusedToStart
+from service.switch.shared_memory import Control, Mode
+from service.switch.words import EPOCH, WISH, Slot, Words
 
 FAR = 30.0
 
@@ -109,7 +109,7 @@ def test_new_transactions_wait_for_a_switch_that_is_due(control: Control, tmp_pa
 
 def test_a_transaction_of_a_killed_process_does_not_hold_up_a_switch(control: Control, tmp_path: Path) -> None:
     program = (
-        "import sys, time, pathlib\nfrom service.control import Control\n"
+        "import sys, time, pathlib\nfrom service.switch.shared_memory import Control\n"
         "with Control(pathlib.Path(sys.argv[1])).transaction(time.monotonic() + 30):\n"
         "    print('inside', flush=True)\n    sys.stdin.read()\n"
     )

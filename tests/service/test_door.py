@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.launcher import NotReady, RunningOffice
+from loadtests.lab.servers.office import NotReady, RunningOffice
 
 pytestmark = pytest.mark.servers
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from service.gates import GATES
+from service.experiments.gates import GATES
 
 
 @contextmanager

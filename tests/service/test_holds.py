@@ -12,9 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.box_office import BoxOffice
+from service.sales.box_office import BoxOffice
+from service.sales.sweeper import Sweeper
 from service.stores import STORES
-from service.sweeper import Sweeper
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

@@ -7,7 +7,19 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inventory import Cancel, Command, Event, Record, Refusal, Replay, Sell, View, decide, decide_all, replay
+from service.rules.inventory import (
+    Cancel,
+    Command,
+    Event,
+    Record,
+    Refusal,
+    Replay,
+    Sell,
+    View,
+    decide,
+    decide_all,
+    replay,
+)
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

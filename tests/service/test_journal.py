@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Problem
-from service.inventory import Cancel, Command, Event, Record, Sell, View, decide_all, records_of, replay
+from service.rules.inventory import Cancel, Command, Event, Record, Sell, View, decide_all, records_of, replay
 from service.settings import Settings
-from service.stores import Conflict, journal
-from service.stores.journal_index import open_indexes
-from service.stores.journal_ledger import Ledger
-from service.stores.journal_lines import FORMAT, Counters, Damaged, Head, decode, encode
-from service.stores.journal_mark import DurableMark
-from service.stores.journal_segments import begin_segment, segment_numbers
+from service.stores import Conflict
+from service.stores.journal import store as journal
+from service.stores.journal.index import open_indexes
+from service.stores.journal.ledger import Ledger
+from service.stores.journal.lines import FORMAT, Counters, Damaged, Head, decode, encode
+from service.stores.journal.mark import DurableMark
+from service.stores.journal.segments import begin_segment, segment_numbers
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SHOW = Event("show", "Show", 10_000, lab=True, max_per_buyer=9_999)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from service.commands.journal import journal
 from service.errors import Problem
-from service.inventory import Event, Sell, decide_all, records_of
-from service.journal_command import journal
+from service.rules.inventory import Event, Sell, decide_all, records_of
 from service.settings import Settings
-from service.stores.journal import Journal
-from service.stores.journal_segments import Position
+from service.stores.journal.segments import Position
+from service.stores.journal.store import Journal
 
 EVENT = Event("gala", "Gala", 100, lab=True)
 

@@ -12,11 +12,11 @@ import pytest
 from disks import no_descriptor_left
 
 from service.errors import Problem
-from service.inventory import Cancel, Command, Confirm, Event, Hold, Record, Sell, decide_all
-from service.stores import journal_mark
-from service.stores.journal_ledger import Ledger
-from service.stores.journal_lines import FORMAT, Counters, Head
-from service.stores.journal_segments import begin_segment
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Sell, decide_all
+from service.stores.journal import mark
+from service.stores.journal.ledger import Ledger
+from service.stores.journal.lines import FORMAT, Counters, Head
+from service.stores.journal.segments import begin_segment
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SHOW = Event("show", "Show", 100)
@@ -86,7 +86,7 @@ def test_an_index_of_an_older_version_or_of_other_segments_is_built_again(folder
 
 def begun_elsewhere(folder: Path) -> bytes:
     """A head of the same event that is longer."""
-    from service.stores.journal_lines import encode
+    from service.stores.journal.lines import encode
 
     return encode(Head(FORMAT, "id-1-and-more", SHOW, 1, Counters()))
 
@@ -111,7 +111,7 @@ def test_a_segment_that_is_missing_is_named_whoever_needs_it(folder: Path, lost:
 def boot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "next boot":
         boots = iter(range(1, 10**6))
-        monkeypatch.setattr(journal_mark, "_this_boot", lambda: next(boots))
+        monkeypatch.setattr(mark, "_this_boot", lambda: next(boots))
 
 
 @pytest.mark.usefixtures("boot")

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from disks import no_descriptor_left
 
+from service.commands.journal import journal
 from service.errors import Problem
-from service.inventory import (
+from service.rules.inventory import (
     Cancel,
     Command,
     Confirm,
@@ -26,11 +27,10 @@ from service.inventory import (
     Sweep,
     decide_all,
 )
-from service.journal_command import journal
 from service.settings import Settings
-from service.stores.journal import Journal
-from service.stores.journal_ledger import Ledger
-from service.stores.journal_lines import FORMAT, Head, decode, encode
+from service.stores.journal.ledger import Ledger
+from service.stores.journal.lines import FORMAT, Head, decode, encode
+from service.stores.journal.store import Journal
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 GALA = Event("gala", "Gala", 100, lab=True, max_per_buyer=9)
@@ -38,7 +38,7 @@ GALA = Event("gala", "Gala", 100, lab=True, max_per_buyer=9)
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.stores.journal_ledger.SEGMENT_RECORDS", 3)
+    monkeypatch.setattr("service.stores.journal.ledger.SEGMENT_RECORDS", 3)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_conflict_or_a_crash_before_the_append_leaves_what_was_due_due(store: 
 
 def test_thousands_of_open_holds_cost_a_purchase_nothing(store: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks whether any is due looks at one of them."""
-    monkeypatch.setattr("service.stores.journal_ledger.SEGMENT_RECORDS", 16_384)
+    monkeypatch.setattr("service.stores.journal.ledger.SEGMENT_RECORDS", 16_384)
     store.create(Event("hall", "Hall", 10_000, lab=True))
     view = store.view("hall", (), START)
     decide_all(view, [Hold(f"k{n}", "r", f"h{n}", 1, 60 + n) for n in range(5_000)], START)
@@ -262,7 +262,7 @@ def test_an_empty_journal_from_before_holds_goes_on_too(old: Path) -> None:
 def test_a_round_over_idle_events_opens_none_of_them_and_misses_no_hold_that_another_process_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.stores.journal.MOST_OPEN", 2)
+    monkeypatch.setattr("service.stores.journal.store.MOST_OPEN", 2)
     data = tmp_path / "many"
     data.mkdir()
     here, elsewhere = Journal(Settings(data=data)), Journal(Settings(data=data))

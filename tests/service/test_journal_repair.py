@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from service.commands.journal import journal
 from service.errors import Problem
-from service.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, decide_all
-from service.journal_command import journal
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, decide_all
 from service.settings import Settings
-from service.stores import journal_ledger
-from service.stores.journal import Journal
-from service.stores.journal_lines import encode
+from service.stores.journal import ledger
+from service.stores.journal.lines import encode
+from service.stores.journal.store import Journal
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SHOW = Event("show", "Show", 12, max_per_order=4)
@@ -225,7 +225,7 @@ def test_damage_after_a_repair_is_repaired_too_and_each_copy_is_kept(
 def test_a_damaged_head_with_another_one_is_made_anew_and_the_only_one_is_left_as_it_is(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_ledger, "SEGMENT_RECORDS", 3)
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 3)
     office = Office(data)
     for key in "ab":
         office.sell(key)
@@ -252,7 +252,7 @@ def test_a_damaged_head_with_another_one_is_made_anew_and_the_only_one_is_left_a
 def test_a_segment_that_is_gone_is_a_gap_and_what_it_sold_stays_sold(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_ledger, "SEGMENT_RECORDS", 2)
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 2)
     office = Office(data)
     for key in "abcdef":
         office.sell(key)
@@ -397,7 +397,7 @@ def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
 ) -> None:
     data = tmp_path_factory.mktemp("repair")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(journal_ledger, "SEGMENT_RECORDS", 4)
+        patched.setattr(ledger, "SEGMENT_RECORDS", 4)
         Journal(Settings(data=data)).create(SHOW)
         office = Office(data)
         truth = commands(before, office)

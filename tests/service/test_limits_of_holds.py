@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.inventory import Confirm, Event, Held, Hold, Record, Sell, View, decide_all
+from service.rules.inventory import Confirm, Event, Held, Hold, Record, Sell, View, decide_all
 from service.stores import STORES
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from typed import ADMIN, TOKEN, Typed
 
-from loadtests.lab.engines import shown_address
+from loadtests.lab.servers.engines import shown_address
 from service.settings import without_passwords
 
 BUYER = "Ada Lovelace of Ockham"

@@ -15,10 +15,10 @@ import pytest
 from flask.testing import FlaskClient
 from typed import Answer, Typed, wait_for
 
-from service.admission import Admission
 from service.errors import Problem
-from service.metrics import Metrics, Unmeasured, open_metrics, remove_what_is_left
-from service.records import Record
+from service.rules.records import Record
+from service.runtime.metrics import Metrics, Unmeasured, open_metrics, remove_what_is_left
+from service.sales.admission import Admission
 
 Numbers = dict[str, float]
 
@@ -144,7 +144,7 @@ def test_who_waits_and_who_holds_is_told_of_the_living_alone(tmp_path: Path) -> 
 
 def test_the_age_is_that_of_the_one_who_has_held_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("service.metrics.time.time", lambda: now)
+    monkeypatch.setattr("service.runtime.metrics.time.time", lambda: now)
     metrics = open_metrics(tmp_path, "master")
     first, second = object(), object()
     metrics.took(first)

@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from typed import TOKEN, Typed
 
 from service.errors import TABLE
-from service.openapi import described_rules, path_of
-from service.routes.events import NewEvent
+from service.http.events import NewEvent
+from service.http.openapi import described_rules, path_of
 
 ST = str(Path(sys.executable).with_name("st"))
 # Left out of the fuzzer's checks: "valid data is accepted", for what only the rules can refuse (more than an order may

@@ -10,8 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.inventory import Event, Refusal, View, decide
-from service.records import Hold, Sell
+from service.rules.inventory import Event, Refusal, View, decide
+from service.rules.records import Hold, Sell
 
 OPENS_AT = datetime(2030, 5, 17, 20, 0, 0, 250_000, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -19,9 +19,10 @@ import pytest
 from click.testing import CliRunner
 from servers import server, settings_of
 
-from loadtests.lab.engines import set_up
+from loadtests.lab.servers.engines import set_up
+from service.commands.store import store as store_command
 from service.errors import Problem, RefusedToStart
-from service.inventory import (
+from service.rules.inventory import (
     Cancel,
     Command,
     Confirm,
@@ -36,11 +37,10 @@ from service.inventory import (
     records_of,
 )
 from service.settings import Settings
-from service.store_command import store as store_command
-from service.stores import postgres_audit, postgres_schema
-from service.stores.postgres import Postgres
-from service.stores.postgres_schema import MIGRATIONS, VERSION
-from service.stores.postgres_statements import NEXT_EXPIRY, PAGE, VIEW
+from service.stores.postgres import audit, schema
+from service.stores.postgres.schema import MIGRATIONS, VERSION
+from service.stores.postgres.statements import NEXT_EXPIRY, PAGE, VIEW
+from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -116,12 +116,12 @@ def test_a_migration_that_fails_leaves_the_version_there_was(
     store: Postgres, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two = ("CREATE TABLE lastseat.half (id int)", "SELECT 1 / 0")
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", (*postgres_schema.MIGRATIONS, *two))
-    monkeypatch.setattr(postgres_schema, "VERSION", VERSION + 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *two))
+    monkeypatch.setattr(schema, "VERSION", VERSION + 2)
     status, said = init(settings.store_url)
     assert (status, "division by zero" in said) == (1, True)
     assert ask(settings, "SELECT version, to_regclass('lastseat.half') FROM lastseat.about") == [(VERSION, None)]
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", (*postgres_schema.MIGRATIONS[:-1], "SELECT 1"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:-1], "SELECT 1"))
     assert init(settings.store_url)[1] == (
         f"postgres: the schema lastseat was brought from version {VERSION} to {VERSION + 2}\n"
     )
@@ -178,8 +178,8 @@ def before_holds(monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a database as the first version left it: two sales, one cancelled, a role with rights."""
     address = server("postgres").fresh_database()
     with monkeypatch.context() as first:
-        first.setattr(postgres_schema, "MIGRATIONS", MIGRATIONS[:1])
-        first.setattr(postgres_schema, "VERSION", 1)
+        first.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+        first.setattr(schema, "VERSION", 1)
         set_up(address)
     with closing(psycopg.connect(address, autocommit=True)) as owner:
         owner.execute(OF_THE_FIRST_VERSION)
@@ -234,8 +234,8 @@ def test_events_of_the_version_before_limits_have_none_and_new_ones_keep_theirs(
 ) -> None:
     address = server("postgres").fresh_database()
     with monkeypatch.context() as second:
-        second.setattr(postgres_schema, "MIGRATIONS", MIGRATIONS[:2])
-        second.setattr(postgres_schema, "VERSION", 2)
+        second.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        second.setattr(schema, "VERSION", 2)
         set_up(address)
     with closing(psycopg.connect(address, autocommit=True)) as owner:
         owner.execute(
@@ -396,7 +396,7 @@ def test_a_view_has_what_the_commands_name_and_no_more(store: Postgres) -> None:
 def test_an_audit_is_read_some_at_a_time_and_ends_where_it_began_to_be_read(
     store: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_audit, "AT_A_TIME", 7)
+    monkeypatch.setattr(audit, "AT_A_TIME", 7)
     store.create(SHOW)
     written = write(store, *sells(20))
     records = store.audit("show")[1]
@@ -425,7 +425,7 @@ import gevent.monkey; gevent.monkey.patch_all()
 import sys, time, gevent
 from pathlib import Path
 from service.settings import Settings
-from service.stores.postgres import Postgres
+from service.stores.postgres.store import Postgres
 try:
     store = Postgres(Settings(store="postgres", store_url=sys.argv[1], data=Path(sys.argv[2])))
 except SystemExit as refusal:

@@ -26,9 +26,9 @@ from differential import (
 from hypothesis import given, settings
 from servers import settings_of
 
-from service.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Record, Sell, Sweep, View
-from service.stores.postgres import Postgres
-from service.stores.postgres_atomic import FUNCTION
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Record, Sell, Sweep, View
+from service.stores.postgres.atomic import FUNCTION
+from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers
 

@@ -18,9 +18,9 @@ from service.guards.advisory import AdvisoryGuard
 from service.guards.engine_locks import EngineLock
 from service.guards.row import RowGuard
 from service.guards.table import TableGuard
-from service.inventory import Event, Hold, Record, Sell, View, decide_all
+from service.rules.inventory import Event, Hold, Record, Sell, View, decide_all
 from service.stores import Conflict
-from service.stores.postgres import Postgres
+from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -15,12 +15,12 @@ from flask.testing import FlaskClient
 from sqlite_sales import FAR_S, NOW, SHOW, sell
 
 from service.errors import Problem, RefusedToStart
-from service.inventory import Hold, decide_all
+from service.rules.inventory import Hold, decide_all
+from service.runtime.gunicorn import Surroundings, refuse_unsafe
 from service.settings import Settings
-from service.stores import sqlite_connections, sqlite_schema
-from service.stores.sqlite import Sqlite
-from service.stores.sqlite_schema import FORMAT
-from service.surroundings import Surroundings, refuse_unsafe
+from service.stores.sqlite import connections, schema
+from service.stores.sqlite.schema import FORMAT
+from service.stores.sqlite.store import Sqlite
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ TOLD = [
 def test_each_error_says_whether_it_is_definite_and_only_a_doubtful_commit_closes_the_store(
     make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch, guard: str, told: Told
 ) -> None:
-    really_open = sqlite_connections.open_connection
+    really_open = connections.open_connection
     monkeypatch.setattr(
-        sqlite_connections, "open_connection", lambda path: Failing(really_open(path), told.statement, told.error)
+        connections, "open_connection", lambda path: Failing(really_open(path), told.statement, told.error)
     )
     client = make_client(store="sqlite", guard=guard, lock_timeout_s=0.05)
     monkeypatch.setattr(Failing, "fails", True)
@@ -238,15 +238,15 @@ def test_a_database_from_before_holds_keeps_its_sales_and_has_holds(before_holds
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
     before_holds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = sqlite_schema._FROM_1
-    monkeypatch.setattr(sqlite_schema, "_FROM_1", right.replace("CREATE TABLE open_holds", "CREATE TABEL open_holds"))
+    right = schema._FROM_1
+    monkeypatch.setattr(schema, "_FROM_1", right.replace("CREATE TABLE open_holds", "CREATE TABEL open_holds"))
     with pytest.raises(sqlite3.Error):
-        sqlite_schema.upgrade_file(before_holds / "lastseat.db")
+        schema.upgrade_file(before_holds / "lastseat.db")
     connection = sqlite3.connect(before_holds / "lastseat.db")
     assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     assert "held" not in [column[1] for column in connection.execute("PRAGMA table_info(events)")]
     connection.close()
-    monkeypatch.setattr(sqlite_schema, "_FROM_1", right)
+    monkeypatch.setattr(schema, "_FROM_1", right)
     assert Sqlite(Settings(data=before_holds)).view("show").held == 0
 
 
@@ -273,18 +273,18 @@ def test_a_start_that_meets_the_file_locked_waits_and_upgrades_it_then(
             if len(looked) == 3:
                 unlock()
 
-        monkeypatch.setattr("service.stores.sqlite_schema.time.sleep", let_go_at_the_third_look)
+        monkeypatch.setattr("service.stores.sqlite.schema.time.sleep", let_go_at_the_third_look)
         assert Sqlite(Settings(data=before_holds)).view("show").held == 0
     assert len(looked) == 3
 
 
 def test_a_file_that_stays_locked_is_refused_and_said(before_holds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_schema, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(schema, "_PATIENCE_S", 0.05)
     with locked(before_holds / "lastseat.db"):
         with pytest.raises(RefusedToStart, match=r"locked by another program for 0\.05 s\. Nothing was written"):
             Sqlite(Settings(data=before_holds))
         with pytest.raises(RefusedToStart, match="start again"):
-            sqlite_schema.upgrade_file(before_holds / "lastseat.db")
+            schema.upgrade_file(before_holds / "lastseat.db")
 
 
 def test_workers_that_start_at_once_upgrade_it_once(before_holds: Path) -> None:
@@ -311,15 +311,15 @@ def test_a_worker_whose_half_made_file_a_faster_one_tidied_away_takes_the_other_
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "lastseat.db"
-    whole = sqlite_schema._sync
+    whole = schema._sync
 
     def too_slow(temporary: Path) -> None:
-        monkeypatch.setattr(sqlite_schema, "_sync", whole)
-        sqlite_schema.make_file(path)
+        monkeypatch.setattr(schema, "_sync", whole)
+        schema.make_file(path)
         temporary.unlink()
         raise error
 
-    monkeypatch.setattr(sqlite_schema, "_sync", too_slow)
-    sqlite_schema.make_file(path)
-    sqlite_schema.check_file(path)
+    monkeypatch.setattr(schema, "_sync", too_slow)
+    schema.make_file(path)
+    schema.check_file(path)
     assert [each.name for each in tmp_path.iterdir() if ".tmp" in each.name] == []

@@ -19,15 +19,16 @@ import pytest
 from sqlite_sales import FAR_S, SHOW, sale, sell, write
 from typed import wait_for
 
-from service.box_office import BoxOffice
-from service.control import Control
 from service.errors import Problem
 from service.guards import Transaction, retrying
 from service.guards.optimistic import OptimisticGuard
-from service.inventory import Sell, View, decide_all
+from service.rules.inventory import Sell, View, decide_all
+from service.sales.box_office import BoxOffice
 from service.settings import Settings
-from service.stores import Conflict, sqlite_connections
-from service.stores.sqlite import Sqlite
+from service.stores import Conflict
+from service.stores.sqlite import connections
+from service.stores.sqlite.store import Sqlite
+from service.switch.shared_memory import Control
 
 
 @pytest.fixture
@@ -165,8 +166,8 @@ class SlowDisk:
 def test_those_who_come_while_a_commit_waits_for_the_disk_share_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, batch: int, commits: int
 ) -> None:
-    really_open = sqlite_connections.open_connection
-    monkeypatch.setattr(sqlite_connections, "open_connection", lambda path: SlowDisk(really_open(path)))
+    really_open = connections.open_connection
+    monkeypatch.setattr(connections, "open_connection", lambda path: SlowDisk(really_open(path)))
     for name, value in {"begun": threading.Event(), "done": threading.Event(), "commits": 0}.items():
         monkeypatch.setattr(SlowDisk, name, value)
     settings = Settings(data=tmp_path, store="sqlite", batch=batch, lock_timeout_s=FAR_S)
@@ -271,9 +272,9 @@ from gevent import monkey; monkey.patch_all()
 import gevent, os, sys, time
 from pathlib import Path
 from service.stores import sqlite_connections
-from service.stores.sqlite import Sqlite
+from service.stores.sqlite.store import Sqlite
 from service.settings import Settings
-from service.inventory import Event
+from service.rules.inventory import Event
 
 really_open, wait_for = sqlite_connections.open_connection, monkey.get_original("select", "select")
 read_end, write_end = os.pipe()

@@ -268,7 +268,7 @@ def test_two_masters_that_look_alike_by_their_id_and_start_are_told_apart() -> N
     """As after a reboot, in two containers or small virtual machines: process 1, which began in the same tick."""
     program = """
 import os
-from service.surroundings import _identity
+from service.runtime.gunicorn import _identity
 print(_identity(1), flush=True)
 if os.fork() == 0:
     print(_identity(1), flush=True)
@@ -288,7 +288,7 @@ def test_two_processes_of_one_id_take_different_names(tmp_path: Path) -> None:
     program = """
 import os
 from pathlib import Path
-from service.files import temporary_beside
+from service.runtime.files import temporary_beside
 print(os.getpid(), temporary_beside(Path("show.json")))
 """
     alone = [*disks.UNSHARE, "--pid", "--fork", sys.executable, "-c", program]

@@ -12,7 +12,7 @@ from servers import settings_of
 
 from service.errors import Problem
 from service.guards import fitting
-from service.inventory import Cancel, Event, Record, Sell, decide_all, records_of
+from service.rules.inventory import Cancel, Event, Record, Sell, decide_all, records_of
 from service.settings import Settings
 from service.stores import STORES, Store, open_store
 

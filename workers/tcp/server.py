@@ -91,7 +91,7 @@ class Server:
 @contextlib.contextmanager
 def serving(model: str, limits: Limits, folder: Path, conversation: str = "polite") -> Iterator[Server]:
     """A server on a free port of this machine, which is ready; at the end every process of it is killed."""
-    from loadtests.lab import processes  # Imported here, for the server itself must stay small.
+    from loadtests.lab.servers import process as processes
 
     reader, writer = os.pipe()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener, open(reader, "rb", 0) as ready:  # noqa: PTH123

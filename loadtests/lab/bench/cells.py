@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from loadtests.lab.launcher import Service
+from loadtests.lab.servers.office import Service
 
 BATCH = 256
 """Most purchases decided together where there is a batch: more than ever wait in one process at 64 clients."""

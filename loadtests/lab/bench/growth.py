@@ -11,11 +11,11 @@ import msgspec
 
 from loadtests.lab.bench.cells import Cell
 from loadtests.lab.bench.figures import Interval, abba, median_interval
-from loadtests.lab.bench.generators import LoadGenerator
-from loadtests.lab.bench.pairs import Shape, disagreement, refuse_if_nothing_sold
+from loadtests.lab.bench.load_client import LoadGenerator
+from loadtests.lab.bench.paired import Shape, disagreement, refuse_if_nothing_sold
 from loadtests.lab.bench.servers import OfficeSubject
 from loadtests.lab.bench.window import Load, Window
-from loadtests.lab.calls import ask
+from loadtests.lab.protocol.http_calls import ask
 
 _SOLD = 201
 _FILLERS = 64

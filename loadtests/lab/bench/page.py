@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadtests.lab import sections
 from loadtests.lab.bench.plots import growth_plot, ratios_plot, scaling_plot
 from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.tables import grids, in_order
 from loadtests.lab.bench.words import machine_in_words, notes
+from loadtests.lab.report import markdown
 from loadtests.lab.report.templates import own, template
 
 BEGIN, END = "<!-- results: written by `lastseat bench --write` -->", "<!-- end of results -->"
@@ -50,7 +50,7 @@ def write_page(path: Path, results: Results, *, when: str, command: str) -> None
 
 def has_section(path: Path) -> bool:
     """Whether a Markdown page has the two markers, in this order."""
-    return sections.has_section(path, BEGIN, END)
+    return markdown.has_section(path, BEGIN, END)
 
 
 def write_section(path: Path, results: Results, *, when: str, command: str) -> None:
@@ -66,4 +66,4 @@ def write_section(path: Path, results: Results, *, when: str, command: str) -> N
     parts += [grid.markdown() for grid in grids(results)]
     parts += [note.removeprefix("! ") for note in notes(results)]
     section = "\n\n".join(part.strip() for part in parts)
-    sections.replace_section(path, BEGIN, END, section)
+    markdown.replace_section(path, BEGIN, END, section)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.pairs import Measured
+from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.tables import program_of, ratio, shape_of
 from loadtests.lab.report import svg

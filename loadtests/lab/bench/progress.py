@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import TextColumn, TimeRemainingColumn
 
-from loadtests.lab.bench.bench import Reporter
-from loadtests.lab.one_bar import OneBar
+from loadtests.lab.bench.benchmark import Reporter
+from loadtests.lab.report.progress import OneBar
 
 
 class BenchProgress(OneBar, Reporter):

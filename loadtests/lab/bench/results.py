@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.marks import Mark
-from loadtests.lab.bench.pairs import Measured
+from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.scaling import Scaling
+from loadtests.lab.bench.targets import Mark
 from loadtests.lab.bench.without_http import WithoutHttp
-from loadtests.lab.machine import Machine
+from loadtests.lab.servers.machine import Machine
 
 
 class Missing(msgspec.Struct, frozen=True):

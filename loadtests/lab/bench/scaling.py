@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.bench.cells import Cell
-from loadtests.lab.bench.generators import LoadGenerator
-from loadtests.lab.bench.pairs import Measurer, Shape
+from loadtests.lab.bench.load_client import LoadGenerator
+from loadtests.lab.bench.paired import Measurer, Shape
 from loadtests.lab.bench.scalability import Law, fit
 from loadtests.lab.bench.servers import subject
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab import processes
 from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
-from loadtests.lab.bench.usage import children, cpu_s, memory_mb
-from loadtests.lab.calls import NoAnswer, ask
-from loadtests.lab.launcher import NotReady, RefusedToStart, RunningOffice
 from loadtests.lab.paths import EXAMPLES
+from loadtests.lab.protocol.http_calls import NoAnswer, ask
+from loadtests.lab.servers import process
+from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice
+from loadtests.lab.servers.usage import children, cpu_s, memory_mb
 
 _QUIET_FOR_S = 0.06
 _QUIET_WITHIN_S = 20.0
@@ -57,7 +57,7 @@ class Subject(RunningOffice):
             self._refuse_wrong_answers()
             self._wait_until_quiet()
         except BaseException:
-            with processes.undisturbed():
+            with process.undisturbed():
                 self.stop(grace_s=1.0)
             raise
 

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from loadtests.lab.bench.figures import Interval
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.marks import Mark
-from loadtests.lab.bench.pairs import Measured
+from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.scaling import Scaling
+from loadtests.lab.bench.targets import Mark
 from loadtests.lab.bench.without_http import WithoutHttp
 
 _LEFT = {"worker", "program", "store", "guard", "mark", "reached"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from loadtests.lab.busy import Busy
+from loadtests.lab.history.generator_load import Busy
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

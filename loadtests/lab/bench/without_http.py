@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadtests.lab import processes
 from loadtests.lab.bench.cells import OFFICES
 from loadtests.lab.bench.servers import NotAvailable
-from loadtests.lab.engines import ENGINES
-from loadtests.lab.launcher import Service
+from loadtests.lab.servers import process
+from loadtests.lab.servers.engines import ENGINES
+from loadtests.lab.servers.office import Service
 
 THREADS = (1, 16)
 _SPARE_S = 60.0
@@ -67,8 +67,8 @@ def measure(given: Given, folder: Path, seconds: float) -> WithoutHttp:
     log = folder / "log"
     store, guard, batch, threads = given
     arguments = [str(folder / "data"), *map(str, given), str(seconds)]
-    child = processes.start(
-        [sys.executable, "-m", "loadtests.lab.bench.in_process", *arguments],
+    child = process.start(
+        [sys.executable, "-m", "loadtests.lab.bench.applications.in_process", *arguments],
         log=log,
         environment=Service().environment(folder),
         directory=folder,
@@ -77,8 +77,8 @@ def measure(given: Given, folder: Path, seconds: float) -> WithoutHttp:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(2 * seconds + _SPARE_S)
     finally:
-        with processes.undisturbed():
-            processes.kill(child)
+        with process.undisturbed():
+            process.kill(child)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["nothing was printed"]
     try:
         said = msgspec.json.decode(lines[-1], type=_Said)

@@ -20,23 +20,11 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.audit import Audit, read_audit
-from loadtests.lab.checks import (
-    answers,
-    attempts,
-    audit_laws,
-    bounds,
-    carts,
-    counters,
-    observers,
-    overlap,
-    real_time,
-    replay,
-    tiers,
-)
+from loadtests.lab.checks import answers, attempts, audit_laws, bounds, carts, observers, overlap, replay
 from loadtests.lab.checks.case import Case, prepare
 from loadtests.lab.checks.findings import VIOLATIONS, Findings
-from loadtests.lab.checks.placement import Placement
+from loadtests.lab.checks.ordering import counters, real_time, tiers
+from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.checks.verdict import (
     EXIT_STATUS,
     CheckResult,
@@ -47,9 +35,10 @@ from loadtests.lab.checks.verdict import (
     WitnessOperation,
     worst,
 )
-from loadtests.lab.columns import Count
-from loadtests.lab.history import History, HistoryError, read_history
-from loadtests.lab.outside import NOT_JSON, read_file
+from loadtests.lab.history.audit import Audit, read_audit
+from loadtests.lab.history.columns import Count
+from loadtests.lab.history.history import History, HistoryError, read_history
+from loadtests.lab.untrusted import NOT_JSON, read_file
 
 __all__ = [
     "ACROSS",

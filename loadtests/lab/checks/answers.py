@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints, lookup, one_of, pick
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
-from loadtests.lab.checks.placement import Placement
+from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.checks.verdict import EventCounts
-from loadtests.lab.history import BUY, CANCEL, CONFIRM
+from loadtests.lab.history.arrays import ABSENT, Ints, lookup, one_of, pick
+from loadtests.lab.history.history import BUY, CANCEL, CONFIRM
 
 
 def check(case: Case, placement: Placement) -> Findings:

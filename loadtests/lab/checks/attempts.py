@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints, one_of, pick, same_rows
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.placement import Placement
-from loadtests.lab.history import BUY, CONFIRM, HOLD, OK
+from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.history.arrays import ABSENT, Ints, one_of, pick, same_rows
+from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK
 
 
 def check(case: Case, placement: Placement) -> Findings:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints, one_of, pick, same_rows
-from loadtests.lab.audit import CANCELLED, CONFIRMED, HELD, KINDS, RELEASED, SOLD
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ledger import LATE, Ledger
-from loadtests.lab.checks.placement import Placement
+from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.checks.verdict import WitnessOperation
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, RELEASE, SOLD_OUT
+from loadtests.lab.history.arrays import ABSENT, Ints, one_of, pick, same_rows
+from loadtests.lab.history.audit import CANCELLED, CONFIRMED, HELD, KINDS, RELEASED, SOLD
+from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, HOLD, OK, RELEASE, SOLD_OUT
 
 _KINDS_OF_OP = {
     BUY: (SOLD,),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, NEVER, Ints, one_of, pick
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.placement import Placement
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, RELEASE, SOLD_OUT
+from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.history.arrays import ABSENT, NEVER, Ints, one_of, pick
+from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, HOLD, RELEASE, SOLD_OUT
 
 
 def check(case: Case, placement: Placement) -> Findings:

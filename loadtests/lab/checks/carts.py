@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loadtests.lab.audit import SOLD, Audit
 from loadtests.lab.checks.case import operation_of
 from loadtests.lab.checks.findings import Evidence, Findings
-from loadtests.lab.history import BUY, OK, UNKNOWN, History
+from loadtests.lab.history.audit import SOLD, Audit
+from loadtests.lab.history.history import BUY, OK, UNKNOWN, History
 
 
 class _Part(NamedTuple):

@@ -7,13 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, NEVER, Ints
-from loadtests.lab.audit import Audit
 from loadtests.lab.checks.ledger import Ledger
 from loadtests.lab.checks.mutations import Mutations, group_by_key, mutations_of
 from loadtests.lab.checks.ticket_numbers import RepeatedNumbers
 from loadtests.lab.checks.verdict import WitnessOperation
-from loadtests.lab.history import FAIL, OK, OPS, OUTCOMES, READ, UNKNOWN, History
+from loadtests.lab.history.arrays import ABSENT, NEVER, Ints
+from loadtests.lab.history.audit import Audit
+from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, UNKNOWN, History
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loadtests.lab.arrays import Ints
 from loadtests.lab.checks.verdict import Witness, WitnessOperation
+from loadtests.lab.history.arrays import Ints
 
 VIOLATIONS: dict[str, str] = {
     "oversold": "more tickets were acknowledged than the event has",

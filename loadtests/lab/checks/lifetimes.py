@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.arrays import Bools, Ints, lookup
+from loadtests.lab.history.arrays import Bools, Ints, lookup
 
 FOREVER = 2**62
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Bools, Codes, Ints, lookup, one_of, pick
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, RELEASE, UNKNOWN, History
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, lookup, one_of, pick
+from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, RELEASE, UNKNOWN, History
 
 
 @dataclass(frozen=True)

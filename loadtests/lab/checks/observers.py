@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints, lookup, one_of, pick
-from loadtests.lab.audit import EXPIRED
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ledger import LATE, Ledger
 from loadtests.lab.checks.lifetimes import FOREVER
-from loadtests.lab.checks.placement import Placement
-from loadtests.lab.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, REFUSED, RELEASE, SOLD_OUT
+from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.history.arrays import ABSENT, Ints, lookup, one_of, pick
+from loadtests.lab.history.audit import EXPIRED
+from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, HOLD, OK, READ, REFUSED, RELEASE, SOLD_OUT
 
 
 def check(case: Case, placement: Placement) -> Findings:

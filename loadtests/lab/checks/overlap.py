@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.lab.arrays import Ints
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.placement import Placement
-from loadtests.lab.history import UNKNOWN
+from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.history.arrays import Ints
+from loadtests.lab.history.history import UNKNOWN
 
 NOTHING_OVERLAPPED = "no two mutations or refusals of different keys overlapped: nothing was tested"
 

@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, lookup, pick, same_rows
-from loadtests.lab.audit import EXPIRED, KINDS
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.ledger import LATE, Ledger
 from loadtests.lab.checks.lifetimes import FOREVER, range_maximum
-from loadtests.lab.checks.placement import Placement
+from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.history.arrays import ABSENT, lookup, pick, same_rows
+from loadtests.lab.history.audit import EXPIRED, KINDS
 
 
 def check(case: Case, placement: Placement) -> Findings:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.arrays import Ints, one_of
 from loadtests.lab.checks.mutations import Mutations
-from loadtests.lab.history import BUY, CONFIRM, HOLD, OK, History
+from loadtests.lab.history.arrays import Ints, one_of
+from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK, History
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.compare.cells import Cell
+from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.sale import Sale
 from loadtests.lab.explore.exploration import Case, Explored, Seen
 

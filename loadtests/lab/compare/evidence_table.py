@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtests.lab.anomalies import ANOMALIES
+from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.evidence import Evidence
 
 BEGIN = "<!-- anomalies: written by `lastseat compare --anomalies --write` -->"

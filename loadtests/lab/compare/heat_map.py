@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from loadtests.lab.compare.cells import THINKS, Cell
+from loadtests.lab.compare.matrix import THINKS, Cell
 from loadtests.lab.compare.results import Found, Missing, Results
-from loadtests.lab.promise import Kept
+from loadtests.lab.experiment.expectation import Kept
 from loadtests.lab.report import svg
 
 _NAMES_W, _CELL_W, _CELL_H, _TOP, _GAP = 176.0, 62.0, 26.0, 68.0, 8.0

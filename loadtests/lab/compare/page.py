@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab import sections
-from loadtests.lab.compare.answers import Answers, answers
+from loadtests.lab.compare.findings import Answers, answers
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.compare.tables import MEANING, cells_grid
 from loadtests.lab.paths import as_text
+from loadtests.lab.report import markdown as sections
 from loadtests.lab.report.templates import own, template
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.engines import ENGINES
+from loadtests.lab.servers.engines import ENGINES
 
 FAULTS = frozenset({"leaky"})
 """Guards that exist to be caught; compared only where they are asked for."""

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
-from loadtests.lab.compare.answers import first_line
-from loadtests.lab.compare.comparison import Reporter, Turn
+from loadtests.lab.compare.findings import first_line
+from loadtests.lab.compare.run import Reporter, Turn
 from loadtests.lab.compare.sale import Sale
-from loadtests.lab.experiment import Step
-from loadtests.lab.one_bar import OneBar
+from loadtests.lab.experiment.runner import Step
+from loadtests.lab.report.progress import OneBar
 
 
 class CompareProgress(OneBar, Reporter):

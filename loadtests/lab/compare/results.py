@@ -9,10 +9,10 @@ import msgspec
 
 from loadtests.lab.bench.figures import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.compare.cells import THINKS, Cell, Plan, Shape
+from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
 from loadtests.lab.compare.sale import Sale
-from loadtests.lab.machine import Machine
-from loadtests.lab.promise import Kept, Promise, kept
+from loadtests.lab.experiment.expectation import Kept, Promise, kept
+from loadtests.lab.servers.machine import Machine
 
 NO_TIME = "the budget ended first"
 STOPPED = "interrupted first"

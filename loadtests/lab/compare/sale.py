@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from loadtests.lab.anomalies import anomalies_of
-from loadtests.lab.busy import bottleneck_message
-from loadtests.lab.compare.cells import Cell, Shape
-from loadtests.lab.experiment import Experiment, Result, Step, run
-from loadtests.lab.history import BUY, READ
-from loadtests.lab.measure import quantile, span_ns
-from loadtests.lab.operations import Operations, read_operations
-from loadtests.lab.parts import HISTORY
+from loadtests.lab.checks.anomalies import anomalies_of
+from loadtests.lab.compare.matrix import Cell, Shape
+from loadtests.lab.experiment.measurement import quantile, span_ns
+from loadtests.lab.experiment.runner import Experiment, Result, Step, run
+from loadtests.lab.history.generator_load import bottleneck_message
+from loadtests.lab.history.history import BUY, READ
+from loadtests.lab.history.operations import Operations, read_operations
+from loadtests.lab.history.shards import HISTORY
 
 FEWEST, MOST = 60, 6_000
 """Seats of a sale, at least and at most."""

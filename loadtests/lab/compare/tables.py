@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from loadtests.lab.bench.tables import Grid
-from loadtests.lab.compare.answers import rate_of
+from loadtests.lab.compare.findings import rate_of
 from loadtests.lab.compare.results import Found, Results
-from loadtests.lab.promise import Kept
+from loadtests.lab.experiment.expectation import Kept
 
 _COLUMNS = ["worker", "store", "guard", "think", "verdict", "wrong", "oversold", "lost", "sold/s", "refused/s", "503s",
             "p50 ms", "p99 ms", "wait p50", "wait p99", "CPU ms", "engine's", "overtaken"]  # fmt: skip

@@ -9,7 +9,7 @@ from html import escape
 from rich.table import Table
 from rich.text import Text
 
-from loadtests.lab.explore.story import Step
+from loadtests.lab.explore.trace import Step
 
 _LANE, _ROW, _TOP, _LEFT, _WORDS = 92, 40, 56, 20, 560
 _STYLE = """

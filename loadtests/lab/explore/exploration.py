@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.anomalies import anomalies_of
-from loadtests.lab.explore.performance import DEFAULT_GATES, Performer, Played
+from loadtests.lab.checks.anomalies import anomalies_of
+from loadtests.lab.experiment.expectation import Promise, promise
+from loadtests.lab.explore.execution import DEFAULT_GATES, Performer, Played
 from loadtests.lab.explore.replay import Replay
 from loadtests.lab.explore.schedules import Chooser, Course, explore, pct
-from loadtests.lab.explore.stage import Stage
-from loadtests.lab.explore.story import Step
-from loadtests.lab.launcher import RunningOffice, Service
-from loadtests.lab.promise import Promise, promise
+from loadtests.lab.explore.trace import Step
+from loadtests.lab.servers.gate_server import Stage
+from loadtests.lab.servers.office import RunningOffice, Service
 
 # A lock that a held buyer keeps is waited for as long as the exploration holds him; under --pause the others give up.
 # A lease is shorter than that, so that under --pause and --kill they get it instead.

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from loadtests.lab.live import LiveCount
+from loadtests.lab.history.live_count import LiveCount
 
 FAULTS: dict[str, str] = {
     "pause": "loadtests.lab.faults.pause:Pause",

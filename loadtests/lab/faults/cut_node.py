@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from loadtests.lab.engines import ENGINES
 from loadtests.lab.faults import FaultUnfit, TimedFault
-from loadtests.lab.network import NoNetwork, find_tools
+from loadtests.lab.servers.engines import ENGINES
+from loadtests.lab.servers.network import NoNetwork, find_tools
 
 LOCK_TIMEOUT_S = 1.0
 

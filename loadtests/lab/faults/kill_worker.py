@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import psutil
 
 from loadtests.lab.faults import SOLD_FIRST, Fault, FaultUnfit, Happened, wait_for_sales
-from loadtests.lab.footprint import workers_of
+from loadtests.lab.servers.footprint import workers_of
 
 KILLS = 5
 PAUSE_S = 0.15

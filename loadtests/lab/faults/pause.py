@@ -22,9 +22,9 @@ from typing import ClassVar
 
 import msgspec
 
-from loadtests.lab.explore.stage import Arrival, Stage
 from loadtests.lab.faults import Fault, FaultUnfit, Happened, NotInjected
-from loadtests.lab.launcher import RunningOffice, Service
+from loadtests.lab.servers.gate_server import Arrival, Stage
+from loadtests.lab.servers.office import RunningOffice, Service
 
 LEASE_MS = 500
 OTHERS_SELL_WITHIN_S = 4.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from loadtests.lab.engines import ENGINES
 from loadtests.lab.faults import FaultUnfit, TimedFault
+from loadtests.lab.servers.engines import ENGINES
 
 
 class RestartEngine(TimedFault):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from loadtests.lab.audit import Audit
 from loadtests.lab.checks.findings import VIOLATIONS
 from loadtests.lab.checks.verdict import Verdict
-from loadtests.lab.operations import Operations
+from loadtests.lab.history.audit import Audit
+from loadtests.lab.history.operations import Operations
 from loadtests.lab.report import svg
 from loadtests.lab.report.scene import MOST_RECORDS, Act, Entry, Scene, scenes
 from loadtests.lab.report.telling import asked, client, duration, numbers_of, rivals, saw_before, tell, tickets_of, told

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints
-from loadtests.lab.history import FAIL, OK, OPS, OUTCOMES, READ, REFUSED, SOLD_OUT
-from loadtests.lab.measure import quantile, span_ns
-from loadtests.lab.operations import Floats, Operations
+from loadtests.lab.experiment.measurement import quantile, span_ns
+from loadtests.lab.history.arrays import ABSENT, Ints
+from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, REFUSED, SOLD_OUT
+from loadtests.lab.history.operations import Floats, Operations
 from loadtests.lab.report.timeline import round_step
 
 SHARES = (0.5, 0.9, 0.99, 0.999)

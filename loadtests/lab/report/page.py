@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from loadtests.lab.busy import bottleneck_message
-from loadtests.lab.experiment import Result
-from loadtests.lab.machine import Machine
+from loadtests.lab.experiment.runner import Result
+from loadtests.lab.history.generator_load import bottleneck_message
 from loadtests.lab.report.picture import picture
 from loadtests.lab.report.run_report import REPORT, draw_counterexamples
 from loadtests.lab.report.sentences import by_luck, heading, kept_word, sentence, summary
 from loadtests.lab.report.tables import guard_and_think
 from loadtests.lab.report.templates import own, template
-from loadtests.lab.report.words import found
+from loadtests.lab.report.text import found
+from loadtests.lab.servers.machine import Machine
 
 
 def write_page(path: Path, results: list[Result], machine: Machine, *, when: str, command: str) -> None:

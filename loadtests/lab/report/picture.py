@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import NamedTuple
 
-from loadtests.lab.experiment import Result
-from loadtests.lab.measure import Course
+from loadtests.lab.experiment.measurement import Course
+from loadtests.lab.experiment.runner import Result
 from loadtests.lab.report.sentences import heading
 
 _PANEL_W, _PANEL_H, _GAP_X, _GAP_Y = 330, 170, 34, 58

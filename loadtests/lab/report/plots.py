@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from loadtests.lab.measure import Course
+from loadtests.lab.experiment.measurement import Course
 from loadtests.lab.report import svg
 from loadtests.lab.report.figures import Distribution, Rates
 from loadtests.lab.report.timeline import round_step

@@ -13,20 +13,20 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from loadtests.lab.audit import Audit, read_audit
 from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
-from loadtests.lab.columns import HistoryError
-from loadtests.lab.conclusion import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.experiment.measurement import courses, span_ns
+from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.faults import read as read_faults
-from loadtests.lab.history import OUTCOMES
-from loadtests.lab.measure import courses, span_ns
-from loadtests.lab.operations import Operations, read_operations
-from loadtests.lab.outside import NOT_JSON, read_file
+from loadtests.lab.history.audit import Audit, read_audit
+from loadtests.lab.history.columns import HistoryError
+from loadtests.lab.history.history import OUTCOMES
+from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample import Drawing, counterexamples
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
 from loadtests.lab.report.templates import own, template
-from loadtests.lab.report.words import found, headline, numbers
+from loadtests.lab.report.text import found, headline, numbers
+from loadtests.lab.untrusted import NOT_JSON, read_file
 
 COUNTEREXAMPLE = "counterexample.svg"
 REPORT = "report.html"

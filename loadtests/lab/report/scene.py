@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from loadtests.lab.arrays import ABSENT, Ints
-from loadtests.lab.audit import KINDS, Audit
 from loadtests.lab.checks.verdict import EventCounts, Verdict, Witness
-from loadtests.lab.history import OPS, OUTCOMES, READ
-from loadtests.lab.operations import Operations
+from loadtests.lab.history.arrays import ABSENT, Ints
+from loadtests.lab.history.audit import KINDS, Audit
+from loadtests.lab.history.history import OPS, OUTCOMES, READ
+from loadtests.lab.history.operations import Operations
 
 MOST_SCENES = 4
 MOST_NEIGHBOURS = 6

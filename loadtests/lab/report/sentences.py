@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loadtests.lab.experiment import Result
-from loadtests.lab.promise import Kept, Promise
-from loadtests.lab.report.words import headline
+from loadtests.lab.experiment.expectation import Kept, Promise
+from loadtests.lab.experiment.runner import Result
+from loadtests.lab.report.text import headline
 
 _GUARDS = {
     "none": "without a lock",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from loadtests.lab.outside import printable
+from loadtests.lab.untrusted import printable
 
 STYLE = """
 .ls{--ink:#1b222c;--soft:#586473;--line:#dde1e6;--grid:#e9ecef;--wrong:#c0322a;--right:#0f6f64;--grey:#e1e5ea;

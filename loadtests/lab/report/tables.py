@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from loadtests.lab.experiment import Result
-from loadtests.lab.promise import Kept
+from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.runner import Result
 from loadtests.lab.report.sentences import by_luck
 
 _Row = dict[str, Text | str]

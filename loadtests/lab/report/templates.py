@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from loadtests.lab.outside import printable
+from loadtests.lab.untrusted import printable
 
 
 def _shown(value: object) -> object:

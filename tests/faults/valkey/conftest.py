@@ -9,10 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from valkey_offices import open_store
 
-from loadtests.lab.engines import set_up
-from loadtests.lab.valkey_server import ValkeyServer
-from service.inventory import Event
-from service.stores.redis import Redis
+from loadtests.lab.servers.engines import set_up
+from loadtests.lab.servers.valkey import ValkeyServer
+from service.rules.inventory import Event
+from service.stores.redis.store import Redis
 
 
 @pytest.fixture

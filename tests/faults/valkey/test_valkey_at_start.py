@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from redis import DriverInfo
 from valkey_offices import PASSWORD, WRITERS, beside, buy, open_store, told
 
-from loadtests.lab.engines import NoEngine, set_up
-from loadtests.lab.valkey_server import ValkeyServer
+from loadtests.lab.servers.engines import NoEngine, set_up
+from loadtests.lab.servers.valkey import ValkeyServer
 from service.errors import Problem, RefusedToStart
-from service.inventory import Cancel, Sell
-from service.stores.redis import Redis
-from service.stores.redis_engine import Engine
+from service.rules.inventory import Cancel, Sell
+from service.stores.redis.engine import Engine
+from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
 

@@ -14,11 +14,11 @@ from flask.testing import FlaskClient
 from typed import wait_for
 from valkey_offices import FAR, GUARDS, SHORT_S, WRITERS, beside, buy, keys, sell, told
 
-from loadtests.lab.valkey_server import ValkeyServer
+from loadtests.lab.servers.valkey import ValkeyServer
 from service.errors import TABLE, Problem
-from service.inventory import Event
-from service.stores.redis import Redis
-from service.stores.redis_engine import Engine
+from service.rules.inventory import Event
+from service.stores.redis.engine import Engine
+from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
 

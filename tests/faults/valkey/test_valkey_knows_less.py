@@ -11,12 +11,12 @@ import pytest
 from flask.testing import FlaskClient
 from valkey_offices import FAR, GUARDS, beside, buy, open_store, sell, told
 
-from loadtests.lab.engines import set_up
-from loadtests.lab.valkey_server import ValkeyServer
-from service.control import Mode, Switched, taking_part
+from loadtests.lab.servers.engines import set_up
+from loadtests.lab.servers.valkey import ValkeyServer
 from service.errors import Problem
-from service.inventory import Event, Sell
-from service.stores.redis import Redis
+from service.rules.inventory import Event, Sell
+from service.stores.redis.store import Redis
+from service.switch.shared_memory import Mode, Switched, taking_part
 
 pytestmark = pytest.mark.servers
 

@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from typed import wait_for
 from valkey_offices import beside, buy, keys, sell, told
 
-from loadtests.lab.valkey_server import ValkeyServer
-from service.inventory import View
+from loadtests.lab.servers.valkey import ValkeyServer
+from service.rules.inventory import View
 from service.stores import LateToken
-from service.stores.redis import Redis
+from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
 

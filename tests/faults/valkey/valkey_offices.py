@@ -10,10 +10,10 @@ from typing import Any
 import redis
 from flask.testing import FlaskClient
 
-from loadtests.lab.valkey_server import ValkeyServer
-from service.inventory import Record, Sell, View, decide_all, records_of
+from loadtests.lab.servers.valkey import ValkeyServer
+from service.rules.inventory import Record, Sell, View, decide_all, records_of
 from service.settings import Settings
-from service.stores.redis import Redis
+from service.stores.redis.store import Redis
 
 FAR = 30.0
 SHORT_S = 1.0

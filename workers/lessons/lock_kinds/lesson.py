@@ -148,7 +148,7 @@ LESSON = Lesson(
     service="Guard file locks one event: data/locks/<event>.lock, and the JSON store has a document for each, so no "
     "buyer waits for the lock of another event (service/guards/file.py); one lock file for all would be the row "
     "'database' of these tables. The whole house is locked only to switch the guard or to delete an event: every "
-    "purchase locks the data directory shared, Control.alone in service/control.py takes it exclusively.",
+    "purchase locks the data directory shared, Control.alone in service/switch/shared_memory.py takes it exclusively.",
     parameters=(
         Parameter("events", 6, "events, dealt to two tables", 3, 12),
         Parameter("buyers", 3, "buyers of each event, a thread each", 2, 6),

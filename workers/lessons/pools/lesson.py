@@ -107,7 +107,7 @@ LESSON = Lesson(
     right="A pool of fixed size, every future asked for its result, and a shutdown at the end.",
     service="gunicorn's gthread worker is a pool of 16 threads (workers/__init__.py): the 17th request waits in its "
     "queue. The answers to the purchases that wait in one process come the other way round: one leader decides for all "
-    "in the line of service/batch.py and hands each its outcome or its error.",
+    "in the line of service/sales/batch.py and hands each its outcome or its error.",
     parameters=(
         Parameter("workers", 5, "workers of a pool", 2, 8),
         Parameter("tasks", 12, "tasks given to it at once", 9, 100),

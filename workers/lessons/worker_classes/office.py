@@ -43,7 +43,7 @@ def running_office(worker: Mapping[str, Any], think: str, think_ms: float, folde
 
     Raises ``ChildFailed`` if it does not start, with the end of its log.
     """
-    from loadtests.lab.launcher import NotReady, RunningOffice, Service
+    from loadtests.lab.servers.office import NotReady, RunningOffice, Service
 
     # Every purchase is decided alone (batch 1): the lesson is about workers, not about shared decisions.
     service = Service(**worker, think_kind=think, think_ms=think_ms, batch=1, lock_timeout_s=20)

@@ -1,0 +1,118 @@
+"""Where each operation stands in the order of mutations, and the means that all ways to find it share.
+
+A mutation of version v, and an observer that was decided on version v, are *placed* at v.
+
+Versions or numbers that must have been committed, but that no acknowledged mutation owns, are *slots* for unknown
+purchases. If these are all of one quantity, the j-th slot goes to the j-th by invocation. That is optimal: the
+deadline of a slot is the earliest return behind it, so deadlines never decrease along the slots, and exchanging
+two purchases that stand against the order of their invocations never hurts. With mixed quantities the same
+question is 3-PARTITION: it is not answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.ledger import Ledger
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Ragged, one_of, pick
+from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, RELEASED, SOLD
+from loadtests.lab.history.history import BUY, SOLD_OUT
+
+MOST_FILLED_IN = 10**7
+"""Numbers that nobody told are filled in, up to so many; beyond, a history has none."""
+
+_KIND_OF_OP = np.array([SOLD, EXPIRED, CANCELLED, HELD, CONFIRMED, RELEASED], np.int8)  # a read is none of these
+
+
+@dataclass
+class Placement:
+    """The versions that were found.
+
+    ``version`` is by mutation, ``seen`` by observer (parallel to ``case.observers``), ABSENT where there is none.
+    ``at_least`` marks observers whose version is only the lowest that they can have been decided on. ``ledger``
+    is None where the order of the mutations is not wholly known. ``findings`` are the contradictions met on the
+    way, and the reasons why the history cannot be *valid* by these means.
+    """
+
+    tier: str
+    weaker_because: str
+    version: Ints
+    seen: Ints
+    at_least: Bools
+    ledger: Ledger | None = None
+    findings: Findings = field(default_factory=Findings)
+
+
+def unplaced(case: Case, tier: str, weaker_because: str) -> Placement:
+    """A placement to start from: the versions that the answers tell, and no ledger."""
+    return Placement(
+        tier=tier,
+        weaker_because=weaker_because,
+        version=case.mutations.version.copy(),
+        seen=case.history.version[case.observers],
+        at_least=np.zeros(len(case.observers), np.bool_),
+    )
+
+
+def candidates(case: Case) -> Ints:
+    """The unknown mutations that can have been committed where nothing is given back.
+
+    A key of which one attempt was told *sold out* is none: if it had been committed before, the first answer was
+    due, and afterwards there were no more places than then.
+    """
+    m, h = case.mutations, case.history
+    refused = np.bincount(case.group[(case.group >= 0) & (h.outcome == SOLD_OUT)], minlength=len(m)) > 0
+    return np.flatnonzero(m.unknown & ~refused)
+
+
+def slot_quantity(case: Case, unknown: Ints) -> int | None:
+    """The quantity that all these unknown mutations have, if they are purchases and it is one; else None."""
+    m = case.mutations
+    quantities = np.unique(m.quantity[unknown])
+    return int(quantities[0]) if len(quantities) == 1 and (m.op[unknown] == BUY).all() else None
+
+
+def fill_slots(case: Case, unknown: Ints, slots: int) -> Ints:
+    """The unknown purchases that fill the first ``slots`` slots, in order: the earliest by invocation."""
+    start = case.mutations.start[unknown]
+    invoked = pick(case.history.invoke_ns, start, -1)
+    return unknown[np.argsort(invoked, kind="stable")][:slots]
+
+
+def derived_ledger(case: Case, groups: Ints) -> Ledger:
+    """The ledger that has the mutations ``groups`` at versions 1, 2, …; numbers that nobody told are filled in."""
+    m = case.mutations
+    kind = _KIND_OF_OP[m.op[groups]]
+    quantity = np.where(m.quantity[groups] == ABSENT, 0, m.quantity[groups])
+    return Ledger(
+        capacity=case.capacity,
+        versions=len(groups),
+        audit=None,
+        group=groups,
+        version=np.arange(1, len(groups) + 1),
+        kind=kind,
+        order=m.order[groups],
+        hold=m.hold[groups],
+        quantity=quantity,
+        expires_at=np.full(len(groups), ABSENT),
+        tickets=_numbers(case, groups, kind, quantity),
+    )
+
+
+def _numbers(case: Case, groups: Ints, kind: Codes, quantity: Ints) -> Ragged:
+    numbered = case.mutations.numbered[groups]
+    told = numbered >= 0
+    if quantity[~told].sum() > MOST_FILLED_IN:
+        told = np.zeros(len(told), np.bool_)  # then nothing is said of numbers: see ``tiers``
+    given = case.history.tickets.take(np.maximum(numbered, 0))
+    new = np.where(one_of(kind, SOLD, HELD), quantity, 0)
+    lengths = np.where(told, given.lengths, new if told.any() else 0)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    numbers = Ragged(offsets, np.repeat(np.cumsum(new) - new + 1, lengths) + within)
+    numbers.flat[told[numbers.rows()]] = given.flat[told[given.rows()]]
+    return numbers

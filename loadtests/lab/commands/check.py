@@ -1,0 +1,122 @@
+"""``lastseat check``: judges a recorded history again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
+from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
+from loadtests.lab.untrusted import printable
+
+_COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
+
+
+@click.command()
+@click.argument("history", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--audit",
+    "audits",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="The audit of an event; once for each event. A results folder brings its own.",
+)
+@click.option("--capacity", type=click.IntRange(min=0), help="Tickets that each event was created with.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on standard output, and nothing else.")
+def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json: bool) -> int:
+    """Judge a recorded history again: a history.jsonl (plain or gzip), or a whole results folder.
+
+    Valid means that no violation was found in this history; it never means that the service was proved correct.
+
+    Exit status: 0 valid, 1 invalid, 2 unknown, 64 wrong usage, 70 the lab itself failed.
+
+    \b
+    Examples:
+      lastseat check results/demo/latest
+      lastseat check history.jsonl --audit audit.jsonl
+      lastseat check history.jsonl.gz --capacity 200      a service without an audit
+      lastseat check results/demo/latest --json | jq .why
+    """
+    if not history.is_dir() and not history.is_file():
+        raise click.UsageError(f"{history} is neither a file nor a folder of results.")
+    if history.is_dir() and audits:
+        raise click.UsageError("A results folder brings its own audits; give --audit with a history file only.")
+    try:
+        verdict = (
+            judge_folder(history, capacity=capacity)
+            if history.is_dir()
+            else judge_files(history, list(audits), capacity=capacity)
+        )
+    except FileNotFoundError as error:
+        raise click.UsageError(str(error)) from error
+    except (OSError, MemoryError) as error:
+        raise click.ClickException(f"the history could not be judged: {error}") from error
+    if as_json:
+        click.echo(msgspec.json.encode(verdict))
+    else:
+        show(verdict, Console())
+    return EXIT_STATUS[verdict.verdict]
+
+
+def show(verdict: Verdict, console: Console) -> None:
+    """The verdict in words: the word itself first, then why, one row a check, and each witness as a sentence."""
+    console.print(
+        Text(verdict.verdict.upper(), style=f"bold {_COLOUR[verdict.verdict]}"),
+        Text(printable(verdict.why)),
+        soft_wrap=True,
+    )
+    console.print(
+        f"tier {verdict.tier} · {verdict.operations:,} operations of {len(verdict.events)} event(s) "
+        f"in {verdict.seconds:.2f} s",
+        highlight=False,
+    )
+    console.print(_counts(verdict))
+    console.print(_rows(verdict.checks))
+    for result in verdict.checks:
+        for witness in result.witness:
+            _explain(witness, console)
+
+
+def _counts(verdict: Verdict) -> Table:
+    table = Table(
+        Column("event", overflow="fold"), "tier", "capacity", "acknowledged", "oversold", "lost", "double-booked",
+        box=None,
+    )  # fmt: skip
+    for event, counts in verdict.events.items():
+        numbers = (counts.capacity, counts.acknowledged, counts.oversold, counts.lost, counts.double_booked)
+        table.add_row(
+            Text(printable(event)), counts.tier, *("–" if number is None else f"{number:,}" for number in numbers)
+        )
+    return table
+
+
+def _rows(checks: list[CheckResult]) -> Table:
+    table = Table("check", "verdict", "found", "why", box=None)
+    for result in checks:
+        verdict = Text(result.verdict, style=_COLOUR[result.verdict])
+        table.add_row(result.name, verdict, f"{result.count:,}" if result.count else "", Text(printable(result.why)))
+    return table
+
+
+def _explain(witness: Witness, console: Console) -> None:
+    text = Text(printable(witness.text), style="not bold")
+    console.print(Text(f"\n{witness.violation}: ", style="bold") + text, soft_wrap=True)
+    for operation in witness.operations:
+        who = f"key {printable(operation.key)}" if operation.key is not None else f"process {operation.process}"
+        attempt = f", attempt {operation.attempt}" if operation.attempt > 1 else ""
+        until = "never returned" if operation.return_ns is None else f"{operation.return_ns} ns"
+        at = "" if operation.version is None else f", version {operation.version}"
+        console.print(
+            Text(
+                f"  line {operation.line}: {operation.op} by {who}{attempt}: {operation.outcome}{at}, "
+                f"{operation.invoke_ns} to {until}"
+            ),
+            soft_wrap=True,
+        )
+    for record in witness.records:
+        console.print(f"  the audit's record {record}", highlight=False)

@@ -1,0 +1,30 @@
+"""``lastseat where``: the files that came with this installation, for those who have no checkout."""
+
+from __future__ import annotations
+
+import click
+
+from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.paths import EXAMPLES
+
+PLACES = {kind.path.stem: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  locust -f "$(lastseat where buy)" --headless
+  lastseat run --target "$(lastseat where examples)/corner_shop.toml"
+"""
+)
+@click.argument("name", required=False, type=click.Choice(list(PLACES)))
+def where(*, name: str | None) -> None:
+    """Print where the locust files and the examples are: one path, or all.
+
+    In the checkout they are `loadtests/*.py` and `examples/`.
+    """
+    if name is not None:
+        click.echo(PLACES[name])
+        return
+    for each, path in PLACES.items():
+        click.echo(f"{each:<10}{path}")

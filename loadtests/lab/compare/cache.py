@@ -1,0 +1,147 @@
+"""What a compare has measured, in its results folder: found again, added to, never measured twice unless asked.
+
+``experiment.json`` says under what it was measured. Each sale has a folder ``cells/<cell>/<number>/`` with all that a
+run leaves, and beside it ``<number>.json`` with its figures, which is written last and in one step: a compare that is
+killed in the middle of a sale leaves none, and holds that sale again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from loadtests.lab.compare.matrix import Cell, Shape
+from loadtests.lab.compare.sale import Sale
+from loadtests.lab.paths import PACKAGES, new_results_folder
+from loadtests.lab.servers.machine import Machine, describe
+
+EXPERIMENT = "experiment.json"
+CELLS = "cells"
+_NOT_KEPT = ("data", "postgres", "redis")
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Under what a folder's sales were held: sales of two such are not put into one table."""
+
+    shape: Shape
+    service: str
+    """A digest of the service's source: another service is another result."""
+    processor: str
+    cores: int
+    packages: dict[str, str]
+
+
+class Started(msgspec.Struct, kw_only=True):
+    """``experiment.json``."""
+
+    conditions: Conditions
+    machine: Machine
+
+
+class Busy(Exception):
+    """Another compare works in this folder. The message says which."""
+
+
+class Kept:
+    """The sales in one results folder. ``opened`` is the way to have one."""
+
+    def __init__(self, folder: Path, machine: Machine) -> None:
+        self.folder = folder
+        self.machine = machine
+
+    def sales(self, cell: Cell) -> list[Sale]:
+        """What was measured of a cell, in the order in which it was; what cannot be read was not measured."""
+        found = []
+        for path in sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem)):
+            with contextlib.suppress(msgspec.DecodeError, OSError):
+                found.append(msgspec.json.decode(path.read_bytes(), type=Sale))
+        return found
+
+    def place(self, cell: Cell) -> Path:
+        """An empty folder for the cell's next sale. What a killed compare left there is removed."""
+        numbers = [int(path.stem) for path in self._place(cell).glob("*.json")]
+        place = self._place(cell) / str(max(numbers, default=0) + 1)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        return place
+
+    def add(self, place: Path, sale: Sale) -> None:
+        """Keep the figures of the sale that was held in ``place``, and of its folder all but the store's own files."""
+        for name in _NOT_KEPT:
+            shutil.rmtree(place / name, ignore_errors=True)
+        unfinished = place.with_name(f"{place.name}.unfinished")
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(sale)) + b"\n")
+        unfinished.rename(place.with_name(f"{place.name}.json"))
+
+    def _place(self, cell: Cell) -> Path:
+        return self.folder / CELLS / cell.name
+
+
+@contextlib.contextmanager
+def opened(results: str, shape: Shape, *, fresh: bool) -> Iterator[tuple[Kept, str]]:
+    """The folder to go on in, or a new one; and a sentence about that. Nobody else works in it meanwhile.
+
+    Gone on is in ``latest`` if it was measured under the same conditions, unless ``fresh``. Errors: ``Busy``.
+    """
+    latest = Path(results).resolve() / "compare" / "latest"
+    here = describe(_existing(latest.parent))
+    now = Conditions(
+        shape=shape, service=source_digest(), processor=here.processor, cores=here.cores, packages=here.packages
+    )
+    differs = "a new one was asked for" if fresh else _differs(latest, now)
+    if not differs:
+        folder, said = latest.resolve(), "going on with what was measured there"
+    else:
+        folder, said = new_results_folder(results, "compare"), differs
+        content = msgspec.json.encode(Started(conditions=now, machine=here))
+        (folder / EXPERIMENT).write_bytes(msgspec.json.format(content) + b"\n")
+    with _alone(folder):
+        yield Kept(folder, here), said
+
+
+def _existing(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _differs(latest: Path, now: Conditions) -> str:
+    """Why nothing can be added to a folder; empty where it can."""
+    try:
+        before = msgspec.json.decode((latest / EXPERIMENT).read_bytes(), type=Started).conditions
+    except (OSError, msgspec.DecodeError):
+        return "there was none to go on with"
+    if before.service != now.service:
+        return "the service is not the one that was measured before, so this begins anew"
+    if before.shape != now.shape:
+        return "the sales before were of another shape, so this begins anew"
+    return "" if before == now else "the machine or its packages are not those of before, so this begins anew"
+
+
+def source_digest() -> str:
+    """A digest of whatever decides how the service behaves: its source, the worker models, gunicorn's settings."""
+    digest = hashlib.sha256()
+    files = [*(PACKAGES / "workers").glob("*.py"), *(PACKAGES / "service").rglob("*.py")]
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(PACKAGES)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The kernel lets go of this when the compare ends, also by ``kill -9``."""
+    held = os.open(folder / EXPERIMENT, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another compare works in {folder}; wait for it, or begin a new one with --fresh") from None
+        yield
+    finally:
+        os.close(held)

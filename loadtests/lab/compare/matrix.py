@@ -1,0 +1,185 @@
+"""The cells of the matrix, and which come first when there is no time for all.
+
+In this order: (1) one store under every worker model, without a guard and with the one that ``on`` stands for, at each
+delay: what a worker class is worth; (2) the other stores likewise, without a delay: which are right, and how fast;
+(3) the other guards; (4) the other numbers of processes; (5) whatever differs in more than one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from loadtests.lab.compare.pairs import FAULTS, Offer
+from loadtests.lab.experiment.expectation import Promise
+from loadtests.lab.experiment.runner import Experiment, Workload
+from loadtests.lab.servers.office import Service
+from workers import WORKER_MODELS
+
+THINKS = ("none", "io", "cpu")
+PER_BLOCK = 18
+"""Most cells of a block: what is compared with each other should not lie many minutes apart."""
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """How each cell is held. Results are comparable, and a compare goes on, where this is the same."""
+
+    buyers: int = 32
+    seconds: float = 1.5
+    """About how long a sale takes: its seats are chosen by what was measured before."""
+    think_ms: float = 5.0
+    seed: int = 1
+
+    def workload(self, seats: int, number: int) -> Workload:
+        """The sale held as the ``number``-th one of a cell. One ticket a purchase, so that a sale is a ticket."""
+        return Workload(
+            capacity=seats,
+            buyers=self.buyers,
+            rounds=1,
+            max_quantity=1,
+            seed=self.seed + number,
+            limit_s=max(5.0, 4 * self.seconds),
+        )
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One combination."""
+
+    store: str
+    guard: str
+    worker: str
+    processes: int
+    think: str
+    """``none``, ``io`` (it sleeps) or ``cpu`` (it computes), between reading and writing."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.worker}-{self.processes}-{self.store}-{self.guard}-{self.think}"
+
+    @property
+    def spelled(self) -> str:
+        """For people: ``gthread 2 × 16, journal + file, think io``."""
+        delay = "" if self.think == "none" else f", think {self.think}"
+        return f"{self.shape}, {self.pair}{delay}"
+
+    @property
+    def shape(self) -> str:
+        """The worker model as people write it."""
+        return self.service(0).spelled
+
+    @property
+    def pair(self) -> str:
+        return f"{self.store} + {self.guard}"
+
+    def service(self, think_ms: float) -> Service:
+        """How its office is run. Pairings that the service would refuse to sell with are what is compared here."""
+        return Service(
+            worker=self.worker,
+            processes=self.processes,
+            store=self.store,
+            guard=self.guard,
+            think_ms=0.0 if self.think == "none" else think_ms,
+            think_kind="cpu" if self.think == "cpu" else "io",
+            allow_unsafe=True,
+        )
+
+    def experiment(self, shape: Shape, seats: int, number: int) -> Experiment:
+        return Experiment(service=self.service(shape.think_ms), workload=shape.workload(seats, number))
+
+    def promise(self, shape: Shape) -> Promise:
+        """How it has to come out. Without a delay two processes that nothing keeps apart meet by luck."""
+        promised = self.experiment(shape, 1, 0).promise
+        return Promise.EITHER if promised is Promise.WRONG and self.think == "none" else promised
+
+
+class Matrix(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for. Empty: all there are; of ``processes``: one, and as many as the worker model has."""
+
+    workers: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()
+    processes: tuple[int, ...] = ()
+    thinks: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The cells in blocks, the most telling first; and those that make no sense, with the reason."""
+
+    blocks: list[list[Cell]]
+    impossible: dict[Cell, str]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for block in self.blocks for cell in block]
+
+
+def plan(matrix: Matrix, offers: Mapping[str, Offer]) -> Plan:
+    """Every cell that was asked for, once."""
+    stores = [store for store in offers if store in (matrix.stores or _worth_it(offers))]
+    ranks: dict[tuple[int, str], list[Cell]] = {}
+    impossible: dict[Cell, str] = {}
+    for store in stores:
+        for cell in _cells(matrix, offers[store]):
+            why = _why_not(cell, offers[store])
+            if why:
+                impossible[cell] = why
+            else:
+                rank = _rank(cell, offers[store], matrix, first=store == stores[0])
+                ranks.setdefault((rank, _group(cell, rank)), []).append(cell)
+    groups = [ranks[key] for key in sorted(ranks, key=lambda key: key[0])]
+    return Plan([block for group in groups for block in _blocks(group)], impossible)
+
+
+def _worth_it(offers: Mapping[str, Offer]) -> list[str]:
+    """Without being asked: stores that outlive a process."""
+    return [store for store, offer in offers.items() if offer.scope != "process"]
+
+
+def _cells(matrix: Matrix, offer: Offer) -> list[Cell]:
+    guards = [guard for guard in offer.guards if guard in matrix.guards or (not matrix.guards and guard not in FAULTS)]
+    return [
+        Cell(offer.store, guard, worker, processes, think)
+        for think in THINKS
+        if think in (matrix.thinks or THINKS)
+        for worker in matrix.workers or WORKER_MODELS
+        for processes in _counts(matrix, worker)
+        for guard in guards
+    ]
+
+
+def _counts(matrix: Matrix, worker: str) -> list[int]:
+    return list(dict.fromkeys(matrix.processes or (1, WORKER_MODELS[worker].processes)))
+
+
+def _why_not(cell: Cell, offer: Offer) -> str:
+    if offer.scope == "process" and cell.processes > 1:
+        return f"the store {cell.store} lives in one process"
+    return ""
+
+
+def _rank(cell: Cell, offer: Offer, matrix: Matrix, *, first: bool) -> int:
+    """Its place in the order above."""
+    other_guard = cell.guard not in {"none", offer.on}
+    other_count = cell.processes != max(_counts(matrix, cell.worker))
+    thinks = cell.think != "none"
+    if not other_guard and not other_count and first:
+        return 1
+    if other_guard + other_count + thinks > 1:
+        return 5
+    if not thinks:
+        return 4 if other_count else 3 if other_guard else 2
+    return 5
+
+
+def _group(cell: Cell, rank: int) -> str:
+    """Which cells of a rank are compared with each other: the first hold one store, later ones a store each."""
+    return "" if rank == 1 else f"{cell.think} {cell.store}" if rank == 5 else cell.store
+
+
+def _blocks(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """As few as can be, all of about one size."""
+    count = -(-len(cells) // PER_BLOCK)
+    size = -(-len(cells) // count)
+    return [list(cells[at : at + size]) for at in range(0, len(cells), size)]

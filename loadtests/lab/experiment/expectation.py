@@ -1,0 +1,73 @@
+"""What a guard promises under a worker model, before anything is run: the demo is right if every promise is kept.
+
+A guard excludes nobody, the threads and greenlets of one process, or every process of the host. What it promises
+depends on who is there to be excluded.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from loadtests.lab.servers.office import Service
+
+_EXCLUDES_THREADS_ONLY = frozenset({"thread"})
+_EXCLUDES_MOSTLY = frozenset({"leaky"})
+_EXCLUDES_UNTIL_PAUSED = frozenset({"lease"})
+_DEFAULT_LEASE_MS = 2_000
+_EXCLUDES_NOBODY = frozenset({"none"})
+
+
+class Promise(Enum):
+    """How a cell has to come out."""
+
+    EXACT = "exact"
+    """Sold to the last seat, no ticket more, nothing lost."""
+    WRONG = "goes wrong"
+    """Nothing keeps purchases apart that do overlap: some round has to oversell or lose."""
+    EITHER = "may go wrong"
+    """Nothing keeps them apart, and whether they overlap is luck."""
+
+
+class Kept(Enum):
+    """Whether a cell did what was promised."""
+
+    YES = "yes"
+    NO = "no"
+    UNDECIDED = "undecided"
+
+
+def promise(service: Service, fault: str = "") -> Promise:
+    """What may be expected of a service under enough buyers, and under a fault of that name."""
+    processes, threads = service.shape
+    processes *= service.nodes
+    if service.guard in _EXCLUDES_UNTIL_PAUSED and not service.apart:
+        if fault == "pause":
+            return Promise.WRONG if processes > 1 else Promise.EXACT
+        longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
+        return Promise.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Promise.EITHER
+    inside = threads > 1 or service.worker == "gevent"
+    if service.guard in _EXCLUDES_NOBODY or service.apart:
+        exposed = inside or processes > 1
+    elif service.guard in _EXCLUDES_THREADS_ONLY:
+        exposed = processes > 1
+    elif service.guard in _EXCLUDES_MOSTLY:
+        return Promise.EITHER
+    else:
+        exposed = False
+    if not exposed:
+        return Promise.EXACT
+    if service.worker == "gevent" and processes == 1 and service.think_ms == 0:
+        # Greenlets change places only where one waits: without a delay, or a slow disk, nothing does in between.
+        return Promise.EITHER
+    return Promise.WRONG
+
+
+def kept(expected: Promise, verdict: str, rounds_wrong: int) -> Kept:
+    """Whether a verdict over some rounds is what was promised."""
+    if expected is Promise.WRONG and rounds_wrong:
+        return Kept.YES
+    if verdict == "unknown":
+        return Kept.UNDECIDED
+    if expected is Promise.EITHER:
+        return Kept.YES
+    return Kept.YES if (verdict == "valid") is (expected is Promise.EXACT) and not rounds_wrong else Kept.NO

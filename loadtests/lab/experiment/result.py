@@ -1,0 +1,113 @@
+"""The end of a run: the parts become one history, the audit is fetched, the verdict is drawn and kept."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
+from loadtests.lab.history.arrivals import Arrived, arrival_messages
+from loadtests.lab.history.generator_load import Busy, bottleneck_message
+from loadtests.lab.history.shards import PartNote
+from loadtests.lab.protocol.admin_api import OfficeError, Offices
+from loadtests.lab.target.server import TargetOffice
+from loadtests.lab.untrusted import read_file
+
+VERDICT = "verdict.json"
+
+
+class Conclusion(msgspec.Struct, kw_only=True):
+    """A verdict, and what must be said beside it."""
+
+    verdict: Verdict
+    folder: Path
+    loads: list[Busy] = []
+    arrived: list[Arrived] = []
+    remarks: list[str] = []
+    incomplete: list[str] = []
+    """What is missing in the history: then it is never judged valid or invalid."""
+    unaudited: list[str] = []
+    """Why audits could not be had that should be there."""
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT_STATUS[self.verdict.verdict]
+
+    @property
+    def notes(self) -> list[str]:
+        """All that must be said beside the verdict."""
+        slow = bottleneck_message(self.loads)
+        said = [
+            *self.incomplete,
+            *self.unaudited,
+            *self.remarks,
+            *([slow] if slow else []),
+            *arrival_messages(self.arrived),
+        ]
+        return list(dict.fromkeys(said))
+
+    def save(self) -> None:
+        """Write ``verdict.json``: the verdict's fields, its sums, and the notes."""
+        content: dict[str, Any] = msgspec.to_builtins(self.verdict)
+        for name in ("acknowledged", "oversold", "lost", "double_booked"):
+            content[name] = getattr(self.verdict, name)
+        content |= {"load": msgspec.to_builtins(self.loads), "arrivals": msgspec.to_builtins(self.arrived)}
+        content |= {"notes": self.notes, "remarks": self.remarks, "incomplete": self.incomplete}
+        content["unaudited"] = self.unaudited
+        (self.folder / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+
+
+def load_conclusion(folder: Path) -> Conclusion:
+    """What ``save`` wrote. Raises ``FileNotFoundError`` where no run was concluded."""
+    content = msgspec.json.decode(read_file(folder / VERDICT))
+    return Conclusion(
+        verdict=msgspec.convert(content, type=Verdict),
+        folder=folder,
+        loads=msgspec.convert(content.get("load", []), type=list[Busy]),
+        arrived=msgspec.convert(content.get("arrivals", []), type=list[Arrived]),
+        remarks=content.get("remarks", []),
+        incomplete=content.get("incomplete", []),
+        unaudited=content.get("unaudited", []),
+    )
+
+
+def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alone: bool) -> str | None:
+    """Keep the event's audit in the folder, of a service that has audits; the reason where it could not be had."""
+    if not office.has_audit:
+        return None
+    try:
+        audit = office.audit(event)
+    except OfficeError as error:
+        return f"the audit could not be read: {error}"
+    (folder / ("audit.jsonl" if alone else f"audit-{event}.jsonl")).write_bytes(audit)
+    return None
+
+
+def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], unaudited: list[str]) -> Conclusion:
+    """Judge what the folder holds, and save the verdict; what earlier rounds had to say is kept.
+
+    An incomplete history is never judged valid or invalid: an operation that is missing looks like the service's lie.
+    Where a service has an audit and it could not be had, nothing is valid: whether orders are lost is not known.
+    """
+    verdict = judge_folder(folder)
+    conclusion = Conclusion(verdict=verdict, folder=folder)
+    with contextlib.suppress(FileNotFoundError):
+        conclusion = load_conclusion(folder)
+        conclusion.verdict = verdict
+    for part in parts:
+        conclusion.loads.append(part.busy)
+        conclusion.arrived += part.arrived
+        conclusion.remarks += part.notes
+    conclusion.incomplete += incomplete
+    conclusion.unaudited += unaudited
+    if verdict.operations == 0:
+        verdict.verdict, verdict.why = "unknown", "nothing was recorded: not one operation reached the service"
+    elif conclusion.incomplete:
+        verdict.verdict, verdict.why = "unknown", "the history is not whole: " + "; ".join(conclusion.incomplete)
+    elif conclusion.unaudited and verdict.verdict == "valid":
+        verdict.verdict, verdict.why = "unknown", "an audit is missing, so orders may be lost"
+    conclusion.save()
+    return conclusion

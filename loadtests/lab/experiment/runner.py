@@ -1,0 +1,333 @@
+"""A run as data: how the service is run, what the buyers do, with which seed; and how it becomes a verdict.
+
+``run`` starts a fresh gunicorn on an empty data directory, holds some sales one after another, each a fresh event
+and a locust of its own, then kills everything with ``kill -9``, starts it again on what the disk kept and reads the
+audits once more. Nothing is repeated: every round that was begun is in the history and in the verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from loadtests.lab import faults
+from loadtests.lab.checks import CheckResult, Verdict
+from loadtests.lab.checks.verdict import worst
+from loadtests.lab.experiment.expectation import Kept, Promise, kept, promise
+from loadtests.lab.experiment.measurement import Measures, measure
+from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.history.shards import HISTORY, rounds_of
+from loadtests.lab.protocol.admin_api import OfficeError
+from loadtests.lab.report.run_report import write_run_report
+from loadtests.lab.servers import process as processes
+from loadtests.lab.servers.cpu import Cpu
+from loadtests.lab.servers.footprint import Growth, Watch
+from loadtests.lab.servers.machine import Machine, describe
+from loadtests.lab.servers.nodes import RunningNodes
+from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
+from loadtests.lab.target.file import Target
+from loadtests.lab.target.server import RunningTarget
+
+_POLL_S = 0.05
+_SPARE_S = 60.0
+_LOG_TAIL = 15
+_VERDICT_STATUS = frozenset({0, 1, 2})
+
+
+Server = RunningOffice | RunningNodes | RunningTarget
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """What the buyers of every round do; see the options of ``loadtests/buy.py``."""
+
+    capacity: int = 200
+    buyers: int = 32
+    rounds: int = 3
+    max_quantity: int = 4
+    read_share: float = 0.2
+    cancel_share: float = 0.05
+    patience: int = 3
+    retries: int = 1
+    seed: int = 1
+    limit_s: float = 60.0
+    """A round that has not sold out by then is ended and judged as it stands."""
+    rate: float = 0.0
+    """Of the open loop: arrivals a second, whatever the answers. 0 is the closed loop, of so many buyers."""
+    arrivals: str = "poisson"
+    most_in_flight: int = 500
+    kind: str = "buy"
+    """One of ``WORKLOADS``; what follows concerns only some of them."""
+    time_outs: float = 0.0
+    opens_in_s: float = 3.0
+    too_early: float = 0.2
+    hold_share: float = 0.5
+    cart_share: float = 0.1
+    """How often tickets of two events are put into one cart; 0: a round has one event."""
+    hold_s: float = 2.0
+    payment: str = "20-60"
+    """How long a payment takes, in milliseconds: ``20`` or ``10-50``."""
+    payment_refused: float = 0.05
+    payment_lost: float = 0.02
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell: a service under a workload. With a ``target`` it is not the ticket office but that one."""
+
+    service: Service = Service()
+    workload: Workload = Workload()
+    variant: str = ""
+    fault: str = ""
+    """A name of ``faults.FAULTS``, injected once in every round; empty for none."""
+    target: Target | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder of its results: worker, store, guard, and what tells two such apart."""
+        service = self.service
+        if self.target is not None:
+            return self.target.name or self.target.event
+        nodes = "" if service.nodes == 1 else f"{service.nodes}-nodes"
+        parts = (service.worker, service.store.partition(":")[0], service.guard, nodes, self.variant, self.fault)
+        return "-".join(part for part in parts if part)
+
+    @property
+    def promise(self) -> Promise:
+        """How it has to come out; of a stranger's service nothing is known."""
+        return promise(self.service, self.fault) if self.target is None else Promise.EITHER
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """``experiment.json``: enough to run it again, and on what it ran."""
+
+    service: Service
+    workload: Workload
+    promise: str
+    machine: Machine
+    began: str
+    fault: str = ""
+    target: Target | None = None
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What came of an experiment."""
+
+    experiment: Experiment
+    folder: Path
+    conclusion: Conclusion
+    measures: Measures
+    promise: Promise
+    cpu: Cpu = Cpu()
+    """What the office and its engine used while sales were held."""
+    growth: Growth | None = None
+    """What the office's workers held on to, at the beginning of the load and at its end."""
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.conclusion.verdict
+
+    @property
+    def capacity(self) -> int:
+        """The tickets there were, over all rounds."""
+        return len(self.verdict.events) * self.experiment.workload.capacity
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were held."""
+        return len(rounds_of(self.verdict.events))
+
+    @property
+    def rounds_wrong(self) -> int:
+        """In how many a ticket was sold that is not there, twice, or whose order is lost."""
+        wrong = (
+            event
+            for event, counts in self.verdict.events.items()
+            if counts.oversold or counts.lost or counts.double_booked
+        )
+        return len(rounds_of(wrong))
+
+    @property
+    def kept(self) -> Kept:
+        return kept(self.promise, self.verdict.verdict, self.rounds_wrong)
+
+
+class LabFailed(Exception):
+    """The lab could not do its work; says nothing about the service. The message says where to look."""
+
+
+class SettingsRefused(LabFailed):
+    """The service does not run with the settings of the experiment; the message is its own."""
+
+
+Step = Callable[[str, Path], None]
+"""Told what is being done, and the folder in which a running round writes."""
+
+
+def run(
+    experiment: Experiment,
+    folder: Path,
+    on_step: Step = lambda _doing, _folder: None,
+    *,
+    is_own_host: bool = False,
+) -> Result:
+    """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running.
+
+    Of its kinds ``SettingsRefused`` is the caller's to mend. A target on another machine is refused unless it is
+    ``is_own_host``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = Record(
+        service=experiment.service.shown,
+        workload=experiment.workload,
+        promise=experiment.promise.value,
+        machine=describe(folder),
+        began=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        fault=experiment.fault,
+        target=experiment.target,
+    )
+    (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    try:
+        on_step("starting", folder)
+        with _fault(experiment) as fault, _server(experiment, fault, folder, is_own_host) as server:
+            happened: list[faults.Happened] = []
+            before = _cpu(server)
+            with _watch(server) as watch:
+                for number in range(1, experiment.workload.rounds + 1):
+                    on_step(f"round {number} of {experiment.workload.rounds}", folder)
+                    with faults.injected(fault, server, happened):
+                        hold_sale(experiment.workload, server, folder)
+            if fault is not None:
+                faults.keep(folder, happened)
+            used = _cpu(server).since(before)
+            conclusion = load_conclusion(folder)
+            if not isinstance(server, RunningTarget) and experiment.service.survives:
+                on_step("kill -9 and restart", folder)
+                server.restart()
+                conclusion = _with_restart(conclusion, server)
+                server.kill()  # nobody asks any more: no need to let requests end
+    except RefusedToStart as error:
+        raise SettingsRefused(str(error)) from error
+    except (NotReady, OfficeError, faults.FaultUnfit, faults.NotInjected) as error:
+        raise LabFailed(f"{experiment.name}: {error}") from error
+    write_run_report(folder)
+    return Result(
+        experiment=experiment,
+        folder=folder,
+        conclusion=conclusion,
+        measures=measure(folder / HISTORY),
+        promise=experiment.promise,
+        cpu=used,
+        growth=watch.growth() if watch else None,
+    )
+
+
+def _cpu(server: Server) -> Cpu:
+    """Of a stranger's service nothing is known."""
+    return server.cpu if isinstance(server, RunningOffice) else Cpu()
+
+
+def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.Fault | None]:
+    return faults.fault_named(experiment.fault) if experiment.fault else contextlib.nullcontext()
+
+
+def _watch(server: Server) -> contextlib.AbstractContextManager[Watch | None]:
+    """Of a stranger's service it is not known which processes are its."""
+    return Watch(server.pid) if isinstance(server, RunningOffice) else contextlib.nullcontext()
+
+
+def _server(experiment: Experiment, fault: faults.Fault | None, folder: Path, is_own_host: bool) -> Server:
+    if experiment.target is None:
+        service = fault.adapt(experiment.service) if fault else experiment.service
+        return RunningOffice(service, folder) if service.nodes == 1 else RunningNodes(service, folder)
+    return RunningTarget(experiment.target, folder, experiment.workload.capacity, is_own_host=is_own_host)
+
+
+def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
+    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
+    log, before = folder / "locust.log", _saved_at(folder / VERDICT)
+    process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
+    try:
+        status = process.wait(workload.limit_s + _SPARE_S)
+    except subprocess.TimeoutExpired:
+        raise LabFailed(f"locust did not end within {workload.limit_s + _SPARE_S:g} s; its log is {log}") from None
+    finally:
+        # After Ctrl-C: locust ends its users, and draws the verdict of what there was.
+        with processes.undisturbed():
+            processes.end(process, grace_s=10.0)
+    if status not in _VERDICT_STATUS or _saved_at(folder / VERDICT) == before:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
+        raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
+
+
+def _saved_at(path: Path) -> int:
+    """When a file was last written: a locust that fell over ends with 1, and leaves the verdict of earlier rounds."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
+    users = 1 if workload.rate else workload.buyers
+    kind = WORKLOADS[workload.kind]
+    return [
+        *(sys.executable, "-m", "locust", "--locustfile", str(kind.path), "--headless", "--only-summary"),
+        *("--host", office.url, "--into", str(folder), *office.locust_options(folder)),
+        *("--users", str(users), "--spawn-rate", str(min(users, 100))),
+        *("--rate", str(workload.rate), "--arrivals", workload.arrivals),
+        *("--most-in-flight", str(workload.most_in_flight)),
+        *("--run-time", f"{workload.limit_s:g}s"),
+        *("--capacity", str(workload.capacity), "--max-quantity", str(workload.max_quantity)),
+        *("--read-share", str(workload.read_share), "--cancel-share", str(workload.cancel_share)),
+        *("--patience", str(workload.patience), "--retries", str(workload.retries), "--seed", str(workload.seed)),
+        *("--time-outs", str(workload.time_outs)),
+        *(word for name in kind.fields for word in (_option(name), str(getattr(workload, name)))),
+    ]
+
+
+def _option(field: str) -> str:
+    """A field's name as the locust files spell it: ``hold_s`` is ``--hold``."""
+    return "--" + field.removesuffix("_s").replace("_", "-")
+
+
+def _environment() -> dict[str, str]:
+    """Without what would be taken for locust's options or the service's settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LASTSEAT_"))}
+
+
+def _with_restart(conclusion: Conclusion, office: RunningOffice | RunningNodes) -> Conclusion:
+    """The conclusion with one more check: after the crash the audits say the same, byte for byte.
+
+    But for holds that have run out since: nobody asks for that, the office does it by itself.
+    """
+    differing = []
+    for event in conclusion.verdict.events:
+        before = (conclusion.folder / f"audit-{event}.jsonl").read_bytes()
+        if not says_the_same(before, office.office.audit(event)):
+            differing.append(event)
+    check = CheckResult(
+        name="restart",
+        verdict="invalid" if differing else "valid",
+        count=len(differing),
+        why=f"after kill -9 and a restart the audit differs: {', '.join(differing)}" if differing else "",
+    )
+    verdict = conclusion.verdict
+    verdict.checks.append(check)
+    verdict.verdict = worst([verdict.verdict, check.verdict])
+    conclusion.save()
+    return conclusion
+
+
+def says_the_same(before: bytes, after: bytes) -> bool:
+    """Whether a later audit has the same records as an earlier one, and after them none but of holds that ran out."""
+    if before == after:
+        return True
+    _, *records = before.splitlines()
+    _, *later = after.splitlines()
+    if later[: len(records)] != records:
+        return False
+    return all(msgspec.json.decode(line)["kind"] == "expired" for line in later[len(records) :])

@@ -1,0 +1,144 @@
+"""Audits: an event's committed mutations, as the service lists them, in columns.
+
+What stands in an audit is for the checks to judge; here it only has to be readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from loadtests.lab.history.arrays import ABSENT, Codes, Ints, Names, Ragged, one_of
+from loadtests.lab.history.columns import (
+    Count,
+    Number,
+    Quantity,
+    Source,
+    Table,
+    codes,
+    ints,
+    lists,
+    name_of,
+    read_first_row,
+    read_rows,
+    refuse,
+    strings,
+)
+
+KINDS = ("sold", "cancelled", "held", "confirmed", "released", "expired")
+SOLD, CANCELLED, HELD, CONFIRMED, RELEASED, EXPIRED = range(6)
+
+
+class _Header(msgspec.Struct):
+    """The first line of an audit."""
+
+    event: str
+    capacity: Count
+    versions: Count
+
+
+class _Record(msgspec.Struct, gc=False):
+    """A further line of an audit: one committed mutation."""
+
+    version: Count
+    kind: Literal["sold", "cancelled", "held", "confirmed", "released", "expired"]
+    quantity: Quantity
+    key: str | None = None
+    order: str | None = None
+    hold: str | None = None
+    cart: str | None = None
+    tickets: list[Number] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The committed mutations of one event in the order of the file: what its header says, and columns.
+
+    ``key``, ``order``, ``hold`` and ``cart`` are ids of this audit's own ``Names``; ``expires_at`` is in microseconds.
+    """
+
+    event: str
+    capacity: int | None
+    versions: int
+    keys: Names
+    orders: Names
+    holds: Names
+    carts: Names
+    line: Ints
+    version: Ints
+    kind: Codes
+    key: Ints
+    order: Ints
+    hold: Ints
+    cart: Ints
+    quantity: Ints
+    expires_at: Ints
+    tickets: Ragged
+
+    def __len__(self) -> int:
+        return len(self.version)
+
+    @classmethod
+    def of(cls, lines: Iterable[Mapping[str, object]]) -> Audit:
+        """An audit of its header and its records given as mappings. Raises HistoryError as reading does."""
+        return read_audit(b"\n".join(map(msgspec.json.encode, lines)))
+
+
+def read_audit(source: Source | str) -> Audit:
+    """Read an audit from a path (plain or gzip) or from bytes.
+
+    Raises HistoryError naming the line that is no JSON, lacks a field, or breaks off. Whether the records
+    follow the rules is for the checks to say.
+    """
+    source = Path(source) if isinstance(source, str) else source
+    header = read_first_row(source, _Header)
+    table = Table()
+    names = {name: Names() for name in ("key", "order", "hold", "cart")}
+    first_row = 0
+    for lines, rows in read_rows(source, _Record, first_row=1):
+        table.add("line", lines)
+        for field, ids in names.items():
+            table.add(field, ids.intern(strings(rows, field), first_row, len(rows)))
+        table.add("version", ints(rows, "version"))
+        table.add("quantity", ints(rows, "quantity"))
+        table.add("kind", codes(rows, "kind", {kind: code for code, kind in enumerate(KINDS)}))
+        table.add("expires_at", np.array([_microseconds(row.expires_at) for row in rows], np.int64))
+        table.add("tickets", lists(rows, "tickets"))
+        first_row += len(rows)
+    audit = Audit(
+        event=header.event,
+        capacity=header.capacity,
+        versions=header.versions,
+        keys=names["key"],
+        orders=names["order"],
+        holds=names["hold"],
+        carts=names["cart"],
+        kind=table.codes("kind"),
+        tickets=table.ragged("tickets"),
+        **{name: table.ints(name) for name in ("line", "version", "key", "order", "hold", "cart")},
+        **{name: table.ints(name) for name in ("quantity", "expires_at")},
+    )
+    numbered = bool(audit.tickets.lengths.any())
+    for field, lacking in (
+        ("key", (audit.key < 0) & (audit.kind != EXPIRED)),
+        ("order", (audit.order < 0) & one_of(audit.kind, SOLD, CANCELLED, CONFIRMED)),
+        ("hold", (audit.hold < 0) & one_of(audit.kind, HELD, CONFIRMED, RELEASED, EXPIRED)),
+        ("tickets", (audit.tickets.lengths == 0) & numbered),
+    ):
+        refuse(lacking, audit.line, name_of(source), f"the record lacks the field `{field}`")
+    return audit
+
+
+def _microseconds(moment: datetime | None) -> int:
+    if moment is None:
+        return ABSENT
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    elapsed = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds

@@ -1,0 +1,167 @@
+"""A history for reports: every operation with all that was recorded of it, in columns.
+
+The checks read only what they decide on, and refuse what cannot have been recorded (``history``). A report must be
+written then too, and needs more: which worker answered, how long it waited. So this reader judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Names, Ragged, one_of
+from loadtests.lab.history.columns import Number, Source, Table, Time, codes, ints, lists, read_rows, strings
+from loadtests.lab.history.history import BUY, CONFIRM, OK, OPS, OUTCOMES
+
+Floats = NDArray[np.float64]
+
+_NAMES = ("event", "key", "order", "hold")
+_NUMBERS = ("process", "attempt", "invoke_ns", "return_ns", "quantity", "remaining", "version")
+_EXTRAS = ("worker", "node", "status", "intended_ns")
+_TIMES = ("wait_ms", "hold_ms", "store_ms")
+
+
+class _Line(msgspec.Struct, gc=False):
+    process: Number
+    op: Literal["buy", "read", "cancel", "hold", "confirm", "release"]
+    event: str
+    invoke_ns: Time
+    return_ns: Time | None
+    outcome: Literal["ok", "sold_out", "refused", "fail", "unknown"]
+    key: str | None = None
+    attempt: Number = 1
+    quantity: Number | None = None
+    replayed: bool | None = None
+    order: str | None = None
+    hold: str | None = None
+    tickets: list[Number] | None = None
+    remaining: Number | None = None
+    version: Number | None = None
+    worker: Number | None = None
+    node: Number | None = None
+    status: Number | None = None
+    intended_ns: Time | None = None
+    wait_ms: float | None = None
+    hold_ms: float | None = None
+    store_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Operations in columns, in the order of the file. Numbers that are not there are ABSENT, times in ms are NaN.
+
+    ``event``, ``key``, ``order``, ``hold`` are ids of ``names``; ``op`` and ``outcome`` are codes as in ``history``.
+    """
+
+    names: dict[str, Names]
+    line: Ints
+    event: Ints
+    key: Ints
+    order: Ints
+    hold: Ints
+    op: Codes
+    outcome: Codes
+    replayed: Codes
+    process: Ints
+    attempt: Ints
+    invoke_ns: Ints
+    return_ns: Ints
+    quantity: Ints
+    remaining: Ints
+    version: Ints
+    worker: Ints
+    node: Ints
+    status: Ints
+    intended_ns: Ints
+    wait_ms: Floats
+    hold_ms: Floats
+    store_ms: Floats
+    tickets: Ragged
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    @property
+    def returned(self) -> Bools:
+        """Which operations had an answer, of whatever kind."""
+        returned: Bools = self.return_ns != ABSENT
+        return returned
+
+    @cached_property
+    def latency_ms(self) -> Floats:
+        """From the intended start where there is one, else from the invocation, to the whole answer; NaN without one.
+
+        The intended start keeps a slow service from hiding how long its buyers would have waited.
+        """
+        start = np.where(self.intended_ns == ABSENT, self.invoke_ns, self.intended_ns)
+        return np.where(self.returned, (self.return_ns - start) / 1e6, np.nan)
+
+    @cached_property
+    def sales(self) -> Ints:
+        """Rows of acknowledged purchases, each key once, by its first answer: a replayed answer sells nothing new."""
+        rows = np.flatnonzero(one_of(self.op, BUY, CONFIRM) & (self.outcome == OK) & self.returned)
+        rows = rows[np.argsort(self.return_ns[rows], kind="stable")]
+        keys = np.where(self.key[rows] < 0, -1 - rows, self.key[rows])  # without a key: each its own
+        _, first = np.unique(np.stack((self.event[rows], keys)), axis=1, return_index=True)
+        return rows[np.sort(first)]
+
+    @cached_property
+    def tickets_sold(self) -> Ints:
+        """How many tickets each row's answer gave or asked for: its numbers, else its quantity, else one."""
+        given = self.tickets.lengths
+        return np.where(given > 0, given, np.where(self.quantity > 0, self.quantity, 1))
+
+    def events(self) -> list[tuple[str, Ints]]:
+        """The events in the order in which they began, each with its rows."""
+        found = [(event, np.flatnonzero(self.event == event)) for event in np.unique(self.event)]
+        found.sort(key=lambda each: int(self.invoke_ns[each[1]].min()))
+        return [(self.names["event"].string(int(event)) or "", rows) for event, rows in found]
+
+
+def read_operations(source: Source) -> Operations:
+    """Read a history, plain or gzip. Raises HistoryError naming the line that is no operation or breaks off."""
+    table = Table()
+    names = {name: Names() for name in _NAMES}
+    floats: dict[str, list[Floats]] = {name: [] for name in _TIMES}
+    first_row = 0
+    for lines, rows in read_rows(source, _Line):
+        table.add("line", lines)
+        for field, ids in names.items():
+            table.add(field, ids.intern(strings(rows, field), first_row, len(rows)))
+        for field in (*_NUMBERS, *_EXTRAS):
+            table.add(field, ints(rows, field))
+        for field in _TIMES:
+            floats[field].append(_floats(rows, field))
+        table.add("op", codes(rows, "op", {op: code for code, op in enumerate(OPS)}))
+        table.add("outcome", codes(rows, "outcome", {outcome: code for code, outcome in enumerate(OUTCOMES)}))
+        table.add("replayed", codes(rows, "replayed", {None: -1, False: 0, True: 1}))
+        table.add("tickets", lists(rows, "tickets"))
+        first_row += len(rows)
+    return Operations(
+        names=names,
+        op=table.codes("op"),
+        outcome=table.codes("outcome"),
+        replayed=table.codes("replayed"),
+        tickets=table.ragged("tickets"),
+        wait_ms=_joined(floats["wait_ms"]),
+        hold_ms=_joined(floats["hold_ms"]),
+        store_ms=_joined(floats["store_ms"]),
+        **{name: table.ints(name) for name in ("line", *_NAMES)},
+        **{name: table.ints(name) for name in (*_NUMBERS, *_EXTRAS)},
+    )
+
+
+def _floats(rows: Sequence[object], field: str) -> Floats:
+    values = map(attrgetter(field), rows)
+    return np.fromiter((np.nan if value is None else value for value in values), np.float64, len(rows))
+
+
+def _joined(chunks: list[Floats]) -> Floats:
+    return np.concatenate(chunks) if chunks else np.zeros(0)

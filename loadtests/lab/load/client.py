@@ -1,0 +1,276 @@
+"""A customer of the ticket office: asks one thing at a time, over HTTP, and records each asking.
+
+An operation is recorded whatever happens to it, also when locust ends the user while the answer is on its way: then
+the history says ``unknown``, which is the truth. Without that, a purchase that the server applied would be missing
+from the history, and the audit would seem to contain a sale that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gevent
+from locust.contrib.fasthttp import FastHttpSession
+from locust.exception import StopUser
+
+from loadtests.lab.history.recorder import Operation, Outcome, Recorder
+from loadtests.lab.load.bounded_client import UNCOMPRESSED, bound
+from loadtests.lab.protocol.adapter import Manners, Request
+from loadtests.lab.protocol.answers import outcome_without_answer
+from loadtests.lab.protocol.carts import lines_of
+from loadtests.lab.protocol.office import OfficeManners
+
+RETRY_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 5.0
+"""Who is told to come again later than this comes again now and then all the same."""
+HANGS_UP_WITHIN_S = 0.02
+ANSWERED_WITHIN_S = 60.0
+"""A whole answer that takes longer is unknown: a server that sends a byte now and then would keep a buyer for ever."""
+_COME_AGAIN = frozenset({429, 503})
+
+
+_log = logging.getLogger("lastseat")
+
+
+class HungUp(TimeoutError):
+    """The buyer has not waited for the answer."""
+
+
+class Sale:
+    """What the customers of one locust process share: which events, who writes the history, which numbers are free.
+
+    ``sells_carts`` is for the customers to note that the service has told one of them that it does not.
+    ``over`` is set when the run ends; ``first_process`` keeps the numbers of several locust processes apart. Without
+    ``manners`` the service is an office that keeps the contract. ``time_outs`` is the share of requests that change
+    something whose buyer hangs up before he has an answer. ``opens_at`` is when the doors open, by the Unix clock.
+    """
+
+    def __init__(
+        self,
+        events: Sequence[str],
+        recorder: Recorder,
+        *,
+        first_process: int,
+        seed: int,
+        retries: int,
+        manners: Manners | None = None,
+        time_outs: float = 0.0,
+        opens_at: float | None = None,
+    ) -> None:
+        self.events = events
+        self.sells_carts = True
+        self.recorder = recorder
+        self.manners = manners or OfficeManners()
+        self.retries = retries
+        self.time_outs = time_outs
+        self.opens_at = opens_at
+        self.over = gevent.event.Event()
+        self.gone = 0
+        self._processes: Iterator[int] = itertools.count(first_process)
+        self._seed = seed
+
+    @property
+    def event(self) -> str:
+        """The event that most workloads are about."""
+        return self.events[0]
+
+    def next_process(self) -> int:
+        return next(self._processes)
+
+    def dice(self, process: int) -> random.Random:
+        """The chances of one customer: the same seed and number decide the same."""
+        return random.Random(f"{self._seed}:{process}")
+
+
+class Customer:
+    """One logical process of the history. After an unknown outcome it goes on under a new number."""
+
+    def __init__(self, sessions: Sequence[FastHttpSession], sale: Sale) -> None:
+        """``sessions``: one with each node of the service. Nodes are asked in turn, also for a repetition."""
+        self._sessions: Sequence[Any] = sessions
+        for session in sessions:
+            bound(session.client)
+        self.sale = sale
+        self._process = sale.next_process()
+        self.name = f"buyer-{self._process}"
+        self.dice = sale.dice(self._process)
+        self._asked = 0
+        self._turn = self._process
+
+    def buy(self, quantity: int, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
+        """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained, where the service says it."""
+        return self._mutate("buy", event, intended_ns, quantity=quantity)
+
+    def buy_together(self, items: Mapping[str, int], *, intended_ns: int | None = None) -> list[Operation]:
+        """Ask for tickets of several events in one cart, all or none; a line for each event."""
+
+        def lines(key: str, attempt: int) -> list[Operation]:
+            # In a history a process does one thing at a time: each further event has one of its own, this once.
+            others = [self.sale.next_process() for _ in range(len(items) - 1)]
+            cart = lines_of(key, items, [self._process, *others], attempt)
+            for line in cart:
+                line.intended_ns = intended_ns if attempt == 1 else None
+            return cart
+
+        return self._until_answered("buy", lines)
+
+    def cancel(self, order: str, *, event: str | None = None) -> Operation:
+        """Give an order back."""
+        return self._mutate("cancel", event, None, order=order)
+
+    def hold(
+        self,
+        quantity: int,
+        *,
+        event: str | None = None,
+        seconds: float | None = None,
+        intended_ns: int | None = None,
+    ) -> Operation:
+        """Ask for tickets to be set aside; ``ok`` has the hold, which ends after ``seconds`` by the service's clock."""
+        return self._mutate("hold", event, intended_ns, quantity=quantity, seconds=seconds)
+
+    def confirm(self, hold: str, *, event: str | None = None) -> Operation:
+        """Turn a hold into an order, as who has paid does; ``refused`` if it is not open and cannot be sold anew."""
+        return self._mutate("confirm", event, None, hold=hold)
+
+    def release(self, hold: str, *, event: str | None = None) -> Operation:
+        """Give held tickets back."""
+        return self._mutate("release", event, None, hold=hold)
+
+    def read(self, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
+        """Look at what remains."""
+        return self._ask([self._operation("read", event, intended_ns=intended_ns)])[0]
+
+    def _mutate(self, op: str, event: str | None, intended_ns: int | None, **fields: Any) -> Operation:
+        def line(key: str, attempt: int) -> list[Operation]:
+            first = intended_ns if attempt == 1 else None
+            return [self._operation(op, event, key=key, attempt=attempt, intended_ns=first, **fields)]
+
+        return self._until_answered(op, line)[0]
+
+    def _until_answered(self, op: str, lines: Callable[[str, int], list[Operation]]) -> list[Operation]:
+        """Ask under a key of its own, and again under the same key while the outcome is unknown or the service is busy.
+
+        Who is told by when to come again (429, 503) comes then, and not all at the same moment.
+        """
+        self._asked += 1
+        key = f"{self._process}-{self._asked}"
+        attempts = self.sale.retries + 1 if self.sale.manners.may_ask_again(op) else 1
+        for attempt in range(1, attempts + 1):
+            asked = self._ask(lines(key, attempt))
+            pause_s = self._pause_s(asked[0])
+            if pause_s is None or attempt == attempts or self.sale.over.wait(pause_s):
+                break
+        return asked
+
+    def _pause_s(self, operation: Operation) -> float | None:
+        """How long to wait before asking again; None where the answer is one."""
+        if operation.outcome == "unknown":
+            return RETRY_PAUSE_S * operation.attempt
+        if operation.outcome == "fail" and operation.status in _COME_AGAIN and operation.retry_after_s is not None:
+            return min(operation.retry_after_s, LONGEST_PAUSE_S) * self.dice.uniform(1.0, 1.5)
+        return None
+
+    def _operation(self, op: str, event: str | None, **fields: Any) -> Operation:
+        return Operation(
+            process=self._process,
+            op=op,
+            event=event or self.sale.event,
+            invoke_ns=0,
+            return_ns=None,
+            outcome="unknown",
+            **fields,
+        )
+
+    def _ask(self, lines: list[Operation]) -> list[Operation]:
+        """Send one request, and record a line for each event that it is about."""
+        if self.sale.over.is_set():
+            # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
+            # give its users to the others. They would write into a part that is being closed.
+            raise StopUser
+        manners, alone = self.sale.manners, len(lines) == 1
+        request = manners.request(lines[0], self.name) if alone else manners.request_together(lines, self.name)
+        session = self._next_node(lines)
+        try:
+            patience_s = self._patience_s(lines[0])
+            began_ns = time.monotonic_ns()
+            for line in lines:
+                line.invoke_ns = began_ns
+            with self._send(session, request, patience_s) as response:
+                if patience_s is None:
+                    self._understand(lines, request.method, response, time.monotonic_ns())
+                else:
+                    # An answer that was faster is lost too: so it is decided beforehand how many there are.
+                    response.failure(HungUp("the buyer hung up"))
+        except Exception:
+            # What a service has said can be neither asked for nor understood: a fault of the lab, and no end of it.
+            _log.exception("an answer could not be dealt with, so its outcome is unknown")
+        finally:
+            for line in lines:
+                if line.return_ns is None:
+                    line.outcome = "unknown"
+                self.sale.recorder.write(line)
+            if any(line.outcome == "unknown" for line in lines):
+                self._process = self.sale.next_process()
+        return lines
+
+    def _patience_s(self, operation: Operation) -> float | None:
+        """When this buyer hangs up; None where he waits, as long as the client itself does."""
+        if operation.key is None or not self.sale.time_outs or self.dice.random() >= self.sale.time_outs:
+            return None
+        return self.dice.uniform(0.0, HANGS_UP_WITHIN_S)
+
+    def _send(self, session: Any, request: Request, patience_s: float | None) -> Any:
+        # As an OSError it looks to the client like its own time-out: the connection is closed, and not used again.
+        with gevent.Timeout(ANSWERED_WITHIN_S if patience_s is None else patience_s, HungUp("the buyer hung up")):
+            return session.request(
+                request.method,
+                request.path,
+                name=request.name,
+                data=request.body,
+                headers=UNCOMPRESSED | request.headers,
+                catch_response=True,
+            )
+
+    def _next_node(self, lines: Sequence[Operation]) -> Any:
+        """The session that this is asked in; where there are several the lines name their node, from 1 on."""
+        place = self._turn % len(self._sessions)
+        self._turn += 1
+        if len(self._sessions) > 1:
+            for line in lines:
+                line.node = place + 1
+        return self._sessions[place]
+
+    def _understand(self, lines: Sequence[Operation], method: str, response: Any, return_ns: int) -> None:
+        """Put the answer into the lines, and tell locust whether it counts as a failure."""
+        error = response.request_meta["exception"]
+        if error is not None:
+            for line in lines:
+                line.outcome = outcome_without_answer(method, error)
+            response.failure(error)
+        else:
+            status = response.status_code
+            word = self._read(lines, status, response)
+            failed = [line for line in lines if line.outcome in _FAILURES]
+            for line in failed:
+                line.status = status
+            if len(failed) == len(lines):
+                response.failure(f"{status} {word}")
+            else:
+                response.success()
+        for line in lines:
+            line.return_ns = None if line.outcome == "unknown" else return_ns
+
+    def _read(self, lines: Sequence[Operation], status: int, response: Any) -> str:
+        manners = self.sale.manners
+        if len(lines) == 1:
+            return manners.understand(lines[0], status, response.content, response.headers)
+        return manners.understand_together(lines, status, response.content, response.headers)
+
+
+_FAILURES: frozenset[Outcome] = frozenset({"fail", "unknown"})

@@ -1,0 +1,177 @@
+"""One per test: makes the event, knows when the sale is over, puts the parts together, draws the verdict.
+
+It sits in the locust process that the user talks to: the only one, or the master. Workers write files, not messages;
+only that their customers have left is told by message, because that has to be quick.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from gevent.event import Event
+
+from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file, of_the_sale
+from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
+from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.history.shards import Notice, gather_parts, rounds_of, second_of
+from loadtests.lab.paths import as_text, new_results_folder
+from loadtests.lab.protocol.admin_api import Office, Offices, find_token
+from loadtests.lab.report.run_report import write_run_report
+from loadtests.lab.servers.machine import Machine, describe
+from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.server import TargetOffice
+
+_POLL_S = 0.02
+_JUDGED_WITHIN_S = 600.0
+
+
+class ByHand(msgspec.Struct):
+    """``experiment.json`` of a run that was started by hand: enough to start it again."""
+
+    experiment: str
+    event: str
+    url: str
+    options: dict[str, Any]
+    machine: Machine
+
+
+class Conductor:
+    """One run, from the fresh event to the verdict."""
+
+    def __init__(self, url: str, options: Any, workloads: Sequence[str], token: str | None = None) -> None:
+        """Make a fresh lab event and a folder for it; ``token`` is the admin's, where one was given.
+
+        Raises ``OfficeError``, ``TargetError``: then no load may start.
+        """
+        target = read_target(Path(options.target)) if options.target else None
+        if target is not None:
+            _refuse_holding(workloads)
+        self.office = _office(url, target, options, token)
+        self._options = options
+        self._alone = not options.into
+        if target is not None and self._alone:
+            _ask_only_what_it_can(target, options)
+        rounds = 0 if self._alone else _rounds_in(Path(options.into).resolve())
+        event = _fresh_event(target, rounds)
+        opens_at = time.time() + options.opens_in if "rush" in workloads else None
+        carts = "mixed" in workloads and options.cart_share > 0
+        second = second_of(event) if carts else None
+        notice = Notice(event, "", rounds, second=second, opens_at=opens_at)
+        for each in notice.events:
+            self.office.create_event(each, int(options.capacity), opens_at)
+        if self._alone:
+            folder = new_results_folder(options.results, "-".join(workloads))
+            self._describe(folder, workloads, event, options)
+        else:
+            folder = Path(options.into).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+        self.notice = notice
+        notice.folder = str(folder)
+        notice.parts.mkdir()
+        self.folder = folder
+        self.failures: list[str] = []
+        """What in locust's processes nobody foresaw: then the history is not whole."""
+        self.elsewhere: dict[int, str] = {}
+        """The crews whose part is on another machine, and where."""
+        self.conclusion: Conclusion | None = None
+        self._gone: dict[str, int] = {}
+        self._concluding = False
+        self._concluded = Event()
+
+    def customers_left(self, crew: str, count: int) -> int:
+        """Note how many customers of a crew have left; returns how many have in all."""
+        self._gone[crew] = count
+        return sum(self._gone.values())
+
+    def wait_for_parts(self, crews: list[int], within_s: float) -> None:
+        """Wait until every crew of this machine has closed its part. Files tell: a dead connection does not matter."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if all((self.notice.parts / f"{crew}.note").exists() for crew in self._of_this_machine(crews)):
+                return
+            gevent.sleep(_POLL_S)
+
+    def conclude(self, crews: list[int]) -> Conclusion | None:
+        """Draw the verdict, once; to be called when no crew writes any more.
+
+        A second caller gets None when the first has drawn it: a time limit that is reached while a sale that is over
+        is being judged must not end the process in the middle of that.
+        """
+        if self._concluding:
+            self._concluded.wait(_JUDGED_WITHIN_S)
+            return None
+        self._concluding = True
+        try:
+            return self._conclude(crews)
+        finally:
+            self._concluded.set()
+
+    def _of_this_machine(self, crews: list[int]) -> list[int]:
+        return [crew for crew in crews if crew not in self.elsewhere]
+
+    def _conclude(self, crews: list[int]) -> Conclusion:
+        parts, incomplete = gather_parts(self.folder, self.notice.parts, self._of_this_machine(crews))
+        events = self.notice.events
+        unaudited = [
+            why for event in events
+            if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
+        ]  # fmt: skip
+        incomplete += [*self.elsewhere.values(), *self.failures]
+        self.conclusion = conclude(self.folder, parts, incomplete, unaudited)
+        if self._alone:
+            write_run_report(self.folder)
+        return self.conclusion
+
+    def _describe(self, folder: Path, workloads: Sequence[str], event: str, options: Any) -> None:
+        chosen = {name: getattr(options, name) for name in (*of_the_sale(workloads), *OF_LOCUST)}
+        chosen["target"] = as_text(options.target)
+        experiment = ByHand("-".join(workloads), event, self.office.url, chosen, describe(folder))
+        (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
+
+
+def _office(url: str, target: Target | None, options: Any, given: str | None) -> Offices | TargetOffice:
+    if target is None:
+        token = find_token(given, options.data)
+        return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
+    return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
+
+
+def _refuse_holding(workloads: Sequence[str]) -> None:
+    holding = {kind.path.stem for kind in WORKLOADS.values() if kind.holds}.intersection(workloads)
+    if holding:
+        raise TargetError(
+            f"the buyers of {locust_file(sorted(holding))} have tickets held, and a target file cannot say how: take "
+            f"{locust_file(['buy'])}"
+        )
+
+
+def _ask_only_what_it_can(target: Target, options: Any) -> None:
+    """By hand the target file decides how many tickets there are; what the service does not offer is not asked."""
+    options.capacity = target.capacity
+    options.max_quantity = min(int(options.max_quantity), target.buy.max_quantity)
+    if target.read is None:
+        options.read_share = 0.0
+    if not target.cancels_can_be_judged:
+        options.cancel_share = 0.0
+
+
+def _rounds_in(folder: Path) -> int:
+    """How many rounds a folder holds already."""
+    audits = rounds_of(path.stem.removeprefix("audit-") for path in folder.glob("audit-*.jsonl"))
+    judged = rounds_of(load_conclusion(folder).verdict.events) if (folder / VERDICT).exists() else set()
+    return max(len(audits), len(judged))
+
+
+def _fresh_event(target: Target | None, rounds: int) -> str:
+    """A name that no event has had: services that are told it must not know it yet."""
+    if target is None:
+        return f"buy-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    if target.makes_events:
+        return f"{target.event}-{secrets.token_hex(4)}"
+    return f"{target.event}-{rounds + 1}" if rounds else target.event

@@ -1,0 +1,154 @@
+"""The open loop: arrivals keep to a schedule, whatever the service does. Latency counts from the schedule.
+
+Buyers of a closed loop wait for their answer before they ask again; a service that stalls is then asked less, and
+its stall shows in one latency per buyer instead of in all the requests that should have come meanwhile. That is
+*coordinated omission*. Here each arrival is a greenlet of its own that starts at its intended time, and the history
+keeps that time (``intended_ns``): whoever is late, the service or this load generator, it is in the latency.
+
+Of the requests in flight there is a bound. An arrival that meets it waits in line; it is counted, its waiting is in
+its latency, and none is dropped while the run lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from locust.exception import StopUser
+
+from loadtests.lab.history.arrivals import Arrived
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.load.schedule import gaps_ns
+
+REFUSALS_PER_PATIENCE = 10
+GIVE_UP_AFTER = 100
+GIVE_UP_AFTER_S = 10.0
+"""For so long: an engine that is started again needs some seconds, and many arrive meanwhile."""
+MOST_ERRORS = 10_000
+"""A service that is too busy answers so, and is not gone; but not for ever."""
+_POLL_S = 0.01
+
+
+def found_nothing_left(refused: Operation) -> bool:
+    """Whether not even one ticket remained. Without a guard less than none may remain."""
+    if refused.remaining is None:
+        return (refused.quantity or 1) == 1
+    return refused.remaining <= 0
+
+
+class Crowd:
+    """What the arrivals found, one after another: when it is over."""
+
+    def __init__(self, patience: int) -> None:
+        self._most_refusals = REFUSALS_PER_PATIENCE * patience
+        self._refusals = 0
+        self._failures = 0
+        self._errors = 0
+        self._well = time.monotonic()
+
+    @property
+    def has_enough(self) -> bool:
+        """So many in a row found nothing left; or the service must be gone: so many, and for so long, had no answer, or
+        very many had none but errors."""
+        unanswered = self._failures >= GIVE_UP_AFTER and time.monotonic() - self._well >= GIVE_UP_AFTER_S
+        gone = unanswered or self._errors >= MOST_ERRORS
+        return gone or self._refusals >= self._most_refusals
+
+    def saw(self, purchase: Operation) -> None:
+        """To be told of every purchase."""
+        match purchase.outcome:
+            case "ok":
+                self._refusals = self._failures = self._errors = 0
+                self._well = time.monotonic()
+            case "sold_out":
+                self._failures = self._errors = 0
+                self._well = time.monotonic()
+                if found_nothing_left(purchase):
+                    self._refusals += 1
+            case _:
+                self._errors += 1
+                self._failures = self._failures + 1 if purchase.status is None else 0
+
+
+class OpenLoop:
+    """One stream of arrivals, in one locust process."""
+
+    def __init__(self, rate: float, kind: str, bound: int, dice: random.Random, over: Event) -> None:
+        """``over`` ends the stream at once, also while an arrival waits in line."""
+        self._rate = rate
+        self._bound = bound
+        self._over = over
+        self._gaps = gaps_ns(rate, kind, dice)
+        self._pool = Pool(bound)
+        self._lags_ns: list[int] = []
+        self._due = self._started = self._waited = self._most = 0
+        self._line_moved_ns = 0
+
+    def stream(self, arrive: Callable[[int], object], crowd: Crowd) -> None:
+        """Call ``arrive(intended_ns)`` in a greenlet of its own at each arrival, until the crowd has enough or over."""
+        intended_ns = time.monotonic_ns()
+        for gap_ns in self._gaps:
+            intended_ns += gap_ns
+            self._wait_until(intended_ns)
+            if self._over.is_set() or crowd.has_enough:
+                return
+            self._due += 1
+            waited = self._stand_in_line(intended_ns)
+            if self._over.is_set():
+                return
+            self._pool.spawn(self._start, arrive, intended_ns, waited)
+            self._most = max(self._most, len(self._pool))
+
+    def drain(self, grace_s: float) -> None:
+        """Wait until nobody is in flight. When the run is over only ``grace_s`` more; who is cut off is unknown."""
+        while len(self._pool) and grace_s and not self._over.is_set():
+            self._pool.join(_POLL_S)
+        self._pool.join(grace_s)
+        self._pool.kill(block=True)
+
+    def arrived(self) -> Arrived:
+        """The figures so far."""
+        lags = sorted(self._lags_ns)
+        at = max(0, math.ceil(0.99 * len(lags)) - 1)
+        return Arrived(
+            rate=self._rate,
+            due=self._due,
+            started=self._started,
+            waited_at_bound=self._waited,
+            most_in_flight=self._most,
+            bound=self._bound,
+            lag_p99_ms=round(lags[at] / 1e6, 3) if lags else 0.0,
+            lag_max_ms=round(lags[-1] / 1e6, 3) if lags else 0.0,
+        )
+
+    def _wait_until(self, intended_ns: int) -> None:
+        ahead_s = (intended_ns - time.monotonic_ns()) / 1e9
+        if ahead_s > 0:
+            self._over.wait(ahead_s)
+        else:
+            gevent.sleep(0)  # late: those in flight must have their turn all the same, or nothing is ever answered
+
+    def _stand_in_line(self, intended_ns: int) -> bool:
+        """Wait for a place among those in flight; whether it had to, or stood behind one who had to."""
+        if self._pool.full():
+            while self._pool.full() and not self._over.is_set():
+                self._pool.wait_available(timeout=_POLL_S)
+            self._line_moved_ns = time.monotonic_ns()
+        waited = intended_ns < self._line_moved_ns
+        self._waited += waited
+        return waited
+
+    def _start(self, arrive: Callable[[int], object], intended_ns: int, waited: bool) -> None:
+        if self._over.is_set():
+            return
+        self._started += 1
+        if not waited:
+            self._lags_ns.append(time.monotonic_ns() - intended_ns)
+        with contextlib.suppress(StopUser):
+            arrive(intended_ns)

@@ -1,0 +1,226 @@
+"""The lab's own calls to a ticket office: make an event, read its audit, switch the guard.
+
+Plain HTTP by the contract; nothing of the service is imported. These calls stand in no history.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from loadtests.lab.protocol.http_calls import MOST_BYTES, Answer, NoAnswer, ask
+from loadtests.lab.untrusted import NOT_JSON, printable
+
+TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
+TOKEN_FILE = "admin-token"
+DEFAULT_TIMEOUT_S = 10.0
+MOST_AUDIT_BYTES = 256 << 20
+"""Some two million records; an audit without an end is not read on."""
+_SERVER_ERROR = 500
+_POLL_S = 0.1
+_WORKERS = re.compile(rb"^lastseat_workers ([0-9]{1,9})(?:\.0*)?$", re.MULTILINE)
+_SHOWN = 200
+
+T = TypeVar("T")
+
+
+class OfficeError(Exception):
+    """A call that did not do what it should. The message says what happened and what to do next."""
+
+
+class Unreachable(OfficeError):
+    """Nobody answered. For a call that changes something this is indefinite."""
+
+
+class Refused(OfficeError):
+    """The service answered with an error; ``code`` is the problem's."""
+
+    def __init__(self, message: str, status: int, code: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class GuardState(msgspec.Struct):
+    """``GET /guard``: which guard is on, since which epoch, and which there are."""
+
+    guard: str
+    epoch: int
+    guards: list[str]
+
+
+class _Problem(msgspec.Struct):
+    code: str | None = None
+    title: str | None = None
+    detail: str | None = None
+
+
+def find_token(given: str | None, data: Path | str | None) -> str | None:
+    """The admin token: as given, else from the environment, else from the file that the service made."""
+    if given or os.environ.get(TOKEN_VARIABLE):
+        return given or os.environ[TOKEN_VARIABLE]
+    try:
+        path = Path(data or os.environ.get("LASTSEAT_DATA") or "data") / TOKEN_FILE
+        return path.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+class Office:
+    """A service at one address."""
+
+    has_audit = True
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
+        """Make a fresh lab event, one that unsafe guards may touch; its doors open at that time of the Unix clock."""
+        wanted: dict[str, Any] = {"event": event, "name": event, "capacity": capacity, "lab": True}
+        if opens_at is not None:
+            wanted["opens_at"] = datetime.fromtimestamp(opens_at, UTC)
+        self._call("POST", "/events", wanted)
+
+    def audit(self, event: str, *, timeout_s: float = 60.0) -> bytes:
+        """The committed mutations of ``event`` as JSON lines, byte for byte as sent."""
+        return self._call("GET", f"/events/{event}/audit", timeout_s=timeout_s, most_bytes=MOST_AUDIT_BYTES).body
+
+    def guard(self) -> GuardState:
+        return self._state("GET")
+
+    def switch(self, guard: str) -> GuardState:
+        """Change the guard for all processes. Returns when no transaction of the old one is left."""
+        return self._state("PUT", {"guard": guard}, timeout_s=60.0)
+
+    def ready(self) -> Mapping[str, str] | None:
+        """The headers of ``/readyz`` if the service says it is ready, else None."""
+        try:
+            return cast("Mapping[str, str]", self._call("GET", "/readyz", timeout_s=2.0).headers)
+        except OfficeError:
+            return None
+
+    def workers(self) -> int | None:
+        """How many processes sell here, where the service counts them; the one that answers may be one of several."""
+        try:
+            found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0).body)
+        except OfficeError:
+            return None
+        return int(found[1]) if found else None
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        most_bytes: int = MOST_BYTES,
+    ) -> Answer:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        content = None if body is None else msgspec.json.encode(body)
+        try:
+            answer = ask(method, self.url + path, content, headers, timeout_s=timeout_s, most_bytes=most_bytes)
+        except NoAnswer as error:
+            raise Unreachable(self._nobody_there(method, path, error)) from None
+        if not answer.is_fine:
+            raise self._refused(method, path, answer)
+        return answer
+
+    def _state(self, method: str, body: Any = None, **limits: Any) -> GuardState:
+        try:
+            return msgspec.json.decode(self._call(method, "/guard", body, **limits).body, type=GuardState)
+        except NOT_JSON as error:
+            raise OfficeError(f"{method} /guard was answered by {self.url} with no guard: {error}") from None
+
+    def _refused(self, method: str, path: str, answer: Answer) -> Refused:
+        try:
+            problem = msgspec.json.decode(answer.body, type=_Problem)
+        except NOT_JSON:
+            problem = _Problem()
+        what = printable((problem.detail or problem.title or answer.reason)[:_SHOWN]).rstrip(".")
+        if answer.status in {401, 403}:
+            wanted = "this admin token is not its own" if self.token else "it wants its admin token"
+            what = (
+                f"{wanted}; nothing was changed. The service keeps the token in the file {TOKEN_FILE} of its data "
+                f"directory: name that directory with --data, or pass the token with --admin-token or {TOKEN_VARIABLE}"
+            )
+        elif 300 <= answer.status < 400:
+            what = "it sends the caller elsewhere, and no redirection is followed; name the right address"
+        code = printable((problem.code or "no code")[:_SHOWN])
+        message = f"{method} {path} was refused by {self.url}: {what} ({answer.status}, {code})."
+        return Refused(message, answer.status, problem.code)
+
+    def _nobody_there(self, method: str, path: str, error: NoAnswer) -> str:
+        if method == "GET" or not error.sent:
+            written = "nothing was written"
+        else:
+            written = "it is not known whether anything was written"
+        return (
+            f"{method} {path}: nobody answers at {self.url} ({error}); {written}. Is the office open there? "
+            "`lastseat serve` or `gunicorn service:app` opens one on http://127.0.0.1:8000."
+        )
+
+
+class Offices:
+    """The nodes of one service, one or more. What is read is read from the first that answers.
+
+    Calls that change something go to the first node alone, except ``create_event``: nodes that share no store (which
+    is what an experiment may be about) have to know of it each by itself.
+    """
+
+    has_audit = True
+    ANSWERS_WITHIN_S = 15.0
+    """A node may be starting again, or an engine: so long they are asked. A single one that is gone is not."""
+
+    def __init__(self, nodes: Sequence[Office]) -> None:
+        self.nodes = list(nodes)
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url
+
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
+        """Make a fresh lab event, known to all nodes."""
+        self.nodes[0].create_event(event, capacity, opens_at)
+        for node in self.nodes[1:]:
+            try:
+                node.create_event(event, capacity, opens_at)
+            except Refused as refused:
+                if refused.code != "event_exists":
+                    raise
+
+    def audit(self, event: str) -> bytes:
+        """The event's audit, of the first node that has it."""
+        return self._first(lambda node: node.audit(event))
+
+    def guard(self) -> GuardState:
+        return self._first(lambda node: node.guard())
+
+    def switch(self, guard: str) -> GuardState:
+        return self.nodes[0].switch(guard)
+
+    def _first(self, ask: Callable[[Office], T]) -> T:
+        deadline = time.monotonic() + self.ANSWERS_WITHIN_S
+        while True:
+            for node in self.nodes:
+                try:
+                    return ask(node)
+                except OfficeError as error:
+                    if isinstance(error, Refused) and error.status < _SERVER_ERROR:
+                        raise
+                    if isinstance(error, Unreachable) and len(self.nodes) == 1:
+                        raise
+                    failed = error
+            if time.monotonic() > deadline:
+                raise failed
+            time.sleep(_POLL_S)

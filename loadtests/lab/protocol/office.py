@@ -1,0 +1,72 @@
+"""How a ticket office that keeps the contract is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol import carts
+from loadtests.lab.protocol.adapter import Manners, Request
+from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, read_fields
+
+_decoder = msgspec.json.Decoder(Answer)
+_SAY_SOMETHING = frozenset({"ok", "sold_out", "refused"})
+
+
+class OfficeManners(Manners):
+    """The contract's HTTP."""
+
+    def request(self, operation: Operation, buyer: str) -> Request:
+        """Every mutation carries its key."""
+        headers = {"Idempotency-Key": operation.key} if operation.key else {}
+        event, name = f"/events/{operation.event}", "/events/<event>"
+        match operation.op:
+            case "read":
+                return Request("GET", event, name)
+            case "cancel":
+                return Request("DELETE", f"{event}/orders/{_part(operation.order)}", f"{name}/orders/<order>", headers)
+            case "buy":
+                body = msgspec.json.encode({"quantity": operation.quantity, "buyer": buyer})
+                headers["Content-Type"] = "application/json"
+                return Request("POST", f"{event}/orders", f"{name}/orders", headers, body)
+            case "hold":
+                wanted: dict[str, object] = {"quantity": operation.quantity, "buyer": buyer}
+                if operation.seconds is not None:
+                    wanted["seconds"] = operation.seconds
+                headers["Content-Type"] = "application/json"
+                return Request("POST", f"{event}/holds", f"{name}/holds", headers, msgspec.json.encode(wanted))
+            case "confirm":
+                path = f"{event}/holds/{_part(operation.hold)}/confirm"
+                return Request("POST", path, f"{name}/holds/<hold>/confirm", headers)
+            case "release":
+                return Request("DELETE", f"{event}/holds/{_part(operation.hold)}", f"{name}/holds/<hold>", headers)
+        raise ValueError(f"customers do not know the operation {operation.op}")
+
+    def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
+        """By the table in the contract."""
+        answer, wrong = read_fields(body or b"", _decoder)
+        operation.outcome = outcome_of(operation.op, status, answer)
+        keep_fields(operation, answer, headers)
+        if wrong and operation.outcome in _SAY_SOMETHING:
+            self.unreadable(operation.op, wrong)
+        return answer.code or "without a code"
+
+    def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
+        """``POST /carts``."""
+        return carts.request_of(lines, buyer)
+
+    def understand_together(
+        self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
+    ) -> str:
+        """All events of a cart have it, or none."""
+        word, wrong = carts.understand(lines, status, body, headers)
+        self.unreadable("a cart", wrong)
+        return word
+
+
+def _part(name: str | None) -> str:
+    """An id that the service gave, as a part of an address and never more of it."""
+    return quote(name or "", safe="")

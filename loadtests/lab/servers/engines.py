@@ -1,0 +1,90 @@
+"""Private servers for the stores that need an engine: each is started when it is first asked for, and ended together.
+
+An engine is one file and one line in ``ENGINES``. All of them have the same shape: built with a folder and settings;
+``url``, ``fresh_database``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``resume``, ``pid``, ``log``; and to
+be reached from other hosts ``listen_at``, ``by_address``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ENGINES: dict[str, str] = {
+    "postgres": "loadtests.lab.servers.postgres:PostgresServer",
+    "redis": "loadtests.lab.servers.valkey:ValkeyServer",
+}
+
+
+class NoEngine(Exception):
+    """There is no server to start, or it does not come up. The message says what to install or where the log is."""
+
+
+class Engines:
+    """A context manager; ``folder`` gets a folder of each engine that was started."""
+
+    def __init__(self, folder: Path, listen_at: tuple[str, int] | None = None) -> None:
+        """``listen_at``: an address, and a process in whose network namespace it is; the engines listen there too."""
+        self._folder = folder
+        self._listen_at = listen_at
+        self._running = ExitStack()
+        self._servers: dict[str, Any] = {}
+
+    def server(self, store: str) -> Any:
+        """The running server of a store's engine."""
+        if store not in self._servers:
+            server = engine_class(store)(self._folder / store)
+            if self._listen_at is not None:
+                server.listen_at(*self._listen_at)
+            self._servers[store] = self._running.enter_context(server)
+        return self._servers[store]
+
+    def fresh(self, store: str) -> str:
+        """The address of an empty office in it, set up; what ``LASTSEAT_STORE`` takes. Of any other store its name."""
+        if store not in ENGINES:
+            return store
+        address: str = self.server(store).fresh_database()
+        set_up(address)
+        return address if self._listen_at is None else str(self.server(store).by_address(address))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+
+def engine_class(store: str) -> Any:
+    """The class of a store's engine; ``KeyError`` where it needs none."""
+    module_name, _, class_name = ENGINES[store].partition(":")
+    return getattr(importlib.import_module(module_name), class_name)
+
+
+def set_up(address: str) -> str:
+    """What ``lastseat store init`` does. Raises ``NoEngine`` with what the service says where that fails."""
+    # Not at the top: the lab speaks to an office over HTTP, and this is done before there is one.
+    from service.commands import store as store_command
+    from service.errors import Problem, RefusedToStart
+    from service.settings import from_environment
+
+    try:
+        return store_command.set_up(from_environment({"LASTSEAT_STORE": address}))
+    except (Problem, RefusedToStart) as error:
+        raise NoEngine(str(error)) from None
+
+
+def shown_address(store: str) -> str:
+    """A store as it may be written down: without the password that an address may have."""
+    scheme, separator, rest = store.partition("://")
+    if not separator:
+        return store
+    rest = re.sub(r"(?i)(?<=[?&])\w*(password|secret)\w*=[^&]*&?", "", rest).rstrip("?&")
+    before, at, after = rest.rpartition("@")
+    user = before.partition(":")[0]
+    return f"{scheme}://{user}{at if user else ''}{after}"

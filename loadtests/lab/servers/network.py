@@ -1,0 +1,141 @@
+"""Hosts with addresses of their own on one machine: an engine's and some nodes', each in a network namespace.
+
+    engine 198.18.0.1 ── switch ── node 1: 198.18.0.11
+                          ├─────── node 2: 198.18.0.12 …
+
+The switch is a bridge in the engine's namespace, so that a node can be cut off as by a broken switch: its cable stays
+in, and what it sends gets lost. Nothing of this is visible outside of these namespaces, and nothing of it outlives the
+lab: a namespace has no name here, it lasts as long as the processes in it. (The addresses are those that RFC 2544 sets
+aside for tests.) Only the way to the engine is in there; buyers come in through a socket that was bound outside.
+
+It takes Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from loadtests.lab.servers import process
+
+ENGINE = "198.18.0.1"
+_PREFIX = 24
+_READY_WITHIN_S = 10.0
+_POLL_S = 0.005
+_BESIDE_PATH = "/usr/sbin:/sbin"
+
+
+class NoNetwork(Exception):
+    """This machine cannot have such hosts; the message says what it takes."""
+
+
+def find_tools() -> dict[str, str]:
+    """Where the commands are. Raises ``NoNetwork``."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise NoNetwork("hosts with addresses of their own take network namespaces: Linux, and root.")
+    path = f"{os.environ.get('PATH', '')}:{_BESIDE_PATH}"
+    found = {name: shutil.which(name, path=path) for name in ("ip", "unshare", "nsenter", "sleep")}
+    missing = [name for name, place in found.items() if place is None]
+    if missing:
+        raise NoNetwork(f"there is no command {', '.join(missing)}: `sudo apt-get install iproute2 util-linux`.")
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def node_address(number: int) -> str:
+    """Of the node with this number, from 1 on."""
+    return f"198.18.0.{10 + number}"
+
+
+class Network:
+    """An engine's host and ``nodes`` more; a context manager. Raises ``NoNetwork``."""
+
+    def __init__(self, nodes: int, log: Path) -> None:
+        self._tools = find_tools()
+        self._count = nodes
+        self._log = log
+        self._running = ExitStack()
+        self._hosts: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def engine(self) -> int:
+        """A process in the engine's namespace, for ``processes.start(network=…)``."""
+        return self._hosts[0].pid
+
+    def node(self, number: int) -> int:
+        """A process in the namespace of the node with this number, from 1 on."""
+        return self._hosts[number].pid
+
+    def cut(self, number: int) -> None:
+        """What a node and the engine send each other gets lost from now on, and neither is told."""
+        self._ip(0, "link", "set", "dev", f"node{number}", "nomaster")
+
+    def heal(self, number: int) -> None:
+        """The node is connected again. Idempotent."""
+        self._ip(0, "link", "set", "dev", f"node{number}", "master", "switch")
+
+    def __enter__(self) -> Self:
+        try:
+            for _ in range(self._count + 1):
+                self._hosts.append(self._new_host())
+            self._connect()
+        except BaseException:
+            with process.undisturbed():
+                self._running.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def _new_host(self) -> subprocess.Popen[bytes]:
+        """A process that does nothing, in a network namespace of its own."""
+        holder = process.start(
+            [self._tools["unshare"], "--net", "--", self._tools["sleep"], "infinity"],
+            log=self._log,
+            environment={"PATH": os.environ.get("PATH", "")},
+            directory=Path("/"),
+        )
+        self._running.callback(process.kill, holder)
+        ours, deadline = _namespace(os.getpid()), time.monotonic() + _READY_WITHIN_S
+        while _namespace(holder.pid) in {ours, ""}:
+            if holder.poll() is not None or time.monotonic() > deadline:
+                raise NoNetwork(f"no network namespace could be made; {self._log} may say why.")
+            time.sleep(_POLL_S)
+        return holder
+
+    def _connect(self) -> None:
+        self._ip(0, "link", "set", "dev", "lo", "up")
+        self._ip(0, "link", "add", "switch", "type", "bridge")
+        self._ip(0, "addr", "add", f"{ENGINE}/{_PREFIX}", "dev", "switch")
+        self._ip(0, "link", "set", "dev", "switch", "up")
+        for number in range(1, self._count + 1):
+            port = f"node{number}"
+            self._ip(0, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(self.node(number)))
+            self._ip(0, "link", "set", "dev", port, "master", "switch", "up")
+            self._ip(number, "link", "set", "dev", "lo", "up")
+            self._ip(number, "addr", "add", f"{node_address(number)}/{_PREFIX}", "dev", "eth0")
+            self._ip(number, "link", "set", "dev", "eth0", "up")
+
+    def _ip(self, host: int, *what: str) -> None:
+        """``ip`` in the namespace of a host; 0 is the engine's."""
+        inside = [self._tools["nsenter"], f"--net=/proc/{self._hosts[host].pid}/ns/net", "--"]
+        command = [*inside, self._tools["ip"], *what]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        if done.returncode:
+            raise NoNetwork(f"`ip {' '.join(what)}` failed: {done.stderr.strip()}")
+
+
+def _namespace(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115
+    return ""

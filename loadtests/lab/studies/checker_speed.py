@@ -1,0 +1,159 @@
+"""How fast the checker is: ``python -m loadtests.lab.studies.checker_speed``.
+
+Histories of growing size are judged from their files, each in a process of its own, which tells the peak of its
+memory. Beside it stands what ``json.loads`` needs for the same lines in the same run, and how far a general search
+gets with prefixes of such histories.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.lab.cli import main
+from loadtests.lab.history.history import read_history
+from loadtests.lab.history.synthetic import draw, write
+from loadtests.lab.studies.general_search import search
+
+CLIENTS = 50
+SEARCHED_CLIENTS = (4, 10, 50)
+SEARCHED_SIZES = (30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+
+_JUDGE = """
+import json, resource, sys
+from pathlib import Path
+from loadtests.lab.checks import judge_folder
+verdict = judge_folder(Path(sys.argv[1]))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([verdict.verdict, verdict.seconds, peak * (1 if sys.platform == "darwin" else 1024)]))
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One size: medians of the repeated runs, and the largest peak of memory."""
+
+    operations: int
+    file_bytes: int
+    seconds: float
+    peak_bytes: int
+    json_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """The time to a verdict, in units of what json.loads alone takes."""
+        return self.seconds / self.json_seconds
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One general search of the first operations of a history."""
+
+    clients: int
+    operations: int
+    answer: str
+    seconds: float
+
+
+@click.command()
+@click.option(
+    "--max", "largest", type=click.IntRange(min=100), default=10**6, show_default=True, help="Largest history."
+)
+@click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Runs to take the median of.")
+@click.option("--limit-s", type=float, default=10.0, show_default=True, help="Time limit of each general search.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the histories.")
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON on standard output, and nothing else.")
+def bench_check(largest: int, repeat: int, limit_s: float, seed: int, as_json: bool) -> None:
+    """Measure the checker on synthetic histories of ten thousand operations and more.
+
+    \b
+    Examples:
+      python -m loadtests.lab.studies.checker_speed
+      python -m loadtests.lab.studies.checker_speed --max 10000000 --repeat 1
+    """
+    console = Console(stderr=as_json)
+    sizes = [size for size in (10**4, 10**5, 10**6, 10**7) if size <= largest] or [largest]
+    with tempfile.TemporaryDirectory() as name:
+        measured = [_measure(Path(name), size, repeat, seed) for size in sizes]
+        console.print("From the files to the verdict, and json.loads over the same lines:", _figures(measured))
+        searched = _search_prefixes(Path(name), seed, limit_s)
+        console.print(f"A general search (Wing and Gong) of the first operations, at most {limit_s:g} s each:")
+        console.print(_searches(searched))
+    if as_json:
+        figures = {"checker": [asdict(one) for one in measured], "search": [asdict(one) for one in searched]}
+        click.echo(json.dumps(figures))
+
+
+def _measure(folder: Path, size: int, repeat: int, seed: int) -> Measured:
+    files = write(folder, draw(size, CLIENTS, seed))
+    seconds, parsing, peaks = [], [], []
+    for _ in range(repeat):
+        command = [sys.executable, "-c", _JUDGE, str(folder)]
+        verdict, elapsed, peak = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        if verdict != "valid":
+            raise click.ClickException(f"a valid history of {size} operations was judged {verdict}")
+        seconds.append(elapsed)
+        peaks.append(peak)
+        parsing.append(sum(map(_seconds_of_json, files)))
+    file_bytes = sum(file.stat().st_size for file in files)
+    return Measured(size, file_bytes, statistics.median(seconds), max(peaks), statistics.median(parsing))
+
+
+def _seconds_of_json(path: Path) -> float:
+    began = time.perf_counter()
+    with path.open("rb") as lines:
+        for line in lines:
+            json.loads(line)
+    return time.perf_counter() - began
+
+
+def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[Searched]:
+    """Searches of growing prefixes, for each number of clients up to the first that gives up."""
+    searched = []
+    for clients in SEARCHED_CLIENTS:
+        run = draw(SEARCHED_SIZES[-1], clients, seed)
+        history = read_history(write(folder, run)[0])
+        for size in SEARCHED_SIZES:
+            began = time.perf_counter()
+            answer = search(history.take(np.arange(size)), run.capacity, limit_s)
+            searched.append(Searched(clients, size, answer, time.perf_counter() - began))
+            if answer == "gave up":
+                break
+    return searched
+
+
+def _figures(measured: list[Measured]) -> Table:
+    table = Table("operations", "MB", "seconds", "operations/s", "peak MB", "json.loads, s", "ratio", box=None)
+    for one in measured:
+        table.add_row(
+            f"{one.operations:,}",
+            f"{one.file_bytes / 1e6:.0f}",
+            f"{one.seconds:.2f}",
+            f"{one.operations / one.seconds:,.0f}",
+            f"{one.peak_bytes / 1e6:.0f}",
+            f"{one.json_seconds:.2f}",
+            f"{one.ratio:.2f}",
+        )
+    return table
+
+
+def _searches(searched: list[Searched]) -> Table:
+    table = Table("clients", "operations", "answer", "seconds", box=None)
+    for one in searched:
+        table.add_row(f"{one.clients}", f"{one.operations:,}", one.answer, f"{one.seconds:.2f}")
+    return table
+
+
+if __name__ == "__main__":
+    main(bench_check)

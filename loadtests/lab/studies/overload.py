@@ -1,0 +1,225 @@
+"""Goodput against offered load, with a bounded queue at the door and without: ``python -m loadtests.lab.studies.overload``.
+
+*Goodput* is what was sold to buyers who still cared: sales that were answered within the deadline after the buyer had
+come. Arrivals keep to a schedule whatever the service does (the open loop), from half of what it can serve to ten
+times that. In an office that lets everybody in, the queue beyond its capacity only grows: soon everybody in it has
+waited longer than he cares to, the office goes on working for those who have left, and sells nothing in time. With
+bounds most are refused at once, and the others are served as before.
+
+The office of the experiment is slow by its delay between reading and writing, not by its disk: one process, guard
+``thread``, store ``memory``, unless told otherwise. So its capacity is 1 / delay, and what is seen is the queue.
+
+Each point is an office of its own, loaded for a while; only arrivals of the second half count, when the queue has
+become what it becomes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.lab.cli import main
+from loadtests.lab.experiment.result import load_conclusion
+from loadtests.lab.experiment.runner import Workload, hold_sale
+from loadtests.lab.history.shards import HISTORY
+from loadtests.lab.report import svg
+from loadtests.lab.report.curves import Curve, Frame, below, curves, picture, tick, upwards
+from loadtests.lab.servers.machine import describe
+from loadtests.lab.servers.office import RunningOffice, Service
+from workers import WORKER_MODELS
+
+TIMES = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_ENDLESS = 1_000_000
+_READ_SHARE = 0.1
+
+
+class Line(msgspec.Struct):
+    """What a history says of one operation, as far as it matters here."""
+
+    op: str
+    outcome: str
+    invoke_ns: int
+    return_ns: int | None
+    intended_ns: int | None = None
+    status: int | None = None
+
+    @property
+    def took_ms(self) -> float | None:
+        """From when the buyer came to the answer; None where there was none."""
+        began = self.invoke_ns if self.intended_ns is None else self.intended_ns
+        return None if self.return_ns is None else (self.return_ns - began) / 1e6
+
+
+class Point(msgspec.Struct):
+    """What came of one offered load. Percentiles are nearest rank; None where there was nothing to rank."""
+
+    times: float
+    """Offered, as a multiple of the capacity."""
+    offered_per_s: float
+    goodput_per_s: float
+    sold_per_s: float
+    """In time or not."""
+    refused_per_s: float
+    """Told at once, or in the end, to come again (503)."""
+    sold_p99_ms: float | None
+    read_p99_ms: float | None
+    verdict: str
+
+
+def point_of(lines: Iterable[Line], times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
+    """The figures of the second half of a run that lasted ``seconds``."""
+    some = [line for line in lines if line.intended_ns is not None]
+    began = min((line.intended_ns or 0 for line in some), default=0)
+    some = [line for line in some if (line.intended_ns or 0) - began >= seconds / 2 * 1e9]
+    bought = [line for line in some if line.op == "buy"]
+    sold = [line.took_ms or 0.0 for line in bought if line.outcome == "ok"]
+    reads = [line.took_ms or 0.0 for line in some if line.op == "read" and line.outcome == "ok"]
+    half = seconds / 2
+    return Point(
+        times=times,
+        offered_per_s=round(len(bought) / half, 1),
+        goodput_per_s=round(sum(took <= deadline_ms for took in sold) / half, 1),
+        sold_per_s=round(len(sold) / half, 1),
+        refused_per_s=round(sum(line.status == 503 for line in bought) / half, 1),
+        sold_p99_ms=_p99(sold),
+        read_p99_ms=_p99(reads),
+        verdict=verdict,
+    )
+
+
+def _p99(values: list[float]) -> float | None:
+    return round(sorted(values)[max(0, -(-99 * len(values) // 100) - 1)], 1) if values else None
+
+
+def measure_point(service: Service, rate: float, times: float, seconds: float, deadline_ms: float) -> Point:
+    """Load a fresh office at ``rate`` purchases a second, and some reads, for ``seconds``."""
+    workload = Workload(
+        capacity=_ENDLESS, max_quantity=1, read_share=_READ_SHARE, cancel_share=0.0, retries=0,
+        rate=rate / (1 - _READ_SHARE), most_in_flight=10_000, limit_s=seconds,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="lastseat-overload-") as name:
+        folder = Path(name)
+        with RunningOffice(service, folder) as office:
+            hold_sale(workload, office, folder)
+        lines = msgspec.json.Decoder(Line).decode_lines((folder / HISTORY).read_bytes())
+        return point_of(lines, times, seconds, deadline_ms, load_conclusion(folder).verdict.verdict)
+
+
+def find_capacity(service: Service, seconds: float) -> float:
+    """What the office sells a second to as many buyers as keep it busy, each waiting for his answer."""
+    workload = Workload(capacity=_ENDLESS, buyers=16, max_quantity=1, read_share=0, cancel_share=0, limit_s=seconds)
+    with tempfile.TemporaryDirectory(prefix="lastseat-overload-") as name:
+        folder = Path(name)
+        with RunningOffice(service, folder) as office:
+            hold_sale(workload, office, folder)
+        lines = msgspec.json.Decoder(Line).decode_lines((folder / HISTORY).read_bytes())
+        returns = [line.return_ns for line in lines if line.outcome == "ok" and line.return_ns is not None]
+    return len(returns) / ((max(returns) - min(returns)) / 1e9) if len(returns) > 1 else 0.0
+
+
+def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float, deadline_ms: float) -> str:
+    """Both goodputs over the offered load."""
+    last = max(point.times for point in [*without, *bounded])
+    most = max([capacity, *(point.goodput_per_s for point in [*without, *bounded])])
+    at = Frame(most * 1.15, lambda times: times / last)
+    body = [*upwards(at, f"sold within {deadline_ms:g} ms, a second")]
+    for times in (1, 2, 3, 5, 10):
+        if times <= last:
+            body += tick(at, times, f"{times} ×")
+    body.append(below("offered, as a multiple of what can be served"))
+    body.append(svg.line(at.x(0), at.y(capacity), at.x(last), at.y(capacity), "capacity"))
+    body.append(svg.text("what can be served", at.x(last) - 6, at.y(capacity) - 6, "soft", "end"))
+    some: list[Curve] = [
+        ("with bounds", "right", [(each.times, each.goodput_per_s) for each in bounded], "dots"),
+        ("everybody let in", "wrong", [(each.times, each.goodput_per_s) for each in without], "dots"),
+    ]
+    body += curves(at, some)
+    about = "Goodput by offered load: with at most so many inside and in the queue, and with everybody let in."
+    return picture(body, title="Goodput under overload", about=about, name="overload")
+
+
+@click.command()
+@click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="gevent", show_default=True)
+@click.option("--store", default="memory", show_default=True)
+@click.option("--guard", default="thread", show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--think", "think_ms", type=click.FloatRange(0, 1000), default=20.0, show_default=True)
+@click.option("--inside", type=click.IntRange(1), default=4, show_default=True, help="LASTSEAT_INSIDE of the bounds.")
+@click.option("--queue", type=click.IntRange(0), default=8, show_default=True, help="LASTSEAT_QUEUE of the bounds.")
+@click.option("--deadline", "deadline_ms", type=click.FloatRange(1), default=1000.0, show_default=True, help="ms.")
+@click.option(
+    "--seconds", type=click.FloatRange(2), default=12.0, show_default=True, help="How long each point is loaded."
+)
+@click.option("--times", "all_times", type=click.FloatRange(0.1, 100), multiple=True, help="Repeatable.")
+@click.option("--picture", "to", type=click.Path(dir_okay=False, path_type=Path), help="Write the plot there.")
+@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output.")
+def overload(
+    *, worker: str, store: str, guard: str, processes: int, think_ms: float, inside: int, queue: int,
+    deadline_ms: float, seconds: float, all_times: tuple[float, ...], to: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Goodput of the office under half to ten times the load that it can serve, with bounds at the door and without.
+
+    \b
+    Examples:
+      python -m loadtests.lab.studies.overload                       some five minutes
+      python -m loadtests.lab.studies.overload --times 1 --times 10 --seconds 6
+    """
+    progress = Console(stderr=True)
+    open_house = Service(
+        worker=worker, store=store, guard=guard, processes=processes, think_ms=think_ms, inside=0, allow_unsafe=True
+    )
+    bounded = msgspec.structs.replace(open_house, inside=inside, queue=queue)
+    capacity = find_capacity(open_house, min(seconds, 8.0))
+    progress.print(f"it can serve {capacity:.0f} purchases a second")
+    found: dict[str, list[Point]] = {"everybody let in": [], "with bounds": []}
+    for times in sorted(all_times or TIMES):
+        for name, service in zip(found, (open_house, bounded), strict=True):
+            point = measure_point(service, times * capacity, times, seconds, deadline_ms)
+            found[name].append(point)
+            progress.print(f"{times:g} ×, {name}: {point.goodput_per_s:g}/s in time, {point.verdict}")
+    if to is not None:
+        to.write_text(overload_plot(*found.values(), capacity=capacity, deadline_ms=deadline_ms), encoding="utf-8")
+    if as_json:
+        click.echo(msgspec.json.encode(_summary(capacity, deadline_ms, open_house, bounded, found)))
+        return
+    _say(Console(), capacity, deadline_ms, found)
+
+
+def _say(console: Console, capacity: float, deadline_ms: float, found: dict[str, list[Point]]) -> None:
+    table = Table("offered", "", f"in time ({deadline_ms:g} ms)", "sold", "503", "p99 sold", "p99 read", "verdict")
+    for rows in zip(*found.values(), strict=True):
+        for name, point in zip(found, rows, strict=True):
+            table.add_row(
+                f"{point.times:g} × · {point.offered_per_s:,.0f}/s", name, f"{point.goodput_per_s:,.0f}/s",
+                f"{point.sold_per_s:,.0f}/s", f"{point.refused_per_s:,.0f}/s", _ms(point.sold_p99_ms),
+                _ms(point.read_p99_ms), point.verdict,
+            )  # fmt: skip
+    console.print(table)
+    console.print(f"It can serve {capacity:,.0f} purchases a second.")
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f} ms"
+
+
+def _summary(capacity: float, deadline_ms: float, open_house: Service, bounded: Service, found: Any) -> dict[str, Any]:
+    return {
+        "capacity_per_s": round(capacity, 1),
+        "deadline_ms": deadline_ms,
+        "service": msgspec.to_builtins(open_house),
+        "inside": bounded.inside,
+        "queue": bounded.queue,
+        "points": msgspec.to_builtins(found),
+        "machine": msgspec.to_builtins(describe(Path.cwd())),
+    }
+
+
+if __name__ == "__main__":
+    main(overload)

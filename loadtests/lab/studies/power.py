@@ -1,0 +1,125 @@
+"""The verdict's power: how seldom may a guard fail before nobody notices? ``python -m loadtests.lab.studies.power``.
+
+Guard ``leaky`` is guard ``file``, skipped with probability p. For each p so many runs of the default sale are held
+and judged like any other. A p is *caught* if at least 95 of 100 runs come out invalid. A p that can no longer reach
+that is left as soon as it is certain; nothing else is cut short, and no run is repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.lab.cli import main
+from loadtests.lab.experiment.result import load_conclusion
+from loadtests.lab.experiment.runner import Workload, hold_sale
+from loadtests.lab.servers.machine import describe
+from loadtests.lab.servers.office import RunningOffice, Service
+from workers import WORKER_MODELS
+
+CAUGHT_SHARE = 0.95
+PROBABILITIES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+
+
+class Power(msgspec.Struct):
+    """How often one probability was caught."""
+
+    probability: float
+    runs: int
+    invalid: int
+    undecided: int
+    whole: bool
+    """Whether all runs were held; false where ``caught`` was out of reach before."""
+
+    @property
+    def caught(self) -> bool:
+        return self.whole and self.invalid >= CAUGHT_SHARE * self.runs
+
+
+def try_probability(
+    service: Service, workload: Workload, runs: int, on_run: Callable[[Power], None] = lambda _power: None
+) -> Power:
+    """Hold up to ``runs`` sales on one service, each with an event, a locust and a verdict of its own."""
+    power = Power(service.leak, 0, 0, 0, whole=False)
+    allowed_misses = int(runs * (1 - CAUGHT_SHARE) + 1e-9)
+    with tempfile.TemporaryDirectory(prefix="lastseat-power-") as name:
+        folder = Path(name)
+        with RunningOffice(service, folder) as office:
+            while power.runs < runs and power.runs - power.invalid <= allowed_misses:
+                sale = folder / f"run-{power.runs}"
+                sale.mkdir()
+                hold_sale(workload, office, sale)
+                verdict = load_conclusion(sale).verdict.verdict
+                power.runs += 1
+                power.invalid += verdict == "invalid"
+                power.undecided += verdict == "unknown"
+                on_run(power)
+    power.whole = power.runs == runs
+    return power
+
+
+@click.command()
+@click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="gthread", show_default=True)
+@click.option("--runs", type=click.IntRange(1, 1000), default=100, show_default=True, help="Runs of each probability.")
+@click.option("--think", "think_ms", type=click.FloatRange(0, 1000), default=5.0, show_default=True)
+@click.option("--probability", "probabilities", type=click.FloatRange(0, 1), multiple=True, help="Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output.")
+def power(worker: str, runs: int, think_ms: float, probabilities: tuple[float, ...], as_json: bool) -> None:
+    """The smallest probability of skipping the guard that the default run catches in 95 of 100 runs.
+
+    \b
+    Examples:
+      python -m loadtests.lab.studies.power                             the published figure; some twenty minutes
+      python -m loadtests.lab.studies.power --runs 20 --probability 0.05
+    """
+    console, progress = Console(), Console(stderr=True)
+    found: list[Power] = []
+    began = time.monotonic()
+    for probability in sorted(probabilities or PROBABILITIES, reverse=True):
+        service = Service(worker=worker, guard="leaky", leak=probability, think_ms=think_ms)
+        with progress.status(f"p = {probability:g}") as status:
+            result = try_probability(
+                service,
+                Workload(),
+                runs,
+                lambda now: status.update(f"p = {now.probability:g}: {now.invalid} of {now.runs} caught"),
+            )
+        found.append(result)
+        progress.print(f"p = {probability:g}: {result.invalid} of {result.runs} runs invalid")
+        if not result.caught:
+            break
+    if as_json:
+        click.echo(json.dumps(_summary(worker, think_ms, found)))
+        return
+    table = Table("p", "runs", "invalid", "caught", title=f"Guard file skipped with probability p, {worker}")
+    for each in found:
+        stopped = "" if each.whole else " (stopped: 95 % was out of reach)"
+        table.add_row(
+            f"{each.probability:g}", f"{each.runs}", f"{each.invalid}", ("yes" if each.caught else "no") + stopped
+        )
+    console.print(table)
+    smallest = min((each.probability for each in found if each.caught), default=None)
+    console.print(f"smallest p that is caught: {smallest} ({time.monotonic() - began:.0f} s)")
+
+
+def _summary(worker: str, think_ms: float, found: list[Power]) -> dict[str, Any]:
+    return {
+        "worker": worker,
+        "think_ms": think_ms,
+        "powers": [{**msgspec.to_builtins(each), "caught": each.caught} for each in found],
+        "smallest_caught": min((each.probability for each in found if each.caught), default=None),
+        "machine": msgspec.to_builtins(describe(Path.cwd())),
+    }
+
+
+if __name__ == "__main__":
+    main(power)

@@ -1,0 +1,41 @@
+"""HTTP in and out; no decisions. Each module registers its addresses on the application."""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from service.errors import Problem
+from service.http import admin, carts, events, health, holds, interface, orders, page
+from service.http.answers import problem_answer
+from service.http.request_checks import Hosts, watch
+from service.runtime.metrics import Unmeasured
+from service.sales.box_office import BoxOffice
+
+
+def register(app: Flask, office: BoxOffice, admin_token: str, hosts: Hosts, metrics: Unmeasured) -> None:
+    """Put all addresses on ``app``, and what every answer carries."""
+    app.extensions["office"] = office
+    app.extensions["admin_token"] = admin_token
+    app.extensions["metrics"] = metrics
+    watch(app, office, hosts, metrics)
+    for module in (page, events, orders, holds, carts, admin, health, interface):
+        app.register_blueprint(module.blueprint)
+
+    @app.errorhandler(Problem)
+    def known(problem: Problem) -> Response:
+        return problem_answer(problem)
+
+    @app.errorhandler(HTTPException)
+    def refused_by_flask(error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "wrong_content_type"}
+        code = codes.get(error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal")
+        answer = problem_answer(Problem(code))
+        if error.code == 405 and getattr(error, "valid_methods", None):
+            answer.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+        return answer
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        app.logger.exception("a request failed")
+        return problem_answer(Problem("internal", "The service's log has the reason. Repeat it with the same key."))

@@ -1,0 +1,74 @@
+"""``/carts``: tickets of several events in one purchase, all of them or none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, current_app, g
+
+from service.errors import Problem
+from service.http import shapes
+from service.http.answers import body, fingerprint, json_answer, mark_replayed, operation_key
+from service.http.described import described
+from service.http.events import EventId
+from service.sales.carts import Carts
+
+blueprint = Blueprint("carts", __name__)
+
+MOST_EVENTS = 10
+
+
+class CartItem(msgspec.Struct, forbid_unknown_fields=True):
+    """So many tickets of one event."""
+
+    event: EventId
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class NewCart(msgspec.Struct, forbid_unknown_fields=True):
+    """What is wanted together, each event once."""
+
+    items: Annotated[list[CartItem], msgspec.Meta(min_length=1, max_length=MOST_EVENTS)]
+    buyer: shapes.Name | None = None
+
+
+@blueprint.post("/carts")
+@described(
+    "Buy tickets of several events, all of them or none",
+    tag="orders",
+    body=NewCart,
+    answers={201: shapes.CartSold},
+    problems=(
+        "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed", "not_supported",
+        "half_cart",
+    ),
+    keyed=True,
+    details="Either there is an order in each event, or nothing is written in any; then `event` names the one that "
+    "could not. The key is of the whole cart. Each order is given back by itself. Stores `json` and `sqlite`.",
+)  # fmt: skip
+def buy() -> Response:
+    wanted = body(NewCart)
+    items = {item.event: item.quantity for item in wanted.items}
+    if len(items) < len(wanted.items):
+        names = [item.event for item in wanted.items]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Problem("invalid_value", f"The event {twice} stands in the cart twice.")
+    carts: Carts = current_app.extensions["carts"]
+    done = carts.buy(items, key=operation_key(), request=fingerprint(wanted), buyer=wanted.buyer)
+    g.times = done.times
+    orders = [
+        {
+            "order": record.order,
+            "event": event,
+            "quantity": record.quantity,
+            "tickets": record.tickets,
+            "remaining": record.remaining,
+            "version": record.version,
+        }
+        for event, record in done.records.items()
+    ]
+    answer = json_answer({"cart": done.cart, "orders": orders}, 201)
+    if done.replayed:
+        mark_replayed(answer)
+    return answer

@@ -1,0 +1,169 @@
+"""``/events``: make, list, look at, audit and remove events."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, g
+
+from service.http import shapes
+from service.http.answers import (
+    body,
+    event_content,
+    event_id,
+    json_answer,
+    office,
+    query,
+    require_admin,
+    tagged_answer,
+)
+from service.http.described import described
+from service.rules.inventory import Event, Record
+from service.settings import EVENT_ID, MAX_CAPACITY
+
+blueprint = Blueprint("events", __name__)
+
+LINES_AT_ONCE = 1000
+EVENTS_AT_ONCE = 100
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
+HoldSeconds = Annotated[float, msgspec.Meta(ge=0.001, le=3600.0)]
+EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_ID.pattern}\Z")]
+
+
+class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """An event to be made."""
+
+    event: EventId
+    capacity: Count
+    name: shapes.Name | None = None
+    opens_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    max_per_order: Count = 10
+    max_per_buyer: Count | None = None
+    lab: bool = False
+    max_held: Count | None = None
+    max_hold_s: HoldSeconds | None = None
+
+
+class Page(msgspec.Struct):
+    """Which events to list."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_AT_ONCE)] = EVENTS_AT_ONCE
+    cursor: EventId | None = None
+    """The last event of the page before."""
+
+
+@blueprint.post("/events")
+@described(
+    "Make an event",
+    tag="events",
+    body=NewEvent,
+    answers={201: shapes.EventShown},
+    problems=("event_exists", "switching", "storage_full"),
+    admin=True,
+    stored=True,
+    leads_to=("events.one_event", "events.audit", "orders.buy", "holds.hold", "events.delete"),
+)
+def create() -> Response:
+    require_admin()
+    new = body(NewEvent)
+    event = Event(
+        new.event,
+        new.name or new.event,
+        new.capacity,
+        new.opens_at,
+        new.max_per_order,
+        new.max_per_buyer,
+        new.lab,
+        new.max_held,
+        new.max_hold_s,
+    )
+    answer = json_answer(event_content(office().create(event)), 201)
+    answer.headers["Location"] = f"/events/{event.event}"
+    return answer
+
+
+@blueprint.get("/events")
+@described(
+    "List events by id",
+    tag="events",
+    query=Page,
+    answers={200: shapes.EventsShown, 304: None},
+    stored=True,
+    tagged=True,
+    details="Some at a time: `next`, and the Link header, lead to the next ones; only those shown are read.",
+)
+def all_events() -> Response:
+    page = query(Page)
+    views, last = office().events(page.limit, page.cursor)
+    following = f"/events?limit={page.limit}&cursor={last}" if last else None
+    answer = tagged_answer({"events": [event_content(view) for view in views], "next": following})
+    if following:
+        answer.headers["Link"] = f'<{following}>; rel="next"'
+    return answer
+
+
+@blueprint.get("/events/<event>")
+@described(
+    "Look at an event",
+    tag="events",
+    answers={200: shapes.EventShown, 304: None},
+    problems=("unknown_event",),
+    stored=True,
+    tagged=True,
+)
+def one_event(event: str) -> Response:
+    with office().request_scope(event_id(event)):
+        view, g.times = office().look(event)
+        return tagged_answer(event_content(view))
+
+
+@blueprint.delete("/events/<event>")
+@described(
+    "Remove an event",
+    tag="events",
+    answers={204: None},
+    problems=("unknown_event", "switch_timeout", "storage_full"),
+    admin=True,
+    stored=True,
+)
+def delete(event: str) -> Response:
+    require_admin()
+    office().delete(event_id(event))
+    return Response(status=204)
+
+
+@blueprint.get("/events/<event>/audit")
+@described(
+    "Read every committed mutation in order",
+    tag="events",
+    answers={200: "application/x-ndjson"},
+    problems=("unknown_event", "unauthorized", "forbidden"),
+    stored=True,
+    details="JSON Lines: a header with the event, its capacity and the number of versions; then a line a mutation. No "
+    "buyer's name stands in it, but the ids of orders do, and who knows one may cancel it. So only events made for the "
+    "lab show it to everybody; for any other it takes the admin's token.",
+)
+def audit(event: str) -> Response:
+    if not office().about(event_id(event)).lab:
+        require_admin()
+    about, records = office().audit(event)
+    head = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
+
+    def lines() -> Iterator[bytes]:
+        yield msgspec.json.encode(head) + b"\n"
+        for some in batched(records, LINES_AT_ONCE):
+            yield b"".join(msgspec.json.encode(record.audit_line()) + b"\n" for record in some)
+
+    return Response(lines(), content_type="application/x-ndjson")
+
+
+def batched(records: Collection[Record], size: int) -> Iterator[list[Record]]:
+    """The records in lists of ``size``, as they are read."""
+    source = iter(records)
+    while some := list(itertools.islice(source, size)):
+        yield some

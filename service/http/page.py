@@ -1,0 +1,187 @@
+"""``/``: the office as a page for people. Works without JavaScript: every button is a form.
+
+With JavaScript the counters, the curve and the time that a hold has left follow by themselves (``static/office.js``).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal, get_args
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request
+
+from service.errors import TABLE, Problem
+from service.http.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key, whole_body
+from service.http.described import described
+from service.http.holds import usual_seconds
+from service.http.orders import NewOrder
+from service.http.verdicts import last_verdict
+from service.rules.records import Held, Order
+from service.sales.box_office import Done
+
+blueprint = Blueprint("page", __name__)
+
+EVENTS_SHOWN = 50
+Do = Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
+
+
+class Button(msgspec.Struct):
+    """A form of the page: what to do, with what."""
+
+    do: Do
+    event: str
+    quantity: str | None = None
+    buyer: str | None = None
+    key: str | None = None
+    order: str | None = None
+    hold: str | None = None
+    token: str | None = None
+    guard: str | None = None
+
+
+@blueprint.get("/")
+@described("The office as a page", tag="page", answers={200: "text/html"}, stored=True)
+def show() -> Response:
+    """The event that ``?event=`` names, else the first; with it ``?order=``, ``?hold=``, and ``?problem=`` in words."""
+    views, last = office().events(EVENTS_SHOWN)
+    wanted = request.args.get("event")
+    problem = request.args.get("problem")
+    chosen = next((view for view in views if view.event.event == wanted), None)
+    if wanted and chosen is None:
+        try:
+            chosen = office().look(event_id(wanted))[0]
+        except Problem as refusal:
+            problem = refusal.code
+    mode = office().control.mode()
+    view = chosen or (views[0] if views else None)
+    order = hold = None
+    if view is not None:
+        order, problem = _order(view.event.event, request.args.get("order", "").strip(), problem)
+        hold = _hold(view.event.event, request.args.get("hold", ""))
+    return Response(
+        render_template(
+            "office.html",
+            views=views,
+            more=last is not None,
+            view=view,
+            most=min(view.event.max_per_order, 10) if view else 0,
+            order=order,
+            hold=hold,
+            hold_for=_in_words(usual_seconds(view.event.event)) if view else "",
+            now=datetime.now(UTC),
+            problem=TABLE[problem].title if problem in TABLE else None,
+            mode=mode,
+            acting=office().acting_guard(view.event, mode) if view else mode.guard,
+            store=office().store.name,
+            switched="switched" in request.args,
+            verdict=last_verdict(current_app.extensions["results"]),
+            key=operation_key(),
+        ),
+        content_type="text/html; charset=utf-8",
+    )
+
+
+@blueprint.post("/")
+@described(
+    "A button of the page",
+    tag="page",
+    form=Button,
+    answers={303: None},
+    problems=("unknown_event", "bad_request", "invalid_value"),
+    details="What an office refuses is told on the page that the answer leads to; what no button sends, at once.",
+)
+def act() -> Response:
+    """One button; then back to the page, so that a reload repeats nothing."""
+    whole_body()
+    form = request.form
+    event = event_id(form.get("event", ""))
+    g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]
+    do, wanted = form.get("do", ""), _wanted()
+    if do not in get_args(Do):
+        raise Problem("bad_request")
+    seen: dict[str, str] = {"event": event}
+    try:
+        seen |= _carry_out(event, do, wanted)
+    except Problem as problem:
+        seen["problem"] = g.outcome = problem.code
+        # What somebody has is still there after a refusal.
+        seen |= {name: form[name] for name in ("order", "hold") if form.get(name)}
+    return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
+
+
+def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
+    """Do it, and say what the page is to show then."""
+    form = request.form
+    if do == "switch":
+        if not is_admin_token(form.get("token", "")):
+            raise Problem("forbidden" if form.get("token") else "unauthorized")
+        office().switch(form.get("guard", ""))
+        return {"switched": ""}
+    # The key came with the page: a double click, or the same form sent again, is one operation.
+    key = checked_key(form["key"]) if "key" in form else operation_key()
+    order, hold = form.get("order", ""), form.get("hold", "")
+    quantity, buyer = wanted.quantity, wanted.buyer
+    asked = fingerprint([do, event, quantity] if buyer is None else [do, event, quantity, buyer])
+    with office().request_scope(event):
+        match do:
+            case "buy":
+                done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
+                return _seen(done, order=done.record.order)
+            case "hold":
+                seconds = usual_seconds(event)
+                done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
+                return _seen(done, hold=done.record.hold)
+            case "confirm":
+                done = office().confirm(event, hold, key=key, request=fingerprint(["confirm", event, hold]))
+                return _seen(done, order=done.record.order)
+            case "release":
+                done = office().release(event, hold, key=key, request=fingerprint(["release", event, hold]))
+                return _seen(done, hold=hold)
+            case "cancel":
+                done = office().cancel(event, order, key=key, request=fingerprint(["cancel", event, order]))
+                return _seen(done, order=order)
+    raise Problem("bad_request")
+
+
+def _seen(done: Done, **what: str) -> dict[str, str]:
+    """What the page is to show; the same form sent again is counted as what it is."""
+    if done.replayed:
+        g.outcome = "replayed"
+    return what
+
+
+def _wanted() -> NewOrder:
+    """How many tickets, and for whom, by the rules of every order. Errors: ``invalid_value``."""
+    quantity = request.form.get("quantity", "1")
+    if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
+        raise Problem("invalid_value")
+    buyer = request.form.get("buyer", "").strip() or None
+    try:
+        return msgspec.convert({"quantity": int(quantity), "buyer": buyer}, NewOrder)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid_value", f"{error}.") from None
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:g} seconds"
+    return f"{seconds / 60:.3g} minutes"
+
+
+def _order(event: str, order: str, problem: str | None) -> tuple[Order | None, str | None]:
+    """The order that is asked for, or why it cannot be shown, unless there is worse to tell."""
+    if not order:
+        return None, problem
+    try:
+        return office().order(event, order)[0], problem
+    except Problem as refusal:
+        return None, problem or refusal.code
+
+
+def _hold(event: str, hold: str) -> Held | None:
+    try:
+        return office().held(event, hold) if hold else None
+    except Problem:
+        return None

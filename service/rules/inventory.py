@@ -1,0 +1,347 @@
+"""The rules of selling tickets, pure: what is wanted, what is known, what is decided.
+
+A *command* is what somebody wants (``Sell``, ``Hold``, …); its ids are chosen beforehand, so that deciding it twice
+on the same view gives the same answer. A *view* is what a store loaded for some commands. ``decide`` looks at one
+command and a view and answers with a ``Record`` (a line of the audit, to be appended), a ``Replay`` (it was decided
+before) or a ``Refusal``. ``decide_all`` decides a list in order, each on the view that the ones before it left.
+
+A *hold* sets tickets aside until an instant. Whether that has passed is decided here, by the ``now`` of the decision
+and by nothing else: no timer ends a hold. So before anything is decided, also a refusal, the holds that are due are
+expired, each with a record of its own. Hence a payment that comes late has one of two ends and no third: the hold was
+not due at the instant of the decision, and it is confirmed; or it was, its places are free, and the confirmation is
+decided as a new sale on the very view that this left. A hold that has expired stays so when the clock goes back.
+
+Nothing here does input or output, waits, or knows of locks. So the same rules serve a JSON file and a database
+engine, and a guard that translates commands into an engine's own language can be tested against ``decide``.
+
+What always holds after any list of decisions on a true view: ``sold + held <= capacity``; versions grow by one for
+each record; ticket numbers are given out in order, from 1, and never twice; a key commits at most one record; a hold
+becomes at most one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from service.rules.records import (
+    CHANGES,
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Held,
+    Hold,
+    Order,
+    Outcome,
+    Record,
+    Refusal,
+    Release,
+    Replay,
+    Sell,
+    Sweep,
+    Swept,
+    due_at,
+    hold_after,
+    order_after,
+)
+
+__all__ = [
+    "Cancel", "Command", "Confirm", "Event", "Held", "Hold", "Order", "Outcome", "Record", "Refusal", "Release",
+    "Replay", "Sell", "Sweep", "Swept", "View", "decide", "decide_all", "due_at", "expire", "hold_after",
+    "order_after", "records_of", "replay",
+]  # fmt: skip
+
+
+@dataclass(slots=True)
+class View:
+    """What a store loaded for some commands: the counters, and only what those commands need to see.
+
+    ``apply`` moves it on by a record; ``decide_all`` puts what is to be written into ``fresh``. ``source`` is the
+    store's own business: where it read this, so that it can write the next state or notice that somebody else did.
+    """
+
+    event: Event
+    version: int = 0
+    sold: int = 0
+    held: int = 0
+    next_ticket: int = 1
+    keys: dict[str, Record] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
+    holds: dict[str, Held] = field(default_factory=dict)
+    """The holds that the commands name, as they stand; a store may show more."""
+    due: Sequence[Held] = ()
+    """The open holds that have ended by the ``now`` of the decision, in the order in which they expire."""
+    bought: dict[str, int] = field(default_factory=dict)
+    """Tickets that each asked-for buyer has in open orders and holds; filled only where the event limits buyers."""
+    source: object = None
+    fresh: list[Record] = field(default_factory=list, compare=False)
+    """What was decided on this view, expired holds among it, in order: what is to be appended."""
+
+    @property
+    def remaining(self) -> int:
+        return self.event.capacity - self.sold - self.held
+
+    def apply(self, record: Record) -> None:
+        """Take a record into the counters, the keys, the orders and the holds."""
+        sold, held, numbered = CHANGES[record.kind]
+        self.version = record.version
+        self.sold += sold * record.quantity
+        self.held += held * record.quantity
+        if numbered:
+            self.next_ticket += record.quantity
+        if record.key:
+            self.keys[record.key] = record
+        if record.order:
+            self.orders[record.order] = order_after(record, self.orders.get(record.order))
+        if record.hold:
+            found = hold_after(record, self.holds.get(record.hold))
+            if found is not None:
+                self.holds[record.hold] = found
+        if record.buyer is not None and self.event.max_per_buyer is not None:
+            self.bought[record.buyer] = self.bought.get(record.buyer, 0) + record.taken
+
+
+def decide(view: View, command: Command, now: datetime) -> Outcome:
+    """Decide one command on a view at the instant ``now`` (aware, UTC); changes nothing.
+
+    No hold may be due any more: ``decide_all`` has expired them. Raises ``ValueError`` where one is.
+    """
+    answered = _answered(view, command)
+    if answered is not None:
+        return answered
+    if view.due:
+        raise ValueError("nothing is decided before the holds that are due have expired")
+    decided: Outcome
+    match command:
+        case Sell():
+            decided = _sell(view, command, now)
+        case Cancel():
+            decided = _cancel(view, command)
+        case Hold():
+            decided = _hold(view, command, now)
+        case Confirm():
+            decided = _confirm(view, command)
+        case Release():
+            decided = _release(view, command)
+        case Sweep():
+            decided = Swept(view.version, view.remaining)
+    return decided
+
+
+def _answered(view: View, command: Command) -> Replay | Refusal | None:
+    """What is due to a key that was committed before: nothing is decided for it, and nothing expires."""
+    known = view.keys.get(command.key)
+    if known is None:
+        return None
+    if known.request != command.request:
+        return Refusal("key_reused", view.version, view.remaining)
+    return Replay(known)
+
+
+def _refused(view: View, command: Sell | Hold, now: datetime) -> Refusal | None:
+    """Why so many tickets cannot be had by this buyer now; None where they can."""
+    opens_at, wait_s = view.event.opens_at, None
+    code = _never(view.event, command)
+    if code is None and opens_at is not None and now < opens_at:
+        code = "doors_closed"
+        wait_s = -((now - opens_at) // timedelta(seconds=1))  # rounded up: who waits so long finds them open
+    code = code or _not_now(view, command)
+    return None if code is None else Refusal(code, view.version, view.remaining, retry_after_s=wait_s)
+
+
+def _never(event: Event, command: Sell | Hold) -> str | None:
+    """What is against the event's own rules, however many tickets there are."""
+    if command.quantity > event.max_per_order:
+        return "over_limit"
+    if command.buyer is None and event.max_per_buyer is not None:
+        return "buyer_needed"
+    if isinstance(command, Hold) and event.max_hold_s is not None and command.seconds > event.max_hold_s:
+        return "hold_too_long"
+    return None
+
+
+def _not_now(view: View, command: Sell | Hold) -> str | None:
+    if _passes_buyer_limit(view, command.buyer, command.quantity):
+        return "buyer_limit"
+    if command.quantity > view.remaining:
+        return "sold_out"
+    most = view.event.max_held
+    if most is not None and isinstance(command, Hold) and view.held + command.quantity > most:
+        return "too_many_held"
+    return None
+
+
+def _passes_buyer_limit(view: View, buyer: str | None, quantity: int) -> bool:
+    most = view.event.max_per_buyer
+    return buyer is not None and most is not None and view.bought.get(buyer, 0) + quantity > most
+
+
+def _next_tickets(view: View, quantity: int) -> tuple[int, ...]:
+    return tuple(range(view.next_ticket, view.next_ticket + quantity))
+
+
+def _sell(view: View, command: Sell, now: datetime) -> Record | Refusal:
+    refused = _refused(view, command, now)
+    if refused is not None:
+        return refused
+    return Record(
+        version=view.version + 1,
+        kind="sold",
+        key=command.key,
+        order=command.order,
+        quantity=command.quantity,
+        tickets=_next_tickets(view, command.quantity),
+        remaining=view.remaining - command.quantity,
+        request=command.request,
+        buyer=command.buyer,
+        cart=command.cart,
+    )
+
+
+def _hold(view: View, command: Hold, now: datetime) -> Record | Refusal:
+    refused = _refused(view, command, now)
+    if refused is not None:
+        return refused
+    return Record(
+        version=view.version + 1,
+        kind="held",
+        key=command.key,
+        order="",
+        quantity=command.quantity,
+        tickets=_next_tickets(view, command.quantity),
+        remaining=view.remaining - command.quantity,
+        request=command.request,
+        buyer=command.buyer,
+        hold=command.hold,
+        expires_at=now + timedelta(seconds=command.seconds),
+    )
+
+
+def _confirm(view: View, command: Confirm) -> Record | Refusal:
+    held = view.holds.get(command.hold)
+    if held is None:
+        return Refusal("unknown_hold", view.version, view.remaining)
+    if held.status == "expired":
+        return _sell_late(view, command, held)
+    if held.status != "held":
+        return Refusal("not_open", view.version, view.remaining)
+    return Record(
+        version=view.version + 1,
+        kind="confirmed",
+        key=command.key,
+        order=command.order,
+        quantity=held.quantity,
+        tickets=held.tickets,
+        remaining=view.remaining,
+        request=command.request,
+        buyer=held.buyer,
+        hold=held.hold,
+    )
+
+
+def _sell_late(view: View, command: Confirm, held: Held) -> Record | Refusal:
+    """A new sale of what an expired hold had. The doors were open when it was made, and it was within one order."""
+    if held.quantity > view.remaining:
+        return Refusal("hold_expired", view.version, view.remaining)
+    if _passes_buyer_limit(view, held.buyer, held.quantity):
+        return Refusal("buyer_limit", view.version, view.remaining)
+    return Record(
+        version=view.version + 1,
+        kind="sold",
+        key=command.key,
+        order=command.order,
+        quantity=held.quantity,
+        tickets=_next_tickets(view, held.quantity),
+        remaining=view.remaining - held.quantity,
+        request=command.request,
+        buyer=held.buyer,
+        hold=held.hold,
+    )
+
+
+def _release(view: View, command: Release) -> Record | Refusal:
+    held = view.holds.get(command.hold)
+    if held is None:
+        return Refusal("unknown_hold", view.version, view.remaining)
+    if held.status != "held":
+        return Refusal("not_open", view.version, view.remaining)
+    return _ended(view, held, "released", command.key, command.request)
+
+
+def _ended(view: View, held: Held, kind: Literal["released", "expired"], key: str = "", request: str = "") -> Record:
+    return Record(
+        version=view.version + 1,
+        kind=kind,
+        key=key,
+        order="",
+        quantity=held.quantity,
+        tickets=held.tickets,
+        remaining=view.remaining + held.quantity,
+        request=request,
+        buyer=held.buyer,
+        hold=held.hold,
+    )
+
+
+def _cancel(view: View, command: Cancel) -> Record | Refusal:
+    order = view.orders.get(command.order)
+    if order is None or not command.order:  # the records of holds name no order: what stands there is none
+        return Refusal("unknown_order", view.version, view.remaining)
+    if order.status != "sold":
+        return Refusal("not_open", view.version, view.remaining)
+    return Record(
+        version=view.version + 1,
+        kind="cancelled",
+        key=command.key,
+        order=order.order,
+        quantity=order.quantity,
+        tickets=order.tickets,
+        remaining=view.remaining + order.quantity,
+        request=command.request,
+        buyer=order.buyer,
+    )
+
+
+def decide_all(view: View, commands: Iterable[Command], now: datetime) -> list[Outcome]:
+    """Decide commands in order, each on the view that the ones before it left; the view is moved on.
+
+    ``now`` must be the instant for which the view was loaded, else other holds are due than the view has. What is to be
+    appended is in ``view.fresh``; a refusal can have something to append too, the holds that expired before it.
+    """
+    outcomes: list[Outcome] = []
+    for command in commands:
+        if view.due and _answered(view, command) is None:
+            expire(view)
+        outcome = decide(view, command, now)
+        if isinstance(outcome, Record):
+            _write(view, outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def expire(view: View) -> None:
+    """Expire the holds that are due, in order, each with a record and a version of its own."""
+    due, view.due = view.due, ()
+    for held in due:
+        _write(view, _ended(view, held, "expired"))
+
+
+def _write(view: View, record: Record) -> None:
+    view.apply(record)
+    view.fresh.append(record)
+
+
+def records_of(outcomes: Sequence[Outcome]) -> list[Record]:
+    """The records among the outcomes, in order: what buyers were granted, without the holds that expired before."""
+    return [outcome for outcome in outcomes if isinstance(outcome, Record)]
+
+
+def replay(event: Event, records: Iterable[Record]) -> View:
+    """The view that a list of records leaves, every key, order and hold in it."""
+    view = View(event)
+    for record in records:
+        view.apply(record)
+    return view

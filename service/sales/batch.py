@@ -1,0 +1,220 @@
+"""Purchases that wait in one process for one event, decided together.
+
+Everybody who wants something from an event stands in its *line*. The first in line is the *leader*: it waits for
+the guard on behalf of all, and when it has the guard it takes whoever stands in line by then, itself first, at most
+``limit``. When the next in line becomes leader depends on the guard:
+
+- Under one that lets nobody in beside another (``Take.keep_the_line``) it is when the first transaction is durable. All
+  who come meanwhile, while the disk is waited for above all, are decided together in the next one: a *group commit*. It
+  costs no time, since what they would have waited for is the same disk.
+- Else at the moment in which the first ones were taken. So a line excludes nobody from deciding: without a guard there
+  is nothing to wait for, each takes itself and goes on, and they race as they should.
+
+One whose command the engine itself refuses has that refusal alone: the others are decided without it.
+
+A waiter who has waited too long withdraws, unless a leader has taken its command already. Both are decided under the
+line's mutex, so exactly one of them happens: withdrawn is definite (nothing was written), taken means that the
+outcome is on its way; if it does not come in time either, nobody can say (indefinite).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from service.errors import Problem
+from service.guards import Transaction
+from service.rules.inventory import Command, Outcome
+from service.runtime.notifications import Signal
+from service.stores import OneRefused
+
+
+class Waiting:
+    """One command in line, and what became of it."""
+
+    __slots__ = ("arrived", "command", "error", "outcome", "taken", "transaction", "wait_ms", "woken")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.arrived = time.perf_counter()
+        self.woken: Signal | None = None
+        self.taken = False
+        self.wait_ms = 0.0
+        self.transaction: Transaction | None = None
+        self.outcome: Outcome | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.outcome is not None or self.error is not None
+
+
+class Line:
+    """Those who wait in this process for one event."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._mutex = threading.Lock()
+        self._waiting: deque[Waiting] = deque()
+        self._kept = False
+        """A transaction is under way, and nobody leads before it has ended."""
+
+    def run(
+        self,
+        command: Command,
+        deadline: float,
+        answer_deadline: float,
+        lead: Callable[[Take], Transaction],
+        has_to_wait: Callable[[], None] = lambda: None,
+    ) -> Waiting:
+        """Have ``command`` decided, by this thread or by another one's transaction, and return what became of it.
+
+        ``lead`` runs one transaction under the guard, durably; it is handed the function that takes from the line.
+        ``has_to_wait`` is called once by who finds somebody in line before him.
+        Errors: ``lock_timeout`` (definite) past ``deadline``, ``outcome_unknown`` (indefinite) past
+        ``answer_deadline``, and whatever the transaction that took this command raised.
+        """
+        mine = Waiting(command)
+        with self._mutex:
+            leads = not self._waiting and not self._kept
+            if not leads:
+                mine.woken = Signal()
+            self._waiting.append(mine)
+        if mine.woken is not None:
+            has_to_wait()
+            leads = self._wait(mine, mine.woken, deadline, answer_deadline)
+        if leads:
+            self._lead(mine, lead)
+        if mine.error is not None:
+            raise mine.error
+        return mine
+
+    def _wait(self, mine: Waiting, woken: Signal, deadline: float, answer_deadline: float) -> bool:
+        """Wait until settled (False) or until it is this one's turn to lead (True)."""
+        try:
+            woken.wait(deadline - time.monotonic())
+        except BaseException:
+            self._withdraw(mine)
+            raise
+        with self._mutex:
+            if not mine.taken:
+                if self._waiting[0] is mine and not self._kept:
+                    return True
+                self._waiting.remove(mine)
+                raise Problem("lock_timeout", retry_after_s=1)
+        while not mine.settled:
+            if not woken.wait(answer_deadline - time.monotonic()):
+                raise Problem("outcome_unknown")
+        return False
+
+    def _withdraw(self, mine: Waiting) -> None:
+        """Who is thrown out while he waits does not stand in the way of those behind him; if taken, he is decided."""
+        with self._mutex:
+            if not mine.taken:
+                self._waiting.remove(mine)
+                if not self._kept:
+                    self._next_leads()
+
+    def _lead(self, mine: Waiting, lead: Callable[[Take], Transaction]) -> None:
+        take = Take(self)
+        try:
+            _decide(take, lead)
+        except BaseException as error:
+            if not take.taken:
+                with self._mutex:
+                    self._waiting.remove(mine)
+                    self._next_leads()
+                raise
+            self.go_on(take)
+            self._settle(take.taken, error)
+            if not isinstance(error, Exception):
+                raise
+            return  # of several transactions that this one led, another than its own may have failed
+        self.go_on(take)
+        self._wake(take.taken)
+
+    def take(self, *, keep: bool) -> list[Waiting]:
+        """Take those in line, in order of arrival, and let the next one lead, unless the line is kept."""
+        with self._mutex:
+            taken = [self._waiting.popleft() for _ in range(min(self.limit, len(self._waiting)))]
+            now = time.perf_counter()
+            for waiting in taken:
+                waiting.taken = True
+                waiting.wait_ms = (now - waiting.arrived) * 1e3
+            self._kept = keep
+            if not keep:
+                self._next_leads()
+        return taken
+
+    def go_on(self, take: Take) -> None:
+        """The transaction that kept the line has ended: the next one leads."""
+        if take.kept:
+            with self._mutex:
+                self._kept = False
+                self._next_leads()
+
+    def _next_leads(self) -> None:
+        if self._waiting and (woken := self._waiting[0].woken):
+            woken.set()
+
+    def _settle(self, taken: Sequence[Waiting], error: BaseException) -> None:
+        """Those who were taken share the fate of the transaction; a leader that is being killed leaves them unknown."""
+        for waiting in taken:
+            if not waiting.settled:
+                waiting.error = error if isinstance(error, Exception) else Problem("outcome_unknown")
+        self._wake(taken)
+
+    @staticmethod
+    def _wake(taken: Sequence[Waiting]) -> None:
+        for waiting in taken:
+            if waiting.woken is not None:
+                waiting.woken.set()
+
+
+class Take:
+    """The leader's hand: called under the guard, it takes the commands in line; called again, it gives the same.
+
+    A transaction is run again when it met another epoch, or when the engine refused it for the sake of another one.
+    """
+
+    def __init__(self, line: Line, taken: Sequence[Waiting] = ()) -> None:
+        self._line = line
+        self.keep_the_line = False
+        """Whether those who come from now on shall wait until this transaction has ended."""
+        self.kept = False
+        """Whether they do."""
+        self.taken = list(taken)
+
+    def __call__(self) -> Sequence[Command]:
+        if not self.taken:
+            self.kept = self.keep_the_line and self._line.limit > 1
+            self.taken = self._line.take(keep=self.kept)
+        return [waiting.command for waiting in self.taken]
+
+    def halves(self) -> list[Take]:
+        """What was taken, in two hands."""
+        middle = len(self.taken) // 2
+        return [Take(self._line, self.taken[:middle]), Take(self._line, self.taken[middle:])]
+
+
+def _decide(take: Take, lead: Callable[[Take], Transaction]) -> None:
+    """Run a transaction of all that are taken. If the engine refuses it for the sake of one of them, run one of each
+    half, in order, and so on: that one has the refusal for itself, and each of the others is decided."""
+    try:
+        transaction = lead(take)
+    except OneRefused as refused:
+        if not take.taken:
+            raise
+        if len(take.taken) == 1:
+            take.taken[0].error = refused
+        else:
+            for half in take.halves():
+                _decide(half, lead)
+    else:
+        if not take.taken:
+            raise RuntimeError("the guard ended a transaction without taking its commands")
+        for waiting, outcome in zip(take.taken, transaction.outcomes, strict=True):
+            waiting.transaction = transaction
+            waiting.outcome = outcome

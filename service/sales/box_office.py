@@ -1,0 +1,451 @@
+"""The use cases of the ticket office, top to bottom: buy, cancel, look, audit, and what the admin does.
+
+Buying passes through here like this: stand in the event's line (``batch``), take part in the current epoch
+(``control``), let the epoch's guard make *read → decide → write* atomic (``guards``), give the guard back, wait until
+what was read or written is durable (``stores``), answer. No answer of any kind leaves before its version is durable.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import random
+import re
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from service.errors import Problem
+from service.guards import GUARDS, LockLost, Transaction, fitting
+from service.rules.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Hold,
+    Order,
+    Outcome,
+    Record,
+    Refusal,
+    Release,
+    Replay,
+    Sell,
+    Sweep,
+    Swept,
+    View,
+    decide_all,
+)
+from service.rules.records import Held
+from service.runtime.files import storage_problems
+from service.runtime.metrics import Unmeasured
+from service.sales.admission import Admission
+from service.sales.batch import Line, Take
+from service.sales.transaction import Transacting
+from service.settings import Settings, Think
+from service.stores import CommitsCarts, Store
+from service.switch.engine import EngineControl
+from service.switch.shared_memory import Control, Mode, Switched
+
+# Ours are shorter; what a store was given by hand may be longer.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
+ANSWER_PATIENCE_S = 10.0
+
+_nothing = contextlib.nullcontext()
+
+# The mode of a request that holds the guard from its beginning to its end; None in every other request.
+_request_mode: ContextVar[Mode | None] = ContextVar("request_mode", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Where the milliseconds of one answer went, and the epoch it was decided under."""
+
+    wait_ms: float = 0.0
+    hold_ms: float = 0.0
+    store_ms: float = 0.0
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A committed mutation, now or (``replayed``) earlier under the same key."""
+
+    record: Record
+    replayed: bool
+    times: Times
+
+
+class BoxOffice:
+    """One per process; any number of threads or greenlets use it at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        control: Control | EngineControl,
+        processes: int,
+        admission: Admission | None = None,
+    ) -> None:
+        """Without ``admission`` everybody is let in."""
+        self.store = store
+        self.control = control
+        self.guards = fitting(store)
+        self.admission = admission
+        self.metrics = Unmeasured()
+        self._settings = settings
+        self._lines: defaultdict[str, Line] = defaultdict(
+            lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
+        )
+        self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
+        """What every transaction has around it; those of a cart as well."""
+        self.clock: Callable[[], datetime] = utc_now
+        """What decides whether a hold is due and the doors are open: the machine's own, but in tests."""
+        # A guard that cannot be right here has to say so now, not to the first buyer.
+        self.transacting.guard(store.safe_guard)
+
+    # -- buyers ---------------------------------------------------------------------------------------------------
+
+    def buy(self, event: str, *, key: str, request: str, quantity: int, buyer: str | None) -> Done:
+        """Sell ``quantity`` tickets, all or none.
+
+        Errors, definite: ``unknown_event``, ``over_limit``, ``sold_out``, ``doors_closed``, ``buyer_limit``,
+        ``buyer_needed``, ``key_reused``, ``overloaded``, ``lock_timeout``, ``contention``, ``switching``,
+        ``storage_full``, ``storage_refused``, ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
+        """
+        order = f"o{secrets.token_hex(8)}"
+        return self._mutate(event, Sell(key, request, order, quantity, buyer))
+
+    def cancel(self, event: str, order: str, *, key: str, request: str) -> Done:
+        """Give the tickets of an order back. Errors: as for ``buy``, and ``unknown_order``, ``not_open``."""
+        _refuse_foreign(order, "unknown_order")
+        return self._mutate(event, Cancel(key, request, order))
+
+    def hold(self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None) -> Done:
+        """Set ``quantity`` tickets aside for ``seconds``, all or none.
+
+        Errors: as for ``buy``, and ``hold_too_long``, ``too_many_held`` (definite).
+        """
+        hold = f"h{secrets.token_hex(8)}"
+        return self._mutate(event, Hold(key, request, hold, quantity, seconds, buyer))
+
+    def confirm(self, event: str, hold: str, *, key: str, request: str) -> Done:
+        """Turn a hold into an order; one that has expired is sold anew, under new numbers, if the places are there.
+
+        Errors: as for ``buy``, and ``unknown_hold``, ``not_open`` (it was confirmed, released or sold anew already),
+        ``hold_expired`` (the places are gone).
+        """
+        _refuse_foreign(hold, "unknown_hold")
+        order = f"o{secrets.token_hex(8)}"
+        return self._mutate(event, Confirm(key, request, hold, order))
+
+    def release(self, event: str, hold: str, *, key: str, request: str) -> Done:
+        """Give the tickets of a hold back. Errors: as for ``buy``, and ``unknown_hold``, ``not_open``."""
+        _refuse_foreign(hold, "unknown_hold")
+        return self._mutate(event, Release(key, request, hold))
+
+    def sweep(self, event: str) -> bool:
+        """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
+        half written there. Errors: as for ``buy``."""
+        with self.transacting.closing_if_not_durable():
+            ends = self.store.next_expiry(event)
+        if (ends is None or ends > self.clock()) and not self._has_unfinished_cart(event):
+            return False
+        self._decided(event, Sweep())
+        return True
+
+    def look(self, event: str) -> tuple[View, Times]:
+        """The counters of an event, durable."""
+        return self._read(event)
+
+    def order(self, event: str, order: str) -> tuple[Order, View, Times]:
+        """One order as it stands, durable. Errors: ``unknown_order``."""
+        _refuse_foreign(order, "unknown_order")
+        view, times = self._read(event, order)
+        found = view.orders.get(order)
+        if found is None:
+            raise Problem("unknown_order", version=view.version)
+        return found, view, times
+
+    def held(self, event: str, hold: str) -> Held | None:
+        """One hold as it stands, durable; None where there is none. One that is due and that nobody decided about
+        since still stands as held. Errors: ``unknown_hold`` for an id that none can have."""
+        _refuse_foreign(hold, "unknown_hold")
+        return self._read(event, commands=(Release("", "", hold),))[0].holds.get(hold)
+
+    def audit(self, event: str) -> tuple[Event, Collection[Record]]:
+        """The event and all its records in the order in which they were written, durable.
+
+        A store that keeps many reads them as they are asked for; how many there are is known beforehand.
+        """
+        self.control.refuse_if_closed()
+        if self._has_unfinished_cart(event):
+            # Else the other events would list a cart that this one has not.
+            self._decided(event, Sweep())
+        about, records, position = self.store.audit(event)
+        self.transacting.make_durable(event, position)
+        return about, records if isinstance(records, Collection) else list(records)
+
+    def events(self, limit: int, after: str | None = None) -> tuple[list[View], str | None]:
+        """The counters of the next ``limit`` events by id, and the last id of them if there are more.
+
+        Of the others nothing is read but their names.
+        """
+        names = self.store.names()
+        first = bisect.bisect_right(names, after) if after else 0
+        views = []
+        for name in names[first : first + limit]:
+            try:
+                views.append(self.look(name)[0])
+            except Problem as problem:
+                # Deleted just now, or damaged: it says so when it is asked for.
+                if problem.code not in {"unknown_event", "corrupt_document"}:
+                    raise
+        return views, names[first + limit - 1] if len(names) > first + limit else None
+
+    def about(self, event: str) -> Event:
+        """What an event was made as. Errors: ``unknown_event``."""
+        return self.transacting.about(event, self.control.mode())
+
+    def request_scope(self, event: str) -> contextlib.AbstractContextManager[None]:
+        """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
+        return self._held_throughout(event) if self._settings.request_scope else _nothing
+
+    @contextlib.contextmanager
+    def _held_throughout(self, event: str) -> Iterator[None]:
+        deadline = time.monotonic() + self._settings.lock_timeout_s
+        admission = self.admission
+        if admission is not None:
+            admission.enter(deadline)
+        try:
+            with self._guard_held(event, deadline):
+                yield
+        finally:
+            if admission is not None:
+                admission.leave()
+
+    @contextlib.contextmanager
+    def _guard_held(self, event: str, deadline: float) -> Iterator[None]:
+        try:
+            with self.control.transaction(deadline) as mode:
+                guard = self.transacting.guard_for(event, mode)
+                token = _request_mode.set(mode)
+                try:
+                    with self.transacting.closing_if_not_durable(), guard.around_request(event, deadline):
+                        yield
+                finally:
+                    _request_mode.reset(token)
+        except Switched:
+            self.control.refresh()
+            raise Problem("switching", retry_after_s=1) from None
+        except LockLost as lost:
+            self.transacting.mend(lost, deadline)
+            raise Problem("switching", retry_after_s=1) from None
+
+    # -- the admin ------------------------------------------------------------------------------------------------
+
+    def create(self, event: Event) -> View:
+        """Make an event, durably.
+
+        Errors, definite: ``event_exists``, ``switching``, ``storage_full``, ``storage_refused``, ``store_closed``;
+        indefinite: ``not_durable``.
+        """
+        deadline = time.monotonic() + self._settings.lock_timeout_s
+        creating = self.transacting.guard(self.store.safe_guard).creating(event.event)
+        with (
+            self.control.transaction(deadline),
+            self.transacting.closing_if_not_durable(),
+            storage_problems(),
+            creating,
+        ):
+            self.store.create(event)
+        return View(event)
+
+    def delete(self, event: str) -> None:
+        """Remove an event when no purchase is under way anywhere.
+
+        Errors, definite: ``unknown_event``, ``switch_timeout``, ``storage_refused``, ``store_closed``;
+        indefinite: ``not_durable``.
+        """
+        # Of what can fail here, a sync apart, nothing has changed anything.
+        alone = self.control.alone(self._settings.lock_timeout_s)
+        with self.transacting.closing_if_not_durable(), storage_problems(), alone:
+            self.control.refuse_if_closed()
+            if event not in self.store.names():
+                raise Problem("unknown_event")
+            # Before: what another process remembers of an event that may be gone is forgotten in any case.
+            self.control.forget_events()
+            self.store.delete(event)
+
+    def switch(self, wanted: str) -> Mode:
+        """Make ``wanted`` (a guard's name, ``on`` or ``off``) the guard of all processes, drained.
+
+        Errors: ``unknown_guard``, ``guard_unfit``, ``switch_timeout``; all definite, the guard is unchanged.
+        """
+        name = self.resolve(wanted)
+        self.transacting.guard(name)
+        return self.control.switch(name, self._settings.lock_timeout_s)
+
+    def resolve(self, wanted: str) -> str:
+        """The name of a guard that fits the store. Errors: ``unknown_guard``, ``guard_unfit``."""
+        name = {"on": self.store.safe_guard, "off": "none"}.get(wanted, wanted)
+        if name not in GUARDS:
+            raise Problem("unknown_guard", f"The guards are: on, off, {', '.join(self.guards)}.", guards=self.guards)
+        if name not in self.guards:
+            raise Problem(
+                "guard_unfit",
+                f"Guard {name!r} does not fit store {self.store.name!r}. These do: {', '.join(self.guards)}.",
+                guards=self.guards,
+            )
+        return name
+
+    def check_ready(self) -> None:
+        """Raise the ``Problem`` for which nothing can be sold now."""
+        with self.control.transaction(time.monotonic() + self._settings.lock_timeout_s):
+            self.store.names()
+
+    def acting_guard(self, event: Event, mode: Mode) -> str:
+        """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
+        return self.transacting.acting_guard(event, mode)
+
+    # -- within ---------------------------------------------------------------------------------------------------
+
+    def _has_unfinished_cart(self, event: str) -> bool:
+        return isinstance(self.store, CommitsCarts) and self.store.is_unfinished(event)
+
+    def _mutate(self, event: str, command: Command) -> Done:
+        outcome, times = self._decided(event, command)
+        return _done(outcome, times)
+
+    def _decided(self, event: str, command: Command) -> tuple[Outcome, Times]:
+        self.control.refuse_if_closed()
+        # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
+        self.transacting.about(event, self.control.mode())
+        self._reach("acquire", event, command.key)
+        deadline = time.monotonic() + self._settings.lock_timeout_s
+        mode = _request_mode.get()
+        if self.admission is None or mode is not None:  # who holds the guard for the whole request is inside already
+            return self._have_decided(event, command, mode, deadline)
+        self.admission.enter(deadline)
+        try:
+            return self._have_decided(event, command, mode, deadline)
+        finally:
+            self.admission.leave()
+
+    def _have_decided(self, event: str, command: Command, mode: Mode | None, deadline: float) -> tuple[Outcome, Times]:
+        def lead(take: Take) -> Transaction:
+            if mode is not None:
+                return self._transact(event, mode, take, deadline, command.key)
+            return self.transacting.in_current_epoch(
+                deadline, lambda current: self._transact(event, current, take, deadline, command.key)
+            )
+
+        waited = False
+
+        def has_to_wait() -> None:
+            nonlocal waited
+            waited = True
+            self.metrics.queued(1)
+            if self.transacting.gates is not None:
+                self.transacting.gates.note("blocked", event, [command.key])
+
+        try:
+            waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
+        finally:
+            if waited:
+                self.metrics.queued(-1)
+        self._reach("answer", event, command.key)
+        transaction = waiting.transaction
+        if transaction is None or waiting.outcome is None:
+            raise RuntimeError("a purchase was answered without an outcome")
+        times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
+        return waiting.outcome, times
+
+    def _reach(self, gate: str, event: str, key: str) -> None:
+        if self.transacting.gates is not None:
+            self.transacting.gates.reach(gate, event, [key])
+
+    def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Transaction:
+        guard = self.transacting.guard_for(event, mode)
+        take.keep_the_line = guard.groups
+
+        def taken() -> Sequence[Command]:
+            self.metrics.took(take)
+            return take()
+
+        transaction = Transaction(
+            self.store, event, taken, self._deliberate, deadline, epoch=mode.epoch, key=key, clock=self.clock,
+            gates=self.transacting.gates, think=lambda: think(self._settings.think),
+        )  # fmt: skip
+        try:
+            with self.transacting.closing_if_not_durable():
+                guard.run(transaction)
+        finally:
+            self.metrics.gave_back(take)
+        transaction.reach("durable")
+        began = time.perf_counter()
+        self.transacting.make_durable(event, transaction.position)
+        transaction.store_ms += (time.perf_counter() - began) * 1e3
+        self.metrics.transacted(
+            transaction.records, [each.wait_ms for each in take.taken], transaction.held_ms, transaction.store_ms
+        )
+        return transaction
+
+    def _deliberate(self, view: View, commands: Sequence[Command], now: datetime) -> list[Outcome]:
+        think(self._settings.think)
+        return decide_all(view, commands, now)
+
+    def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, Times]:
+        self.control.refuse_if_closed()
+        epoch = self.control.mode().epoch
+        began = time.perf_counter()
+        with self.transacting.closing_if_not_durable():
+            view = self.store.view(event, commands, order=order)
+        self.transacting.make_durable(event, view.source)
+        return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
+
+
+def _done(outcome: Outcome, times: Times) -> Done:
+    if isinstance(outcome, Refusal):
+        raise Problem(
+            outcome.code,
+            retry_after_s=outcome.retry_after_s,
+            version=outcome.version,
+            remaining=outcome.remaining,
+            times=times,
+        )
+    if isinstance(outcome, Replay):
+        return Done(outcome.record, replayed=True, times=times)
+    if isinstance(outcome, Swept):
+        raise TypeError("a sweep is no mutation that anybody asked for")
+    return Done(outcome, replayed=False, times=times)
+
+
+def utc_now() -> datetime:
+    """The instant, aware."""
+    return datetime.now(UTC)
+
+
+def think(delay: Think) -> None:
+    """Let time pass as the settings say: sleeping as if for a network, or computing."""
+    if not delay.high_ms:
+        return
+    lasts_s = random.uniform(delay.low_ms, delay.high_ms) / 1e3
+    if not delay.compute:
+        time.sleep(lasts_s)
+        return
+    # By the thread's own clock: threads that share the interpreter must not have less to compute each.
+    until = time.thread_time() + lasts_s
+    while time.thread_time() < until:
+        sum(range(200))
+
+
+def _refuse_foreign(name: str, code: str) -> None:
+    """An id that no order and no hold can have is not looked for: a store may have another meaning for the empty name,
+    or none for a letter in it."""
+    if not _ID.fullmatch(name):
+        raise Problem(code)

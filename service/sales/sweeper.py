@@ -1,0 +1,106 @@
+"""Tidies holds that have ended and that nobody asked about since.
+
+No timer ends a hold: whether one is due is decided under the guard, with the first thing that is decided afterwards.
+Only where nothing is decided any more its places would be shown as held for ever. So each process has a sweeper, one of
+a host is elected, and that one asks for a decision of its own (``Sweep``), through the same line and under the same
+guard as a buyer. It may come late, twice or never, and no sale is wrong for it.
+
+The elected one holds a flock for as long as it lives: the kernel gives the office to another one when it is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+from pathlib import Path
+
+from service.errors import Problem
+from service.sales.box_office import BoxOffice
+
+INTERVAL_S = 1.0
+_STOP_PATIENCE_S = 5.0
+
+log = logging.getLogger("lastseat")
+
+
+class Sweeper:
+    """One of a process. ``start`` lets it go round by itself; ``sweep`` is one round."""
+
+    def __init__(self, office: BoxOffice, directory: Path, interval_s: float = INTERVAL_S) -> None:
+        self._office = office
+        self._interval_s = interval_s
+        self._path = directory / "sweeper.lock"
+        self._fd = self._open()
+        self._elected = False
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Go round every ``interval_s`` in a thread (under gevent a greenlet) until the process ends."""
+        self._thread = threading.Thread(target=self._go_round, name="sweeper", daemon=True)
+        self._thread.start()
+        # Daemon threads are frozen in the middle of what they do when the interpreter ends; this one is not.
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the round that is under way and give the office back."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_PATIENCE_S)
+            self._thread = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._elected = False
+
+    def is_elected(self) -> bool:
+        """Whether this is the one of its host, now; takes the office where it is free."""
+        if self._stopping.is_set():
+            return False
+        if self._fd >= 0 and not self._is_named():
+            # Removed or replaced: who locks the file that has the name by now is the elected one.
+            os.close(self._fd)
+            self._fd, self._elected = -1, False
+        if self._fd < 0:
+            self._fd = self._open()
+        if not self._elected:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._elected = True
+        return self._elected
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _is_named(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        return False
+
+    def sweep(self) -> int:
+        """Tidy every event, if this one is elected; in how many something was due."""
+        if not self.is_elected():
+            return 0
+        return sum(self._sweep(event) for event in self._office.store.names() if not self._stopping.is_set())
+
+    def _sweep(self, event: str) -> bool:
+        try:
+            return self._office.sweep(event)
+        except Problem as problem:
+            # Deleted meanwhile, too many who want to buy, being switched, …: the next round comes.
+            log.debug("holds of %r are not tidied now: %s", event, problem)
+            return False
+
+    def _go_round(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            try:
+                self._office.control.look_after()
+                self.sweep()
+            except Problem as problem:
+                log.warning("a round of tidying was left out, and the next one comes: %s", problem)
+            except Exception:
+                log.exception("tidying holds failed; the next round comes")

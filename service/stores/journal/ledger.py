@@ -1,0 +1,460 @@
+"""One event's journal as one process knows it: the counters, what the active segment holds, indexes for the rest.
+
+What other processes appended is read from the tail before every view. So the state in memory is that of the active
+segment only, and the open holds, which the segment's head has from before; a key, an order, a closed hold or a buyer
+from before is found through an index and read from its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from service.errors import Problem
+from service.rules.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Held,
+    Order,
+    Record,
+    Release,
+    View,
+    hold_after,
+    order_after,
+)
+from service.runtime.files import commit_failed, storage_problems
+from service.runtime.gevent import call_blocking
+from service.stores import Conflict
+from service.stores.journal.holds import Holds
+from service.stores.journal.index import (
+    Index,
+    entries_of,
+    hash_of,
+    merge,
+    open_indexes,
+    place_of,
+    split_place,
+    write_index,
+)
+from service.stores.journal.lines import (
+    FORMAT,
+    REPAIRED,
+    Counters,
+    Damaged,
+    Gap,
+    Head,
+    Line,
+    Seal,
+    count_in,
+    encode,
+    may_be_torn,
+)
+from service.stores.journal.mark import DurableMark
+from service.stores.journal.segments import (
+    Appending,
+    Position,
+    Segment,
+    append,
+    begin_segment,
+    cut_torn_tail,
+    missing,
+    read_head,
+    segment_numbers,
+    segment_path,
+    sync_data,
+)
+
+SEGMENT_RECORDS = 16_384
+_MOST_OLD_OPEN = 8
+"""Closed segments of a journal that a process keeps open."""
+MAY_BE_TWINS = frozenset({"cancelled", "released", "expired"})
+"""What two processes without a guard may both write of one order or hold, letter by letter: their ids are older."""
+_OF_A_HOLD = (Confirm, Release)  # not a union: building one costs as much as the rest of the look
+
+log = logging.getLogger("lastseat")
+
+
+class Ledger:
+    """Any number of threads or greenlets use it at once."""
+
+    def __init__(self, directory: Path, segment_records: int | None = None) -> None:
+        """Open a journal. Errors: ``unknown_event``, ``corrupt_document``."""
+        self._directory = directory
+        self._segment_records = segment_records or SEGMENT_RECORDS
+        self._mutex = threading.RLock()
+        self._syncing = threading.Lock()
+        self._indexes: list[Index] = []
+        self._old: dict[int, Segment] = {}
+        self._sealed = False
+        try:
+            numbers = segment_numbers(directory)
+            if not numbers:
+                raise Problem(
+                    "corrupt_document",
+                    f"journal/{directory.name} in the data directory has no segment any more. Nothing was written. "
+                    "Stop the service and put a good copy back, or remove that directory.",
+                )
+            self._appending = Appending(directory)
+            self._mark = DurableMark(directory / "durable")
+            self._open(numbers[-1])
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        self._indexes = self._indexes_before(self._segment.number)
+        with self._appending:
+            self._read_on()
+            self._mark.begin(place_of(self._segment.number, self._offset))
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take in what was appended since."""
+        with self._mutex:
+            size = self._segment.size_unless_replaced(self._offset)
+            if self._sealed or size > self._offset:
+                # While nobody writes: of records that are written together the first may be there already and be taken
+                # back yet, when there is no room for the last.
+                with self._appending:
+                    self._read_on()
+
+    def _read_on(self) -> None:
+        """To be called while ``appending``."""
+        while True:
+            if self._segment.size() > self._offset:
+                # Ends before a line that is being written, or that a crash left torn.
+                for offset, line in self._segment.lines(self._offset):
+                    if isinstance(line, Record) and self._stands_already(line):
+                        raise self._segment.damaged(self._offset, f"version {line.version} stands there twice")
+                    self._take_in(line, offset)
+            if not (self._sealed and self._open_successor()):
+                self._refuse_what_no_crash_leaves()
+                return
+
+    def _refuse_what_no_crash_leaves(self) -> None:
+        """What was read ends here. A crash may have torn what was being written; what was answered for was synced."""
+        lost = self._mark.place - place_of(self._segment.number, self._offset)
+        if lost > 0:
+            raise self._segment.damaged(
+                self._offset,
+                "what stands behind, or stood, cannot be read, and it had been synced. If an older copy is to count, "
+                f"stop the service and remove {self._directory.name}/durable",
+            )
+        tail = self._segment.behind(self._offset) if self._segment.size() > self._offset else b""
+        if tail and not may_be_torn(tail):
+            raise self._segment.damaged(self._offset, "the last line cannot be read, and is not as a crash leaves one")
+
+    def view(self, commands: Sequence[Command], order: str | None, now: datetime | None = None) -> View:
+        """The counters, what the commands need to see, and the holds that are due ``now``."""
+        with self._mutex:
+            self.refresh()
+            counters = self._counters
+            view = View(self.about, counters.version, counters.sold, counters.held, counters.next_ticket)
+            view.source = Position(self._segment.number, self._offset)
+            if now is not None and self._holds.may_be_due(now):
+                view.due = self._holds.due(now)
+            for command in commands:
+                record = self._keys.get(command.key) or self._find_key(command.key)
+                if record is not None:
+                    view.keys[command.key] = record
+                buyer = getattr(command, "buyer", None)
+                if isinstance(command, Cancel):
+                    self._show_order(view, command.order, to_cancel=True)
+                elif isinstance(command, _OF_A_HOLD):
+                    buyer = self._show_hold(view, command.hold)
+                if buyer is not None and self.about.max_per_buyer is not None and buyer not in view.bought:
+                    view.bought[buyer] = self._bought(buyer)
+            if order is not None:
+                self._show_order(view, order)
+            return view
+
+    def next_expiry(self) -> datetime | None:
+        """When the first of the open holds ends; None where there is none."""
+        with self._mutex:
+            self.refresh()
+            return self._holds.next_expiry()
+
+    def active_path(self) -> str:
+        """The segment that is appended to, as far as this process has read."""
+        return self._segment.name
+
+    @property
+    def count(self) -> int:
+        """How many records this process has seen."""
+        return self._counters.count
+
+    def audit(self) -> tuple[int, Position]:
+        """How many records there are, and where they end."""
+        with self._mutex:
+            self.refresh()
+            return self._counters.count, Position(self._segment.number, self._offset)
+
+    def records(self, until: Position) -> Iterator[Record]:
+        """All records before a place, in the order in which they were written, read as they are asked for."""
+        for number in range(1, until.segment + 1):
+            for _, line in self._lines_of(number, until.offset if number == until.segment else None):
+                if isinstance(line, Record):
+                    yield line
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def append(
+        self, records: Sequence[Record], *, unchanged_since: Position | None = None, halfway: Callable[[], None] | None
+    ) -> Position:
+        """Write records behind what is there. With ``unchanged_since``, only if nothing was written after that place.
+
+        Errors: ``Conflict``; ``storage_full``, ``storage_refused``, ``lock_timeout`` (definite); ``CommitFailed``;
+        ``OSError``, with nothing written.
+        """
+        lines = [encode(record) for record in records]
+        with self._mutex, self._appending:
+            if self._sealed or self._segment.size() != self._offset:
+                self._read_on()
+                self._cut_torn_tail()
+            if unchanged_since is not None and unchanged_since != (self._segment.number, self._offset):
+                raise Conflict
+            if self._sealed or self._in_segment >= self._segment_records or self._format < FORMAT:
+                self._begin_next_segment()
+            for record in records:
+                # Before the write: once it is there, nothing may fail any more.
+                self._holds.remember(self._before(record))
+            append(self._segment, self._offset, b"".join(lines), halfway)
+            for record, line in zip(records, lines, strict=True):
+                self._take_in(record, self._offset + len(line))
+            position = Position(self._segment.number, self._offset)
+            self._mark.wrote(place_of(*position))
+            return position
+
+    def sync(self, position: Position) -> None:
+        """Return when everything before ``position`` survives a power cut. Errors: ``CommitFailed``."""
+        wanted = place_of(*position)
+        if self._mark.place >= wanted:
+            return
+        with self._syncing:
+            # Who waited here is often served by the one before.
+            if self._mark.place >= wanted:
+                return
+            segment = self._segment
+            if position.segment < segment.number:
+                return  # a sealed segment was synced before its successor got its first record
+            covered = max(wanted, min(self._mark.written, place_of(segment.number + 1, 0)))
+            with commit_failed(segment.path):
+                call_blocking(lambda: sync_data(segment.fd))
+            self._mark.advance(covered)
+
+    # -- within ---------------------------------------------------------------------------------------------------
+
+    def _open(self, number: int) -> None:
+        """Make a segment the active one, with nothing of it taken in but its head."""
+        segment = Segment(self._directory, number)
+        self._offset, head = read_head(segment)
+        self._segment = segment
+        self.id, self.about, self._format = head.id, head.about, head.journal
+        self._doubtful = head.doubtful
+        self._sealed = False
+        self._counters: Counters = head.before
+        self._in_segment = 0
+        self._keys: dict[str, Record] = {}
+        self._orders: dict[str, Order] = {}
+        self._holds = Holds(head.open)
+        self._of_buyer: dict[str, int] = {}
+
+    def _take_in(self, line: Line, offset: int) -> None:
+        if isinstance(line, Record):
+            # First what has to look into other segments, and may fail: else the record would be counted now, read again
+            # later, and what it gave back would be given back twice.
+            hold = self._before(line)
+            try:
+                count_in(self._counters, line)
+            except Damaged as damage:
+                raise self._segment.damaged(self._offset, damage.reason) from None
+            self._in_segment += 1
+            if line.key:
+                self._keys[line.key] = line
+            if line.order:
+                self._orders[line.order] = order_after(line, None)
+            if line.hold:
+                self._holds.take_in(line, hold)
+            if line.buyer is not None:
+                self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + line.taken
+        elif isinstance(line, Gap):
+            # What stood there is not in the counters. Behind a repair a segment begins whose head has them right.
+            raise self._segment.damaged(self._offset, "an older repair left a gap here and did not count what was lost")
+        elif isinstance(line, Seal):
+            self._sealed = True
+        elif isinstance(line, Head):
+            raise self._segment.damaged(self._offset, "a head in the middle")
+        self._offset = offset
+
+    def _before(self, record: Record) -> Held | None:
+        """The hold that a record ends, as it stood."""
+        return self._hold(record.hold) if record.hold and record.kind != "held" else None
+
+    def _stands_already(self, record: Record) -> bool:
+        """Whether this very record was read before: somebody copied the line."""
+        if record.version > self._counters.highest:
+            return False
+        if self.about.lab and record.kind in MAY_BE_TWINS:
+            return False
+        if record.key:
+            return (self._keys.get(record.key) or self._find_key(record.key)) == record
+        hold = self._hold(record.hold)
+        return hold is not None and hold.status == record.kind
+
+    def _cut_torn_tail(self) -> None:
+        length = cut_torn_tail(self._segment, self._offset)
+        if length:
+            log.warning(
+                "%s: %d bytes that a crash left unfinished were cut at byte %d and kept beside it",
+                self._segment.path.name,
+                length,
+                self._offset,
+            )
+
+    def _open_successor(self) -> bool:
+        """Go on in the segment after a sealed one; whether it is there yet."""
+        following = self._segment.number + 1
+        if not segment_path(self._directory, following).exists():
+            return False  # its writer was killed in between; the next writer makes it
+        # First: where there is no room for an index this one stays as it is, instead of forgetting what it has not.
+        indexes = self._indexes_before(following)
+        self._open(following)
+        self._indexes = indexes
+        return True
+
+    def _begin_next_segment(self) -> None:
+        """Seal the active segment, sync it, and go on in a new one; nobody else writes meanwhile."""
+        number = self._segment.number
+        if not self._sealed:
+            append(self._segment, self._offset, encode(Seal(number)))
+            self._sealed = True
+            self._offset = self._segment.size()
+        with commit_failed(self._segment.path):
+            sync_data(self._segment.fd)
+        kind = REPAIRED if self._doubtful else FORMAT
+        head = Head(kind, self.id, self.about, number + 1, self._counters, self._holds.open(), self._doubtful)
+        begin_segment(self._directory, head)
+        self._mark.advance(place_of(number + 1, 0))
+        self._read_on()
+
+    def _lines_of(self, number: int, end: int | None = None) -> Iterator[tuple[int, Line]]:
+        """The lines of a segment, each with the offset after it: up to ``end``, or all of a closed one.
+
+        Errors: ``corrupt_document`` also where it is missing or was cut at its end, which no line in it tells.
+        """
+        segment = self._closed_segment(number)
+        try:
+            line: Line | None = None
+            for offset, line in segment.lines(0, end):
+                yield offset, line
+            if end is None and not isinstance(line, Seal):
+                raise segment.damaged(segment.size(), "it ends without its seal, so what stood there is gone")
+        finally:
+            segment.close()
+
+    def _closed_segment(self, number: int) -> Segment:
+        try:
+            return Segment(self._directory, number)
+        except FileNotFoundError:
+            if not self._directory.exists():
+                raise Problem("unknown_event") from None
+            raise missing(self._directory, number) from None
+
+    def _index_segment(self, number: int) -> Index:
+        entries: list[tuple[int, int]] = []
+        start = 0
+        for offset, line in self._lines_of(number):
+            if isinstance(line, Record):
+                entries += entries_of(line, place_of(number, start))
+            start = offset
+        index = write_index(self._directory, number, number, entries)
+        indexes = [each for each in open_indexes(self._directory) if each.last < number] + [index]
+        while len(indexes) > 1 and indexes[-1].size >= indexes[-2].size:
+            right, left = indexes.pop(), indexes.pop()
+            indexes.append(merge(self._directory, left, right))
+        return indexes[-1]
+
+    def _indexes_before(self, active: int) -> list[Index]:
+        """Open what covers the closed segments; build what is missing. Errors: ``storage_full``, …"""
+        while True:
+            indexes = open_indexes(self._directory, self._indexes)
+            covered = {number for each in indexes for number in range(each.first, each.last + 1)}
+            # Not of those that are there: one that is missing would then be missed by nobody.
+            uncovered = next((number for number in range(1, active) if number not in covered), None)
+            if uncovered is None:
+                return [each for each in indexes if each.first < active]
+            with storage_problems():
+                self._index_segment(uncovered)
+
+    def _found(self, kind: str, name: str) -> Iterator[Record]:
+        """The records of the closed segments that may be of this name, in order."""
+        if not self._indexes:
+            return
+        wanted = hash_of(kind, name)
+        for index in self._indexes:
+            for place in index.find(wanted):
+                yield self._read(place)
+
+    def _read(self, place: int) -> Record:
+        number, offset = split_place(place)
+        segment = self._old.get(number)
+        if segment is None:
+            segment = self._old[number] = self._closed_segment(number)
+            if len(self._old) > _MOST_OLD_OPEN:
+                del self._old[next(iter(self._old))]
+        for _, line in segment.lines(offset):
+            if isinstance(line, Record):
+                return line
+            break
+        raise segment.damaged(offset, "an index names a record here, and there is none")
+
+    def _find_key(self, key: str) -> Record | None:
+        return next((record for record in self._found("key", key) if record.key == key), None)
+
+    def _order(self, order: str, *, to_cancel: bool = False) -> Order | None:
+        found = self._orders.get(order)
+        if found is not None:
+            return found
+        for record in self._found("order", order):
+            if record.order == order:
+                found = order_after(record, found)
+                if to_cancel and record.version <= self._doubtful:
+                    found = msgspec.structs.replace(found, status="cancelled")
+        return found
+
+    def _show_order(self, view: View, order: str, *, to_cancel: bool = False) -> None:
+        """Let the view have an order. Whoever wants ``to_cancel`` one that may have been cancelled, by a line that a
+        repair could not read, finds that it was: it would give its places back a second time."""
+        found = self._order(order, to_cancel=to_cancel)
+        if found is not None:
+            view.orders[order] = found
+
+    def _hold(self, hold: str) -> Held | None:
+        found = self._holds.get(hold)
+        if found is not None:
+            return found
+        for record in self._found("hold", hold):
+            if record.hold == hold:
+                found = hold_after(record, found)
+        if found is not None and found.status == "held":
+            # All that are open are known here: a repair does not know what became of this one. Its places stay taken,
+            # and its buyer may have others.
+            found = msgspec.structs.replace(found, status="expired")
+        return found
+
+    def _show_hold(self, view: View, hold: str) -> str | None:
+        """Let the view have a hold; returns its buyer."""
+        found = self._hold(hold)
+        if found is None:
+            return None
+        view.holds[hold] = found
+        return found.buyer
+
+    def _bought(self, buyer: str) -> int:
+        earlier: Iterable[Record] = (record for record in self._found("buyer", buyer) if record.buyer == buyer)
+        total = sum(record.taken for record in earlier)
+        return total + self._of_buyer.get(buyer, 0)

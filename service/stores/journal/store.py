@@ -1,0 +1,234 @@
+"""Store ``journal``: an append-only JSON Lines ledger an event. The store for real sales on one host.
+
+``<data>/journal/<event>/00000001.jsonl`` and so on hold every record once, with its version and a checksum, to be read
+by people and by ``lastseat journal``. A purchase appends some hundred bytes, whether it is the first or the millionth.
+
+Guarantees: readers and writers see whole records, in one order for all processes; what ``make_durable`` returned for
+survives a crash of process and system if the device honours a flush; a line that a crash left half written is cut by
+the next writer, kept beside, and reported. Does not guarantee: that nobody else wrote between a view and an append;
+that takes a guard. Under a guard that does not exclude it keeps what was written, equal versions included.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from errno import EEXIST, ENOTEMPTY
+from typing import ClassVar, TypeVar
+
+from service.errors import Problem
+from service.experiments.gates import Gates
+from service.rules.inventory import Command, Event, Record, View
+from service.runtime.files import commit_failed, open_directory, storage_problems, unique
+from service.settings import Settings
+from service.stores import ComparesAndSets, Store
+from service.stores.journal.ledger import Ledger
+from service.stores.journal.lines import FORMAT, Counters, Head
+from service.stores.journal.segments import Position, begin_segment
+
+T = TypeVar("T")
+MOST_OPEN = 128
+"""Journals that a process keeps open, with some four descriptors each; the one opened first is closed for another.
+
+Fewer where that would be more than a quarter of the descriptors that it may have."""
+
+
+class Records:
+    """The records of a journal up to a place: how many is known, each is read when it is asked for."""
+
+    def __init__(self, ledger: Ledger, count: int, until: Position) -> None:
+        self._ledger = ledger
+        self._count = count
+        self._until = until
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._ledger.records(self._until)
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+
+class Journal(Store, ComparesAndSets):
+    name: ClassVar[str] = "journal"
+    scope: ClassVar[str] = "host"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "file"
+    default_batch: ClassVar[int] = 64
+
+    def __init__(self, settings: Settings) -> None:
+        self._directory = settings.data / "journal"
+        self._directory.mkdir(exist_ok=True)
+        self._directory_fd = open_directory(self._directory)
+        self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
+        self._ledgers: dict[str, Ledger] = {}
+        self._ends: dict[str, tuple[str, tuple[int, int, int] | None, datetime | None]] = {}
+        """When the first open hold of an event ends, and of which active segment that is true."""
+        self._opening = threading.Lock()
+        self._most_open = max(1, min(MOST_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16))
+
+    def create(self, event: Event) -> None:
+        fresh = self._directory / f".new-{unique()}"
+        try:
+            with storage_problems():
+                fresh.mkdir()
+            begin_segment(fresh, Head(FORMAT, secrets.token_hex(8), event, 1, Counters()))
+            with storage_problems():
+                try:
+                    # A rename fails where a directory of that name has anything in it.
+                    fresh.rename(self._directory / event.event)
+                except OSError as error:
+                    if error.errno in (EEXIST, ENOTEMPTY):
+                        raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
+                    raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        self._sync_names()
+
+    def delete(self, event: str) -> None:
+        gone = self._directory / f".gone-{unique()}"
+        with storage_problems():
+            try:
+                (self._directory / event).rename(gone)
+            except FileNotFoundError:
+                raise Problem("unknown_event") from None
+        self._sync_names()
+        shutil.rmtree(gone, ignore_errors=True)
+        self._forget(event)
+
+    def names(self) -> list[str]:
+        with storage_problems():
+            return sorted(name for name in os.listdir(self._directory) if not name.startswith("."))
+
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        return self._read(event, lambda ledger: ledger.view(commands, order, now))
+
+    def next_expiry(self, event: str) -> datetime | None:
+        known = self._ends.get(event)
+        if known is not None and _file(known[0]) == known[1]:
+            return known[2]
+        with storage_problems():
+            path = self._ledger(event).active_path()
+        # Looked at before it is read: what is written meanwhile is seen the next time.
+        file = _file(path)
+        ends, read = self._read(event, lambda ledger: (ledger.next_expiry(), ledger.active_path()))
+        if file is not None and read == path:
+            self._ends[event] = (path, file, ends)
+        return ends
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        return self._append(view, records, None)
+
+    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+        if not isinstance(view.source, Position):
+            raise TypeError("append_if_unchanged takes a view that this store made")
+        return self._append(view, records, view.source)
+
+    def make_durable(self, event: str, position: object) -> None:
+        if not isinstance(position, Position):
+            raise TypeError("make_durable takes what append returned or a view's source")
+        try:
+            ledger = self._ledger(event)
+        except Problem as problem:
+            if problem.code == "unknown_event":
+                raise
+            # Opened anew for this, and in vain. It is written, and nobody said that it would last.
+            raise Problem("outcome_unknown", f"It cannot be synced now. {problem.detail}") from problem
+        ledger.sync(position)
+
+    def audit(self, event: str) -> tuple[Event, Records, object]:
+        return self._read(event, self._audit)
+
+    @staticmethod
+    def _audit(ledger: Ledger) -> tuple[Event, Records, object]:
+        count, end = ledger.audit()
+        return ledger.about, Records(ledger, count, end), end
+
+    def tidy(self) -> None:
+        for pattern in (".new-*", ".gone-*"):
+            for leftover in self._directory.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def close(self) -> None:
+        fd, self._directory_fd = self._directory_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _sync_names(self) -> None:
+        with commit_failed(self._directory):
+            os.fsync(self._directory_fd)
+
+    def _append(self, view: View, records: Sequence[Record], unchanged_since: Position | None) -> Position:
+        event = view.event.event
+        halfway = self._halfway(event, records) if self._gates is not None else None
+        # Whatever fails besides the write itself, which takes back what it wrote, fails before it.
+        with storage_problems():
+            return self._ledger(event).append(records, unchanged_since=unchanged_since, halfway=halfway)
+
+    def _halfway(self, event: str, records: Sequence[Record]) -> Callable[[], None]:
+        """A gate in the middle of the write, where an experiment kills the writer."""
+        gates, keys = self._gates, [record.key for record in records]
+        return lambda: gates.reach("half", event, keys) if gates is not None else None
+
+    def _ledger(self, event: str) -> Ledger:
+        """As it was opened by this process; whether it is still the one on the disk shows when it is read."""
+        ledger = self._ledgers.get(event)
+        if ledger is None:
+            with self._opening:
+                ledger = self._ledgers.get(event)
+                if ledger is None:
+                    ledger = self._ledgers[event] = self._opened(event)
+                    while len(self._ledgers) > self._most_open:
+                        # Not closed: another thread may just be reading. It goes with the last reference.
+                        del self._ledgers[next(iter(self._ledgers))]
+        return ledger
+
+    def _read(self, event: str, read: Callable[[Ledger], T]) -> T:
+        """What ``read`` finds in the journal of that name; another event that took its name meanwhile is opened."""
+        with storage_problems():
+            ledger = self._ledger(event)
+            try:
+                return read(ledger)
+            except Problem:
+                with self._opening:
+                    if self._ledgers.get(event) is ledger:
+                        self._replace(event, ledger)
+                return read(self._ledger(event))
+
+    def _replace(self, event: str, known: Ledger) -> None:
+        """Let another event of this name take the place of the known one. Raises what is wrong where it is the same."""
+        try:
+            found = self._opened(event)
+        except Problem as problem:
+            if problem.code == "unknown_event":
+                self._forget(event)
+            raise
+        if found.id != known.id:
+            self._ledgers[event] = found
+
+    def _opened(self, event: str) -> Ledger:
+        with storage_problems():
+            return Ledger(self._directory / event)
+
+    def _forget(self, event: str) -> None:
+        # Not closed: another thread may just be reading. Its descriptors go with the last reference.
+        self._ledgers.pop(event, None)
+        self._ends.pop(event, None)
+
+
+def _file(path: str) -> tuple[int, int, int] | None:
+    """Which of all the files that had this name; every record makes it longer, and so does the seal."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)

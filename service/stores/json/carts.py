@@ -1,0 +1,191 @@
+"""How a cart gets into several documents, all or none: an intent, written and synced before the first of them.
+
+A document is replaced by one rename, several are not. So what is to be written stands first in ``carts/<cart>.json``,
+with all records of all events; from the moment it has that name the cart is sold, and whoever comes after its writer
+has to finish it. In this order, under the locks of all its events:
+
+1. the new documents are written beside the old ones and synced: a full disk is met here, and nothing has happened;
+2. the intent is written under a temporary name and synced; for each event it gets a second name,
+   ``carts/<event>.pending`` (a link);
+3. it is renamed to ``<cart>.json``: for whoever survives, this is the commit;
+4. the directory ``carts`` is synced: against a power cut, this is;
+5. the documents get their names, and their directory is synced;
+6. the intent is removed, then the links.
+
+Nobody has an answer before 6. Killed before 3, the cart was never sold; killed after it, it is. Whoever has an event's
+lock and finds a link knows that the writer is dead, for he held that lock to the end. If the intent has its name, the
+records of this event, and of this event alone (the others' locks are others'), are brought into its document unless
+they are there; then its link is removed, and by whoever removes the last link the intent. If it has not, or not any
+more, there is nothing to do: before 3 nothing was sold, and in 6 everything is in its place.
+
+After a power cut any of the names that were not synced may be missing. Before 4 returned, no document had been
+renamed, so the cart is whole or absent by the intent alone; after it the intent is there until it is removed, which
+comes after the documents were synced. An intent that comes back afterwards says what is already true. The links may be
+gone: so the first process of a new master finishes all intents, before anybody buys.
+
+Looking for a link costs each decision one system call that finds nothing, a few microseconds where a purchase takes
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from service.errors import Problem
+from service.rules.records import Record
+from service.runtime.files import commit_failed, open_directory, storage_problems, temporary_beside, write_durably
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What a cart writes into one event: its sale, and the holds that expired before it."""
+
+    event: str
+    records: list[Record]
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A cart that is to be in all of its events."""
+
+    cart: str
+    parts: list[Part]
+
+
+_decoder = msgspec.json.Decoder(Intent)
+_encoder = msgspec.json.Encoder()
+
+Bring = Callable[[str, Part], None]
+"""Let an event have a part of a cart, unless it has it, and sync that. An event that is gone needs nothing."""
+
+
+class Intents:
+    """The intents of one data directory. What is said of an event is to be called by who has its lock."""
+
+    def __init__(self, directory: Path, bring: Bring) -> None:
+        directory.mkdir(exist_ok=True)
+        self._directory = directory
+        self._links = f"{directory}/"
+        self._fd = open_directory(directory)
+        self._bring = bring
+
+    def close(self) -> None:
+        """Let go of the directory. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def write(self, intent: Intent) -> None:
+        """Commit to a cart: after this, it is in all of its events as soon as their documents have their names.
+
+        Errors: ``storage_full``, ``storage_refused`` (definite): nothing was written; ``CommitFailed``.
+        """
+        path = self._path(intent.cart)
+        links = [self._link(part.event) for part in intent.parts]
+        temporary = temporary_beside(path)
+        with storage_problems():
+            try:
+                write_durably(temporary, _encoder.encode(intent) + b"\n")
+                for link in links:
+                    _link_anew(temporary, link)
+                temporary.rename(path)
+            except BaseException:
+                # A worker may be told to end at any moment, also just after the rename: then the cart is sold.
+                if not path.exists():
+                    _remove([temporary, *links])
+                raise
+        self._sync()
+
+    def end(self, intent: Intent) -> None:
+        """All documents are on the disk with it: the intent is not needed any more."""
+        _remove([self._path(intent.cart), *(self._link(part.event) for part in intent.parts)])
+
+    def is_unfinished(self, event: str) -> bool:
+        """Whether somebody began a cart in this event, and has not ended it."""
+        # Every decision asks this: no Path, and no exception.
+        return os.access(f"{self._links}{event}.pending", os.F_OK)
+
+    def finish(self, event: str) -> None:
+        """Bring what a killed writer left into this event, whose lock is held here, so that he is surely gone.
+
+        Errors: ``storage_full``, ``storage_refused``, ``corrupt_document`` (definite): it is still to be done, and
+        nothing else may be; ``CommitFailed``.
+        """
+        link = self._link(event)
+        intent = _read(link)
+        if intent is None:
+            return
+        if self._path(intent.cart).exists():
+            for part in intent.parts:
+                if part.event == event:
+                    self._bring(intent.cart, part)
+        _remove([link])
+        # Each removes his own link before he looks for the others': so the last one sees none.
+        if not any(self._still_has(part.event, intent.cart) for part in intent.parts):
+            _remove([self._path(intent.cart)])
+
+    def finish_all(self) -> None:
+        """Finish every cart, in all of its events; to be called while nobody else reads or writes. Errors: as of
+        ``finish``."""
+        for path in sorted(self._directory.glob("*.json")):
+            intent = _read(path)
+            for part in () if intent is None else intent.parts:
+                self._bring(path.stem, part)
+            _remove([path])
+        leftovers = [*self._directory.glob("*.pending"), *self._directory.glob("*.tmp")]
+        _remove(leftovers)
+        self._sync()
+
+    def _still_has(self, event: str, cart: str) -> bool:
+        found = _read(self._link(event))
+        return found is not None and found.cart == cart
+
+    def _path(self, cart: str) -> Path:
+        return self._directory / f"{cart}.json"
+
+    def _link(self, event: str) -> Path:
+        return self._directory / f"{event}.pending"
+
+    def _sync(self) -> None:
+        with commit_failed(self._directory):
+            os.fsync(self._fd)
+
+
+def _link_anew(path: Path, link: Path) -> None:
+    """Without a guard another cart may be under way in the same event; its link is then lost, as its sale may be."""
+    try:
+        link.hardlink_to(path)
+    except FileExistsError:
+        other = temporary_beside(link)
+        other.hardlink_to(path)
+        other.rename(link)
+
+
+def _read(path: Path) -> Intent | None:
+    try:
+        with storage_problems():
+            content = _content(path)
+        return None if content is None else _decoder.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(
+            "corrupt_document",
+            f"carts/{path.name} in the data directory cannot be read ({error}): a cart was being written when a "
+            "process was killed. Nothing was written. Stop the service, keep a copy, and put a good copy back.",
+        ) from None
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """What cannot be removed is found again, and says what is already true."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

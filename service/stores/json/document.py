@@ -1,0 +1,261 @@
+"""Store ``json``: one JSON document an event, read whole, written whole, replaced atomically and durably.
+
+The simplest thing that can be right. Every purchase reads and rewrites the document, so it costs more with every
+order. A document always looks right by itself, even after a lost update: it was one writer's whole truth.
+
+Guarantees: readers see one writer's whole document, never half of one; what ``make_durable`` returned for survives a
+power cut as far as the device honours a flush. Does not guarantee: that a document which was replaced is the one
+that was read before; that takes a guard.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import msgspec
+
+from service.errors import Problem, RefusedToStart
+from service.rules.inventory import Command, Event, Record, View, due_at, replay
+from service.runtime.files import (
+    commit_failed,
+    open_directory,
+    replace_durably,
+    storage_problems,
+    temporary_beside,
+    write_durably,
+)
+from service.settings import Settings
+from service.stores import FOREVER, CommitsCarts, Store
+from service.stores.json.carts import Intent, Intents, Part
+
+
+class _Document(msgspec.Struct):
+    """What a file holds: the event and the records of everything that was committed."""
+
+    about: Event
+    sold: int
+    records: list[Record]
+    held: int = 0
+
+
+_decoder = msgspec.json.Decoder(_Document)
+_encoder = msgspec.json.Encoder()
+
+
+class _File(NamedTuple):
+    """Which of all the files that had an event's name. The size belongs to it: the number of a file that is gone is
+    used again at once, and the clock of a file system may stand still for milliseconds."""
+
+    number: int
+    changed_ns: int
+    size: int
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """Where a view came from: the document, to be written on, and which file it was."""
+
+    document: _Document
+    file: _File
+
+
+class JsonDocuments(Store, CommitsCarts):
+    name: ClassVar[str] = "json"
+    scope: ClassVar[str] = "host"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "file"
+
+    def __init__(self, settings: Settings) -> None:
+        self._directory = settings.data / "events"
+        self._directory.mkdir(exist_ok=True)
+        self._directory_fd = open_directory(self._directory)
+        self._durable: dict[str, _File] = {}
+        self._ends: dict[str, tuple[_File, datetime | None]] = {}
+        self._intents = Intents(settings.data / "carts", self._bring)
+
+    def create(self, event: Event) -> None:
+        path = self._path(event.event)
+        content = _encode(_Document(event, 0, []))
+        temporary = temporary_beside(path)
+        with storage_problems():
+            write_durably(temporary, content)
+            try:
+                # A link fails where the name is taken; a rename would replace an event with its sales.
+                os.link(temporary, path)
+            except FileExistsError:
+                raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
+            finally:
+                temporary.unlink()
+        self._sync_names()
+
+    def delete(self, event: str) -> None:
+        # Before: what is left of a cart would else come into another event of this name.
+        self._intents.finish_all()
+        with storage_problems():
+            try:
+                self._path(event).unlink()
+            except FileNotFoundError:
+                raise Problem("unknown_event") from None
+        self._durable.pop(event, None)
+        self._ends.pop(event, None)
+        self._sync_names()
+
+    def names(self) -> list[str]:
+        with storage_problems():
+            return sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
+
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        if now is not None and self._intents.is_unfinished(event):
+            # Who decides has the lock, so whoever began that cart was killed.
+            self._intents.finish(event)
+        document, file = self._read(event)
+        view = replay(document.about, document.records)
+        view.due = due_at(view.holds.values(), now)
+        view.source = _Source(document, file)
+        return view
+
+    def next_expiry(self, event: str) -> datetime | None:
+        try:
+            file = _file(self._path(event).stat())
+        except FileNotFoundError:
+            raise Problem("unknown_event") from None
+        known = self._ends.get(event)
+        if known is None or known[0] != file:
+            document, file = self._read(event)
+            due = due_at(replay(document.about, document.records).holds.values(), FOREVER)
+            # One assignment: two threads that look at once both leave a pair that belongs together.
+            known = self._ends[event] = (file, due[0].expires_at if due else None)
+        return known[1]
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        content = _moved(view, records)
+        with storage_problems():
+            stat = replace_durably(self._path(view.event.event), content)
+        return _file(stat)
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        written: list[tuple[Path, Path, _File]] = []
+        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
+        try:
+            # All that takes room comes first: a full disk is met before anything has happened.
+            with storage_problems():
+                for view in views:
+                    path = self._path(view.event.event)
+                    temporary = temporary_beside(path)
+                    written.append((temporary, path, _file(write_durably(temporary, _moved(view, view.fresh)))))
+            self._intents.write(intent)
+        except BaseException:
+            for temporary, _, _ in written:
+                temporary.unlink(missing_ok=True)
+            raise
+        # Where that fails it is sold, and not everywhere to be seen; what is left is finished by the next start.
+        with commit_failed(self._directory):
+            for temporary, path, _ in written:
+                temporary.rename(path)
+            os.fsync(self._directory_fd)
+        self._intents.end(intent)
+        self._durable.update((path.stem, file) for _, path, file in written)
+        return [file for _, _, file in written]
+
+    def is_unfinished(self, event: str) -> bool:
+        return self._intents.is_unfinished(event)
+
+    def _bring(self, cart: str, part: Part) -> None:
+        try:
+            document, _ = self._read(part.event)
+        except Problem as problem:
+            if problem.code == "unknown_event":
+                return
+            raise
+        if not any(record.cart == cart for record in reversed(document.records)):
+            document.records.extend(part.records)
+            document.sold += sum(record.sold for record in part.records)
+            document.held += sum(record.held for record in part.records)
+            with storage_problems():
+                replace_durably(self._path(part.event), _encode(document))
+        self._sync_names()
+
+    def make_durable(self, event: str, position: object) -> None:
+        file = position.file if isinstance(position, _Source) else position
+        if not isinstance(file, _File):
+            raise TypeError("make_durable takes what append returned or a view's source")
+        # The content was synced before it got its name; what is left is the name. A file known to be durable under
+        # its name needs nothing: a later one that replaces it was synced too.
+        if self._durable.get(event) != file:
+            self._sync_names()
+            self._durable[event] = file
+
+    def audit(self, event: str) -> tuple[Event, list[Record], object]:
+        document, file = self._read(event)
+        return document.about, document.records, file
+
+    def tidy(self) -> None:
+        try:
+            self._intents.finish_all()
+        except Problem as problem:
+            raise RefusedToStart(f"a cart that a crash interrupted cannot be finished: {problem.detail}") from None
+        for leftover in self._directory.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        fd, self._directory_fd = self._directory_fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._intents.close()
+
+    def _sync_names(self) -> None:
+        with commit_failed(self._directory):
+            os.fsync(self._directory_fd)
+
+    def _path(self, event: str) -> Path:
+        return self._directory / f"{event}.json"
+
+    def _read(self, event: str) -> tuple[_Document, _File]:
+        path = self._path(event)
+        try:
+            with storage_problems():
+                content, file = _content(path)
+            return _decoder.decode(content), file
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem(
+                "corrupt_document",
+                f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
+                "the service, keep a copy, and put a good copy back.",
+            ) from None
+
+
+def _content(path: Path) -> tuple[bytes, _File]:
+    try:
+        with path.open("rb") as file:
+            return file.read(), _file(os.fstat(file.fileno()))
+    except FileNotFoundError:
+        raise Problem("unknown_event") from None
+
+
+def _file(stat: os.stat_result) -> _File:
+    return _File(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+def _moved(view: View, records: Sequence[Record]) -> bytes:
+    """The document that the view was made of, with these records after it."""
+    source = view.source
+    if not isinstance(source, _Source):
+        raise TypeError("append takes a view that this store made")
+    document = source.document
+    document.records.extend(records)
+    document.sold, document.held = view.sold, view.held
+    return _encode(document)
+
+
+def _encode(document: _Document) -> bytes:
+    """JSON with a line a record, so that a person can read the document and compare two."""
+    about = _encoder.encode(document.about)
+    records = b",\n".join(map(_encoder.encode, document.records))
+    return b'{"about":%b,\n"sold":%d,\n"held":%d,\n"records":[\n%b\n]}\n' % (
+        about, document.sold, document.held, records,
+    )  # fmt: skip

@@ -1,0 +1,305 @@
+"""Store ``postgres``: one PostgreSQL for the offices of many hosts.
+
+The schema ``lastseat`` has a row an event with its counters and a row a record; keys, orders and buyers are found by
+index. A view is one statement, so one snapshot, with the guard's switch in it; what is written goes as one statement
+for a whole batch. Every transaction that writes holds a shared lock on the table ``control`` from its beginning to its
+commit, and the switch the exclusive one: when a switch returns no older transaction can still commit.
+
+Guarantees, with the engine's own settings (``fsync``, ``synchronous_commit`` and ``full_page_writes`` on): what
+anybody can read was flushed before, so there is nothing left for ``make_durable``. An engine that shows less than this
+process has seen is refused (``watermark``). Does not guarantee: that nobody else wrote between a view and an append;
+that takes a guard, and no constraint of the schema stands in for it. Nor anything after a failover to a standby that
+replicates asynchronously: what was not yet there is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+from service.errors import Problem, RefusedToStart
+from service.rules.inventory import Command, Event, Outcome, Record, View
+from service.settings import Settings
+from service.stores import (
+    CommitsAtomically,
+    ComparesAndSets,
+    ComparesCarts,
+    Conflict,
+    LockStatement,
+    SharesSwitch,
+    Store,
+    TransactsUnder,
+)
+from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
+from service.stores.postgres.audit import Records
+from service.stores.postgres.connections import CONNECT_WITHIN_S, Connections, Patient
+from service.stores.postgres.errors import reason_of
+from service.stores.postgres.records import columns_of, instant
+from service.stores.postgres.schema import check, set_up
+from service.stores.postgres.statements import (
+    AUDITED,
+    COUNTERS,
+    EPOCH,
+    NEW,
+    NEXT_EXPIRY,
+    SWITCHING,
+    VIEW,
+    WRITE,
+    WRITE_WITH_HOLDS,
+)
+from service.stores.postgres.transactions import Transactions
+from service.stores.postgres.views import about_of, asked_for, fill
+from service.stores.watermark import Seen, Watermark
+from service.switch.shared_memory import Mode, Switched, taking_part
+
+_ATTEMPTS = 10
+_IDLE_LIMIT_S = 30.0
+_encoder = msgspec.json.Encoder()
+
+
+class _Source(NamedTuple):
+    """Where a view came from: the event's row, and what was read there."""
+
+    row: int
+    version: int
+    appended: int
+    generation: int
+
+
+class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, ComparesCarts, SharesSwitch):
+    name: ClassVar[str] = "postgres"
+    scope: ClassVar[str] = "cluster"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "row"
+    default_batch: ClassVar[int] = 64
+    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.store_url:
+            raise RefusedToStart("Store postgres needs an address: LASTSEAT_STORE=postgresql://user@host/database.")
+        # A holder that is paused for longer than that, or whose host is cut off, is not waited for: the engine ends its
+        # transaction. Whoever waits for its lock does so for no longer than the lock time-out, so neither does this.
+        idle_limit_s = min(_IDLE_LIMIT_S, settings.lock_timeout_s) + settings.think.high_ms / 1e3
+        idle_limit_s = 0.0 if settings.gates else idle_limit_s
+        self._connections = Connections(settings.store_url, settings.pool, settings.lock_timeout_s, idle_limit_s)
+        self._transactions = Transactions(self._connections, watched=bool(settings.gates))
+        self._watermark = Watermark()
+
+    # -- the engine and its switch --------------------------------------------------------------------------------
+
+    def set_up(self) -> str:
+        with contextlib.closing(self._connected()) as connection:
+            return set_up(connection)
+
+    def check(self) -> None:
+        with contextlib.closing(self._connected()) as connection:
+            connection.until = min(connection.until, time.monotonic() + CONNECT_WITHIN_S)
+            check(connection)
+
+    def _connected(self) -> Patient:
+        try:
+            return self._connections.connect()
+        except Problem as problem:
+            raise RefusedToStart(f"{problem.detail} ({reason_of(problem.__cause__)})") from None
+
+    def mode(self) -> Mode | None:
+        rows = self._transactions.ask("SELECT guard, epoch, generation FROM lastseat.control")
+        mode = Mode(*rows[0]) if rows and rows[0][1] else None
+        self._watermark.compare_mode(mode)
+        return mode
+
+    def begin_epoch(self, guard: str, timeout_s: float) -> Mode:
+        with self._alone(timeout_s) as connection:
+            [row] = connection.execute(EPOCH, (guard,)).fetchall()
+        mode = Mode(*row)
+        self._watermark.compare_mode(mode)
+        return mode
+
+    @contextlib.contextmanager
+    def _alone(self, timeout_s: float) -> Iterator[Patient]:
+        """A transaction beside which no other one that writes is under way."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            with self._transactions.transaction(deadline, control=SWITCHING) as connection:
+                yield connection
+        except Problem as problem:
+            if problem.code != "lock_timeout":
+                raise
+            raise Problem("switch_timeout", f"They did not end within {timeout_s:g} s.", retry_after_s=1) from None
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def create(self, event: Event) -> None:
+        about = _encoder.encode(event).decode()
+        new = (
+            event.event, about, event.capacity, event.opens_at, event.max_per_order, event.max_per_buyer,
+            event.max_held, event.max_hold_s,
+        )  # fmt: skip
+        with self._transactions.transaction() as connection:
+            if not connection.execute(NEW, new).rowcount:
+                raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
+
+    def delete(self, event: str) -> None:
+        with self._alone(self._connections.patience_s) as connection:
+            rows = connection.execute("DELETE FROM lastseat.events WHERE name = %s RETURNING id", (event,)).fetchall()
+            if not rows:
+                raise Problem("unknown_event")
+            connection.execute("UPDATE lastseat.control SET generation = generation + 1")
+            connection.execute("DELETE FROM lastseat.records WHERE event + 0 = %s", rows[0])
+            connection.execute("DELETE FROM lastseat.open_holds WHERE event + 0 = %s", rows[0])
+
+    def names(self) -> list[str]:
+        # Sorted here: the database's own order is that of a language, and who reads on from a name takes this one.
+        return sorted(name for (name,) in self._transactions.ask("SELECT name FROM lastseat.events"))
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        before = self._watermark.before(event)
+        if not commands and order is None and now is None:
+            [found] = self._transactions.ask(COUNTERS, {"event": event}) or [None]
+        else:
+            asked = asked_for(event, commands, now, order)
+            [found] = self._transactions.ask(VIEW, asked) or [None]
+        return self._view_of(event, found, before)
+
+    def _view_of(self, event: str, found: Any, before: Seen) -> View:
+        if found is None:
+            self._watermark.compare_mode(None, before)
+            raise Problem("unknown_event")
+        guard, epoch, generation, row, about, version, sold, held, next_ticket, appended, *found = found
+        self._look_at_mode(Mode(guard, epoch, generation))
+        self._watermark.compare(event, before, Mode(guard, epoch, generation), row, appended or 0)
+        if row is None:
+            raise Problem("unknown_event")
+        source = _Source(row, version, appended, generation)
+        view = View(about_of(about), version, sold, held, next_ticket, source=source)
+        fill(view, found)
+        return view
+
+    def next_expiry(self, event: str) -> datetime | None:
+        for (ends,) in self._transactions.ask(NEXT_EXPIRY, (event,)):
+            return None if ends is None else instant(ends)
+        raise Problem("unknown_event")
+
+    @staticmethod
+    def _look_at_mode(found: Mode) -> None:
+        taken = taking_part.get()
+        if taken is not None and taken != found:
+            raise Switched
+
+    def audit(self, event: str) -> tuple[Event, Records, object]:
+        self.view(event)  # refuses an engine that went back
+        for row, about, count, last in self._transactions.ask(AUDITED, (event,)):
+            return about_of(about), Records(self._transactions, row, count, last), None
+        raise Problem("unknown_event")
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        self._persist(lambda: self._write(view, records, None))
+        return None
+
+    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+        self._write(view, records, _source(view).version)
+        return None
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        self._persist(lambda: self._write_cart(views, compared=False))
+        return [None] * len(views)
+
+    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        self._write_cart(views, compared=True)
+        return [None] * len(views)
+
+    def _write_cart(self, views: Sequence[View], *, compared: bool) -> None:
+        with self._transactions.transaction():
+            # In one order for all, whatever was asked: a write locks its event's row until the commit.
+            for view in sorted(views, key=lambda each: _source(each).row):
+                self._write(view, view.fresh, _source(view).version if compared else None)
+
+    def _persist(self, write: Callable[[], None]) -> None:
+        """Write what was decided whatever others did meanwhile, for nobody excludes here: after a deadlock again."""
+        if self._transactions.mine is not None:
+            write()
+            return
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(Conflict):
+                write()
+                return
+        raise Problem("contention", retry_after_s=1)
+
+    def _write(self, view: View, records: Sequence[Record], seen: int | None) -> None:
+        source, mode = _source(view), taking_part.get()
+        epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
+        counters = (view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended)
+        written, opened, closed = columns_of(records)
+        parameters: tuple[Any, ...] = (*counters, epoch, generation, seen)
+        statement = WRITE
+        if closed or opened[0]:
+            statement = WRITE_WITH_HOLDS
+            parameters += (*opened, closed)
+        parameters += tuple(written)
+        with self._transactions.transaction():
+            count = self._transactions.write(statement, parameters).rowcount
+            if count != len(records):
+                # Another epoch, a deleted event, an engine that went back: looking again says which.
+                self.view(view.event.event)
+                raise Conflict
+            self._mark(view, source.appended + count)
+
+    def _mark(self, view: View, appended: int) -> None:
+        """So many records have been seen, once this is committed."""
+        source = _source(view)
+        seen = (view.event.event, source.generation, source.row, appended)
+        self._transactions.after_commit(lambda: self._watermark.saw(*seen))
+
+    @contextlib.contextmanager
+    def transacting(
+        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        # An event's id has neither quotes nor backslashes.
+        statement = lock.statement.format(event=event)
+        with self._transactions.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
+            yield
+
+    @property
+    def is_transacting(self) -> bool:
+        return self._transactions.mine is not None
+
+    def commit_atomically(
+        self,
+        event: str,
+        commands: Sequence[Command],
+        now: datetime,
+        deadline: float,
+        blocked: Callable[[], None] = lambda: None,
+    ) -> tuple[list[Outcome], object]:
+        with self._transactions.transaction(deadline, blocked=blocked):
+            view = self.view(event)
+            call = (_source(view).row, now, encoded(commands, now))
+            [(answers,)] = self._transactions.write(CALL, call).fetchall()
+            if answers is None:
+                raise Problem("unknown_event")
+            outcomes, appended = outcomes_of(answers, now, view.event.opens_at)
+            self._mark(view, appended)
+            return outcomes, None
+
+    def make_durable(self, event: str, position: object) -> None:
+        """Nothing is left to do: what was committed, and whatever a reader can see, was flushed before."""
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+def _source(view: View) -> _Source:
+    if not isinstance(view.source, _Source):
+        raise TypeError("append takes a view that this store made")
+    return view.source

@@ -1,0 +1,106 @@
+"""What a view asks of the engine, how its answer becomes one, and the records of an event, read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from service.errors import Problem
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, View, order_after
+from service.stores.redis.engine import Engine
+from service.stores.redis.records import held_of, microseconds, record_of
+
+PAGE = 2_000
+_events = msgspec.json.Decoder(Event)
+
+
+class Source(NamedTuple):
+    """Where a view came from: which event of that name, and how many records it had."""
+
+    born: str
+    records: int
+
+
+class Asked(NamedTuple):
+    """What ``redis_scripts.VIEW`` is asked."""
+
+    keys: list[str]
+    orders: list[str]
+    holds: list[str]
+    buyers: list[str]
+    until_us: str
+    """The holds that have ended by then are asked for too; empty for none."""
+
+
+def asked_for(commands: Sequence[Command], now: datetime | None, order: str | None) -> Asked:
+    """What deciding these commands needs to see."""
+    orders = {command.order for command in commands if isinstance(command, Cancel)}
+    return Asked(
+        keys=list({command.key for command in commands if command.key}),
+        orders=list(orders if order is None else orders | {order}),
+        holds=list({command.hold for command in commands if isinstance(command, Confirm | Release)}),
+        buyers=list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}),
+        until_us="" if now is None else str(microseconds(now)),
+    )
+
+
+def view_of(asked: Asked, said: Sequence[bytes]) -> View:
+    """The view that was asked for. Errors: ``corrupt_document``."""
+    born, count, version, sold, held, next_ticket, about, *rest = said
+    view = View(_about(about), int(version), int(sold), int(held), int(next_ticket))
+    view.source = Source(born.decode(), int(count))
+    found = iter(rest)
+    view.keys = {key: record_of(line) for key, line in zip(asked.keys, _take(found, asked.keys), strict=True) if line}
+    for record in map(record_of, filter(None, _take(found, asked.orders))):
+        view.orders[record.order] = order_after(record, None)
+    bought: dict[str, int] = {}
+    for told in filter(None, _take(found, asked.holds)):
+        stands, has, line = told.split(b" ", 2)
+        hold = held_of(line, stands)
+        view.holds[hold.hold] = hold
+        if hold.buyer is not None:
+            bought[hold.buyer] = int(has)
+    bought |= {buyer: int(has or 0) for buyer, has in zip(asked.buyers, _take(found, asked.buyers), strict=True)}
+    if view.event.max_per_buyer is not None:
+        view.bought = bought
+    view.due = [held_of(line) for line in found]
+    return view
+
+
+class Records:
+    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
+
+    def __init__(self, engine: Engine, stream: str, count: int) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        for first in range(1, self._count + 1, PAGE):
+            last = min(self._count, first + PAGE - 1)
+            found = self._engine.ask("XRANGE", self._stream, f"{first}-0", f"{last}-0")
+            if len(found) != last - first + 1:
+                raise Problem("unknown_event", "It was removed while its audit was read.")
+            for _, (_, line) in found:
+                yield record_of(line)
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+
+def _about(content: bytes) -> Event:
+    try:
+        return _events.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem("corrupt_document", f"What the engine has of the event cannot be read ({error}).") from None
+
+
+def _take(found: Iterator[bytes], asked: Sequence[object]) -> list[bytes]:
+    """The answers to so many questions."""
+    return [next(found) for _ in asked]

@@ -1,0 +1,284 @@
+"""Store ``sqlite``: one SQLite database for all events, in the standard library's own module. What most would take.
+
+``<data>/lastseat.db`` has a row an event with its counters and a row a record; keys, orders and buyers are found by
+index, so a purchase costs nearly the same after a million orders as after none. It is in WAL mode: readers wait for
+nobody, and there is one writer at a time for all events together.
+
+Guarantees: a view is one snapshot. What anybody can read is committed, and a commit (``synchronous=FULL``) syncs the
+write-ahead log before it lets readers see it; so there is nothing left for ``make_durable``, and the guard
+``immediate``, which is SQLite's own writer lock, is held while the disk is waited for. Survives a crash of process and
+system if the device honours a flush. Does not guarantee: that nobody else wrote between a view and an append; that
+takes a guard, and no constraint of the schema stands in for it: versions, keys and ticket numbers collide freely and
+the counters are written as they were read. Nor that a damaged page is noticed: SQLite checks its log, not its pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import msgspec
+
+from service.errors import Problem
+from service.rules.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Held,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Sell,
+    View,
+    hold_after,
+    order_after,
+)
+from service.settings import Settings
+from service.stores import CommitsAtomically, ComparesAndSets, ComparesCarts, Conflict, LocksWriters, Store
+from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
+from service.stores.sqlite.connections import Connections, damaged
+from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
+
+PAGE = 2_000
+_events = msgspec.json.Decoder(Event)
+_encoder = msgspec.json.Encoder()
+
+
+class _Source(NamedTuple):
+    """Where a view came from: the event's row, and the version that was read."""
+
+    row: int
+    version: int
+
+
+class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCarts):
+    name: ClassVar[str] = "sqlite"
+    scope: ClassVar[str] = "host"
+    durable: ClassVar[bool] = True
+    safe_guard: ClassVar[str] = "immediate"
+    default_batch: ClassVar[int] = 64
+    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.data / "lastseat.db"
+        make_file(self._path)
+        check_file(self._path)
+        self._connections = Connections(self._path, settings.lock_timeout_s)
+
+    def create(self, event: Event) -> None:
+        with self._connections.writing() as connection:
+            new = "INSERT OR IGNORE INTO events (name, about) VALUES (?, ?)"
+            if not connection.execute(new, (event.event, _encoder.encode(event).decode())).rowcount:
+                raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
+
+    def delete(self, event: str) -> None:
+        with self._connections.writing() as connection:
+            row = connection.execute("SELECT id FROM events WHERE name = ?", (event,)).fetchone()
+            if row is None:
+                raise Problem("unknown_event")
+            connection.execute("DELETE FROM open_holds WHERE event = ?", row)
+            connection.execute("DELETE FROM records WHERE event = ?", row)
+            connection.execute("DELETE FROM events WHERE id = ?", row)
+
+    def names(self) -> list[str]:
+        rows = self._connections.read(lambda each: each.execute("SELECT name FROM events ORDER BY name").fetchall())
+        return [name for (name,) in rows]
+
+    def view(
+        self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
+    ) -> View:
+        return self._connections.read(lambda connection: self._view(connection, event, commands, order, now))
+
+    def append(self, view: View, records: Sequence[Record]) -> object:
+        source = _source(view)
+        with self._connections.writing() as connection:
+            self._write(connection, source.row, view, records)
+        return None
+
+    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+        source = _source(view)
+        with self._connections.writing() as connection:
+            _refuse_changed(connection, source)
+            self._write(connection, source.row, view, records)
+        return None
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        with self._connections.writing() as connection:
+            for view in views:
+                self._write(connection, _source(view).row, view, view.fresh)
+        return [None] * len(views)
+
+    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        with self._connections.writing() as connection:
+            for view in views:
+                _refuse_changed(connection, _source(view))
+            return self.append_cart(cart, views)
+
+    @contextlib.contextmanager
+    def writing(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
+        with self._connections.writing(deadline, blocked):
+            yield
+
+    def commit_atomically(
+        self,
+        event: str,
+        commands: Sequence[Command],
+        now: datetime,
+        deadline: float,
+        blocked: Callable[[], None] = lambda: None,
+    ) -> tuple[list[Outcome], object]:
+        with self._connections.writing(deadline, blocked) as connection:
+            row, about, *_ = self._row(connection, event)
+
+            def look(command: Command) -> View:
+                return self._view(connection, event, [command], None, None)
+
+            engine = Atomically(connection, row, about, now, look)
+            return [engine.decide(command) for command in commands], None
+
+    def make_durable(self, event: str, position: object) -> None:
+        """Nothing is left to do: what was committed, and whatever a reader can see, was synced before."""
+
+    def audit(self, event: str) -> tuple[Event, Records, object]:
+        def find(connection: sqlite3.Connection) -> tuple[Event, Records]:
+            row, about, *_ = self._row(connection, event)
+            bounds = "SELECT count(*), coalesce(max(id), 0) FROM records WHERE event = ?"
+            count, last = connection.execute(bounds, (row,)).fetchone()
+            return about, Records(self._connections, self._path, row, count, last)
+
+        return *self._connections.read(find), None
+
+    def tidy(self) -> None:
+        for leftover in self._path.parent.glob(f"{self._path.name}.*.tmp*"):
+            leftover.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close what this process has open. A store that nobody closed is recovered by the next one to open it."""
+        self._connections.close()
+
+    def _row(self, connection: sqlite3.Connection, event: str) -> tuple[int, Event, int, int, int, int]:
+        asked = "SELECT id, about, version, sold, held, next_ticket FROM events WHERE name = ?"
+        found = connection.execute(asked, (event,)).fetchone()
+        if found is None:
+            raise Problem("unknown_event")
+        row, about, *counters = found
+        try:
+            return row, _events.decode(about), *counters
+        except (msgspec.DecodeError, TypeError) as error:
+            raise damaged(self._path, str(error)) from None
+
+    def _view(
+        self,
+        connection: sqlite3.Connection,
+        event: str,
+        commands: Sequence[Command],
+        order: str | None,
+        now: datetime | None,
+    ) -> View:
+        row, about, version, sold, held, next_ticket = self._row(connection, event)
+        view = View(about, version, sold, held, next_ticket, source=_Source(row, version))
+        orders = {command.order for command in commands if isinstance(command, Cancel)}
+        holds = {command.hold for command in commands if isinstance(command, Confirm | Release)}
+        if order is not None:
+            orders.add(order)
+        for record in self._find(connection, row, "key", {command.key for command in commands if command.key}):
+            view.keys[record.key] = record
+        for record in self._find(connection, row, "order_id", orders):
+            view.orders[record.order] = order_after(record, view.orders.get(record.order))
+        for record in self._find(connection, row, "hold_id", holds):
+            found = hold_after(record, view.holds.get(record.hold))
+            if found is not None:
+                view.holds[record.hold] = found
+        if now is not None and held:
+            view.due = self._due(connection, row, now)
+        if about.max_per_buyer is not None:
+            buyers = {each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}
+            buyers |= {each.buyer for each in view.holds.values() if each.buyer is not None}
+            view.bought.update(_bought(connection, row, buyers))
+        return view
+
+    def _due(self, connection: sqlite3.Connection, row: int, now: datetime) -> list[Held]:
+        """The open holds that have ended by ``now``, in the order in which they expire."""
+        rows = connection.execute(DUE, {"row": row, "now": microseconds(now)}).fetchall()
+        records = [record_of(found, self._path) for found in rows]
+        return [held for record in records if (held := hold_after(record, None)) is not None]
+
+    def next_expiry(self, event: str) -> datetime | None:
+        def find(connection: sqlite3.Connection) -> datetime | None:
+            row, *_ = self._row(connection, event)
+            asked = "SELECT min(expires_at) FROM open_holds WHERE event = ?"
+            [ends] = connection.execute(asked, (row,)).fetchone()
+            return None if ends is None else instant(ends)
+
+        return self._connections.read(find)
+
+    def _find(self, connection: sqlite3.Connection, row: int, column: str, values: set[str]) -> Iterable[Record]:
+        """The records of an event that have one of the values in a column with an index, as they were written."""
+        if not values:
+            return ()
+        places = ",".join("?" * len(values))
+        asked = f"SELECT {RECORD} FROM records WHERE event = ? AND {column} IN ({places}) ORDER BY id"
+        return [record_of(found, self._path) for found in connection.execute(asked, (row, *values)).fetchall()]
+
+    @staticmethod
+    def _write(connection: sqlite3.Connection, row: int, view: View, records: Sequence[Record]) -> None:
+        counters = "UPDATE events SET version = ?, sold = ?, held = ?, next_ticket = ? WHERE id = ?"
+        if not connection.execute(counters, (view.version, view.sold, view.held, view.next_ticket, row)).rowcount:
+            raise Problem("unknown_event")
+        insert(connection, row, records)
+
+
+class Records:
+    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
+
+    def __init__(self, connections: Connections, path: Path, row: int, count: int, last: int) -> None:
+        self._connections = connections
+        self._path = path
+        self._row = row
+        self._count = count
+        self._last = last
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        after = 0
+        while after < self._last:
+            found = self._connections.read(lambda connection, after=after: self._some(connection, after))  # type: ignore[misc]
+            if not found:
+                raise Problem("unknown_event", "It was removed while its audit was read.")
+            after = found[-1][0]
+            for _, *columns in found:
+                yield record_of(columns, self._path)
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+    def _some(self, connection: sqlite3.Connection, after: int) -> list[tuple[int, ...]]:
+        asked = f"SELECT id, {RECORD} FROM records WHERE event = ? AND id > ? AND id <= ? ORDER BY id LIMIT {PAGE}"
+        return connection.execute(asked, (self._row, after, self._last)).fetchall()
+
+
+def _source(view: View) -> _Source:
+    if not isinstance(view.source, _Source):
+        raise TypeError("append takes a view that this store made")
+    return view.source
+
+
+def _refuse_changed(connection: sqlite3.Connection, source: _Source) -> None:
+    """Raises ``Conflict`` where the event is not at the version that was read."""
+    found = connection.execute("SELECT version FROM events WHERE id = ?", (source.row,)).fetchone()
+    if found is None or found[0] != source.version:
+        raise Conflict
+
+
+def _bought(connection: sqlite3.Connection, row: int, buyers: set[str]) -> Iterator[tuple[str, int]]:
+    """Tickets that each of the buyers has in open orders and open holds."""
+    for buyer in buyers:
+        yield buyer, connection.execute(f"SELECT {BOUGHT}", {"row": row, "buyer": buyer}).fetchone()[0]
