@@ -19,10 +19,10 @@ from filelock import FileLock, Timeout
 from service.errors import RefusedToStart
 from service.guards import LockLost, Mutex
 from service.guards.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
+from service.runtime.epoch import taking_part
 from service.runtime.files import storage_problems, unique
 from service.settings import Settings
 from service.stores import Store
-from service.switch.shared_memory import taking_part
 
 log = logging.getLogger("lastseat")
 

@@ -26,8 +26,8 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from service.errors import Problem
+from service.runtime.epoch import taking_part
 from service.runtime.files import temporary_beside
-from service.switch.shared_memory import taking_part
 
 FILELOCK_POLL_S = 0.001
 _SHORTEST_S, _LONGEST_S = 0.0001, 0.001

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from service.http import shapes
 from service.http.answers import body, json_answer, office, require_admin
 from service.http.described import described
-from service.switch.shared_memory import Mode
+from service.runtime.epoch import Mode
 
 blueprint = Blueprint("admin", __name__)
 

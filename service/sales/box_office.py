@@ -40,6 +40,7 @@ from service.rules.inventory import (
     decide_all,
 )
 from service.rules.records import Held
+from service.runtime.epoch import Mode, Switched
 from service.runtime.files import storage_problems
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import Admission
@@ -48,7 +49,7 @@ from service.sales.transaction import Transacting
 from service.settings import Settings, Think
 from service.stores import CommitsCarts, Store
 from service.switch.engine import EngineControl
-from service.switch.shared_memory import Control, Mode, Switched
+from service.switch.shared_memory import Control
 
 # Ours are shorter; what a store was given by hand may be longer.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

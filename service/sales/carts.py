@@ -19,10 +19,10 @@ from service.guards.cart_transaction import CartTransaction
 from service.rules.carts import Granted, Refused
 from service.rules.inventory import Event
 from service.rules.records import Record, Sell
+from service.runtime.epoch import Mode
 from service.sales.box_office import BoxOffice, Times, think
 from service.settings import Settings
 from service.stores import CommitsCarts
-from service.switch.shared_memory import Mode
 
 
 @dataclass(frozen=True, slots=True)

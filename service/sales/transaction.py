@@ -13,10 +13,11 @@ from service.errors import Problem
 from service.experiments.gates import Gates
 from service.guards import Guard, LockLost, guard_class
 from service.rules.inventory import Event
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores import CommitFailed, Store
 from service.switch.engine import EngineControl
-from service.switch.shared_memory import Control, Mode, Switched, taking_part
+from service.switch.shared_memory import Control
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from typing import ClassVar, NamedTuple
 
 from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Command, Event, Outcome, Record, View
+from service.runtime.epoch import Mode
 from service.runtime.files import CommitFailed as CommitFailed
 from service.settings import Settings, without_passwords
-from service.switch.shared_memory import Mode
 
 STORES: dict[str, str] = {
     "json": "service.stores.json.document:JsonDocuments",

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from service.errors import Problem
-from service.switch.shared_memory import Mode
+from service.runtime.epoch import Mode
 
 
 class Seen(NamedTuple):

@@ -21,8 +21,9 @@ from contextvars import Token
 from pathlib import Path
 
 from service.errors import Problem
+from service.runtime.epoch import Mode, taking_part
 from service.stores import SharesSwitch
-from service.switch.shared_memory import Control, Mode, taking_part
+from service.switch.shared_memory import Control
 
 REMEMBERED_S = 0.05
 log = logging.getLogger("lastseat")

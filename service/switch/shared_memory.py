@@ -33,13 +33,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar, Token
+from contextvars import Token
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
 from service.errors import Problem, RefusedToStart
+from service.runtime.epoch import Mode, taking_part
 from service.runtime.files import open_directory, reopen_directory, replace_durably, storage_problems, unlock_directory
 from service.switch.words import (
     CLOSED,
@@ -61,26 +62,6 @@ _POLL_S = 0.001
 _LONGEST_WISH_NS = 3_600 * 10**9
 
 log = logging.getLogger("lastseat")
-
-
-class Mode(NamedTuple):
-    """Under what a transaction runs."""
-
-    guard: str
-    epoch: int
-    generation: int
-    """Grows whenever an event is deleted: what was remembered about events is to be forgotten then."""
-    lock_series: int = 0
-    """Grows whenever lock files had to be made anew: those of an older series do not count any more."""
-
-
-class Switched(Exception):
-    """A transaction met an epoch that is not the one it takes part in; nothing was written. It is to be run again."""
-
-
-taking_part: ContextVar[Mode | None] = ContextVar("taking_part", default=None)
-"""The mode that the transaction of this thread or greenlet takes part in; None outside of one. Where the switch lives
-in an engine, each view and each write of the store looks, in the engine, whether it still holds."""
 
 
 class _Saved(msgspec.Struct):

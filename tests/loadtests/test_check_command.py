@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from loadtests.lab.checks import EXIT_STATUS
-from loadtests.lab.cli import EXIT_LAB_FAILED, EXIT_USAGE
 from loadtests.lab.commands import check as command
+from loadtests.lab.exit_status import EXIT_LAB_FAILED, EXIT_USAGE
 
 HISTORIES = Path(__file__).parent / "histories"
 VALID = HISTORIES / "valid" / "contract_example"

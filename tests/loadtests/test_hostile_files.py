@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests.lab.checks import judge_folder
-from loadtests.lab.cli import EXIT_USAGE
 from loadtests.lab.commands import check as command
+from loadtests.lab.exit_status import EXIT_USAGE
 from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.report.run_report import COUNTEREXAMPLE, write_run_report
 from loadtests.lab.report.text import conclusion_text

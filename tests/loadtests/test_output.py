@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.cli import EXIT_LAB_FAILED, EXIT_NOBODY_READS, VERBS
+from loadtests.lab.cli import VERBS
+from loadtests.lab.exit_status import EXIT_LAB_FAILED, EXIT_NOBODY_READS
 from loadtests.lab.servers.office import RunningOffice, Service
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,13 +16,13 @@ from typed import wait_for
 
 from service.errors import Problem
 from service.rules.inventory import Event, Sell, decide_all, records_of
+from service.runtime.epoch import Mode, taking_part
 from service.sales.box_office import BoxOffice, Done
 from service.sales.transaction import Transacting
 from service.settings import Settings
 from service.stores import STORES, SharesSwitch, open_store, store_class
 from service.switch import engine
 from service.switch.engine import EngineControl
-from service.switch.shared_memory import Mode, taking_part
 
 pytestmark = pytest.mark.servers
 ENGINES = [name for name in STORES if issubclass(store_class(name), SharesSwitch)]

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import Problem, RefusedToStart
-from service.switch.shared_memory import Control, Mode
+from service.runtime.epoch import Mode
+from service.switch.shared_memory import Control
 from service.switch.words import EPOCH, WISH, Slot, Words
 
 FAR = 30.0

@@ -12,9 +12,9 @@ from servers import settings_of
 
 from service.errors import Problem
 from service.rules.inventory import Event, Hold, Record, Sell, View, decide_all
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.stores import ComparesCarts, Conflict, LateToken
 from service.stores.redis.store import Redis
-from service.switch.shared_memory import Mode, Switched, taking_part
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

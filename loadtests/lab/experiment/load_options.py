@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from loadtests.lab.cli import EXIT_USAGE
+from loadtests.lab.exit_status import EXIT_USAGE
 
 OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
 STOP_TIMEOUT_S = 10.0

@@ -35,7 +35,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtests.lab.cli import EXIT_LAB_FAILED, ended_by, lab_failed, nobody_reads, write_what_fits
+from loadtests.lab.exit_status import EXIT_LAB_FAILED, ended_by, lab_failed, nobody_reads, write_what_fits
 from loadtests.lab.experiment.load_options import add_options
 from loadtests.lab.history.arrivals import Arrived
 from loadtests.lab.history.shards import Notice

@@ -1,4 +1,4 @@
-"""Goodput against offered load, with a bounded queue at the door and without: ``python -m loadtests.lab.studies.overload``.
+"""Goodput against offered load, with a bounded queue and without: ``python -m loadtests.lab.studies.overload``.
 
 *Goodput* is what was sold to buyers who still cared: sales that were answered within the deadline after the buyer had
 come. Arrivals keep to a schedule whatever the service does (the open loop), from half of what it can serve to ten

@@ -24,6 +24,7 @@ import msgspec
 
 from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Command, Event, Outcome, Record, View
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
@@ -55,7 +56,6 @@ from service.stores.postgres.statements import (
 from service.stores.postgres.transactions import Transactions
 from service.stores.postgres.views import about_of, asked_for, fill
 from service.stores.watermark import Seen, Watermark
-from service.switch.shared_memory import Mode, Switched, taking_part
 
 _ATTEMPTS = 10
 _IDLE_LIMIT_S = 30.0

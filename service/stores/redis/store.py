@@ -37,6 +37,7 @@ from service.rules.inventory import (
     Sweep,
     View,
 )
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
@@ -63,7 +64,6 @@ from service.stores.redis.scripts import Script
 from service.stores.redis.setup import check, set_up
 from service.stores.redis.views import Records, Source, asked_for, view_of
 from service.stores.watermark import went_back
-from service.switch.shared_memory import Mode, Switched, taking_part
 
 PARTS = ("records", "keys", "orders", "bought", "lease", "holds", "open")
 """What an event consists of besides its hash, in the order in which every script has their keys."""

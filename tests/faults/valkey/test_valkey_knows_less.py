@@ -15,8 +15,8 @@ from loadtests.lab.servers.engines import set_up
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.errors import Problem
 from service.rules.inventory import Event, Sell
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.stores.redis.store import Redis
-from service.switch.shared_memory import Mode, Switched, taking_part
 
 pytestmark = pytest.mark.servers
 

@@ -114,8 +114,8 @@ LESSON = Lesson(
     wrong="Spawn greenlets and trust the patch: without it, before it, or in a computation nobody else gets a turn.",
     right="Patch first, import afterwards; try a flock and sleep between, or wait for it in a real thread; put a lock "
     "where a wait stands between reading and writing.",
-    service="The gevent worker: service/switch/shared_memory.py tries its flock and sleeps between, for a wait in the kernel would "
-    "stop every request of the process; gunicorn.conf.py never imports filelock, which would be before the patch; and "
+    service="The gevent worker: service/switch/shared_memory.py tries its flock and sleeps between, for a wait in the "
+    "kernel would stop every request of the process; gunicorn.conf.py never imports filelock, which would be before the patch; and "
     "the guard in service/guards/file.py tries at start whether its lock excludes two greenlets, and refuses to run "
     "where it does not.",
     parameters=(

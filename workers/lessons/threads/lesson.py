@@ -137,7 +137,8 @@ LESSON = Lesson(
     right="start(), join(), then look; a pipe or a queue between processes; a future where the outcome matters.",
     service="The 16 threads of a gthread worker share one BoxOffice with its guards and lines, so guard thread "
     "excludes them; the other process has a BoxOffice of its own, so between two workers it excludes nobody, and "
-    "service/runtime/gunicorn.py refuses to start so. Store memory is refused with several processes for the same reason.",
+    "service/runtime/gunicorn.py refuses to start so. Store memory is refused with several processes for the same "
+    "reason.",
     run=run,
     parameters=(
         Parameter("threads", 10, "threads", 2, 100),

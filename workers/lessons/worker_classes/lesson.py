@@ -150,8 +150,8 @@ LESSON = Lesson(
     "the limit of one event.",
     service="This is the service: LASTSEAT_WORKER_MODEL chooses the class (WORKER_MODELS in workers/__init__.py), "
     "LASTSEAT_THINK_MS and LASTSEAT_THINK put the thinking between reading and writing (think in "
-    "service/sales/box_office.py), guard file locks one event (service/guards/file.py), and every answer's Server-Timing "
-    "says how long it was held.",
+    "service/sales/box_office.py), guard file locks one event (service/guards/file.py), and every answer's "
+    "Server-Timing says how long it was held.",
     parameters=(
         Parameter("buyers", 8, "buyers, all at once", 2, 32),
         Parameter("purchases", 3, "purchases of each, one after the other", 1, 50),

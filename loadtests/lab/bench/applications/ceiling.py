@@ -1,6 +1,6 @@
 """The bare ceiling: a Flask endpoint that parses the same body and answers in the same form, and nothing else.
 
-Run by gunicorn as ``loadtests.lab.bench.applications.ceiling:app``; what Flask, gunicorn and HTTP leave of this machine.
+gunicorn runs ``loadtests.lab.bench.applications.ceiling:app``: what Flask, gunicorn and HTTP leave of this machine.
 """
 
 from __future__ import annotations

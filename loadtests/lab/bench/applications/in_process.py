@@ -1,4 +1,4 @@
-"""Decisions a second without HTTP: ``python -m loadtests.lab.bench.applications.in_process DATA STORE GUARD BATCH THREADS SECONDS``.
+"""Decisions a second without HTTP; its arguments are DATA STORE GUARD BATCH THREADS SECONDS.
 
 Run in a process of its own. Like ``stubbed`` it knows the service by more than HTTP, for a reason: there is no other
 way to sell without HTTP. Nothing of the lab imports it. It prints one line of JSON.

@@ -1,4 +1,4 @@
-"""A server that does nothing: it answers every read with the same bytes. ``python -m loadtests.lab.bench.applications.noop FD``.
+"""A server that does nothing: it answers every read with the same bytes. Its argument is FD.
 
 Against it the load generator shows how fast it is when nobody makes it wait. FD is a listening socket.
 """
