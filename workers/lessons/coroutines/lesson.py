@@ -115,7 +115,8 @@ LESSON = Lesson(
     right="Patch first, import afterwards; try a flock and sleep between, or wait for it in a real thread; put a lock "
     "where a wait stands between reading and writing.",
     service="The gevent worker: service/switch/shared_memory.py tries its flock and sleeps between, for a wait in the "
-    "kernel would stop every request of the process; gunicorn.conf.py never imports filelock, which would be before the patch; and "
+    "kernel would stop every request of the process; gunicorn.conf.py never imports filelock, which would be before "
+    "the patch; and "
     "the guard in service/guards/file.py tries at start whether its lock excludes two greenlets, and refuses to run "
     "where it does not.",
     parameters=(

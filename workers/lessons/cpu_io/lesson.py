@@ -188,7 +188,8 @@ LESSON = Lesson(
     wrong="Judging by one case; or stopping the clock when the threads have only been started.",
     right="Both kinds of work on one core and on all, joined before the clock is stopped.",
     service="The think time between reading and writing (think() in service/sales/box_office.py): under "
-    "LASTSEAT_THINK=io the 16 threads of a gthread worker think at once for 16 different events; under LASTSEAT_THINK=cpu they take "
+    "LASTSEAT_THINK=io the 16 threads of a gthread worker think at once for 16 different events; under "
+    "LASTSEAT_THINK=cpu they take "
     "turns, and only the second process brings a second core.",
     parameters=(
         Parameter("tasks", 8, "tasks of each kind, a process, thread or greenlet each", 4, 40),

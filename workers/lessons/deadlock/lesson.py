@@ -119,7 +119,8 @@ LESSON = Lesson(
     wrong="Each takes its own lock first and then waits, with that in its hand, for the other's.",
     right="The same order for everybody; where that cannot be, a limit to the wait, and give back before trying again.",
     service="A purchase takes the epoch's lock of service/switch/shared_memory.py first and the event's guard second, "
-    "always so; the switch takes only the first. Every wait has a limit, LASTSEAT_LOCK_TIMEOUT_S, and ends as a 503 with nothing "
+    "always so; the switch takes only the first. Every wait has a limit, LASTSEAT_LOCK_TIMEOUT_S, and ends as a 503 "
+    "with nothing "
     "written. Guard thread is an RLock: with LASTSEAT_GUARD_SCOPE=request its holder enters it again.",
     run=run,
     parameters=(

@@ -177,7 +177,8 @@ LESSON = Lesson(
     wrong="Trusting in the GIL, or in a test whose threads never ran at once.",
     right="A lock from the read to the write, whatever the version does today.",
     service="Control in service/switch/shared_memory.py counts the transactions inside with self._inside += 1 "
-    "and -= 1 under a mutex: one lost decrement, and the switch would wait for a transaction that is long over. And under gthread with "
+    "and -= 1 under a mutex: one lost decrement, and the switch would wait for a transaction that is long over. And "
+    "under gthread with "
     "guard none seats are sold again in one process, GIL or not: read_decide_write is read, pause, write.",
     run=run,
     parameters=(

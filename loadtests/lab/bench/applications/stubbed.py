@@ -1,7 +1,8 @@
 """The ceiling, and how far down from it each part of a purchase leads: the real application with parts taken away.
 
 gunicorn runs ``loadtests.lab.bench.applications.stubbed:ceiling()``. There every line of a purchase runs but those
-within ``BoxOffice.buy``: routing, validation, keys, fingerprint, the answer and its headers. So what is missing to this rate
+within ``BoxOffice.buy``: routing, validation, keys, fingerprint, the answer and its headers. So what is missing to
+this rate
 is what deciding, excluding and keeping cost, and nothing else. The other functions put some of it back.
 
 The lab knows the service over HTTP alone. This module is an exception with a reason: there is no other way to take
