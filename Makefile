@@ -44,10 +44,11 @@ overload: $(READY) ## goodput against offered load, with bounds at the door and 
 power: $(READY) ## how seldom a guard may fail before the verdict misses it; some fifteen minutes
 	@$(BIN)/python -m loadtests.lab.studies.power $(ARGS)
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 audit: $(READY) ## known vulnerabilities of the pinned packages; needs a package index once, and https://api.osv.dev
 	@scripts/audit $(ARGS)

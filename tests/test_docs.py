@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,17 @@ def test_every_lesson_is_in_the_index(lesson: str) -> None:
 def test_the_violations_that_the_verdict_page_names_exist() -> None:
     named = set(re.findall(r"\*([a-z -]+)\*", (ROOT / "docs" / "verdict.md").read_text())) - {"valid"}
     assert {" ".join(name.split()) for name in named} <= set(VIOLATIONS)
+
+
+def test_the_picture_of_the_packages_is_what_the_imports_say() -> None:
+    shown = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "architecture", "--check"], capture_output=True, text=True, check=False
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_every_place_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`((?:service|loadtests|workers|scripts|docs)/[\w/.]*)`", text)
+    assert len(named) > 20
+    assert [each for each in named if not (ROOT / each).exists()] == []

@@ -8,21 +8,10 @@ standard library with gevent as soon as it is imported) out of every other.
 from __future__ import annotations
 
 import importlib
-import os
-import sys
-from pathlib import Path
 
 import click
 
-from loadtests.lab.exit_status import (
-    EXIT_INTERRUPTED,
-    EXIT_LAB_FAILED,
-    EXIT_USAGE,
-    ended_by,
-    outputs,
-    say_what_is_kept,
-    write_what_fits,
-)
+from loadtests.lab.exit_status import run_command
 
 # name: (import string of the Click command, the line that --help shows)
 VERBS: dict[str, tuple[str, str]] = {
@@ -81,39 +70,6 @@ def lastseat() -> None:
     """
 
 
-def main(command: click.Command = lastseat) -> None:
-    """Entry point of ``lastseat`` and of every ``python -m loadtests.lab.…``: ends the process with the exit status.
-
-    Verbs give their own status. 64 is wrong usage, 130 an interrupt, 141 a reader that has left, and 70 everything
-    that nobody foresaw: 0, 1 and 2 are verdicts, and no fault of the lab may look like one.
-    """
-    write_what_fits()
-    try:
-        status = _status_of(command)
-        for stream in outputs():
-            stream.flush()
-    except (Exception, SystemExit) as error:
-        status = ended_by(error)
-    sys.exit(status)
-
-
-def _status_of(command: click.Command) -> int:
-    """Carry a command out, without Click's own end: that makes a 1 of a closed pipe, and 1 is *invalid*."""
-    if "_LASTSEAT_COMPLETE" in os.environ:  # a shell asks for completions
-        command.main()
-    try:
-        with command.make_context(Path(sys.argv[0]).name, sys.argv[1:]) as context:
-            done = command.invoke(context)
-        return done if isinstance(done, int) else 0
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except click.UsageError as error:
-        error.show()
-        return EXIT_USAGE
-    except click.ClickException as error:
-        error.show()
-        say_what_is_kept()
-        return EXIT_LAB_FAILED
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted; everything that was started has been stopped", err=True)
-        return EXIT_INTERRUPTED
+def main() -> None:
+    """Entry point of ``lastseat``: ends the process with the exit status."""
+    run_command(lastseat)

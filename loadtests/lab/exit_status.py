@@ -10,6 +10,7 @@ import select
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -25,6 +26,44 @@ _ASCII = "plain-ascii"
 _IN_PLAIN = {"→": "->", "·": "-", "–": "-", "×": "x", "…": "...", "µ": "u", "•": "*"}
 """What stands for a character that an output does not have; for any other a question mark. No quotes and backslashes:
 what was JSON stays JSON."""
+
+
+def run_command(command: click.Command) -> None:
+    """Carry a command of the lab out, and end the process with its exit status.
+
+    Verbs give their own status. 64 is wrong usage, 130 an interrupt, 141 a reader that has left, and 70 everything
+    that nobody foresaw: 0, 1 and 2 are verdicts, and no fault of the lab may look like one.
+    """
+    write_what_fits()
+    try:
+        status = _status_of(command)
+        for stream in _outputs():
+            stream.flush()
+    except (Exception, SystemExit) as error:
+        status = ended_by(error)
+    sys.exit(status)
+
+
+def _status_of(command: click.Command) -> int:
+    """Carry a command out, without Click's own end: that makes a 1 of a closed pipe, and 1 is *invalid*."""
+    if "_LASTSEAT_COMPLETE" in os.environ:  # a shell asks for completions
+        command.main()
+    try:
+        with command.make_context(Path(sys.argv[0]).name, sys.argv[1:]) as context:
+            done = command.invoke(context)
+        return done if isinstance(done, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.ClickException as error:
+        error.show()
+        _say_what_is_kept()
+        return EXIT_LAB_FAILED
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted; everything that was started has been stopped", err=True)
+        return EXIT_INTERRUPTED
 
 
 def ended_by(error: BaseException) -> int:
@@ -51,11 +90,11 @@ def lab_failed(error: BaseException) -> int:
             "The lines above say where.",
             err=True,
         )
-        say_what_is_kept()
+        _say_what_is_kept()
     return EXIT_LAB_FAILED
 
 
-def say_what_is_kept() -> None:
+def _say_what_is_kept() -> None:
     for folder in paths.made:
         click.echo(f"What was recorded until then is kept in {paths.shown(folder)}", err=True)
 
@@ -67,7 +106,7 @@ def write_what_fits() -> None:
     """
     codecs.register_error("lastseat", _replaced)
     codecs.register(_plain_ascii)
-    for stream in outputs():
+    for stream in _outputs():
         if isinstance(stream, io.TextIOWrapper):
             is_ascii = codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding=_ASCII if is_ascii else stream.encoding, errors="lastseat")
@@ -90,7 +129,7 @@ def _plain_ascii(name: str) -> codecs.CodecInfo | None:
     )  # fmt: skip
 
 
-def outputs() -> Iterator[io.TextIOBase]:
+def _outputs() -> Iterator[io.TextIOBase]:
     """Standard output and error, where there are such."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOBase):
@@ -102,14 +141,14 @@ def _is_of_an_output(error: BaseException) -> bool:
     if isinstance(error, SystemExit):  # Rich ends the program by itself then, with 1
         return isinstance(error.__context__, BrokenPipeError)
     polled = select.poll()
-    for stream in outputs():
+    for stream in _outputs():
         polled.register(stream.fileno(), 0)
     return isinstance(error, BrokenPipeError) and any(state & select.POLLERR for _, state in polled.poll(0))
 
 
 def _let_go_of_outputs_that_fail() -> None:
     """What is left for an output that takes nothing more goes nowhere: at the exit Python would make a 120 of it."""
-    for stream in outputs():
+    for stream in _outputs():
         try:
             stream.flush()
         except OSError:

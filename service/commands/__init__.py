@@ -1,0 +1,1 @@
+"""``lastseat journal`` and ``lastseat store``."""

@@ -1,0 +1,1 @@
+"""What only experiments use: gates in a purchase, and who waits for whom."""

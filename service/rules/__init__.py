@@ -1,0 +1,1 @@
+"""The rules of selling, pure: they read and write nothing, and import nothing of ours."""

@@ -1,0 +1,1 @@
+"""What the office needs of its surroundings: gunicorn, gevent, files, metrics, logs."""

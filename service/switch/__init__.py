@@ -1,0 +1,1 @@
+"""The switch of the guard, in all processes at once: in shared memory, or in an engine."""

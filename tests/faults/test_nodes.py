@@ -14,6 +14,7 @@ import pytest
 
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Workload, run
 from loadtests.lab.faults import FAULTS, FaultUnfit, Happened, fault_named, read
+from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.network import ENGINE, Network, NoNetwork, find_tools
@@ -32,7 +33,7 @@ def service(store: str, **more: Any) -> Service:
 
 def judged(folder: Path, store: str, fault: str) -> tuple[Happened, list[dict[str, Any]]]:
     """What happened in a sale with a fault, which must be valid and lose nothing, and its history."""
-    result = run(Experiment(service=service(store), workload=LONG_SALE, fault=fault), folder)
+    result = run(Experiment(service=service(store), workload=LONG_SALE, fault=fault), folder, report=write_run_report)
     [happened] = read(folder)
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert f">{fault}<" in (folder / "report.html").read_text()

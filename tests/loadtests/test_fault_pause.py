@@ -13,6 +13,7 @@ import pytest
 from loadtests.lab import faults
 from loadtests.lab.experiment.expectation import Kept, Promise
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.office import Service
 from workers import WORKER_MODELS
 
@@ -22,7 +23,7 @@ SALE = Workload(capacity=60, buyers=12, rounds=2, max_quantity=1, read_share=0.1
 
 def paused(folder: Path, guard: str, worker: str) -> Result:
     service = Service(worker=worker, store="redis", guard=guard, allow_unsafe=True, lease_ms=200)
-    return run(Experiment(service=service, workload=SALE, fault="pause"), folder)
+    return run(Experiment(service=service, workload=SALE, fault="pause"), folder, report=write_run_report)
 
 
 def assert_it_happened(result: Result) -> None:

@@ -19,6 +19,7 @@ import pytest
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment, Result, Workload, run
 from loadtests.lab.protocol.admin_api import Office, OfficeError, Offices, Refused, Unreachable
+from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.nodes import RunningNodes
@@ -107,7 +108,7 @@ def test_three_nodes_without_a_guard_oversell_from_one_engine(store: str, tmp_pa
 @pytest.mark.servers
 @stores
 def test_three_nodes_on_one_engine_sell_to_the_last_seat_and_no_more(store: str, tmp_path: Path) -> None:
-    result = run(Experiment(service=service(store), workload=SALE), tmp_path)
+    result = run(Experiment(service=service(store), workload=SALE), tmp_path, report=write_run_report)
     assert (result.verdict.verdict, result.verdict.tier) == ("valid", "A"), result.verdict.why
     assert (result.verdict.acknowledged, result.verdict.lost) == (60, 0)
     sold_at = {line["node"] for line in history(result) if line["op"] == "buy" and line["outcome"] == "ok"}

@@ -20,6 +20,7 @@ from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, sho
 from loadtests.lab.report.page import write_page
 from loadtests.lab.report.picture import picture
 from loadtests.lab.report.run_progress import DemoProgress
+from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
 from loadtests.lab.servers.machine import describe
@@ -91,7 +92,7 @@ def demo(
     try:
         with sigterm_as_interrupt(), DemoProgress(screen, len(cells)) as progress:
             for cell in cells:
-                done.append(run(cell, folder / "cells" / cell.name, progress.begin(cell)))
+                done.append(run(cell, folder / "cells" / cell.name, progress.begin(cell), report=write_run_report))
                 progress.end(done[-1])
     except LabFailed as error:
         _conclude(folder, done, screen)

@@ -91,7 +91,13 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     folder = new_results_folder(results, "run")
     try:
         with sigterm_as_interrupt(), DemoProgress(screen, 1) as progress:
-            result = run_experiment(experiment, folder, progress.begin(experiment), is_own_host=i_own_this_host)
+            result = run_experiment(
+                experiment,
+                folder,
+                progress.begin(experiment),
+                is_own_host=i_own_this_host,
+                report=write_run_report,
+            )
             progress.end(result)
     except SettingsRefused as error:
         raise click.UsageError(f"the service refused to start: {error}") from error

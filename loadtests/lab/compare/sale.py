@@ -16,6 +16,7 @@ from loadtests.lab.history.generator_load import bottleneck_message
 from loadtests.lab.history.history import BUY, READ
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.shards import HISTORY
+from loadtests.lab.report.run_report import write_run_report
 
 FEWEST, MOST = 60, 6_000
 """Seats of a sale, at least and at most."""
@@ -58,7 +59,7 @@ class Sale(msgspec.Struct, kw_only=True):
 
 def hold(experiment: Experiment, place: Path, on_step: Step) -> Sale:
     """Hold one sale of a cell in ``place``. Raises ``LabFailed``; nothing is left running."""
-    return figures(run(experiment, place, on_step))
+    return figures(run(experiment, place, on_step, report=write_run_report))
 
 
 def figures(result: Result) -> Sale:

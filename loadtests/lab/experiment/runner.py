@@ -26,7 +26,6 @@ from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.experiment.workloads import WORKLOADS
 from loadtests.lab.history.shards import HISTORY, rounds_of
 from loadtests.lab.protocol.admin_api import OfficeError
-from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process as processes
 from loadtests.lab.servers.cpu import Cpu
 from loadtests.lab.servers.footprint import Growth, Watch
@@ -176,11 +175,12 @@ def run(
     on_step: Step = lambda _doing, _folder: None,
     *,
     is_own_host: bool = False,
+    report: Callable[[Path], object] = lambda _folder: None,
 ) -> Result:
     """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running.
 
     Of its kinds ``SettingsRefused`` is the caller's to mend. A target on another machine is refused unless it is
-    ``is_own_host``.
+    ``is_own_host``. ``report`` writes the report of the folder, at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(
@@ -216,7 +216,7 @@ def run(
         raise SettingsRefused(str(error)) from error
     except (NotReady, OfficeError, faults.FaultUnfit, faults.NotInjected) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error
-    write_run_report(folder)
+    report(folder)
     return Result(
         experiment=experiment,
         folder=folder,

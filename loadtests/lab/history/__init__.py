@@ -1,0 +1,1 @@
+"""Histories and audits: recorded, read into columns, and asked."""

@@ -1,0 +1,1 @@
+"""How a service is asked and its answers are read: one interface for all services."""

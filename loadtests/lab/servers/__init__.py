@@ -1,0 +1,1 @@
+"""Processes that the lab starts, watches and ends: the office, engines, nodes, networks."""

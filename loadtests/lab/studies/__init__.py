@@ -1,0 +1,1 @@
+"""Measurements that the documentation cites, each run by ``python -m``."""

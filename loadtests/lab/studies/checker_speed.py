@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.lab.cli import main
+from loadtests.lab.exit_status import run_command
 from loadtests.lab.history.history import read_history
 from loadtests.lab.history.synthetic import draw, write
 from loadtests.lab.studies.general_search import search
@@ -156,4 +156,4 @@ def _searches(searched: list[Searched]) -> Table:
 
 
 if __name__ == "__main__":
-    main(bench_check)
+    run_command(bench_check)

@@ -15,7 +15,7 @@ from loadtests.lab.bench.cells import BATCH, Cell, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator
 from loadtests.lab.bench.paired import Measurer, Shape
 from loadtests.lab.bench.servers import OfficeSubject, subject
-from loadtests.lab.cli import main
+from loadtests.lab.exit_status import run_command
 from workers import WORKER_MODELS
 
 CLIENTS = 64
@@ -72,4 +72,4 @@ def apart(workers: tuple[str, ...], pairs: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(apart)
+    run_command(apart)

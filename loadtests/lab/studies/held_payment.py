@@ -18,7 +18,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from loadtests.lab.cli import main
+from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.run_options import Delay, experiment_of
 from loadtests.lab.experiment.runner import Experiment, hold_sale
 from loadtests.lab.history.shards import HISTORY
@@ -165,4 +165,4 @@ def _measured(experiment: Experiment) -> Paid:
 
 
 if __name__ == "__main__":
-    main(pay)
+    run_command(pay)

@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from loadtests.lab.bench.applications.in_process import CAPACITY
-from loadtests.lab.cli import main
+from loadtests.lab.exit_status import run_command
 from service.app import create_app
 from service.sales.box_office import BoxOffice
 from service.settings import Settings
@@ -81,4 +81,4 @@ def limits(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(limits)
+    run_command(limits)

@@ -25,7 +25,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.lab.cli import main
+from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import Workload, hold_sale
 from loadtests.lab.history.shards import HISTORY
@@ -222,4 +222,4 @@ def _summary(capacity: float, deadline_ms: float, open_house: Service, bounded: 
 
 
 if __name__ == "__main__":
-    main(overload)
+    run_command(overload)

@@ -19,7 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.lab.cli import main
+from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import Workload, hold_sale
 from loadtests.lab.servers.machine import describe
@@ -122,4 +122,4 @@ def _summary(worker: str, think_ms: float, found: list[Power]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    main(power)
+    run_command(power)

@@ -1,0 +1,1 @@
+"""Store ``journal``: an append-only ledger an event."""

@@ -1,0 +1,1 @@
+"""Store ``json``: one document an event."""

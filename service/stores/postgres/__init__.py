@@ -1,0 +1,1 @@
+"""Store ``postgres``: a PostgreSQL for many hosts."""

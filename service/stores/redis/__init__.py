@@ -1,0 +1,1 @@
+"""Store ``redis``: a Valkey or Redis for many hosts."""

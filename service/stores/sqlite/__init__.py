@@ -1,0 +1,1 @@
+"""Store ``sqlite``: one database file."""

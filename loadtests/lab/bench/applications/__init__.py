@@ -1,0 +1,1 @@
+"""The applications that a benchmark measures; they alone take the service apart."""
