@@ -19,12 +19,12 @@ from __future__ import annotations
 from locust import events
 
 from loadtests.lab.load import hooks
-from loadtests.lab.load.buyers import Shopper
-from loadtests.lab.load.client import Customer
-from loadtests.lab.load.open_loop import Crowd
+from loadtests.lab.load.buyers import BuyerUser
+from loadtests.lab.load.client import Client
+from loadtests.lab.load.open_loop import ArrivalStream
 
 
-class Buyer(Shopper):
+class Buyer(BuyerUser):
     """Looks, buys a few tickets, now and then gives them back, and leaves when nothing remains."""
 
     workload = "buy"
@@ -37,7 +37,7 @@ class Buyer(Shopper):
         if self.saw(purchase) and purchase.order and dice.random() < self.options.cancel_share:
             self.customer.cancel(purchase.order)
 
-    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
         """An arrival looks or buys; who has bought may give it back."""
         dice = customer.dice
         if dice.random() < self.options.read_share:

@@ -18,15 +18,15 @@ from locust import events
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.load import hooks
-from loadtests.lab.load.buyers import Shopper
-from loadtests.lab.load.client import Customer
-from loadtests.lab.load.open_loop import Crowd
+from loadtests.lab.load.buyers import BuyerUser
+from loadtests.lab.load.client import Client
+from loadtests.lab.load.open_loop import ArrivalStream
 from loadtests.lab.load.payments import Simulated
 from loadtests.lab.load.till import pay_for
 from loadtests.lab.protocol.carts import SELLS_NONE
 
 
-class Visitor(Shopper):
+class Visitor(BuyerUser):
     """Looks, buys, has tickets held and pays for them, fills carts; gives orders back; leaves when nothing remains."""
 
     workload = "mixed"
@@ -44,7 +44,7 @@ class Visitor(Shopper):
         for wish in self.want(customer, event, most):
             self.saw(wish)
 
-    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
         """An arrival looks, or wants tickets."""
         event = customer.dice.choice(customer.sale.events)
         if customer.dice.random() < self.options.read_share:
@@ -54,7 +54,7 @@ class Visitor(Shopper):
             crowd.saw(wish)
 
     def want(
-        self, customer: Customer, event: str, most: Mapping[str, int], intended_ns: int | None = None
+        self, customer: Client, event: str, most: Mapping[str, int], intended_ns: int | None = None
     ) -> list[Operation]:
         """One wish for tickets of an event, granted or not, and all that follows from it; perhaps of others too."""
         dice, options = customer.dice, self.options
@@ -80,7 +80,7 @@ class Visitor(Shopper):
                 customer.cancel(sold.order, event=sold.event)
         return wished
 
-    def put_together(self, customer: Customer, items: Mapping[str, int], intended_ns: int | None) -> list[Operation]:
+    def put_together(self, customer: Client, items: Mapping[str, int], intended_ns: int | None) -> list[Operation]:
         """Ask for a cart; what it says of each event. Where the office sells none, nobody asks for another."""
         lines = customer.buy_together(items, intended_ns=intended_ns)
         if lines[0].status == SELLS_NONE:

@@ -15,14 +15,14 @@ from locust import events
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.load import hooks
-from loadtests.lab.load.buyers import Shopper
-from loadtests.lab.load.client import Customer
-from loadtests.lab.load.open_loop import Crowd
+from loadtests.lab.load.buyers import BuyerUser
+from loadtests.lab.load.client import Client
+from loadtests.lab.load.open_loop import ArrivalStream
 from loadtests.lab.load.payments import Simulated
 from loadtests.lab.load.till import pay_for
 
 
-class Payer(Shopper):
+class Payer(BuyerUser):
     """Has tickets held, pays, confirms; leaves when nothing remains."""
 
     workload = "pay"
@@ -30,11 +30,11 @@ class Payer(Shopper):
     def shop(self) -> None:
         self.saw(self.hold_and_pay(self.customer, self.most_wanted))
 
-    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
         """An arrival wants tickets."""
         crowd.saw(self.hold_and_pay(customer, self.largest, intended_ns))
 
-    def hold_and_pay(self, customer: Customer, most: int, intended_ns: int | None = None) -> Operation:
+    def hold_and_pay(self, customer: Client, most: int, intended_ns: int | None = None) -> Operation:
         """One wish for tickets, granted or not, and the payment that follows."""
         options = self.options
         wish = customer.hold(customer.dice.randint(1, most), seconds=options.hold, intended_ns=intended_ns)

@@ -16,12 +16,12 @@ from __future__ import annotations
 from locust import events
 
 from loadtests.lab.load import hooks
-from loadtests.lab.load.buyers import Shopper
-from loadtests.lab.load.client import Customer
-from loadtests.lab.load.open_loop import Crowd
+from loadtests.lab.load.buyers import BuyerUser
+from loadtests.lab.load.client import Client
+from loadtests.lab.load.open_loop import ArrivalStream
 
 
-class Rusher(Shopper):
+class Rusher(BuyerUser):
     """Waits for the door to open, and buys."""
 
     workload = "rush"
@@ -36,7 +36,7 @@ class Rusher(Shopper):
         if self.saw(purchase) and purchase.order and self.customer.dice.random() < self.options.cancel_share:
             self.customer.cancel(purchase.order)
 
-    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
         """An arrival, after the door has opened, buys."""
         crowd.saw(customer.buy(customer.dice.randint(1, self.largest), intended_ns=intended_ns))
 

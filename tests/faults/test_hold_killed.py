@@ -20,7 +20,7 @@ import servers
 from test_killed_at_gates import gates_of
 from typed import Answer, Typed, wait_for
 
-from loadtests.lab.servers.gate_server import Arrival, Stage
+from loadtests.lab.servers.gate_server import Arrival, GateServer
 from service.stores import STORES, store_class
 
 pytestmark = pytest.mark.servers
@@ -52,7 +52,7 @@ ERRANDS = {
 class Killer:
     """Opens every gate to everybody, but for one errand at one gate: its worker is killed there."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: GateServer) -> None:
         self._stage = stage
         self._wanted = ("", "")
         self.killed: list[int] = []
@@ -87,8 +87,8 @@ class Killer:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    with Stage() as opened:
+def stage() -> Iterator[GateServer]:
+    with GateServer() as opened:
         yield opened
 
 
@@ -143,14 +143,14 @@ def survive(server: Typed, killer: Killer, event: str, errand: str, gate: str) -
 
 
 @pytest.fixture
-def killer(stage: Stage) -> Iterator[Killer]:
+def killer(stage: GateServer) -> Iterator[Killer]:
     killer = Killer(stage)
     yield killer
     killer.end()
 
 
 @pytest.fixture
-def server(store: str, stage: Stage, tmp_path: Path) -> Iterator[Typed]:
+def server(store: str, stage: GateServer, tmp_path: Path) -> Iterator[Typed]:
     address = servers.address_of(store, tmp_path) or store
     gated = {"LASTSEAT_STORE": address, "LASTSEAT_GATES": str(stage.path)}
     with Typed("-w 3 service:app", tmp_path / store, **gated) as running:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from typed import send
 
-from loadtests.lab.explore.execution import Performer, Played
+from loadtests.lab.explore.execution import ExecutedSchedule, ScheduleRunner
 from loadtests.lab.explore.exploration import Case, performer
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.servers.office import RunningOffice, Service
@@ -44,7 +44,7 @@ def gates_of(store: type[Store]) -> list[str]:
     return [gate for gate in own if not (store.safe_guard == "atomic" and gate == "view")]
 
 
-def killing(stage: Performer, gate: str, nth: int, dice: random.Random) -> Callable[[Sequence[Token]], Token]:
+def killing(stage: ScheduleRunner, gate: str, nth: int, dice: random.Random) -> Callable[[Sequence[Token]], Token]:
     """Lets buyers go on in any order, and when ``nth`` have passed the gate kills the worker of one who stands there.
 
     All come to ``acquire`` first, so that each is under way, in a worker that knows the event. After the kill nobody is
@@ -68,7 +68,7 @@ def killing(stage: Performer, gate: str, nth: int, dice: random.Random) -> Calla
     return prefer
 
 
-def play_with_kills(stage: Performer, gates: Sequence[str], dice: random.Random) -> list[Played]:
+def play_with_kills(stage: ScheduleRunner, gates: Sequence[str], dice: random.Random) -> list[ExecutedSchedule]:
     """A performance for each gate, on an event of its own, in which a worker is killed there."""
     played = []
     for gate in gates:
@@ -78,7 +78,7 @@ def play_with_kills(stage: Performer, gates: Sequence[str], dice: random.Random)
     return played
 
 
-def assert_all_is_there_after_a_restart(service: Service, folder: Path, played: Sequence[Played]) -> None:
+def assert_all_is_there_after_a_restart(service: Service, folder: Path, played: Sequence[ExecutedSchedule]) -> None:
     """And everybody who asks again with his key has one order: the one that he was told of, if he was."""
     with RunningOffice(service, folder) as office:
         port = int(office.url.rpartition(":")[2])

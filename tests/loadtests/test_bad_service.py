@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from loadtests.lab.history.history import read_history
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol import carts
-from loadtests.lab.protocol.adapter import Manners
+from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.admin_api import Office, OfficeError, Unreachable
 from loadtests.lab.protocol.answers import keep_fields, outcome_of, parse
-from loadtests.lab.protocol.office import OfficeManners
-from loadtests.lab.target.adapter import TargetManners
+from loadtests.lab.protocol.office import OfficeAdapter
+from loadtests.lab.target.adapter import TargetAdapter
 from loadtests.lab.target.file import Target
 
 DIGITS = b"9" * 5000
@@ -54,8 +54,8 @@ TARGET: dict[str, Any] = {
 }
 
 
-def of_target() -> TargetManners:
-    return TargetManners(msgspec.convert(TARGET, type=Target))
+def of_target() -> TargetAdapter:
+    return TargetAdapter(msgspec.convert(TARGET, type=Target))
 
 
 def asked(number: int, op: str = "buy") -> Operation:
@@ -65,7 +65,7 @@ def asked(number: int, op: str = "buy") -> Operation:
     )  # fmt: skip
 
 
-def recorded(tmp_path: Path, manners: Manners, status: int, bodies: list[bytes], **headers: Any) -> list[Operation]:
+def recorded(tmp_path: Path, manners: Adapter, status: int, bodies: list[bytes], **headers: Any) -> list[Operation]:
     """Each body as the answer to an operation, all of them in a history that can be read."""
     path = tmp_path / "history.jsonl"
     path.unlink(missing_ok=True)
@@ -81,8 +81,8 @@ def recorded(tmp_path: Path, manners: Manners, status: int, bodies: list[bytes],
     return lines
 
 
-@pytest.mark.parametrize("make", [OfficeManners, of_target])
-def test_no_answer_makes_a_history_that_cannot_be_read(tmp_path: Path, make: Callable[[], Manners]) -> None:
+@pytest.mark.parametrize("make", [OfficeAdapter, of_target])
+def test_no_answer_makes_a_history_that_cannot_be_read(tmp_path: Path, make: Callable[[], Adapter]) -> None:
     good = json.dumps({"order": "o", "tickets": [1], "remaining": 3, "version": 1})[1:-1].encode()
     bodies = [
         b'{"%s":%s%s}' % (field.encode(), value, more)
@@ -98,14 +98,14 @@ def test_no_answer_makes_a_history_that_cannot_be_read(tmp_path: Path, make: Cal
 
 @given(body=st.binary(max_size=60) | st.from_regex(rb'\{("(order|version|tickets|remaining)":[-0-9.eE\[\],"]+,?)+\}'))
 def test_any_bytes_are_an_answer_whose_outcome_is_by_its_status(body: bytes) -> None:
-    for make in (OfficeManners, of_target):
+    for make in (OfficeAdapter, of_target):
         line = asked(1)
         make().understand(line, 201, body, {})
         assert line.outcome == "ok"
 
 
 def test_the_fields_that_can_be_read_are_kept_and_the_others_are_told(tmp_path: Path) -> None:
-    manners = OfficeManners()
+    manners = OfficeAdapter()
     body = b'{"order":"o1","tickets":[1,2],"remaining":"--3","version":' + DIGITS + b"}"
     [line] = recorded(tmp_path, manners, 201, [body])
     assert (line.outcome, line.order, line.tickets, line.remaining, line.version) == ("ok", "o1", [1, 2], None, None)
@@ -153,7 +153,7 @@ def test_no_header_breaks_anything(tmp_path: Path, value: Any) -> None:
 @pytest.mark.parametrize("body", [b'{"data": 1e999, "ok": false}', b"<html>sold out</html>", DEEP, b'{"ok": "\xff"}'])
 def test_an_answer_that_is_no_json_is_no_sale_where_a_field_would_say_so(body: bytes) -> None:
     buy = {"path": "/buy", "sold_out": {"field": "ok", "equals": False}}
-    manners = TargetManners(msgspec.convert(TARGET | {"buy": buy}, type=Target))
+    manners = TargetAdapter(msgspec.convert(TARGET | {"buy": buy}, type=Target))
     line = asked(1)
     manners.understand(line, 200, body, {})
     assert line.outcome != "ok"
@@ -222,14 +222,14 @@ BUYER = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Customer, Sale
+    from loadtests.lab.load.client import Client, Sale
     from loadtests.lab.history.recorder import Recorder
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for url, history in zip(sys.argv[1::2], map(Path, sys.argv[2::2])):
         sale = Sale(["show"], Recorder(history), first_process=0, seed=1, retries=0)
         session = FastHttpSession(url, EventHook(), None, concurrency=4, network_timeout=20.0)
-        customer = Customer([session], sale)
+        customer = Client([session], sale)
         customer.buy(1)
         customer.cancel("a\\r\\nX: y/../..?q#f")
         customer.cancel("☃")

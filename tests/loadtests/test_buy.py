@@ -17,8 +17,8 @@ import pytest
 from gevent.event import Event
 
 from loadtests.lab.experiment.result import Conclusion
-from loadtests.lab.history.shards import Notice
-from loadtests.lab.load.coordinator import Conductor
+from loadtests.lab.history.shards import RunNotice
+from loadtests.lab.load.coordinator import Coordinator
 from loadtests.lab.servers.office import RunningOffice
 from loadtests.lab.servers.process import running_in_group
 from tests.loadtests.conftest import Sale
@@ -170,8 +170,8 @@ def closed_port() -> int:
 
 
 def test_one_part_that_lies_elsewhere_does_not_end_the_wait_for_those_of_this_machine(tmp_path: Path) -> None:
-    conductor = object.__new__(Conductor)
-    conductor.notice, conductor.elsewhere = Notice("show", str(tmp_path)), {1: "process 1 keeps its part in /there"}
+    conductor = object.__new__(Coordinator)
+    conductor.notice, conductor.elsewhere = RunNotice("show", str(tmp_path)), {1: "process 1 keeps its part in /there"}
     conductor.notice.parts.mkdir()
     waiting = gevent.spawn(conductor.wait_for_parts, [0, 1], 60.0)
     gevent.sleep(0.1)
@@ -183,7 +183,7 @@ def test_one_part_that_lies_elsewhere_does_not_end_the_wait_for_those_of_this_ma
 
 def test_a_time_limit_that_comes_while_a_sale_that_is_over_is_judged_waits_for_the_verdict() -> None:
     """Locust quits when the second caller returns; it must not do so in the middle of the first one's work."""
-    conductor = object.__new__(Conductor)
+    conductor = object.__new__(Coordinator)
     conductor._concluding, conductor._concluded = False, Event()
     reading_the_audit, happened = Event(), []
 

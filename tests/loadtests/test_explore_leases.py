@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.lab.explore.execution import Played
+from loadtests.lab.explore.execution import ExecutedSchedule
 from loadtests.lab.explore.exploration import Case, performer
 from loadtests.lab.explore.schedules import Chooser, tokens
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.servers
 STOPPED_BEFORE_ITS_WRITE = "AA-ABBBB"
 
 
-def played(guard: str) -> list[Played]:
+def played(guard: str) -> list[ExecutedSchedule]:
     with performer(Case(store="redis", guard=guard, worker="sync", pause=True)) as stage:
         return [stage.play(Chooser(tokens(STOPPED_BEFORE_ITS_WRITE))) for _ in range(3)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from loadtests.lab.explore.replay import Replay, check_case, check_gates, parse
-from loadtests.lab.explore.schedules import Chooser, Course, Diverged, explore, pct, pct_bound, tokens
+from loadtests.lab.explore.schedules import Choices, Chooser, Diverged, explore, pct, pct_bound, tokens
 
 
 def gates_each(gates: int, buyers: str = "AB", extra: Sequence[str] = ()) -> Callable[[Chooser], bool]:
@@ -31,7 +31,7 @@ def gates_each(gates: int, buyers: str = "AB", extra: Sequence[str] = ()) -> Cal
     return perform
 
 
-def all_of(perform: Callable[[Chooser], bool], most: int = 10_000) -> list[Course]:
+def all_of(perform: Callable[[Chooser], bool], most: int = 10_000) -> list[Choices]:
     return list(explore(perform, most=most))
 
 

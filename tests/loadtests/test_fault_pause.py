@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from loadtests.lab import faults
-from loadtests.lab.experiment.expectation import Kept, Promise
+from loadtests.lab.experiment.expectation import Expectation, Met
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.office import Service
@@ -40,7 +40,7 @@ def assert_it_happened(result: Result) -> None:
 def test_under_a_lease_a_holder_that_wakes_late_sells_seats_twice_in_every_round(tmp_path: Path, worker: str) -> None:
     result = paused(tmp_path, "lease", worker)
     assert_it_happened(result)
-    assert (result.promise, result.kept) == (Promise.WRONG, Kept.YES)
+    assert (result.promise, result.kept) == (Expectation.WRONG, Met.YES)
     assert result.verdict.verdict == "invalid"
     assert result.rounds_wrong == SALE.rounds
     assert result.verdict.double_booked > 0
@@ -50,7 +50,7 @@ def test_under_a_lease_a_holder_that_wakes_late_sells_seats_twice_in_every_round
 def test_under_fencing_tokens_the_late_write_is_refused_and_the_sale_is_exact(tmp_path: Path, worker: str) -> None:
     result = paused(tmp_path, "fenced", worker)
     assert_it_happened(result)
-    assert (result.promise, result.kept) == (Promise.EXACT, Kept.YES), result.verdict
+    assert (result.promise, result.kept) == (Expectation.EXACT, Met.YES), result.verdict
     assert result.verdict.verdict == "valid"
     assert result.verdict.acknowledged == result.capacity
     assert (tmp_path / "server.log").read_text().count("a late write to") >= SALE.rounds

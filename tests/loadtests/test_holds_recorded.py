@@ -10,7 +10,7 @@ import pytest
 
 from loadtests.lab.history.history import read_history
 from loadtests.lab.history.recorder import Operation
-from loadtests.lab.protocol.office import OfficeManners
+from loadtests.lab.protocol.office import OfficeAdapter
 
 
 def operation(op: str, **fields: Any) -> Operation:
@@ -19,7 +19,7 @@ def operation(op: str, **fields: Any) -> Operation:
 
 
 def answered(asked: Operation, status: int, answer: dict[str, Any], **headers: str) -> Operation:
-    OfficeManners().understand(asked, status, json.dumps(answer).encode(), headers)
+    OfficeAdapter().understand(asked, status, json.dumps(answer).encode(), headers)
     return asked
 
 
@@ -40,7 +40,7 @@ def answered(asked: Operation, status: int, answer: dict[str, Any], **headers: s
 def test_a_hold_is_asked_for_as_the_contract_says(
     asked: Operation, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
-    request = OfficeManners().request(asked, "ann")
+    request = OfficeAdapter().request(asked, "ann")
     assert (request.method, request.path) == (method, path)
     assert request.headers["Idempotency-Key"] == "1-1"
     assert (json.loads(request.body) if request.body else None) == body

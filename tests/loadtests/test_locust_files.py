@@ -123,7 +123,7 @@ module.new_results_folder = refuse
     "a customer's own program is wrong": """
 import loadtests.lab.load.client as module
 def refuse(*_): raise OSError(28, "No space left on device")
-module.Customer._pause_s = refuse
+module.Client._pause_s = refuse
 """,
     "the verdict cannot be drawn": """
 import loadtests.lab.load.coordinator as module

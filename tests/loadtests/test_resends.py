@@ -24,7 +24,7 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Customer, Sale
+    from loadtests.lab.load.client import Client, Sale
     from loadtests.lab.history.recorder import Recorder
 
     listener = socket.socket()
@@ -42,7 +42,7 @@ SCRIPT = """
     history = Path(sys.argv[2])
     sale = Sale("show", Recorder(history), first_process=0, seed=1, retries=0)
     session = FastHttpSession(url, EventHook(), None, concurrency=1)
-    customer = Customer([session], sale)
+    customer = Client([session], sale)
     if sys.argv[1] == "refused":
         listener.close()
         customer.buy(1)

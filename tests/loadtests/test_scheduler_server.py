@@ -13,7 +13,7 @@ import pytest
 from loadtests.lab.explore.interactive import Game, _server
 
 
-class Played:
+class ExecutedSchedule:
     """Counts what a game would have been asked."""
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class Played:
 
 
 @pytest.fixture
-def game() -> Iterator[tuple[Played, int]]:
-    played = Played()
+def game() -> Iterator[tuple[ExecutedSchedule, int]]:
+    played = ExecutedSchedule()
     with _server(cast(Game, played), 0) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         assert server.server_address[0] == "127.0.0.1"
@@ -48,7 +48,7 @@ def send(port: int, method: str, path: str, body: bytes = b"", **headers: str) -
     return answer
 
 
-def test_its_own_page_plays_and_a_script_too(game: tuple[Played, int]) -> None:
+def test_its_own_page_plays_and_a_script_too(game: tuple[ExecutedSchedule, int]) -> None:
     played, port = game
     ours = {"Origin": f"http://127.0.0.1:{port}", "Sec_Fetch_Site": "same-origin"}
     assert send(port, "POST", "/new", b'{"lock":"on"}', Content_Type="application/json", **ours).status == 200
@@ -67,7 +67,7 @@ def test_its_own_page_plays_and_a_script_too(game: tuple[Played, int]) -> None:
         {"Origin": "null"},
     ],
 )
-def test_another_sites_page_makes_no_move(game: tuple[Played, int], headers: dict[str, str]) -> None:
+def test_another_sites_page_makes_no_move(game: tuple[ExecutedSchedule, int], headers: dict[str, str]) -> None:
     played, port = game
     answer = send(port, "POST", "/new", b'{"lock":"off"}', Content_Type="application/json", **headers)
     assert answer.status in {403, 421}
@@ -75,7 +75,7 @@ def test_another_sites_page_makes_no_move(game: tuple[Played, int], headers: dic
 
 
 @pytest.mark.parametrize("path", ["/", "/state", "/nothing"])
-def test_a_rebound_name_reads_nothing_and_no_site_frames_it(game: tuple[Played, int], path: str) -> None:
+def test_a_rebound_name_reads_nothing_and_no_site_frames_it(game: tuple[ExecutedSchedule, int], path: str) -> None:
     _, port = game
     assert send(port, "GET", path, Host=f"evil.example:{port}").status == 421
     answer = send(port, "GET", path)
@@ -87,7 +87,7 @@ def test_a_rebound_name_reads_nothing_and_no_site_frames_it(game: tuple[Played, 
     "body",
     [b"[", b"[]", b"[" * 900, b'{"lock":7}', b'{"lock":"\xff"}', json.dumps({"buyer": ["A"]}).encode(), b"7"],
 )
-def test_what_is_no_move_is_answered_and_ends_nothing(game: tuple[Played, int], body: bytes) -> None:
+def test_what_is_no_move_is_answered_and_ends_nothing(game: tuple[ExecutedSchedule, int], body: bytes) -> None:
     played, port = game
     assert send(port, "POST", "/new", body, Content_Type="application/json").status in {400, 422}
     for length in ("-1", "many", "9" * 5000, "²"):

@@ -16,7 +16,7 @@ import pytest
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.admin_api import Refused
-from loadtests.lab.target.adapter import TargetManners, fill, look_up
+from loadtests.lab.target.adapter import TargetAdapter, fill, look_up
 from loadtests.lab.target.file import Target, TargetError, problems, read_target
 from loadtests.lab.target.server import NotThisMachine, TargetOffice, refuse_other_machines
 
@@ -149,7 +149,7 @@ def target(**changes: Any) -> Target:
     return msgspec.convert(content, type=Target)
 
 
-def answered(manners: TargetManners, status: int, answer: Any, op: str = "buy") -> Operation:
+def answered(manners: TargetAdapter, status: int, answer: Any, op: str = "buy") -> Operation:
     operation = Operation(
         process=1, op=op, event="sale", invoke_ns=0, return_ns=1, outcome="unknown", key="1-1", quantity=1
     )
@@ -158,7 +158,7 @@ def answered(manners: TargetManners, status: int, answer: Any, op: str = "buy") 
 
 
 def test_an_error_that_the_file_does_not_call_definite_may_have_been_a_sale() -> None:
-    manners = TargetManners(target(buy={"definite": {"status": [429, 503]}}))
+    manners = TargetAdapter(target(buy={"definite": {"status": [429, 503]}}))
     outcomes = {status: answered(manners, status, {}).outcome for status in (200, 201, 302, 400, 409, 429, 500, 503)}
     assert outcomes == {
         200: "ok", 201: "ok", 302: "unknown", 400: "unknown", 409: "sold_out", 429: "fail", 500: "unknown", 503: "fail",
@@ -167,7 +167,7 @@ def test_an_error_that_the_file_does_not_call_definite_may_have_been_a_sale() ->
 
 def test_sold_out_may_be_said_in_the_body() -> None:
     either = [{"field": "ok", "equals": False}, {"status": 410}, {"field": "error.code", "equals": "none_left"}]
-    manners = TargetManners(target(buy={"sold_out": either}))
+    manners = TargetAdapter(target(buy={"sold_out": either}))
     assert answered(manners, 200, {"ok": False}).outcome == "sold_out"
     assert answered(manners, 200, {"ok": 0}).outcome == "ok"
     assert answered(manners, 410, b"gone").outcome == "sold_out"
@@ -177,7 +177,7 @@ def test_sold_out_may_be_said_in_the_body() -> None:
 
 def test_facts_are_found_where_the_file_says_and_absent_where_they_are_not() -> None:
     where = {"remaining": "data.left", "tickets": "data.seats", "order": "id", "version": "."}
-    manners = TargetManners(target(buy={"answer": where}))
+    manners = TargetAdapter(target(buy={"answer": where}))
     operation = answered(manners, 201, {"id": 7, "data": {"left": "4", "seats": [1, 2]}})
     assert (operation.remaining, operation.tickets, operation.order, operation.version) == (4, [1, 2], "7", None)
     assert any("no number at `.`" in note for note in manners.notes())
@@ -185,21 +185,21 @@ def test_facts_are_found_where_the_file_says_and_absent_where_they_are_not() -> 
 
 
 def test_one_ticket_number_is_a_list_of_one() -> None:
-    manners = TargetManners(target(buy={"answer": {"tickets": "seats.0"}}))
+    manners = TargetAdapter(target(buy={"answer": {"tickets": "seats.0"}}))
     assert answered(manners, 200, {"seats": [12, 13]}).tickets == [12]
     assert answered(manners, 200, {"seats": ["A12"]}).tickets is None
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"[1,", b"null", b'"x"', b"[]", b"1e999"])
 def test_a_body_that_is_no_json_has_no_facts_and_breaks_nothing(body: bytes) -> None:
-    manners = TargetManners(target(buy={"answer": {"remaining": "left", "tickets": "0"}}))
+    manners = TargetAdapter(target(buy={"answer": {"remaining": "left", "tickets": "0"}}))
     operation = answered(manners, 200, body)
     assert (operation.outcome, operation.remaining, operation.tickets) == ("ok", None, None)
 
 
 def test_only_a_service_that_is_told_the_key_is_asked_twice() -> None:
-    assert not TargetManners(target()).may_ask_again("buy")
-    assert TargetManners(target(buy={"headers": {"X-Request": "{key}"}})).may_ask_again("buy")
+    assert not TargetAdapter(target()).may_ask_again("buy")
+    assert TargetAdapter(target(buy={"headers": {"X-Request": "{key}"}})).may_ask_again("buy")
 
 
 def test_placeholders_are_numbers_in_json_and_quoted_in_a_path() -> None:

@@ -18,7 +18,7 @@ from loadtests.lab.history.history import read_audit, read_history
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.adapter import Request
 from loadtests.lab.protocol.carts import lines_of, request_of, understand
-from loadtests.lab.protocol.office import OfficeManners
+from loadtests.lab.protocol.office import OfficeAdapter
 
 EVENTS = ("a", "b", "c")
 CAPACITY = 40
@@ -94,7 +94,7 @@ class CartCrowd:
         return lines
 
     def _alone(self, operation: Operation) -> None:
-        manners = OfficeManners()
+        manners = OfficeAdapter()
         self._record([operation], manners.request(operation, "ann"), partial(manners.understand, operation))
 
     def _record(self, lines: Sequence[Operation], request: Request, understand: Callable[..., str]) -> None:

@@ -18,7 +18,7 @@ from flask import Flask
 from loadtests.lab.checks import Verdict, judge
 from loadtests.lab.history.history import read_audit, read_history
 from loadtests.lab.history.recorder import Operation, Recorder
-from loadtests.lab.protocol.office import OfficeManners
+from loadtests.lab.protocol.office import OfficeAdapter
 from service.rules.inventory import Event
 from service.sales.box_office import BoxOffice, utc_now
 
@@ -75,13 +75,13 @@ class Fight:
             dice, client = random.Random(f"{self._seed}:{number}"), self._app.test_client()
             for turn in range(self._turns):
                 operation = self._wish(dice, number, f"{number}-{turn}")
-                request = OfficeManners().request(operation, f"buyer-{number}")
+                request = OfficeAdapter().request(operation, f"buyer-{number}")
                 operation.invoke_ns = time.monotonic_ns()
                 answer = client.open(
                     request.path, method=request.method, headers=request.headers, data=request.body or b""
                 )
                 operation.return_ns = time.monotonic_ns()
-                OfficeManners().understand(operation, answer.status_code, answer.data, answer.headers)
+                OfficeAdapter().understand(operation, answer.status_code, answer.data, answer.headers)
                 if operation.outcome == "unknown":
                     raise AssertionError(answer.data)
                 self._recorder.write(operation)

@@ -20,7 +20,7 @@ import pytest
 from servers import address_of
 from typed import ADMIN, JSON, Typed, send
 
-from loadtests.lab.servers.gate_server import Arrival, Stage
+from loadtests.lab.servers.gate_server import Arrival, GateServer
 from service.app import create_app
 from service.experiments.wait_graph import Waits
 from service.settings import Settings
@@ -39,7 +39,7 @@ Post = Callable[[str, dict[str, Any], dict[str, str]], Told]
 Get = Callable[[str], bytes]
 
 
-def meet(post: Post, stage: Stage) -> dict[str, Told]:
+def meet(post: Post, stage: GateServer) -> dict[str, Told]:
     """Let the two carts meet, and give what each was told."""
     told: dict[str, Told] = {}
 
@@ -117,12 +117,12 @@ def assert_both_sold(told: dict[str, Told], get: Get) -> None:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    with Stage() as opened:
+def stage() -> Iterator[GateServer]:
+    with GateServer() as opened:
         yield opened
 
 
-def in_this_process(stage: Stage, folder: Path, *, lab: bool = True, **settings: Any) -> tuple[Post, Get]:
+def in_this_process(stage: GateServer, folder: Path, *, lab: bool = True, **settings: Any) -> tuple[Post, Get]:
     app = create_app(
         Settings(
             data=folder, first_event=None, admin_token="t", gates=str(stage.path), allow_unsafe=True,
@@ -142,18 +142,18 @@ def in_this_process(stage: Stage, folder: Path, *, lab: bool = True, **settings:
 
 
 @pytest.mark.parametrize(("store", "guard"), TWO_LOCKS)
-def test_locks_taken_in_the_order_asked_deadlock(tmp_path: Path, stage: Stage, store: str, guard: str) -> None:
+def test_locks_taken_in_the_order_asked_deadlock(tmp_path: Path, stage: GateServer, store: str, guard: str) -> None:
     post, get = in_this_process(stage, tmp_path / "data", store=store, guard=guard, locks_as_asked=True)
     assert_deadlocked(meet(post, stage), get)
 
 
 @pytest.mark.parametrize(("store", "guard"), TWO_LOCKS)
-def test_locks_taken_in_one_order_do_not(tmp_path: Path, stage: Stage, store: str, guard: str) -> None:
+def test_locks_taken_in_one_order_do_not(tmp_path: Path, stage: GateServer, store: str, guard: str) -> None:
     post, get = in_this_process(stage, tmp_path / "data", store=store, guard=guard)
     assert_both_sold(meet(post, stage), get)
 
 
-def test_one_lock_for_all_events_cannot_deadlock_in_whatever_order(tmp_path: Path, stage: Stage) -> None:
+def test_one_lock_for_all_events_cannot_deadlock_in_whatever_order(tmp_path: Path, stage: GateServer) -> None:
     """SQLite's writer lock is the database's: whoever has it for one event has it for the other."""
     settings = {"store": "sqlite", "guard": "immediate", "locks_as_asked": True}
     post, get = in_this_process(stage, tmp_path / "data", **settings)
@@ -163,7 +163,7 @@ def test_one_lock_for_all_events_cannot_deadlock_in_whatever_order(tmp_path: Pat
 @pytest.mark.servers
 @pytest.mark.parametrize("guard", ["row", "advisory"])
 def test_an_engine_that_sees_the_deadlock_refuses_one_which_is_run_again(
-    tmp_path: Path, stage: Stage, guard: str
+    tmp_path: Path, stage: GateServer, guard: str
 ) -> None:
     """PostgreSQL looks for one after a second: who is refused has written nothing, and gets the locks then."""
     address = address_of("postgres", tmp_path)
@@ -172,7 +172,7 @@ def test_an_engine_that_sees_the_deadlock_refuses_one_which_is_run_again(
     assert_both_sold(meet(post, stage), get)
 
 
-def test_a_shops_events_are_locked_in_one_order_whatever_the_setting(tmp_path: Path, stage: Stage) -> None:
+def test_a_shops_events_are_locked_in_one_order_whatever_the_setting(tmp_path: Path, stage: GateServer) -> None:
     post, get = in_this_process(stage, tmp_path / "data", lab=False, locks_as_asked=True)
     assert_both_sold(meet(post, stage), get)
 
@@ -180,7 +180,7 @@ def test_a_shops_events_are_locked_in_one_order_whatever_the_setting(tmp_path: P
 @pytest.mark.servers
 @pytest.mark.parametrize("worker", ["-w 3", "-k gthread --threads 4 -w 2", "-k gevent -w 2"])
 @pytest.mark.parametrize("order", ["as-asked", "sorted"])
-def test_it_is_the_same_under_gunicorn(tmp_path: Path, stage: Stage, worker: str, order: str) -> None:
+def test_it_is_the_same_under_gunicorn(tmp_path: Path, stage: GateServer, worker: str, order: str) -> None:
     with Typed(
         f"{worker} service:app", tmp_path / "office", LASTSEAT_EVENT="", LASTSEAT_GATES=str(stage.path),
         LASTSEAT_LOCK_TIMEOUT_S="1", LASTSEAT_LOCK_ORDER=order,

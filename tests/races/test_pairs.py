@@ -16,7 +16,7 @@ import pytest
 from sales import CAPACITY, CROWDS, LEAK, SHORT_LEASE_MS, hold_sale
 from servers import settings_without_engine
 
-from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.runner import Experiment, Workload, run
 from loadtests.lab.servers.office import Service
 from service.guards import GUARDS, fitting, guard_class
@@ -176,4 +176,4 @@ def test_under_a_real_gunicorn_each_pair_does_what_its_guard_promises(
         allow_unsafe=True,
     )
     result = run(Experiment(service=service, workload=Workload(capacity=60, buyers=16, rounds=1)), tmp_path)
-    assert result.kept is Kept.YES, result.verdict
+    assert result.kept is Met.YES, result.verdict

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
 from loadtests.lab.report.page import write_page
@@ -32,7 +32,7 @@ from workers import WORKER_MODELS
 _SAFE_GUARDS = {"json": "file", "journal": "file", "sqlite": "immediate", "redis": "atomic"}
 _WIDE_ENOUGH = 160
 """Columns where the output is no terminal: a file or a pipe need not wrap."""
-_EXIT = {Kept.YES: 0, Kept.NO: 1, Kept.UNDECIDED: 2}
+_EXIT = {Met.YES: 0, Met.NO: 1, Met.UNDECIDED: 2}
 
 
 @click.command(
@@ -107,7 +107,7 @@ def demo(
         click.echo(msgspec.json.encode(_as_json(folder, done)))
     else:
         say(done, folder, full=full)
-    return max(_EXIT[result.kept] for result in done) if all(each.kept is not Kept.NO for each in done) else 1
+    return max(_EXIT[result.kept] for result in done) if all(each.kept is not Met.NO for each in done) else 1
 
 
 def _cells(names: list[str], store: str, think_ms: float, workload: Workload) -> list[Experiment]:
@@ -167,7 +167,7 @@ def say(done: list[Result], folder: Path, *, full: bool) -> None:
         out.print()
     out.print(summary(done), style="bold", soft_wrap=True)
     for result in done:
-        if result.kept is not Kept.YES:
+        if result.kept is not Met.YES:
             out.print(f"! {sentence(result)} Expected: {result.promise.value}.", style="bold yellow", soft_wrap=True)
     for note in dict.fromkeys(note for result in done for note in result.conclusion.notes):
         out.print(f"! {printable(note)}", style="yellow", markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from loadtests.lab.bench.figures import Interval, quotient_interval
 from loadtests.lab.compare.results import Found, Results, why_missing
-from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.expectation import Met
 
 _THINKS = {"io": "waits", "cpu": "computes"}
 
@@ -180,7 +180,7 @@ def _notes(results: Results) -> list[str]:
     said = [
         f"! {each.cell.spelled}: its guard should have been {each.promise}, and it was {each.verdict}"
         for each in results.found
-        if each.kept != Kept.YES.value
+        if each.kept != Met.YES.value
     ]
     for why, cells in why_missing([each for each in results.missing if each.failed]):
         said.append(f"! not measured: {_list([cell.spelled for cell in cells])}: {first_line(why)}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from loadtests.lab.compare.matrix import THINKS, Cell
 from loadtests.lab.compare.results import Found, Missing, Results
-from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.report import svg
 
 _NAMES_W, _CELL_W, _CELL_H, _TOP, _GAP = 176.0, 62.0, 26.0, 68.0, 8.0
@@ -114,7 +114,7 @@ def _cell(found: Found | None, missing: Missing | None, x: float, y: float, span
     yield f"<g><title>{_said(found)}</title>"
     yield f'<rect {place} style="fill:var(--{colour});fill-opacity:{shade:.2f}"/>'
     mark = "✗ " if wrong else "? " if found.verdict == "unknown" else "* " if found.by_luck else ""
-    broken = "!" if found.kept != Kept.YES.value else ""
+    broken = "!" if found.kept != Met.YES.value else ""
     figure = f"{mark}{found.sold_per_s.median:,.0f}{broken}"
     yield svg.text(figure, x + width / 2, y + _CELL_H / 2 + 3, "alarm" if wrong else "", "middle") + "</g>"
 

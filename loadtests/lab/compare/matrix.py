@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from loadtests.lab.compare.pairs import FAULTS, Offer
-from loadtests.lab.experiment.expectation import Promise
+from loadtests.lab.experiment.expectation import Expectation
 from loadtests.lab.experiment.runner import Experiment, Workload
 from loadtests.lab.servers.office import Service
 from workers import WORKER_MODELS
@@ -88,10 +88,10 @@ class Cell(msgspec.Struct, frozen=True):
     def experiment(self, shape: Shape, seats: int, number: int) -> Experiment:
         return Experiment(service=self.service(shape.think_ms), workload=shape.workload(seats, number))
 
-    def promise(self, shape: Shape) -> Promise:
+    def promise(self, shape: Shape) -> Expectation:
         """How it has to come out. Without a delay two processes that nothing keeps apart meet by luck."""
         promised = self.experiment(shape, 1, 0).promise
-        return Promise.EITHER if promised is Promise.WRONG and self.think == "none" else promised
+        return Expectation.EITHER if promised is Expectation.WRONG and self.think == "none" else promised
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from loadtests.lab.bench.figures import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
 from loadtests.lab.compare.sale import Sale
-from loadtests.lab.experiment.expectation import Kept, Promise, kept
+from loadtests.lab.experiment.expectation import Expectation, Met, kept
 from loadtests.lab.servers.machine import Machine
 
 NO_TIME = "the budget ended first"
@@ -56,12 +56,12 @@ class Found(msgspec.Struct, kw_only=True):
     @property
     def right(self) -> bool:
         """Kept apart by its guard, and no violation found: not right by luck."""
-        return self.promise == Promise.EXACT.value and self.verdict == "valid"
+        return self.promise == Expectation.EXACT.value and self.verdict == "valid"
 
     @property
     def by_luck(self) -> bool:
         """Nothing kept the purchases apart, and nothing went wrong."""
-        return self.promise != Promise.EXACT.value and self.verdict == "valid"
+        return self.promise != Expectation.EXACT.value and self.verdict == "valid"
 
 
 class Missing(msgspec.Struct, kw_only=True):
@@ -89,9 +89,9 @@ class Results(msgspec.Struct, kw_only=True):
     def status(self) -> int:
         """0: every cell did what its guard promises; 1: one did not; 2: undecided, or one could not be measured."""
         did = {each.kept for each in self.found}
-        if Kept.NO.value in did:
+        if Met.NO.value in did:
             return 1
-        undecided = Kept.UNDECIDED.value in did or not self.found or any(each.failed for each in self.missing)
+        undecided = Met.UNDECIDED.value in did or not self.found or any(each.failed for each in self.missing)
         return 2 if undecided else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loadtests.lab.bench.tables import Grid
 from loadtests.lab.compare.findings import rate_of
 from loadtests.lab.compare.results import Found, Results
-from loadtests.lab.experiment.expectation import Kept
+from loadtests.lab.experiment.expectation import Met
 
 _COLUMNS = ["worker", "store", "guard", "think", "verdict", "wrong", "oversold", "lost", "sold/s", "refused/s", "503s",
             "p50 ms", "p99 ms", "wait p50", "wait p99", "CPU ms", "engine's", "overtaken"]  # fmt: skip
@@ -34,7 +34,7 @@ def cells_grid(results: Results) -> CellGrid:
 
 
 def _row(each: Found) -> list[str]:
-    verdict = each.verdict + ("" if each.kept == Kept.YES.value else ", not as promised")
+    verdict = each.verdict + ("" if each.kept == Met.YES.value else ", not as promised")
     return [
         each.shape,
         each.cell.store,

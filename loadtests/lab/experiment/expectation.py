@@ -17,7 +17,7 @@ _DEFAULT_LEASE_MS = 2_000
 _EXCLUDES_NOBODY = frozenset({"none"})
 
 
-class Promise(Enum):
+class Expectation(Enum):
     """How a cell has to come out."""
 
     EXACT = "exact"
@@ -28,7 +28,7 @@ class Promise(Enum):
     """Nothing keeps them apart, and whether they overlap is luck."""
 
 
-class Kept(Enum):
+class Met(Enum):
     """Whether a cell did what was promised."""
 
     YES = "yes"
@@ -36,38 +36,38 @@ class Kept(Enum):
     UNDECIDED = "undecided"
 
 
-def promise(service: Service, fault: str = "") -> Promise:
+def promise(service: Service, fault: str = "") -> Expectation:
     """What may be expected of a service under enough buyers, and under a fault of that name."""
     processes, threads = service.shape
     processes *= service.nodes
     if service.guard in _EXCLUDES_UNTIL_PAUSED and not service.apart:
         if fault == "pause":
-            return Promise.WRONG if processes > 1 else Promise.EXACT
+            return Expectation.WRONG if processes > 1 else Expectation.EXACT
         longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
-        return Promise.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Promise.EITHER
+        return Expectation.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Expectation.EITHER
     inside = threads > 1 or service.worker == "gevent"
     if service.guard in _EXCLUDES_NOBODY or service.apart:
         exposed = inside or processes > 1
     elif service.guard in _EXCLUDES_THREADS_ONLY:
         exposed = processes > 1
     elif service.guard in _EXCLUDES_MOSTLY:
-        return Promise.EITHER
+        return Expectation.EITHER
     else:
         exposed = False
     if not exposed:
-        return Promise.EXACT
+        return Expectation.EXACT
     if service.worker == "gevent" and processes == 1 and service.think_ms == 0:
         # Greenlets change places only where one waits: without a delay, or a slow disk, nothing does in between.
-        return Promise.EITHER
-    return Promise.WRONG
+        return Expectation.EITHER
+    return Expectation.WRONG
 
 
-def kept(expected: Promise, verdict: str, rounds_wrong: int) -> Kept:
+def kept(expected: Expectation, verdict: str, rounds_wrong: int) -> Met:
     """Whether a verdict over some rounds is what was promised."""
-    if expected is Promise.WRONG and rounds_wrong:
-        return Kept.YES
+    if expected is Expectation.WRONG and rounds_wrong:
+        return Met.YES
     if verdict == "unknown":
-        return Kept.UNDECIDED
-    if expected is Promise.EITHER:
-        return Kept.YES
-    return Kept.YES if (verdict == "valid") is (expected is Promise.EXACT) and not rounds_wrong else Kept.NO
+        return Met.UNDECIDED
+    if expected is Expectation.EITHER:
+        return Met.YES
+    return Met.YES if (verdict == "valid") is (expected is Expectation.EXACT) and not rounds_wrong else Met.NO

@@ -20,7 +20,7 @@ import msgspec
 from loadtests.lab import faults
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.experiment.expectation import Kept, Promise, kept, promise
+from loadtests.lab.experiment.expectation import Expectation, Met, kept, promise
 from loadtests.lab.experiment.measurement import Measures, measure
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.experiment.workloads import WORKLOADS
@@ -98,9 +98,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
         return "-".join(part for part in parts if part)
 
     @property
-    def promise(self) -> Promise:
+    def promise(self) -> Expectation:
         """How it has to come out; of a stranger's service nothing is known."""
-        return promise(self.service, self.fault) if self.target is None else Promise.EITHER
+        return promise(self.service, self.fault) if self.target is None else Expectation.EITHER
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -122,7 +122,7 @@ class Result(msgspec.Struct, kw_only=True):
     folder: Path
     conclusion: Conclusion
     measures: Measures
-    promise: Promise
+    promise: Expectation
     cpu: Cpu = Cpu()
     """What the office and its engine used while sales were held."""
     growth: Growth | None = None
@@ -153,7 +153,7 @@ class Result(msgspec.Struct, kw_only=True):
         return len(rounds_of(wrong))
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> Met:
         return kept(self.promise, self.verdict.verdict, self.rounds_wrong)
 
 

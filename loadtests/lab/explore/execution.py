@@ -22,12 +22,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loadtests.lab.checks import Verdict, judge_folder
-from loadtests.lab.explore.schedules import Chooser, Course
-from loadtests.lab.explore.trace import Step, Story
+from loadtests.lab.explore.schedules import Choices, Chooser
+from loadtests.lab.explore.trace import Step, Trace
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.protocol.answers import keep_fields, outcome_of, parse
-from loadtests.lab.servers.gate_server import Answered, Arrival, Stage
+from loadtests.lab.servers.gate_server import Answered, Arrival, GateServer
 from loadtests.lab.servers.office import RunningOffice
 
 DEFAULT_GATES = ("acquire", "view", "append", "answer")
@@ -40,10 +40,10 @@ class Stuck(Exception):
 
 
 @dataclass(slots=True)
-class Played:
+class ExecutedSchedule:
     """One schedule, played to its end."""
 
-    course: Course
+    course: Choices
     steps: list[Step]
     operations: list[Operation]
     verdict: Verdict | None
@@ -73,11 +73,11 @@ class _Buyer:
 
 
 @dataclass
-class Performer:
+class ScheduleRunner:
     """Plays schedules on one running service. ``gates`` are those at which a buyer is held; the others stand open."""
 
     office: RunningOffice
-    stage: Stage
+    stage: GateServer
     folder: Path
     buyers: int
     tickets: int
@@ -88,7 +88,7 @@ class Performer:
     """Told the steps so far, before each decision."""
     played: int = 0
 
-    def play(self, chooser: Chooser) -> Played:
+    def play(self, chooser: Chooser) -> ExecutedSchedule:
         """Play one schedule. Raises ``Diverged`` where the chooser's prefix cannot be followed."""
         self.played += 1
         event = f"x{self.played}"
@@ -105,7 +105,7 @@ class Performer:
         performance.story.finish([buyer.answered for buyer in performance.buyers if buyer.answered is not None])
         operations = [performance.operation(buyer) for buyer in performance.buyers]
         verdict = None if stuck else self._judge(event, operations)
-        return Played(chooser.course, performance.story.steps, operations, verdict, stuck)
+        return ExecutedSchedule(chooser.course, performance.story.steps, operations, verdict, stuck)
 
     def _wait_for_workers(self) -> None:
         """After a kill gunicorn needs a moment for a new worker."""
@@ -127,7 +127,7 @@ class Performer:
 
 
 class _Performance:
-    def __init__(self, performer: Performer, event: str, chooser: Chooser) -> None:
+    def __init__(self, performer: ScheduleRunner, event: str, chooser: Chooser) -> None:
         self._performer = performer
         self._stage = performer.stage
         self._event = event
@@ -135,7 +135,7 @@ class _Performance:
         self._disturbed = False
         self._wakes = False
         self._ended = False
-        self.story = Story(self._stands)
+        self.story = Trace(self._stands)
         self.buyers = [_Buyer(chr(ord("A") + number), number) for number in range(performer.buyers)]
         self._by_name = {buyer.name: buyer for buyer in self.buyers}
 

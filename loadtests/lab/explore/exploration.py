@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.checks.anomalies import anomalies_of
-from loadtests.lab.experiment.expectation import Promise, promise
-from loadtests.lab.explore.execution import DEFAULT_GATES, Performer, Played
+from loadtests.lab.experiment.expectation import Expectation, promise
+from loadtests.lab.explore.execution import DEFAULT_GATES, ExecutedSchedule, ScheduleRunner
 from loadtests.lab.explore.replay import Replay
-from loadtests.lab.explore.schedules import Chooser, Course, explore, pct
+from loadtests.lab.explore.schedules import Choices, Chooser, explore, pct
 from loadtests.lab.explore.trace import Step
-from loadtests.lab.servers.gate_server import Stage
+from loadtests.lab.servers.gate_server import GateServer
 from loadtests.lab.servers.office import RunningOffice, Service
 
 # A lock that a held buyer keeps is waited for as long as the exploration holds him; under --pause the others give up.
@@ -40,7 +40,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 3
     seed: int = 1
 
-    def replay(self, course: Course) -> Replay:
+    def replay(self, course: Choices) -> Replay:
         return Replay(self.store, self.guard, self.buyers, self.tickets, self.gates, course.schedule)
 
     def service(self, gates: str) -> Service:
@@ -97,16 +97,16 @@ class Explored(msgspec.Struct, kw_only=True):
         return "invalid" if self.failing else "unknown" if self.undecided else "valid"
 
     @property
-    def promised(self) -> Promise:
+    def promised(self) -> Expectation:
         """An exploration tries every order, so where nothing excludes, one of them goes wrong: luck has no part."""
         expected = promise(self.case.service(""), "pause" if self.case.pause else "")
-        return Promise.WRONG if expected is Promise.EITHER else expected
+        return Expectation.WRONG if expected is Expectation.EITHER else expected
 
     @property
     def kept(self) -> bool:
-        return (self.verdict == "invalid") is (self.promised is Promise.WRONG)
+        return (self.verdict == "invalid") is (self.promised is Expectation.WRONG)
 
-    def add(self, played: Played) -> None:
+    def add(self, played: ExecutedSchedule) -> None:
         course = played.course
         self.schedules += 1
         self.by_preemptions[course.preemptions] = self.by_preemptions.get(course.preemptions, 0) + 1
@@ -122,26 +122,26 @@ class Explored(msgspec.Struct, kw_only=True):
             why = played.stuck or (played.verdict.why if played.verdict else "")
             self.first = First(course.preemptions, played.steps, self.case.replay(course).id, why)
 
-    def _note_anomalies(self, played: Played) -> None:
+    def _note_anomalies(self, played: ExecutedSchedule) -> None:
         for name in anomalies_of(played.verdict) if played.verdict else ():
             seen = self.anomalies.setdefault(name, Seen(0, self.case.replay(played.course).id))
             seen.schedules += 1
 
 
-def _only_serial(played: Played) -> bool:
+def _only_serial(played: ExecutedSchedule) -> bool:
     """Undecided only because no two operations overlapped: in an exploration that is a schedule like any other."""
     checks = played.verdict.checks if played.verdict else []
     return all(check.verdict == "valid" or check.name == "overlap" for check in checks)
 
 
 @contextmanager
-def performer(case: Case) -> Iterator[Performer]:
+def performer(case: Case) -> Iterator[ScheduleRunner]:
     """A running service for a case, and the hand at its gates; all of it ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, Stage() as stage:
+    with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, GateServer() as stage:
         folder = Path(name)
         with RunningOffice(case.service(str(stage.path)), folder) as office:
             try:
-                yield Performer(
+                yield ScheduleRunner(
                     office,
                     stage,
                     folder / "played",

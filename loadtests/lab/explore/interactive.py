@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from loadtests.lab.explore import drawing
-from loadtests.lab.explore.execution import Performer, Stuck
+from loadtests.lab.explore.execution import ScheduleRunner, Stuck
 from loadtests.lab.explore.exploration import Case, performer
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.explore.trace import Step
@@ -40,7 +40,7 @@ class GameOver(Exception):
 class Try:
     """One performance whose chooser is a person. ``act`` decides; ``state`` is what the page shows."""
 
-    def __init__(self, stage: Performer, guard: str, number: int) -> None:
+    def __init__(self, stage: ScheduleRunner, guard: str, number: int) -> None:
         self.guard = guard
         self.number = number
         self._decisions: queue.Queue[Token | None] = queue.Queue()
@@ -137,7 +137,7 @@ class _Person(Chooser):
 class Game:
     """All tries of one player, on one running service whose lock the page switches."""
 
-    def __init__(self, stage: Performer, case: Case) -> None:
+    def __init__(self, stage: ScheduleRunner, case: Case) -> None:
         self._stage = stage
         self._mutex = threading.Lock()
         self._guard = case.guard

@@ -38,7 +38,7 @@ class Decision:
 
 
 @dataclass(slots=True)
-class Course:
+class Choices:
     """The decisions of one run, in order."""
 
     decisions: list[Decision] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Chooser:
     def __init__(self, prefix: Sequence[Token] = (), prefer: Callable[[Sequence[Token]], Token] | None = None) -> None:
         self._prefix = list(prefix)
         self._prefer = prefer
-        self.course = Course()
+        self.course = Choices()
         self._turn: str | None = None
 
     def choose(self, enabled: Sequence[Token]) -> Token:
@@ -98,7 +98,7 @@ Perform = Callable[[Chooser], bool]
 """Runs one schedule with a chooser; whether to go on exploring."""
 
 
-def explore(perform: Perform, *, most: int) -> Iterator[Course]:
+def explore(perform: Perform, *, most: int) -> Iterator[Choices]:
     """All schedules by growing number of preemptions, at most ``most``; yields the course of each after it ran."""
     waiting: list[list[list[Token]]] = [[[]]]  # waiting[n]: prefixes with n more preemptions than the first
     ran = 0
@@ -118,7 +118,7 @@ def explore(perform: Perform, *, most: int) -> Iterator[Course]:
             return
 
 
-def _alternatives(course: Course, fixed: int) -> Iterator[tuple[int, list[Token]]]:
+def _alternatives(course: Choices, fixed: int) -> Iterator[tuple[int, list[Token]]]:
     """The prefixes that leave this course after its first ``fixed`` decisions, and the preemptions each adds."""
     chosen = [decision.chosen for decision in course.decisions]
     disturbed = any(not _plain(token) for token in chosen)

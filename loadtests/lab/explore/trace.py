@@ -34,7 +34,7 @@ class Step(msgspec.Struct, omit_defaults=True):
     """From here on what the buyers are told cannot be true."""
 
 
-class Story:
+class Trace:
     """The steps of one performance, in order. ``stands`` tells whether the office's list has a buyer's sale."""
 
     def __init__(self, stands: Callable[[str], bool] = lambda _buyer: False) -> None:

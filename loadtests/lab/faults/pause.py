@@ -23,7 +23,7 @@ from typing import ClassVar
 import msgspec
 
 from loadtests.lab.faults import Fault, FaultUnfit, Happened, NotInjected
-from loadtests.lab.servers.gate_server import Arrival, Stage
+from loadtests.lab.servers.gate_server import Arrival, GateServer
 from loadtests.lab.servers.office import RunningOffice, Service
 
 LEASE_MS = 500
@@ -49,7 +49,7 @@ class Pause(Fault):
     name: ClassVar[str] = "pause"
 
     def __init__(self) -> None:
-        self._stage = Stage()
+        self._stage = GateServer()
         self._lease_ms = LEASE_MS
         self._mutex = threading.Lock()
         self._patience_s = OTHERS_SELL_WITHIN_S

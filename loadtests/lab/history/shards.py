@@ -30,7 +30,7 @@ def rounds_of(events: Iterable[str]) -> set[str]:
     return {event.removesuffix(_SECOND) for event in events}
 
 
-class Notice(msgspec.Struct):
+class RunNotice(msgspec.Struct):
     """What every locust process must know of a run: which events are on sale, and where its folder is."""
 
     event: str

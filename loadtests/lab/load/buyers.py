@@ -9,8 +9,8 @@ import gevent
 from locust import task
 
 from loadtests.lab.history.recorder import Operation
-from loadtests.lab.load.client import Customer
-from loadtests.lab.load.open_loop import Crowd, found_nothing_left
+from loadtests.lab.load.client import Client
+from loadtests.lab.load.open_loop import ArrivalStream, found_nothing_left
 from loadtests.lab.load.users import OfficeUser
 
 GIVE_UP_AFTER = 20
@@ -18,7 +18,7 @@ GIVE_UP_AFTER = 20
 alive, and one whose engine is started again comes back sooner."""
 
 
-class Appetite:
+class Demand:
     """How much one buyer still wants of one event."""
 
     def __init__(self, largest: int) -> None:
@@ -39,7 +39,7 @@ class Appetite:
             self.disappointments += 1
 
 
-class Shopper(OfficeUser):
+class BuyerUser(OfficeUser):
     """A user who shops until nothing remains, in the closed loop or (``--rate``) as a stream of arrivals.
 
     A locust file says what one visit of a buyer is (``shop``), and what an arriving one does (``arrive``).
@@ -52,7 +52,7 @@ class Shopper(OfficeUser):
     def on_start(self) -> None:
         super().on_start()
         self.largest = max(1, int(self.options.max_quantity))
-        self.appetites = {event: Appetite(self.largest) for event in self.events}
+        self.appetites = {event: Demand(self.largest) for event in self.events}
         self.failures = 0
 
     @property
@@ -93,7 +93,7 @@ class Shopper(OfficeUser):
         """The closed loop: the next visit begins when this one has its answers."""
         raise NotImplementedError
 
-    def arrive(self, customer: Customer, crowd: Crowd, intended_ns: int) -> None:
+    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
         """The open loop: each arrival is a new buyer with one wish."""
         raise NotImplementedError
 

@@ -20,10 +20,10 @@ from locust.exception import StopUser
 
 from loadtests.lab.history.recorder import Operation, Outcome, Recorder
 from loadtests.lab.load.bounded_client import UNCOMPRESSED, bound
-from loadtests.lab.protocol.adapter import Manners, Request
+from loadtests.lab.protocol.adapter import Adapter, Request
 from loadtests.lab.protocol.answers import outcome_without_answer
 from loadtests.lab.protocol.carts import lines_of
-from loadtests.lab.protocol.office import OfficeManners
+from loadtests.lab.protocol.office import OfficeAdapter
 
 RETRY_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -58,14 +58,14 @@ class Sale:
         first_process: int,
         seed: int,
         retries: int,
-        manners: Manners | None = None,
+        manners: Adapter | None = None,
         time_outs: float = 0.0,
         opens_at: float | None = None,
     ) -> None:
         self.events = events
         self.sells_carts = True
         self.recorder = recorder
-        self.manners = manners or OfficeManners()
+        self.manners = manners or OfficeAdapter()
         self.retries = retries
         self.time_outs = time_outs
         self.opens_at = opens_at
@@ -87,7 +87,7 @@ class Sale:
         return random.Random(f"{self._seed}:{process}")
 
 
-class Customer:
+class Client:
     """One logical process of the history. After an unknown outcome it goes on under a new number."""
 
     def __init__(self, sessions: Sequence[FastHttpSession], sale: Sale) -> None:

@@ -19,7 +19,7 @@ from gevent.event import Event
 from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file, of_the_sale
 from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
 from loadtests.lab.experiment.workloads import WORKLOADS
-from loadtests.lab.history.shards import Notice, gather_parts, rounds_of, second_of
+from loadtests.lab.history.shards import RunNotice, gather_parts, rounds_of, second_of
 from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import Office, Offices, find_token
 from loadtests.lab.report.run_report import write_run_report
@@ -41,7 +41,7 @@ class ByHand(msgspec.Struct):
     machine: Machine
 
 
-class Conductor:
+class Coordinator:
     """One run, from the fresh event to the verdict."""
 
     def __init__(self, url: str, options: Any, workloads: Sequence[str], token: str | None = None) -> None:
@@ -62,7 +62,7 @@ class Conductor:
         opens_at = time.time() + options.opens_in if "rush" in workloads else None
         carts = "mixed" in workloads and options.cart_share > 0
         second = second_of(event) if carts else None
-        notice = Notice(event, "", rounds, second=second, opens_at=opens_at)
+        notice = RunNotice(event, "", rounds, second=second, opens_at=opens_at)
         for each in notice.events:
             self.office.create_event(each, int(options.capacity), opens_at)
         if self._alone:

@@ -38,9 +38,9 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtests.lab.exit_status import EXIT_LAB_FAILED, ended_by, lab_failed, nobody_reads, write_what_fits
 from loadtests.lab.experiment.load_options import add_options
 from loadtests.lab.history.arrivals import Arrived
-from loadtests.lab.history.shards import Notice
-from loadtests.lab.load.coordinator import Conductor
-from loadtests.lab.load.shard_writer import Crew
+from loadtests.lab.history.shards import RunNotice
+from loadtests.lab.load.coordinator import Coordinator
+from loadtests.lab.load.shard_writer import ShardWriter
 from loadtests.lab.load.verdict_tab import add_verdict_tab
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.text import conclusion_text
@@ -68,8 +68,8 @@ class LoadTest:
         self.options.admin_token = ""
         self.url = ""
         """The service that all tests of this locust are of: what was given at the start, whatever a page says."""
-        self.conductor: Conductor | None = None
-        self.crew: Crew | None = None
+        self.conductor: Coordinator | None = None
+        self.crew: ShardWriter | None = None
         self.trouble = ""
         self.failed = False
         """Whether something happened here, or in a worker, that nobody foresaw."""
@@ -97,8 +97,8 @@ class LoadTest:
             except (OfficeError, TargetError) as error:
                 self._give_up(str(error))
         if self.has_users:
-            notice = msgspec.convert(self.options.last_seat_notice, type=Notice)
-            self.crew = Crew(notice, max(self.runner.worker_index, 0), self.options)
+            notice = msgspec.convert(self.options.last_seat_notice, type=RunNotice)
+            self.crew = ShardWriter(notice, max(self.runner.worker_index, 0), self.options)
             if self.crew.elsewhere and not self.conducts:
                 where = f"locust process {self.runner.worker_index} keeps its part in {self.crew.elsewhere}"
                 self.runner.send_message(_ELSEWHERE, {"crew": self.runner.worker_index, "where": where})
@@ -181,7 +181,7 @@ class LoadTest:
         self.decide_host()
         self.trouble, self.conductor, self._opening = "", None, True
         try:
-            self.conductor = Conductor(self.url, self.options, self._workloads(), self._token)
+            self.conductor = Coordinator(self.url, self.options, self._workloads(), self._token)
         finally:
             self._opening = False
         self.conductor.notice.users = max(1, self.runner.target_user_count)
@@ -265,7 +265,7 @@ class LoadTest:
         known |= {int(part.stem) for part in self.conductor.notice.parts.glob("*.jsonl")} if self.conductor else set()
         return sorted(known)
 
-    def _conclude(self, conductor: Conductor) -> None:
+    def _conclude(self, conductor: Coordinator) -> None:
         try:
             conclusion = conductor.conclude(self._crews())
         except Exception as error:

@@ -42,7 +42,7 @@ def found_nothing_left(refused: Operation) -> bool:
     return refused.remaining <= 0
 
 
-class Crowd:
+class ArrivalStream:
     """What the arrivals found, one after another: when it is over."""
 
     def __init__(self, patience: int) -> None:
@@ -90,7 +90,7 @@ class OpenLoop:
         self._due = self._started = self._waited = self._most = 0
         self._line_moved_ns = 0
 
-    def stream(self, arrive: Callable[[int], object], crowd: Crowd) -> None:
+    def stream(self, arrive: Callable[[int], object], crowd: ArrivalStream) -> None:
         """Call ``arrive(intended_ns)`` in a greenlet of its own at each arrival, until the crowd has enough or over."""
         intended_ns = time.monotonic_ns()
         for gap_ns in self._gaps:

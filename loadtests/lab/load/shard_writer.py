@@ -16,28 +16,28 @@ import msgspec
 from loadtests.lab.history.arrivals import Arrived
 from loadtests.lab.history.generator_load import BusyMeter
 from loadtests.lab.history.recorder import Recorder
-from loadtests.lab.history.shards import Notice, PartNote
+from loadtests.lab.history.shards import PartNote, RunNotice
 from loadtests.lab.load.client import Sale
 from loadtests.lab.paths import new_results_folder
-from loadtests.lab.protocol.adapter import Manners
+from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.carts import NO_CARTS
-from loadtests.lab.protocol.office import OfficeManners
-from loadtests.lab.target.adapter import TargetManners
+from loadtests.lab.protocol.office import OfficeAdapter
+from loadtests.lab.target.adapter import TargetAdapter
 from loadtests.lab.target.file import read_target
 
 PROCESSES_PER_CREW = 1_000_000
 CREWS_PER_ROUND = 64
 
 
-def manners_of(options: Any) -> Manners:
+def manners_of(options: Any) -> Adapter:
     """How the service is to be asked: as the target file says, else by the contract."""
-    return TargetManners(read_target(Path(options.target))) if options.target else OfficeManners()
+    return TargetAdapter(read_target(Path(options.target))) if options.target else OfficeAdapter()
 
 
-class Crew:
+class ShardWriter:
     """The users of this locust process during one run."""
 
-    def __init__(self, notice: Notice, index: int, options: Any) -> None:
+    def __init__(self, notice: RunNotice, index: int, options: Any) -> None:
         self.elsewhere: Path | None = None
         parts, host = notice.parts, None
         if not parts.is_dir():

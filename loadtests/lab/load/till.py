@@ -5,14 +5,14 @@ from __future__ import annotations
 import gevent
 
 from loadtests.lab.history.recorder import Operation
-from loadtests.lab.load.client import Customer
+from loadtests.lab.load.client import Client
 from loadtests.lab.load.payments import Provider
 
 LATE_S = 0.05
 """So long after the end of a hold somebody asks again what became of a payment that was not answered."""
 
 
-def pay_for(customer: Customer, held: Operation, provider: Provider, hold_s: float) -> Operation | None:
+def pay_for(customer: Client, held: Operation, provider: Provider, hold_s: float) -> Operation | None:
     """Pay for a hold and confirm it; release it when the payment is refused.
 
     A payment that is not answered while the hold lasts is asked for again when it has ended. If it was made, the hold

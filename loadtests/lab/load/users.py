@@ -9,9 +9,9 @@ from locust.contrib.fasthttp import FastHttpSession, FastHttpUser
 from locust.env import Environment
 
 from loadtests.lab.experiment.load_options import addresses
-from loadtests.lab.load.client import Customer
+from loadtests.lab.load.client import Client
 from loadtests.lab.load.hooks import LoadTest, test_of
-from loadtests.lab.load.open_loop import Crowd, OpenLoop
+from loadtests.lab.load.open_loop import ArrivalStream, OpenLoop
 
 _LINGER_S = 0.25
 
@@ -37,7 +37,7 @@ class OfficeUser(FastHttpUser):
 
     def on_start(self) -> None:
         self._test: LoadTest = test_of(self.environment)
-        self.customer = Customer(self.clients, self._test.sale)
+        self.customer = Client(self.clients, self._test.sale)
         self.has_left = False
 
     def _client_of(self, node: str) -> FastHttpSession:
@@ -66,7 +66,7 @@ class OfficeUser(FastHttpUser):
         """Whether this user is no buyer but a stream of them: the open loop."""
         return float(self.options.rate) > 0
 
-    def stream_arrivals(self, arrive: Callable[[Customer, Crowd, int], object]) -> None:
+    def stream_arrivals(self, arrive: Callable[[Client, ArrivalStream, int], object]) -> None:
         """Let buyers arrive at this user's share of the rate until it is sold out, then leave.
 
         ``arrive(customer, crowd, intended_ns)`` is one of them. Who is still in flight when it is sold out may give
@@ -76,7 +76,7 @@ class OfficeUser(FastHttpUser):
         if self.has_left or sale.over.is_set():
             self.leave()
             return
-        crowd = Crowd(int(options.patience))
+        crowd = ArrivalStream(int(options.patience))
         share = float(options.rate) / int(options.last_seat_notice["users"])
         dice = sale.dice(sale.next_process())
         loop = OpenLoop(share, options.arrivals, int(options.most_in_flight), dice, sale.over)
@@ -89,8 +89,10 @@ class OfficeUser(FastHttpUser):
             self._test.note_arrived(loop.arrived())
         self.leave()
 
-    def _one(self, arrive: Callable[[Customer, Crowd, int], object], crowd: Crowd, intended_ns: int) -> None:
-        customer = Customer(self.clients, self._test.sale)
+    def _one(
+        self, arrive: Callable[[Client, ArrivalStream, int], object], crowd: ArrivalStream, intended_ns: int
+    ) -> None:
+        customer = Client(self.clients, self._test.sale)
         self._test.unless_it_fails(lambda: arrive(customer, crowd, intended_ns))
 
     def leave(self) -> None:

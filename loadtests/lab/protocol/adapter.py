@@ -1,6 +1,6 @@
 """How a service is asked and how its answers are read: the one seam between customers and services.
 
-A customer decides what to ask and records it; ``Manners`` know the paths, the bodies and the words. There are the
+A customer decides what to ask and records it; ``Adapter`` know the paths, the bodies and the words. There are the
 office's own (``office_manners``), and those of a target file (``target_manners``).
 """
 
@@ -25,7 +25,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
 
 
-class Manners(ABC):
+class Adapter(ABC):
     """How to deal with one kind of service. Counts what could not be read in its answers."""
 
     def __init__(self) -> None:

@@ -9,14 +9,14 @@ import msgspec
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol import carts
-from loadtests.lab.protocol.adapter import Manners, Request
+from loadtests.lab.protocol.adapter import Adapter, Request
 from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, read_fields
 
 _decoder = msgspec.json.Decoder(Answer)
 _SAY_SOMETHING = frozenset({"ok", "sold_out", "refused"})
 
 
-class OfficeManners(Manners):
+class OfficeAdapter(Adapter):
     """The contract's HTTP."""
 
     def request(self, operation: Operation, buyer: str) -> Request:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.lab.experiment.expectation import Kept, Promise
+from loadtests.lab.experiment.expectation import Expectation, Met
 from loadtests.lab.experiment.runner import Result
 from loadtests.lab.report.text import headline
 
@@ -73,14 +73,14 @@ def heading(result: Result, beside: list[Result]) -> str:
 
 def by_luck(result: Result) -> bool:
     """Whether it came out right though nothing kept the purchases apart."""
-    return result.promise is Promise.EITHER and result.verdict.verdict == "valid"
+    return result.promise is Expectation.EITHER and result.verdict.verdict == "valid"
 
 
 def kept_word(result: Result) -> str:
     """Whether the guard did what it promises, in a word or two."""
     if by_luck(result):
         return "exact by luck"
-    return {Kept.YES: "as promised", Kept.NO: "promise broken", Kept.UNDECIDED: "undecided"}[result.kept]
+    return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.kept]
 
 
 def _count(number: int, thing: str) -> str:

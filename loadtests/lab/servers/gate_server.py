@@ -50,7 +50,7 @@ class Answered(msgspec.Struct):
 Happening = Arrival | Answered
 
 
-class Stage:
+class GateServer:
     """A socket for the gates; a context manager. ``path`` goes into the service's ``LASTSEAT_GATES``."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Stage:
                 line.sendall(b"go\n")
             line.close()
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> GateServer:
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ import msgspec
 
 from loadtests.lab.history.columns import LARGEST, MOST_TICKETS
 from loadtests.lab.history.recorder import Operation, Outcome
-from loadtests.lab.protocol.adapter import Manners, Request
+from loadtests.lab.protocol.adapter import Adapter, Request
 from loadtests.lab.protocol.answers import LONGEST_ID
 from loadtests.lab.target.file import (
     PLACEHOLDER,
@@ -36,7 +36,7 @@ _WHOLE = re.compile(r"\s*-?[0-9]{1,20}\s*", re.ASCII)
 _FINE = range(200, 300)
 
 
-class TargetManners(Manners):
+class TargetAdapter(Adapter):
     """The manners of one target. Counts the answers in which something was not where the file says."""
 
     def __init__(self, target: Target) -> None:
