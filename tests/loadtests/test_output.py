@@ -147,11 +147,12 @@ PLACES = {
     "explore": ("loadtests.lab.explore.command", "_explore"),
     "compare": ("loadtests.lab.compare.command", "opened"),
     "bench": ("loadtests.lab.bench.command", "Bench"),
-    "lesson": ("workers.lessons.command", "carry_out", "tcp"),
+    "lesson": ("workers.lessons.command", "run_lesson", "tcp"),
     "lock": ("loadtests.lab.lock", "find_token", "status"),
     "journal": ("service.journal_command", "_journals", "verify", "--data", "."),
     "store": ("service.store_command", "set_up", "init", "redis://nowhere"),
     "serve": ("workers.serve", "refuse_taken_port"),
+    "where": ("loadtests.lab.where", "places"),
 }
 
 
