@@ -21,6 +21,7 @@ SCHEMES = {
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
 BLOT = "***"
+_USER = re.compile(r"(?<=://).*@")
 _PASSWORD_ASIDE = re.compile(r"(?<=[?&])password=[^&]*&?")
 # In an address up to the last @, for whoever forgot to write %40; and wherever a name says so.
 _IN_ADDRESS = re.compile(r"(?<=://)([^\s/:]*):.*(?=@)")
@@ -105,8 +106,8 @@ class Settings:
 
     @property
     def store_identity(self) -> str:
-        """What the data directory belongs to: the store, and where its engine is, without a password."""
-        return _PASSWORD_ASIDE.sub("", without_passwords(self.store_url)) or self.store
+        """What the data directory belongs to: the store, and where its engine is, whoever asks it."""
+        return _USER.sub("", without_passwords(_PASSWORD_ASIDE.sub("", self.store_url))) or self.store
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:

@@ -19,7 +19,7 @@ from loadtests.lab.bench.load_client import LoadGenerator
 from loadtests.lab.bench.paired import Measurer, NothingSold, Shape
 from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, WrongAnswer, subject
 from loadtests.lab.commands.bench import bench
-from loadtests.lab.paths import CHECKOUT
+from loadtests.lab.paths import PACKAGES
 from loadtests.lab.servers.office import NotReady
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, lastseat
@@ -227,7 +227,7 @@ def test_a_purchase_is_taken_apart_part_by_part(tmp_path: Path, worker: str, par
         "--worker",
         worker,
     ]
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    environment = os.environ | {"PYTHONPATH": str(PACKAGES)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     heading, *lines = done.stdout.splitlines()

@@ -148,11 +148,12 @@ PLACES = {
     "explore": ("loadtests.lab.commands.explore", "_explore"),
     "compare": ("loadtests.lab.commands.compare", "opened"),
     "bench": ("loadtests.lab.commands.bench", "Bench"),
-    "lesson": ("workers.lessons.command", "carry_out", "tcp"),
+    "lesson": ("workers.lessons.command", "run_lesson", "tcp"),
     "lock": ("loadtests.lab.commands.lock", "find_token", "status"),
     "journal": ("service.commands.journal", "_journals", "verify", "--data", "."),
     "store": ("service.commands.store", "set_up", "init", "redis://nowhere"),
     "serve": ("workers.serve", "refuse_taken_port"),
+    "where": ("loadtests.lab.commands.where", "places"),
 }
 
 

@@ -124,7 +124,8 @@ def _fuzz(server: Typed, seconds: int, folder: Path, *more: str) -> None:
 @pytest.mark.servers
 def test_a_fuzzer_finds_no_5xx_and_no_answer_that_is_not_described(tmp_path: Path) -> None:
     with Typed(f"-k gthread --threads 8 -w 2 {ANY_LENGTH} service:app", tmp_path / "office") as server:
-        _fuzz(server, 20, tmp_path)
+        # So many examples of each address, however long a busy machine takes for them.
+        _fuzz(server, 100, tmp_path, "--max-examples", "2")
 
 
 @pytest.mark.soak

@@ -110,7 +110,9 @@ def serving(model: str, limits: Limits, folder: Path, conversation: str = "polit
             port: int = listener.getsockname()[1]
             # The server has the listener now. If it stayed open here, clients would still be queued after its end.
             listener.close()
-            if not select.select([ready], [], [], _READY_WITHIN_S)[0] or not ready.read(1):
+            waiting = select.poll()  # select() itself takes no descriptor beyond 1,023
+            waiting.register(ready, select.POLLIN)
+            if not waiting.poll(_READY_WITHIN_S * 1e3) or not ready.read(1):
                 raise ChildFailed(
                     f"the server did not start:\n{(folder / 'tcp-server.log').read_text(encoding='utf-8')[-2000:]}"
                 )

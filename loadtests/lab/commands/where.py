@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from loadtests.lab.experiment.workloads import WORKLOADS
 from loadtests.lab.paths import EXAMPLES
 
-PLACES = {kind.path.stem: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
+
+def places() -> dict[str, Path]:
+    """What can be asked for, by its name."""
+    return {kind.path.stem: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
 
 
 @click.command(
@@ -17,14 +22,14 @@ Examples:
   lastseat run --target "$(lastseat where examples)/corner_shop.toml"
 """
 )
-@click.argument("name", required=False, type=click.Choice(list(PLACES)))
+@click.argument("name", required=False, type=click.Choice(list(places())))
 def where(*, name: str | None) -> None:
     """Print where the locust files and the examples are: one path, or all.
 
     In the checkout they are `loadtests/*.py` and `examples/`.
     """
     if name is not None:
-        click.echo(PLACES[name])
+        click.echo(places()[name])
         return
-    for each, path in PLACES.items():
+    for each, path in places().items():
         click.echo(f"{each:<10}{path}")

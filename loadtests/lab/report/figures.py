@@ -114,7 +114,8 @@ def rates(run: Operations) -> list[Rates]:
         sales, refusals = rows[sold_at[rows]], rows[(run.outcome[rows] == SOLD_OUT) & run.returned[rows]]
         counted = []
         for chosen, weights in ((sales, run.tickets_sold[sales]), (refusals, np.ones(len(refusals), np.int64))):
-            bucket = ((run.return_ns[chosen] - begin) / 1e9 / width).astype(np.int64)
+            # An operation that says it returned before it began is in the first bucket.
+            bucket = np.maximum((run.return_ns[chosen] - begin) / 1e9 / width, 0).astype(np.int64)
             counted.append((np.bincount(bucket, weights, size) / width).tolist())
         found.append(Rates(event, width, *counted))
     return found

@@ -102,6 +102,7 @@ def test_an_upgraded_office_has_all_its_sales_and_sells_and_holds_the_rest(
         ("cancelled", "o2", (2,)),
     ]
     store.close()
+    beside(server).hdel("{fresh-1}:event:show", "per_buyer")
     beside(server).hset("{fresh-1}:event:show", "about", '{"event":"show","name":"Show","capacity":3,"lab":true}')
     client = open_office(url, guard=guard)
     assert buy(client, "k9").status_code == 201
