@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from service.catalogue import OFF
 from service.errors import Problem, RefusedToStart
 from service.http import register
 from service.http.answers import MAX_BODY_BYTES
@@ -147,7 +148,7 @@ def _open_metrics(data: Path, master: str) -> Unmeasured:
 
 
 def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
-    return {"": safe_guard, "on": safe_guard, "off": "none"}.get(settings.guard, settings.guard)
+    return {"": safe_guard, "on": safe_guard, "off": OFF}.get(settings.guard, settings.guard)
 
 
 def _prepare(data: Path) -> None:

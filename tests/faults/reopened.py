@@ -92,7 +92,7 @@ def _load_all() -> None:
     from service.guards import GUARDS
     from service.stores import STORES
 
-    places = (place.partition(":")[0] for place in (*GUARDS.values(), *STORES.values()))
+    places = (traits.path.partition(":")[0] for traits in (*GUARDS.values(), *STORES.values()))
     for name in ("service.app", "flask.testing", "numpy", *places):
         importlib.import_module(name)
 

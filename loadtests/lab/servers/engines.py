@@ -8,7 +8,10 @@ be reached from other hosts ``listen_at``, ``by_address``.
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -66,17 +69,18 @@ def engine_class(store: str) -> Any:
     return getattr(importlib.import_module(module_name), class_name)
 
 
-def set_up(address: str) -> str:
-    """What ``lastseat store init`` does. Raises ``NoEngine`` with what the service says where that fails."""
-    # Not at the top: the lab speaks to an office over HTTP, and this is done before there is one.
-    from service.commands import store as store_command
-    from service.errors import Problem, RefusedToStart
-    from service.settings import from_environment
-
-    try:
-        return store_command.set_up(from_environment({"LASTSEAT_STORE": address}))
-    except (Problem, RefusedToStart) as error:
-        raise NoEngine(str(error)) from None
+def set_up(address: str) -> None:
+    """Run ``lastseat store init``. Raises ``NoEngine`` with what the service says where that fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "service.commands.store", "init"],
+        # Not among the arguments, where `ps` would show a password to everybody.
+        env={**os.environ, "LASTSEAT_STORE": address, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        raise NoEngine(done.stderr.strip().removeprefix("Error: "))
 
 
 def shown_address(store: str) -> str:
