@@ -8,7 +8,8 @@ all to an engine is its own business; the box office and the stores do not know.
 from __future__ import annotations
 
 import contextlib
-import importlib
+import functools
+import pkgutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -176,10 +177,10 @@ class Mutex(Guard):
         return self.exclusive(event, deadline)
 
 
+@functools.cache
 def guard_class(name: str) -> type[Guard]:
     """The class of a guard of the catalogue; ``KeyError`` where there is none."""
-    module_name, _, class_name = GUARDS[name].path.partition(":")
-    found: type[Guard] = getattr(importlib.import_module(module_name), class_name)
+    found: type[Guard] = pkgutil.resolve_name(GUARDS[name].path)
     return found
 
 

@@ -7,7 +7,7 @@ true does so: whoever takes the guard away sees the lost update that this makes.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -311,6 +311,5 @@ def open_store(settings: Settings) -> Store:
 
 def store_class(name: str) -> type[Store]:
     """The class of a store of the catalogue; ``KeyError`` where there is none."""
-    module_name, _, class_name = STORES[name].path.partition(":")
-    found: type[Store] = getattr(importlib.import_module(module_name), class_name)
+    found: type[Store] = pkgutil.resolve_name(STORES[name].path)
     return found

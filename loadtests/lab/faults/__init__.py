@@ -7,7 +7,7 @@ report. The verdict knows nothing of it: a fault is no excuse for a seat that wa
 from __future__ import annotations
 
 import contextlib
-import importlib
+import pkgutil
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -114,8 +114,7 @@ class TimedFault(Fault):
 
 def fault_class(name: str) -> type[Fault]:
     """The class of a fault of the registry; ``KeyError`` where there is none."""
-    module_name, _, class_name = FAULTS[name].partition(":")
-    found: type[Fault] = getattr(importlib.import_module(module_name), class_name)
+    found: type[Fault] = pkgutil.resolve_name(FAULTS[name])
     return found
 
 

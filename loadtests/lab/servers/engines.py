@@ -7,8 +7,8 @@ be reached from other hosts ``listen_at``, ``by_address``.
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -40,7 +40,7 @@ class Engines:
     def server(self, store: str) -> Any:
         """The running server of a store's engine."""
         if store not in self._servers:
-            server = engine_class(store)(self._folder / store)
+            server = pkgutil.resolve_name(ENGINES[store])(self._folder / store)
             if self._listen_at is not None:
                 server.listen_at(*self._listen_at)
             self._servers[store] = self._running.enter_context(server)
@@ -61,12 +61,6 @@ class Engines:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._running.close()
-
-
-def engine_class(store: str) -> Any:
-    """The class of a store's engine; ``KeyError`` where it needs none."""
-    module_name, _, class_name = ENGINES[store].partition(":")
-    return getattr(importlib.import_module(module_name), class_name)
 
 
 def set_up(address: str) -> None:
