@@ -36,8 +36,8 @@ class StoreTraits:
 class GuardTraits:
     """What is so of a guard in every store that it fits."""
 
-    path: str
-    """Where its class is: ``module:class``."""
+    class_name: str
+    """Its class, in the module of ``service.guards`` that has the guard's name."""
     scope: Literal["nobody", "threads", "host", "everybody"]
     """Among whom no transaction spoils another one: the threads and greenlets of a process, all processes of a host,
     or everybody who reaches the store. A guard may exclude nobody and keep this, by refusing who comes late."""
@@ -81,81 +81,66 @@ STORES: dict[str, StoreTraits] = {
 }
 
 GUARDS: dict[str, GuardTraits] = {
-    "none": GuardTraits("service.guards.none:NoGuard", scope="nobody", excludes="nobody", words="without a lock"),
+    "none": GuardTraits("NoGuard", "nobody", excludes="nobody", words="without a lock"),
     "thread": GuardTraits(
-        "service.guards.thread:ThreadGuard",
-        scope="threads",
+        "ThreadGuard",
+        "threads",
         excludes="threads and greenlets of one process",
         words="with a lock inside each process",
     ),
     "file": GuardTraits(
-        "service.guards.file:FileGuard",
-        scope="host",
-        excludes="every process of one host",
-        stores=("json", "journal"),
-        words="with the lock",
+        "FileGuard", "host", excludes="every process of one host", stores=("json", "journal"), words="with the lock"
     ),
     "leaky": GuardTraits(
-        "service.guards.leaky:LeakyGuard",
-        scope="host",
+        "LeakyGuard",
+        "host",
         excludes="every process of one host, most of the time",
         stores=("json", "journal"),
         is_leaky=True,
     ),
-    "immediate": GuardTraits(
-        "service.guards.immediate:ImmediateGuard",
-        scope="host",
-        excludes="every process of one host",
-        stores=("sqlite",),
-    ),
+    "immediate": GuardTraits("ImmediateGuard", "host", excludes="every process of one host", stores=("sqlite",)),
     "row": GuardTraits(
-        "service.guards.row:RowGuard",
-        scope="everybody",
-        excludes="everybody else who sells this event, on every host",
-        stores=("postgres",),
+        "RowGuard", "everybody", excludes="everybody else who sells this event, on every host", stores=("postgres",)
     ),
     "table": GuardTraits(
-        "service.guards.table:TableGuard",
-        scope="everybody",
-        excludes="everybody else who sells any event, on every host",
-        stores=("postgres",),
+        "TableGuard", "everybody", excludes="everybody else who sells any event, on every host", stores=("postgres",)
     ),
     "advisory": GuardTraits(
-        "service.guards.advisory:AdvisoryGuard",
-        scope="everybody",
+        "AdvisoryGuard",
+        "everybody",
         excludes="everybody who asks for the same number, on every host",
         stores=("postgres",),
     ),
     "serializable": GuardTraits(
-        "service.guards.serializable:SerializableGuard",
-        scope="everybody",
+        "SerializableGuard",
+        "everybody",
         excludes="nobody: isolation level SERIALIZABLE, bounded retries",
         stores=("postgres",),
     ),
     "optimistic": GuardTraits(
-        "service.guards.optimistic:OptimisticGuard",
-        scope="everybody",
+        "OptimisticGuard",
+        "everybody",
         excludes="nobody: compare-and-set on the version, bounded retries",
         stores=("journal", "sqlite", "postgres", "redis"),
     ),
     "atomic": GuardTraits(
-        "service.guards.atomic:AtomicGuard",
-        scope="everybody",
+        "AtomicGuard",
+        "everybody",
         excludes="nobody: one conditional statement",
         stores=("sqlite", "postgres", "redis"),
         can_be_paused=False,
     ),
     "lease": GuardTraits(
-        "service.guards.lease:LeaseGuard",
-        scope="everybody",
+        "LeaseGuard",
+        "everybody",
         excludes="holders of a lease, until one is paused past its end",
         stores=("redis",),
         is_lease=True,
         refuses_late_writes=False,
     ),
     "fenced": GuardTraits(
-        "service.guards.fenced:FencedGuard",
-        scope="everybody",
+        "FencedGuard",
+        "everybody",
         excludes="holders of a lease; the store refuses a token that is not the newest",
         stores=("redis",),
         is_lease=True,

@@ -57,7 +57,3 @@ def init(address: str | None) -> None:
         raise click.ClickException(str(refusal)) from None
     except Problem as problem:
         raise click.ClickException(f"{problem.kind.title}. {problem.detail}") from None
-
-
-if __name__ == "__main__":
-    store()

@@ -180,7 +180,7 @@ class Mutex(Guard):
 @functools.cache
 def guard_class(name: str) -> type[Guard]:
     """The class of a guard of the catalogue; ``KeyError`` where there is none."""
-    found: type[Guard] = pkgutil.resolve_name(GUARDS[name].path)
+    found: type[Guard] = pkgutil.resolve_name(f"service.guards.{name}:{GUARDS[name].class_name}")
     return found
 
 

@@ -66,7 +66,7 @@ class Engines:
 def set_up(address: str) -> None:
     """Run ``lastseat store init``. Raises ``NoEngine`` with what the service says where that fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "service.commands.store", "init"],
+        [sys.executable, "-c", "from service.commands.store import init; init()"],
         # Not among the arguments, where `ps` would show a password to everybody.
         env={**os.environ, "LASTSEAT_STORE": address, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
