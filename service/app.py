@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from service.catalogue import OFF
 from service.errors import Problem, RefusedToStart
 from service.http import register
 from service.http.answers import MAX_BODY_BYTES
@@ -89,7 +90,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
     # The directory that the store keeps its events in has to be there after a power cut, or all they hold is gone.
     sync_names(settings.data)
     control = EngineControl(store, settings.data, local) if isinstance(store, SharesSwitch) else local
-    guard = _guard_at_start(settings, store.name, store.safe_guard)
+    guard = {"": store.safe_guard, "on": store.safe_guard, "off": OFF}.get(settings.guard, settings.guard)
     gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
     admission = Admission(*admitted) if admitted else None
@@ -144,10 +145,6 @@ def _open_metrics(data: Path, master: str) -> Unmeasured:
     except OSError as error:
         log.warning("this process is not measured: no room for its metrics in %s (%s)", data, error.strerror)
         return Unmeasured()
-
-
-def _guard_at_start(settings: Settings, store: str, safe_guard: str) -> str:
-    return {"": safe_guard, "on": safe_guard, "off": "none"}.get(settings.guard, settings.guard)
 
 
 def _prepare(data: Path) -> None:

@@ -12,14 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.catalogue import SCHEMES, STORES
 from service.errors import RefusedToStart
 
-# How an address begins, and the store that it is of.
-SCHEMES = {
-    "postgresql": "postgres", "postgres": "postgres", "redis": "redis", "rediss": "redis", "unix": "redis",
-}  # fmt: skip
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_EXAMPLES = {"postgres": "postgresql://user@host/database", "redis": "redis://host:6379/0"}
 BLOT = "***"
 _USER = re.compile(r"(?<=://).*@")
 _PASSWORD_ASIDE = re.compile(r"(?<=[?&])password=[^&]*&?")
@@ -208,7 +204,7 @@ def _store(value: str) -> tuple[str, str]:
     scheme, separator, _ = value.partition("://")
     if not separator:
         if value in SCHEMES.values():
-            raise RefusedToStart(f"LASTSEAT_STORE={value} needs an address: {_EXAMPLES[value]}.")
+            raise RefusedToStart(f"LASTSEAT_STORE={value} needs an address: {STORES[value].example}.")
         return value, ""
     if scheme not in SCHEMES:
         begins = ", ".join(f"{known}://" for known in SCHEMES)

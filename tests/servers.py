@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.lab.servers.engines import ENGINES, Engines
-from service.settings import Settings
+from service.commands import store as store_command
+from service.settings import Settings, from_environment
 
 _engines: Engines | None = None
 _addresses: dict[tuple[str, Path], str] = {}
@@ -47,10 +48,14 @@ def address_of(store: str, data: Path) -> str:
     if store not in ENGINES:
         return ""
     if (store, data) not in _addresses:
-        server(store)
-        assert _engines is not None
-        _addresses[store, data] = _engines.fresh(store)
+        _addresses[store, data] = server(store).fresh_database()
+        set_up(_addresses[store, data])
     return _addresses[store, data]
+
+
+def set_up(address: str) -> str:
+    """What ``lastseat store init`` does, in this process: what a test puts in place of something is used."""
+    return store_command.set_up(from_environment({"LASTSEAT_STORE": address}))
 
 
 def settings_of(store: str, data: Path, **more: Any) -> Settings:

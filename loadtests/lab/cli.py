@@ -7,7 +7,7 @@ standard library with gevent as soon as it is imported) out of every other.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 
 import click
 
@@ -48,8 +48,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module_name, _, attribute = VERBS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module_name), attribute)
+        command: click.Command = pkgutil.resolve_name(VERBS[cmd_name][0])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

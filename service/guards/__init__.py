@@ -1,4 +1,4 @@
-"""Guards: how *read → decide → write* is made atomic. A guard is one file and one line in ``GUARDS``.
+"""Guards: how *read → decide → write* is made atomic. A guard is one file and one entry in the catalogue.
 
 A guard runs a ``Transaction``: it makes sure of whatever it promises, takes the commands that wait, and lets the
 transaction read, decide and write. Whether it excludes by a lock, notices that somebody else wrote, or leaves it
@@ -8,7 +8,8 @@ all to an engine is its own business; the box office and the stores do not know.
 from __future__ import annotations
 
 import contextlib
-import importlib
+import functools
+import pkgutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,28 +17,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from service.catalogue import GUARDS as GUARDS
+from service.catalogue import GUARDS_OF
 from service.errors import Problem
 from service.experiments.gates import Gates
 from service.guards.cart_transaction import CartTransaction
 from service.rules.inventory import Command, Outcome, Record, View
 from service.settings import Settings
 from service.stores import Store
-
-GUARDS: dict[str, str] = {
-    "none": "service.guards.none:NoGuard",
-    "thread": "service.guards.thread:ThreadGuard",
-    "file": "service.guards.file:FileGuard",
-    "leaky": "service.guards.leaky:LeakyGuard",
-    "immediate": "service.guards.immediate:ImmediateGuard",
-    "row": "service.guards.row:RowGuard",
-    "table": "service.guards.table:TableGuard",
-    "advisory": "service.guards.advisory:AdvisoryGuard",
-    "serializable": "service.guards.serializable:SerializableGuard",
-    "optimistic": "service.guards.optimistic:OptimisticGuard",
-    "atomic": "service.guards.atomic:AtomicGuard",
-    "lease": "service.guards.lease:LeaseGuard",
-    "fenced": "service.guards.fenced:FencedGuard",
-}
 
 
 class LockLost(Exception):
@@ -119,14 +106,8 @@ class Guard(ABC):
     """What every guard offers. ``run`` may be called by many threads or greenlets at once."""
 
     name: ClassVar[str]
-    stores: ClassVar[frozenset[str] | None] = None
-    """The stores it fits; None: all that offer what it needs."""
-    needs: ClassVar[type | None] = None
-    """What a store must offer, one of the capabilities in ``stores``."""
     groups: ClassVar[bool] = False
     """A process has one transaction of an event under way at a time; who comes meanwhile is decided in the next one."""
-    excludes: ClassVar[str]
-    """Who cannot be inside with whom, in a few words."""
 
     @abstractmethod
     def __init__(self, settings: Settings, store: Store) -> None: ...
@@ -155,13 +136,15 @@ class Guard(ABC):
     @classmethod
     def fits(cls, store: Store) -> bool:
         """Whether it can do what it promises over this store."""
-        named = cls.stores is None or store.name in cls.stores
-        return named and (cls.needs is None or isinstance(store, cls.needs))
+        return cls.name in GUARDS_OF[store.name]
 
     @classmethod
     def safe(cls, store_scope: str, processes: int) -> bool:
-        """Whether nobody is let in with somebody else among so many processes."""
-        return True
+        """Whether it keeps all purchases apart that this many processes send to a store of this scope."""
+        guard = GUARDS[cls.name]
+        if guard.scope == "nobody" or guard.is_leaky or not guard.refuses_late_writes:
+            return False
+        return guard.scope == "everybody" or (store_scope != "cluster" and (guard.scope == "host" or processes == 1))
 
 
 class Mutex(Guard):
@@ -194,13 +177,13 @@ class Mutex(Guard):
         return self.exclusive(event, deadline)
 
 
+@functools.cache
 def guard_class(name: str) -> type[Guard]:
-    """The class of a guard of the registry; ``KeyError`` where there is none."""
-    module_name, _, class_name = GUARDS[name].partition(":")
-    found: type[Guard] = getattr(importlib.import_module(module_name), class_name)
+    """The class of a guard of the catalogue; ``KeyError`` where there is none."""
+    found: type[Guard] = pkgutil.resolve_name(f"service.guards.{name}:{GUARDS[name].class_name}")
     return found
 
 
 def fitting(store: Store) -> list[str]:
-    """The names of the guards that fit a store, in the order of the registry."""
+    """The names of the guards that fit a store, in the order of the catalogue."""
     return [name for name in GUARDS if guard_class(name).fits(store)]

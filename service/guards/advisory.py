@@ -22,7 +22,6 @@ class AdvisoryGuard(EngineLock):
     """A number an event, its hash; the lock is given back by the transaction's end."""
 
     name: ClassVar[str] = "advisory"
-    excludes: ClassVar[str] = "everybody who asks for the same number, on every host"
     lock: ClassVar[LockStatement] = LockStatement(
         "READ COMMITTED", f"SELECT pg_advisory_xact_lock({NAMESPACE}, hashtext('{{event}}'))"
     )

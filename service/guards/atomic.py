@@ -24,15 +24,13 @@ class AtomicGuard(Guard):
 
     name: ClassVar[str] = "atomic"
     groups: ClassVar[bool] = True
-    needs: ClassVar[type | None] = CommitsAtomically
-    excludes: ClassVar[str] = "nobody: one conditional statement"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(CommitsAtomically, store)
 
     @classmethod
     def fits(cls, store: Store) -> bool:
-        return isinstance(store, CommitsAtomically) and store.translates >= set(get_args(Command))
+        return super().fits(store) and cast(CommitsAtomically, store).translates >= set(get_args(Command))
 
     def run(self, transaction: Transaction) -> None:
         began = time.perf_counter()

@@ -24,7 +24,6 @@ from service.stores import LockStatement, Store, TransactsUnder
 class EngineLock(Mutex):
     """A guard that is said in one statement of the engine: ``lock``."""
 
-    needs: ClassVar[type | None] = TransactsUnder
     lock: ClassVar[LockStatement]
 
     def __init__(self, settings: Settings, store: Store) -> None:

@@ -33,7 +33,6 @@ class FencedGuard(LeaseGuard):
     """As ``lease``, and the token goes with every write."""
 
     name: ClassVar[str] = "fenced"
-    excludes: ClassVar[str] = "holders of a lease; the store refuses a token that is not the newest"
 
     def run(self, transaction: Transaction) -> None:
         """Errors: ``lock_timeout``, ``lease_lost`` (definite)."""
@@ -82,7 +81,3 @@ class FencedGuard(LeaseGuard):
 
     def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
         return wait_for(lambda: self._store.take_fenced_lease(event, self._lease_ms), deadline, blocked)
-
-    @classmethod
-    def safe(cls, store_scope: str, processes: int) -> bool:
-        return True

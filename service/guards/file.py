@@ -36,8 +36,6 @@ class FileGuard(Mutex):
     """
 
     name: ClassVar[str] = "file"
-    stores: ClassVar[frozenset[str] | None] = frozenset({"json", "journal"})
-    excludes: ClassVar[str] = "every process of one host"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store

@@ -24,8 +24,6 @@ class ImmediateGuard(Mutex):
     """
 
     name: ClassVar[str] = "immediate"
-    needs: ClassVar[type | None] = LocksWriters
-    excludes: ClassVar[str] = "every process of one host"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(LocksWriters, store)

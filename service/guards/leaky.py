@@ -21,7 +21,6 @@ class LeakyGuard(FileGuard):
 
     name: ClassVar[str] = "leaky"
     groups: ClassVar[bool] = False
-    excludes: ClassVar[str] = "every process of one host, most of the time"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         super().__init__(settings, store)
@@ -39,7 +38,3 @@ class LeakyGuard(FileGuard):
             self._nothing.run_cart(cart)
         else:
             super().run_cart(cart)
-
-    @classmethod
-    def safe(cls, store_scope: str, processes: int) -> bool:
-        return False

@@ -35,8 +35,6 @@ class LeaseGuard(Mutex):
     """A lease an event. The threads or greenlets of one process stand behind guard ``thread``, so one of them asks."""
 
     name: ClassVar[str] = "lease"
-    needs: ClassVar[type | None] = GrantsLeases
-    excludes: ClassVar[str] = "holders of a lease, until one is paused past its end"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(GrantsLeases, store)
@@ -66,10 +64,6 @@ class LeaseGuard(Mutex):
         # Whatever fails here has nothing to do with what was written, and the lease ends by itself.
         with contextlib.suppress(Problem):
             self._store.give_lease_back(event, owner)
-
-    @classmethod
-    def safe(cls, store_scope: str, processes: int) -> bool:
-        return False
 
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ class NoGuard(Guard):
     """Runs the very same read, decision and write as every other guard, at once and with nothing around them."""
 
     name: ClassVar[str] = "none"
-    excludes: ClassVar[str] = "nobody"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         pass
@@ -29,7 +28,3 @@ class NoGuard(Guard):
 
     def run_cart(self, cart: CartTransaction) -> None:
         cart.read_decide_write()
-
-    @classmethod
-    def safe(cls, store_scope: str, processes: int) -> bool:
-        return False

@@ -23,8 +23,6 @@ class OptimisticGuard(Guard):
 
     name: ClassVar[str] = "optimistic"
     groups: ClassVar[bool] = True
-    needs: ClassVar[type | None] = ComparesAndSets
-    excludes: ClassVar[str] = "nobody: compare-and-set on the version, bounded retries"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(ComparesAndSets, store)

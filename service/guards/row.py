@@ -19,7 +19,6 @@ class RowGuard(EngineLock):
     """Whoever waited reads what the one before committed: at READ COMMITTED each statement sees the newest."""
 
     name: ClassVar[str] = "row"
-    excludes: ClassVar[str] = "everybody else who sells this event, on every host"
     lock: ClassVar[LockStatement] = LockStatement(
         "READ COMMITTED", "SELECT 1 FROM lastseat.events WHERE name = '{event}' FOR UPDATE"
     )

@@ -21,5 +21,4 @@ class SerializableGuard(EngineLock):
     """Reads and writes as without a guard, at the level at which the engine notices what that would do."""
 
     name: ClassVar[str] = "serializable"
-    excludes: ClassVar[str] = "nobody: isolation level SERIALIZABLE, bounded retries"
     lock: ClassVar[LockStatement] = LockStatement("SERIALIZABLE", "")

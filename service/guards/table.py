@@ -18,5 +18,4 @@ class TableGuard(EngineLock):
     """The coarsest lock: right, and what makes all events wait for one another."""
 
     name: ClassVar[str] = "table"
-    excludes: ClassVar[str] = "everybody else who sells any event, on every host"
     lock: ClassVar[LockStatement] = LockStatement("READ COMMITTED", "LOCK TABLE lastseat.events IN EXCLUSIVE MODE")

@@ -22,7 +22,6 @@ class ThreadGuard(Mutex):
     """
 
     name: ClassVar[str] = "thread"
-    excludes: ClassVar[str] = "threads and greenlets of one process"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._locks: dict[str, threading.RLock] = {}
@@ -39,7 +38,3 @@ class ThreadGuard(Mutex):
             yield
         finally:
             lock.release()
-
-    @classmethod
-    def safe(cls, store_scope: str, processes: int) -> bool:
-        return processes == 1 and store_scope != "cluster"

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from service.catalogue import GUARDS
 from service.errors import RefusedToStart
 from service.settings import Settings
 
@@ -191,9 +192,9 @@ def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: 
             f"LASTSEAT_STORE={settings.store} lives in one process, and there are {around.processes}: each would sell "
             "all tickets anew. Take LASTSEAT_STORE=json, or --workers 1."
         )
-    if around.processes > 1 and guard == "thread":
+    if around.processes > 1 and guard in GUARDS and GUARDS[guard].scope == "threads":
         raise RefusedToStart(
-            f"LASTSEAT_GUARD=thread excludes the threads of one process, and there are {around.processes} processes: "
+            f"LASTSEAT_GUARD={guard} excludes the threads of one process, and there are {around.processes} processes: "
             f"it would oversell. Take LASTSEAT_GUARD={safe_guard}, or --workers 1, or allow it with "
             "LASTSEAT_ALLOW_UNSAFE=1 to see it happen on a lab event."
         )

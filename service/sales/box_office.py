@@ -19,8 +19,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.catalogue import GUARDS, OFF
 from service.errors import Problem
-from service.guards import GUARDS, LockLost, Transaction, fitting
+from service.guards import LockLost, Transaction, fitting
 from service.rules.inventory import (
     Cancel,
     Command,
@@ -293,7 +294,7 @@ class BoxOffice:
 
     def resolve(self, wanted: str) -> str:
         """The name of a guard that fits the store. Errors: ``unknown_guard``, ``guard_unfit``."""
-        name = {"on": self.store.safe_guard, "off": "none"}.get(wanted, wanted)
+        name = {"on": self.store.safe_guard, "off": OFF}.get(wanted, wanted)
         if name not in GUARDS:
             raise Problem("unknown_guard", f"The guards are: on, off, {', '.join(self.guards)}.", guards=self.guards)
         if name not in self.guards:

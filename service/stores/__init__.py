@@ -1,4 +1,4 @@
-"""Where events and their records are kept. A store is one file and one line in ``STORES``.
+"""Where events and their records are kept. A store is one file and one entry in the catalogue.
 
 A store reads and writes; it never decides and never excludes anybody: that is what guards are for. Between
 ``view`` and ``append`` anything may have happened, and a store that is asked to append on a view that is no longer
@@ -7,28 +7,19 @@ true does so: whoever takes the guard away sees the lost update that this makes.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
 
+from service.catalogue import STORES as STORES
 from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode
 from service.runtime.files import CommitFailed as CommitFailed
 from service.settings import Settings, without_passwords
-
-STORES: dict[str, str] = {
-    "json": "service.stores.json.document:JsonDocuments",
-    "journal": "service.stores.journal.store:Journal",
-    "memory": "service.stores.memory:Memory",
-    "sqlite": "service.stores.sqlite.store:Sqlite",
-    "postgres": "service.stores.postgres.store:Postgres",
-    "redis": "service.stores.redis.store:Redis",
-}
-
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -42,12 +33,15 @@ class Store(ABC):
 
     name: ClassVar[str]
     scope: ClassVar[str]
-    """Who sees the same data: ``process``, ``host`` or ``cluster``."""
     durable: ClassVar[bool]
-    """Whether ``make_durable`` promises that the data survives a power cut."""
     safe_guard: ClassVar[str]
-    """The guard that ``on`` stands for."""
-    default_batch: ClassVar[int] = 1
+    default_batch: ClassVar[int]
+
+    def __init_subclass__(cls) -> None:
+        """Give the class the traits that the catalogue has under its name."""
+        traits = STORES[cls.name]
+        cls.scope, cls.durable = traits.scope, traits.durable
+        cls.safe_guard, cls.default_batch = traits.safe_guard, traits.default_batch
 
     @abstractmethod
     def __init__(self, settings: Settings) -> None: ...
@@ -316,7 +310,6 @@ def open_store(settings: Settings) -> Store:
 
 
 def store_class(name: str) -> type[Store]:
-    """The class of a store of the registry; ``KeyError`` where there is none."""
-    module_name, _, class_name = STORES[name].partition(":")
-    found: type[Store] = getattr(importlib.import_module(module_name), class_name)
+    """The class of a store of the catalogue; ``KeyError`` where there is none."""
+    found: type[Store] = pkgutil.resolve_name(STORES[name].path)
     return found

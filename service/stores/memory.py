@@ -19,9 +19,6 @@ class Memory(Store):
     """
 
     name: ClassVar[str] = "memory"
-    scope: ClassVar[str] = "process"
-    durable: ClassVar[bool] = False
-    safe_guard: ClassVar[str] = "thread"
 
     def __init__(self, settings: Settings) -> None:
         self._events: dict[str, tuple[Event, tuple[Record, ...]]] = {}

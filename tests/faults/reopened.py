@@ -89,12 +89,15 @@ def _judge_some(work: tuple[Run, Sequence[Left]]) -> list[str]:
 
 def _load_all() -> None:
     """Before the forks, once for all: what each of them would load by itself."""
-    from service.guards import GUARDS
-    from service.stores import STORES
+    from service.guards import GUARDS, guard_class
+    from service.stores import STORES, store_class
 
-    places = (place.partition(":")[0] for place in (*GUARDS.values(), *STORES.values()))
-    for name in ("service.app", "flask.testing", "numpy", *places):
+    for name in ("service.app", "flask.testing", "numpy"):
         importlib.import_module(name)
+    for guard in GUARDS:
+        guard_class(guard)
+    for store in STORES:
+        store_class(store)
 
 
 def _in_a_process_of_its_own(run: Run, left: Left) -> str:

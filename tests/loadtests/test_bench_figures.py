@@ -17,8 +17,7 @@ from loadtests.lab.bench.scalability import Law, fit
 from loadtests.lab.bench.tables import grids
 from loadtests.lab.bench.targets import marks
 from loadtests.lab.bench.words import notes
-from service.guards import guard_class
-from service.stores import STORES
+from service.catalogue import GUARDS_OF
 from tests.loadtests.bench_samples import measured, results, window
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,9 +138,7 @@ def test_purchases_with_the_same_worker_times_and_consecutive_versions_were_deci
 
 def test_every_measured_pairing_is_one_that_the_service_has() -> None:
     for store, guard, _ in OFFICES:
-        assert store in STORES
-        stores = guard_class(guard).stores
-        assert stores is None or store in stores
+        assert guard in GUARDS_OF[store]
 
 
 def test_each_worker_model_begins_with_its_ceilings_and_quick_has_no_less_to_compare() -> None:

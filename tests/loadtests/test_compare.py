@@ -25,11 +25,10 @@ from loadtests.lab.compare.evidence import Evidence, Schedules, gather
 from loadtests.lab.compare.evidence_table import BEGIN, END, markdown
 from loadtests.lab.compare.findings import answers, first_line
 from loadtests.lab.compare.heat_map import heat_map
-from loadtests.lab.compare.matrix import PER_BLOCK, Cell, Matrix, Plan, Shape, plan
+from loadtests.lab.compare.matrix import PER_BLOCK, Cell, Matrix, Offer, Plan, Shape, offers, plan
 from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
 from loadtests.lab.compare.page import END as MATRIX_END
 from loadtests.lab.compare.page import as_json, write_report, write_section
-from loadtests.lab.compare.pairs import Offer, offers
 from loadtests.lab.compare.results import NO_TIME, Results, summarize
 from loadtests.lab.compare.run import Comparison, Reporter, turns
 from loadtests.lab.compare.sale import FEWEST, MOST, Sale, seats_for

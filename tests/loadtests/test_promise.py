@@ -26,12 +26,41 @@ def test_a_lock_on_a_file_holds_everywhere(worker: str) -> None:
     assert promise(Service(worker=worker, guard="file", think_ms=5)) is Expectation.EXACT
 
 
+# Whether it must hold: among the threads of one process, the processes of a host, and hosts. A table of its own,
+# since the service and the lab take the same traits from the catalogue, and would be wrong together.
+MUST_HOLD = {
+    "none": (False, False, False),
+    "thread": (True, False, False),
+    "file": (True, True, False),
+    "leaky": (False, False, False),
+    "immediate": (True, True, False),
+    "row": (True, True, True),
+    "table": (True, True, True),
+    "advisory": (True, True, True),
+    "serializable": (True, True, True),
+    "optimistic": (True, True, True),
+    "atomic": (True, True, True),
+    "lease": (False, False, False),
+    "fenced": (True, True, True),
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_the_service_takes_those_guards_for_safe_that_must_hold(guard: str) -> None:
+    places = (("host", 1), ("host", 4), ("cluster", 4))
+    assert tuple(guard_class(guard).safe(scope, processes) for scope, processes in places) == MUST_HOLD[guard]
+
+
 @pytest.mark.parametrize("guard", [name for name in GUARDS if name != "lease"])
-@pytest.mark.parametrize("processes", [1, 4])
-def test_the_lab_expects_of_each_guard_what_the_service_says_of_it(guard: str, processes: int) -> None:
-    """The lab never imports the service, so it has to be told of a new guard that is not safe."""
-    expected = promise(Service(worker="gthread", guard=guard, processes=processes, think_ms=5))
-    assert (expected is Expectation.EXACT) is guard_class(guard).safe("host", processes)
+def test_the_lab_expects_a_right_sale_of_those_guards_that_must_hold(guard: str) -> None:
+    service = Service(worker="gthread", guard=guard, think_ms=5)
+    expected = [promise(msgspec.structs.replace(service, processes=processes)) for processes in (1, 4)]
+    assert tuple(each is Expectation.EXACT for each in expected) == MUST_HOLD[guard][:2]
+
+
+def test_the_lab_expects_of_on_what_the_guard_does_for_which_it_stands() -> None:
+    assert promise(Service(worker="gthread", store="memory", guard="on", processes=4)) is Expectation.WRONG
+    assert promise(Service(worker="gthread", store="redis://host:6379/0", guard="on", processes=4)) is Expectation.EXACT
 
 
 def test_a_lease_is_exact_until_its_holder_is_paused_or_thinks_longer_than_it_lasts() -> None:

@@ -17,9 +17,8 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 from click.testing import CliRunner
-from servers import server, settings_of
+from servers import server, set_up, settings_of
 
-from loadtests.lab.servers.engines import set_up
 from service.commands.store import store as store_command
 from service.errors import Problem, RefusedToStart
 from service.rules.inventory import (

@@ -16,10 +16,10 @@ from loadtests.lab.bench.paired import Shape, disagreement, refuse_if_nothing_so
 from loadtests.lab.bench.servers import OfficeSubject
 from loadtests.lab.bench.window import Load, Window
 from loadtests.lab.protocol.http_calls import ask
+from service.catalogue import STORES
 
 _SOLD = 201
 _FILLERS = 64
-_REWRITING = {"json"}
 MOST_REWRITTEN = 1_000
 """Orders to which a store is grown that rewrites everything at each purchase: it is slow soon enough."""
 
@@ -46,7 +46,7 @@ class Grown(msgspec.Struct, kw_only=True):
 
 def sizes(store: str, most: int) -> list[int]:
     """The numbers of orders to look at: powers of ten, and the most."""
-    most = min(most, MOST_REWRITTEN) if store in _REWRITING else most
+    most = min(most, MOST_REWRITTEN) if STORES[store].rewrites else most
     return sorted({0, most} | {10**power for power in range(2, 7) if 10**power < most})
 
 

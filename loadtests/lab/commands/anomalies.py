@@ -15,9 +15,8 @@ from loadtests.lab.compare.cache import Kept
 from loadtests.lab.compare.evidence import Evidence, Schedules, cases, gather, keep_schedules, read_schedules
 from loadtests.lab.compare.evidence_table import BEGIN, END, markdown
 from loadtests.lab.compare.findings import first_line
-from loadtests.lab.compare.matrix import Cell, Matrix, Plan, Shape, plan
+from loadtests.lab.compare.matrix import Cell, Matrix, Plan, Shape, offers, plan
 from loadtests.lab.compare.page import command_line
-from loadtests.lab.compare.pairs import offers
 from loadtests.lab.compare.progress import CompareProgress
 from loadtests.lab.compare.results import summarize
 from loadtests.lab.compare.run import Comparison
@@ -26,6 +25,7 @@ from loadtests.lab.explore.exploration import Case, run
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report import markdown as sections
 from loadtests.lab.servers.office import NotReady
+from service.catalogue import OFF
 from workers import WORKER_MODELS
 
 TABLE = "anomalies.md"
@@ -120,9 +120,9 @@ def keep_table(found: list[Evidence], kept: Kept, into: Path | None, screen: Con
 
 
 def _by_pair(whole: Plan) -> list[Cell]:
-    """As the registries have them, the control of each store first."""
+    """As the catalogue has them, the control of each store first."""
     stores = list(dict.fromkeys(cell.store for cell in whole.cells))
-    return sorted(whole.cells, key=lambda cell: (stores.index(cell.store), cell.guard != "none"))
+    return sorted(whole.cells, key=lambda cell: (stores.index(cell.store), cell.guard != OFF))
 
 
 def _provoking(matrix: Matrix, whole: Plan) -> Plan:

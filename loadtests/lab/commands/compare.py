@@ -17,8 +17,7 @@ from loadtests.lab.commands.anomalies import compare_anomalies, keep_table
 from loadtests.lab.compare import evidence_table, page
 from loadtests.lab.compare.cache import Busy, Kept, opened
 from loadtests.lab.compare.findings import answers
-from loadtests.lab.compare.matrix import THINKS, Matrix, Plan, Shape, plan
-from loadtests.lab.compare.pairs import guard_names, offers, store_names
+from loadtests.lab.compare.matrix import THINKS, Matrix, Plan, Shape, offers, plan
 from loadtests.lab.compare.progress import CompareProgress
 from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, summarize
 from loadtests.lab.compare.run import Comparison
@@ -27,6 +26,7 @@ from loadtests.lab.experiment.run_options import OneOf
 from loadtests.lab.paths import shown
 from loadtests.lab.report import markdown
 from loadtests.lab.servers.process import sigterm_as_interrupt
+from service.catalogue import GUARDS, STORES
 from workers import WORKER_MODELS
 
 _WIDE_ENOUGH = 200
@@ -70,8 +70,8 @@ usage, 70 the lab failed.
     type=click.Choice(list(WORKER_MODELS)),
     help="Only this worker model; repeatable.",
 )
-@click.option("--store", "stores", multiple=True, type=OneOf(store_names), help="Only this store; repeatable.")
-@click.option("--guard", "guards", multiple=True, type=OneOf(guard_names), help="Only this guard; repeatable.")
+@click.option("--store", "stores", multiple=True, type=OneOf(lambda: [*STORES]), help="Only this store; repeatable.")
+@click.option("--guard", "guards", multiple=True, type=OneOf(lambda: [*GUARDS]), help="Only this guard; repeatable.")
 @click.option(
     "--processes",
     multiple=True,

@@ -27,9 +27,10 @@ from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.untrusted import printable
+from service.catalogue import GUARDS, OFF
 from workers import WORKER_MODELS
 
-_SAFE_GUARDS = {"json": "file", "journal": "file", "sqlite": "immediate", "redis": "atomic"}
+_OF_ONE_PROCESS = next(name for name, guard in GUARDS.items() if guard.scope == "threads")
 _WIDE_ENOUGH = 160
 """Columns where the output is no terminal: a file or a pipe need not wrap."""
 _EXIT = {Met.YES: 0, Met.NO: 1, Met.UNDECIDED: 2}
@@ -112,7 +113,7 @@ def demo(
 
 def _cells(names: list[str], store: str, think_ms: float, workload: Workload) -> list[Experiment]:
     """Off and on for each worker model, with the processes and threads it has by itself."""
-    guards = ("none", _SAFE_GUARDS.get(store, "on"))
+    guards = (OFF, Service(store=store, guard="on").acting_guard)
     return [
         Experiment(service=Service(worker=name, store=store, guard=guard, think_ms=think_ms), workload=workload)
         for name in names
@@ -122,7 +123,7 @@ def _cells(names: list[str], store: str, think_ms: float, workload: Workload) ->
 
 def _full_cells(names: list[str], store: str, _think_ms: float, workload: Workload) -> list[Experiment]:
     """One process and several, × nobody, threads and processes excluded."""
-    settings = (("none", 0.0), ("none", 5.0), ("thread", 5.0), (_SAFE_GUARDS.get(store, "on"), 5.0))
+    settings = ((OFF, 0.0), (OFF, 5.0), (_OF_ONE_PROCESS, 5.0), (Service(store=store, guard="on").acting_guard, 5.0))
     return [
         Experiment(
             service=Service(

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from loadtests.lab.protocol.admin_api import GuardState, Office, OfficeError, find_token
+from service.catalogue import OFF
 
 _WITHOUT_TOKEN = frozenset({"status"})
 
@@ -48,5 +49,5 @@ def _words(before: GuardState, after: GuardState) -> str:
     choice = f"There are: {', '.join(after.guards)}."
     if before.epoch == after.epoch:
         return f"The guard is {after.guard}, in epoch {after.epoch}. {choice}"
-    off = " Nothing keeps purchases apart now; only lab events are sold so." if after.guard == "none" else ""
+    off = " Nothing keeps purchases apart now; only lab events are sold so." if after.guard == OFF else ""
     return f"The guard was {before.guard}; it is {after.guard} now, from epoch {after.epoch} on.{off} {choice}"

@@ -5,9 +5,9 @@ A *cell* is one combination. It is held some times, each a sale of its own under
 held in a row: cells that are compared with each other form a *block*, which is gone through forwards, then backwards,
 then forwards, so that a machine that grows slower meets all of them alike. The medians have bootstrap intervals.
 
-Which cells there are is asked of the service's registries (``pairs``). Which come first, when there is no time for all,
-is said in ``cells``. What was measured once stays in the results folder (``kept``); a compare that was killed goes on
-there. ``answers`` says in words what came out, ``heat_map`` and ``tables`` show it.
+The service's catalogue says which cells there are, and ``matrix`` which come first when there is no time for all. What
+was measured once stays in the results folder (``cache``); a compare that was killed goes on there. ``findings`` says in
+words what came out, ``heat_map`` and ``tables`` show it.
 
 A second table, guard × anomaly (``anomalies``), says what was *seen* to go wrong: in these sales, and in the explorer,
 whose schedules can be replayed.

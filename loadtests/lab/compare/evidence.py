@@ -15,10 +15,9 @@ import msgspec
 from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.sale import Sale
 from loadtests.lab.explore.exploration import Case, Explored, Seen
+from service.catalogue import GUARDS
 
 EXPLORED = "explored"
-LEASES = frozenset({"lease", "fenced"})
-"""Guards that are explored with a holder who may be stopped, too."""
 
 
 class Schedules(msgspec.Struct, kw_only=True):
@@ -68,7 +67,7 @@ class Evidence(msgspec.Struct, kw_only=True):
 def cases(store: str, guard: str) -> list[Case]:
     """What is explored of a pair: sync workers, so that every buyer is in a process of his own."""
     plain = Case(store=store, guard=guard, worker="sync")
-    return [plain, msgspec.structs.replace(plain, pause=True)] if guard in LEASES else [plain]
+    return [plain, msgspec.structs.replace(plain, pause=True)] if GUARDS[guard].is_lease else [plain]
 
 
 def read_schedules(folder: Path, case: Case) -> Schedules | None:

@@ -14,6 +14,7 @@ import msgspec
 from loadtests.lab.bench.figures import Interval, quotient_interval
 from loadtests.lab.compare.results import Found, Results, why_missing
 from loadtests.lab.experiment.expectation import Met
+from service.catalogue import OFF
 
 _THINKS = {"io": "waits", "cpu": "computes"}
 
@@ -114,7 +115,7 @@ def _fastest_of(worker: str, think: str, right: Sequence[Found]) -> str:
 def _worth(results: Results) -> list[str]:
     said = []
     for think in ("io", "cpu"):
-        alone = _compared(results, think, lambda each: each.cell.guard == "none")
+        alone = _compared(results, think, lambda each: each.cell.guard == OFF)
         if alone:
             said.append(f"When a purchase {_THINKS[think]} {results.shape.think_ms:g} ms, without a guard: {alone}.")
         guarded = _compared(results, think, lambda each: each.right)
@@ -162,7 +163,7 @@ def _compared(results: Results, think: str, chosen: Callable[[Found], bool]) -> 
 
 def _spread(found: Sequence[Found], think: str) -> float:
     """The fastest worker class against the slowest, without a guard, with the same store and their own processes."""
-    mine = [each for each in found if each.cell.think == think and each.cell.guard == "none"]
+    mine = [each for each in found if each.cell.think == think and each.cell.guard == OFF]
     if not mine:
         return 0.0
     stores = _by(mine, lambda each: each.cell.store)

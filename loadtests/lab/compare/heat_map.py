@@ -12,6 +12,7 @@ from loadtests.lab.compare.matrix import THINKS, Cell
 from loadtests.lab.compare.results import Found, Missing, Results
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.report import svg
+from service.catalogue import OFF
 
 _NAMES_W, _CELL_W, _CELL_H, _TOP, _GAP = 176.0, 62.0, 26.0, 68.0, 8.0
 _LEAST_W = 760.0
@@ -72,10 +73,10 @@ def _columns(cells: Sequence[Cell]) -> list[Column]:
 
 
 def _rows(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Store by store; in each the control first, then as the registry has them."""
+    """Store by store; in each the control first, then as the catalogue has them."""
     there = dict.fromkeys((cell.store, cell.guard) for cell in cells)
     stores = list(dict.fromkeys(store for store, _ in there))
-    return sorted(there, key=lambda each: (stores.index(each[0]), each[1] != "none"))
+    return sorted(there, key=lambda each: (stores.index(each[0]), each[1] != OFF))
 
 
 def _places(columns: Sequence[Column]) -> tuple[dict[Column, float], float]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from loadtests.lab.compare.pairs import FAULTS, Offer
 from loadtests.lab.experiment.expectation import Expectation
 from loadtests.lab.experiment.runner import Experiment, Workload
 from loadtests.lab.servers.office import Service
+from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 from workers import WORKER_MODELS
 
 THINKS = ("none", "io", "cpu")
@@ -104,6 +104,20 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     thinks: tuple[str, ...] = ()
 
 
+class Offer(msgspec.Struct, frozen=True):
+    """A store: who sees the same data, the guard that ``on`` stands for, and all that fit it."""
+
+    store: str
+    scope: str
+    on: str
+    guards: tuple[str, ...]
+
+
+def offers() -> dict[str, Offer]:
+    """All stores of the catalogue."""
+    return {name: Offer(name, store.scope, store.safe_guard, GUARDS_OF[name]) for name, store in STORES.items()}
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The cells in blocks, the most telling first; and those that make no sense, with the reason."""
 
@@ -138,7 +152,9 @@ def _worth_it(offers: Mapping[str, Offer]) -> list[str]:
 
 
 def _cells(matrix: Matrix, offer: Offer) -> list[Cell]:
-    guards = [guard for guard in offer.guards if guard in matrix.guards or (not matrix.guards and guard not in FAULTS)]
+    # Without being asked, none that exists to be caught.
+    wanted = matrix.guards or [name for name, guard in GUARDS.items() if not guard.is_leaky]
+    guards = [guard for guard in offer.guards if guard in wanted]
     return [
         Cell(offer.store, guard, worker, processes, think)
         for think in THINKS
@@ -161,7 +177,7 @@ def _why_not(cell: Cell, offer: Offer) -> str:
 
 def _rank(cell: Cell, offer: Offer, matrix: Matrix, *, first: bool) -> int:
     """Its place in the order above."""
-    other_guard = cell.guard not in {"none", offer.on}
+    other_guard = cell.guard not in {OFF, offer.on}
     other_count = cell.processes != max(_counts(matrix, cell.worker))
     thinks = cell.think != "none"
     if not other_guard and not other_count and first:

@@ -17,6 +17,7 @@ from loadtests.lab.history.history import BUY, READ
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report.run_report import write_run_report
+from service.catalogue import OFF
 
 FEWEST, MOST = 60, 6_000
 """Seats of a sale, at least and at most."""
@@ -107,11 +108,11 @@ def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]])
 def _first_guess(cell: Cell, shape: Shape) -> float:
     """One purchase after another, each with its delay; without a guard most sales overwrite another."""
     rate = _FIRST_GUESS_PER_S if cell.think == "none" else min(_FIRST_GUESS_PER_S, 1000 / shape.think_ms)
-    return rate / 4 if cell.guard == "none" else rate
+    return rate / 4 if cell.guard == OFF else rate
 
 
 def _likeness(cell: Cell, other: Cell) -> tuple[int, int, int]:
-    safe = (cell.guard == "none") == (other.guard == "none")
+    safe = (cell.guard == OFF) == (other.guard == OFF)
     return (int(safe), int(cell.store == other.store), int(cell.worker == other.worker))
 
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 from enum import Enum
 
 from loadtests.lab.servers.office import Service
+from service.catalogue import GUARDS, OFF
 
-_EXCLUDES_THREADS_ONLY = frozenset({"thread"})
-_EXCLUDES_MOSTLY = frozenset({"leaky"})
-_EXCLUDES_UNTIL_PAUSED = frozenset({"lease"})
 _DEFAULT_LEASE_MS = 2_000
-_EXCLUDES_NOBODY = frozenset({"none"})
 
 
 class Expectation(Enum):
@@ -40,21 +37,17 @@ def promise(service: Service, fault: str = "") -> Expectation:
     """What may be expected of a service under enough buyers, and under a fault of that name."""
     processes, threads = service.shape
     processes *= service.nodes
-    if service.guard in _EXCLUDES_UNTIL_PAUSED and not service.apart:
+    # The office refuses to start with a guard that there is not.
+    guard = GUARDS.get(OFF if service.apart else service.acting_guard, GUARDS[OFF])
+    if guard.is_leaky:
+        return Expectation.EITHER
+    if not guard.refuses_late_writes:
         if fault == "pause":
             return Expectation.WRONG if processes > 1 else Expectation.EXACT
         longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
         return Expectation.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Expectation.EITHER
     inside = threads > 1 or service.worker == "gevent"
-    if service.guard in _EXCLUDES_NOBODY or service.apart:
-        exposed = inside or processes > 1
-    elif service.guard in _EXCLUDES_THREADS_ONLY:
-        exposed = processes > 1
-    elif service.guard in _EXCLUDES_MOSTLY:
-        return Expectation.EITHER
-    else:
-        exposed = False
-    if not exposed:
+    if not {"nobody": inside or processes > 1, "threads": processes > 1}.get(guard.scope, False):
         return Expectation.EXACT
     if service.worker == "gevent" and processes == 1 and service.think_ms == 0:
         # Greenlets change places only where one waits: without a delay, or a slow disk, nothing does in between.

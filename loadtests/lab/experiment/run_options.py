@@ -7,7 +7,6 @@ on the command line wins over the file, the file over what the setting is by its
 from __future__ import annotations
 
 import difflib
-import importlib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ import msgspec
 from loadtests.lab.experiment.load_options import KINDS, MOST_ARRIVALS_PER_S, locust_file
 from loadtests.lab.experiment.runner import Experiment, Record, Workload
 from loadtests.lab.experiment.workloads import WORKLOADS
-from loadtests.lab.faults import FaultUnfit, refuse_unfit
+from loadtests.lab.faults import FAULTS, FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
 from loadtests.lab.target.file import Target, TargetError, read_target
+from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 from workers import WORKER_MODELS
 
 SERVICE, WORKLOAD, FAULT, TARGET = "service", "workload", "fault", "target"
@@ -34,7 +34,7 @@ class SettingsError(Exception):
 
 
 class OneOf(click.ParamType[str]):
-    """One of some names, looked up only when one is given: the registries are the service's."""
+    """One of some names, looked up only when one is given."""
 
     name = "name"
 
@@ -64,10 +64,6 @@ class Delay(click.ParamType[str]):
         return str(value)
 
 
-def _registry(module: str, name: str, *more: str) -> Callable[[], list[str]]:
-    return lambda: [*getattr(importlib.import_module(module), name), *more]
-
-
 @dataclass(frozen=True)
 class Setting:
     """One setting: where it belongs, what it accepts, what it is by itself, and what ``--help`` says of it."""
@@ -92,11 +88,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("nodes", SERVICE, click.IntRange(1, 16), 1, "So many gunicorns, each with its directory, on one engine."),
     Setting("apart", SERVICE, click.BOOL, False, "Let each node have a store of its own: a negative control."),
     Setting(
-        "store", SERVICE, OneOf(_registry("service.stores", "STORES"), lambda given: "://" in given), None,
+        "store", SERVICE, OneOf(lambda: [*STORES], lambda given: "://" in given), None,
         "Where the office keeps its tickets: a name or a URL; by default the first that fits the guard.",
     ),
     Setting(
-        "guard", SERVICE, OneOf(_registry("service.guards", "GUARDS", "on", "off")), "on",
+        "guard", SERVICE, OneOf(lambda: [*GUARDS, "on", "off"]), "on",
         "How read, decide, write is made atomic; `none` does not.",
     ),
     Setting("leak", SERVICE, click.FloatRange(0, 1), 0.0, "How often guard `leaky` is skipped."),
@@ -136,7 +132,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("limit", WORKLOAD, click.FloatRange(0.5, 86_400), 60.0, "A round is ended after so long, s.", "limit_s"),
     Setting("seed", WORKLOAD, click.INT, 1, "Decides what each buyer wishes for, and when arrivals come."),
     Setting(
-        "fault", FAULT, OneOf(_registry("loadtests.lab.faults", "FAULTS")), None,
+        "fault", FAULT, OneOf(lambda: [*FAULTS]), None,
         "What is made to go wrong, once a round.",
     ),
     Setting("target", TARGET, click.Path(path_type=Path), None, "Another service instead of the office: its file."),
@@ -237,9 +233,10 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
         raise SettingsError(f"threads is for gthread; a {service['worker']} worker has no threads to count.")
     if WORKLOADS[workload["kind"]].pays_inside:
         _pay_inside(service, workload["payment"], given)
-    if service["leak"] and service["guard"] != "leaky":
+    guard = GUARDS.get(service["guard"])
+    if service["leak"] and not (guard and guard.is_leaky):
         raise SettingsError(f"leak is for the guard leaky, and the guard is {service['guard']}.")
-    service["guard"] = {"off": "none"}.get(service["guard"], service["guard"])
+    service["guard"] = {"off": OFF}.get(service["guard"], service["guard"])
     low, dash, high = service["think_ms"].partition("-")
     service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
     # Who names a guard wants to see what it does, also where it excludes too few.
@@ -263,18 +260,8 @@ def _not_shared(nodes: int, store: str) -> str:
 
 def _store_of(guard: str, together: bool) -> str:
     """The first store that a guard fits: who names a guard and no store wants to see the guard."""
-    guards, stores = importlib.import_module("service.guards"), importlib.import_module("service.stores")
-    names = [str(name) for name in stores.STORES if name in ENGINES or not together]
-    if guard in {"on", "off"}:
-        return names[0]
-    wanted = guards.guard_class(guard)
-    fit = (
-        name
-        for name in names
-        if (wanted.stores is None or name in wanted.stores)
-        and (wanted.needs is None or issubclass(stores.store_class(name), wanted.needs))
-    )
-    found = next(fit, None)
+    names = [name for name in STORES if name in ENGINES or not together]
+    found = next((name for name in names if guard in {"on", "off", *GUARDS_OF[name]}), None)
     if found is None:
         raise SettingsError(f"guard {guard} fits no store that several nodes could share.")
     return found

@@ -7,7 +7,7 @@ report. The verdict knows nothing of it: a fault is no excuse for a seat that wa
 from __future__ import annotations
 
 import contextlib
-import importlib
+import pkgutil
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -112,13 +112,6 @@ class TimedFault(Fault):
         """Undo it, what is not done too; returns when that is so."""
 
 
-def fault_class(name: str) -> type[Fault]:
-    """The class of a fault of the registry; ``KeyError`` where there is none."""
-    module_name, _, class_name = FAULTS[name].partition(":")
-    found: type[Fault] = getattr(importlib.import_module(module_name), class_name)
-    return found
-
-
 def refuse_unfit(name: str, service: Any, tickets: int) -> None:
     """Say before anything is started that a fault cannot happen, to such a service or in so small a sale.
 
@@ -134,8 +127,9 @@ def refuse_unfit(name: str, service: Any, tickets: int) -> None:
 
 
 def fault_named(name: str) -> Fault:
-    """A fault of the registry, built; to be entered as a context manager."""
-    return fault_class(name)()
+    """A fault of the registry, built; to be entered as a context manager. Raises ``KeyError`` where there is none."""
+    fault: Fault = pkgutil.resolve_name(FAULTS[name])()
+    return fault
 
 
 @contextlib.contextmanager

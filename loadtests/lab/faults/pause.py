@@ -11,7 +11,6 @@ Under a guard that lends nothing B waits instead, and after the lease's length a
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import queue
 import signal
@@ -25,6 +24,7 @@ import msgspec
 from loadtests.lab.faults import Fault, FaultUnfit, Happened, NotInjected
 from loadtests.lab.servers.gate_server import Arrival, GateServer
 from loadtests.lab.servers.office import RunningOffice, Service
+from service.catalogue import GUARDS
 
 LEASE_MS = 500
 OTHERS_SELL_WITHIN_S = 4.0
@@ -32,17 +32,7 @@ OTHERS_SELL_WITHIN_S = 4.0
 there is time left to decide again."""
 THE_NEXT_SELLS_WITHIN_S = 30.0
 """The same where the lease goes to the next, who is there and sells: so long a slow machine may take for that."""
-_LENDING = frozenset({"lease", "fenced"})
 _POLL_S = 0.05
-
-
-def acting_guard(service: Service) -> str:
-    """The guard's name; where it is ``on``, the one that this stands for in the store."""
-    if service.guard != "on":
-        return service.guard
-    scheme, is_address, _ = service.store.partition("://")
-    name = importlib.import_module("service.settings").SCHEMES[scheme] if is_address else service.store
-    return str(importlib.import_module("service.stores").store_class(name).safe_guard)
 
 
 class Pause(Fault):
@@ -65,11 +55,13 @@ class Pause(Fault):
     def adapt(self, service: Service) -> Service:
         if service.shape[0] < 2:
             raise FaultUnfit("the fault pause stops one worker while another one sells: take --processes 2 or more.")
-        guard = acting_guard(service)
-        if guard in {"atomic"}:
-            raise FaultUnfit(f"guard {guard} leaves no place between reading and writing where it could stop.")
+        guard = GUARDS[service.acting_guard]
+        if not guard.can_be_paused:
+            raise FaultUnfit(
+                f"guard {service.acting_guard} leaves no place between reading and writing where it could stop."
+            )
         self._lease_ms = service.lease_ms or LEASE_MS
-        self._patience_s = THE_NEXT_SELLS_WITHIN_S if guard in _LENDING else OTHERS_SELL_WITHIN_S
+        self._patience_s = THE_NEXT_SELLS_WITHIN_S if guard.is_lease else OTHERS_SELL_WITHIN_S
         # With connections that are kept all buyers may have the same worker, and then nobody else could sell.
         return msgspec.structs.replace(service, lease_ms=self._lease_ms, gates=str(self._stage.path), keep_alive=False)
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 from loadtests.lab.experiment.expectation import Expectation, Met
 from loadtests.lab.experiment.runner import Result
 from loadtests.lab.report.text import headline
-
-_GUARDS = {
-    "none": "without a lock",
-    "thread": "with a lock inside each process",
-    "file": "with the lock",
-}
+from service.catalogue import GUARDS, OFF
 
 
 def sentence(result: Result) -> str:
     """How many tickets for how many seats, and what became of the buyers."""
     service = result.experiment.service
-    who = f"{service.spelled} {_GUARDS.get(service.guard, f'with the guard {service.guard}')}"
+    known = GUARDS.get(service.guard)
+    who = f"{service.spelled} {(known and known.words) or f'with the guard {service.guard}'}"
     rounds = _count(result.rounds, "round")
     if result.rounds_wrong == 0 and result.verdict.verdict == "valid":
         return (
@@ -41,9 +37,7 @@ def summary(results: list[Result]) -> str:
     said = []
     if wrong:
         which = (
-            "Lock off"
-            if all(each.experiment.service.guard == "none" for each in wrong)
-            else "Where purchases overlapped"
+            "Lock off" if all(each.experiment.service.guard == OFF for each in wrong) else "Where purchases overlapped"
         )
         sales, oversold = sum(each.rounds for each in wrong), sum(each.verdict.oversold for each in wrong)
         lost = sum(each.verdict.lost or 0 for each in wrong)
@@ -53,7 +47,7 @@ def summary(results: list[Result]) -> str:
             + (f" and {_count(lost, 'confirmed order')} lost." if lost else ".")
         )
     if exact:
-        which = "Lock on" if all(each.experiment.service.guard != "none" for each in exact) else "Where they did not"
+        which = "Lock on" if all(each.experiment.service.guard != OFF for each in exact) else "Where they did not"
         said.append(
             f"{which}: {_count(sum(each.rounds for each in exact), 'sale')} to the last seat,"
             f" {_count(sum(each.verdict.acknowledged for each in exact), 'ticket')} for"
@@ -66,7 +60,7 @@ def heading(result: Result, beside: list[Result]) -> str:
     """What tells a cell from those beside it: the lock, and the think time where it differs."""
     service = result.experiment.service
     guards = {each.experiment.service.guard for each in beside}
-    lock = {"none": "lock off"}.get(service.guard, "lock on") if len(guards) == 2 else f"guard {service.guard}"
+    lock = f"guard {service.guard}" if len(guards) != 2 else "lock off" if service.guard == OFF else "lock on"
     thinks = {each.experiment.service.think_ms for each in beside}
     return lock if len(thinks) == 1 else f"{lock}, {service.think_ms:g} ms"
 

@@ -23,6 +23,7 @@ import msgspec
 from loadtests.lab.protocol.admin_api import Office, find_token
 from loadtests.lab.servers import cpu, process
 from loadtests.lab.servers.engines import ENGINES, Engines, NoEngine, set_up, shown_address
+from service.catalogue import SCHEMES, STORES, StoreTraits
 from workers import GUNICORN_CONF, WORKER_MODELS
 
 READY_WITHIN_S = 30.0
@@ -75,7 +76,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def survives(self) -> bool:
         """Whether what the store keeps is meant to be there after a restart."""
-        return self.store != "memory"
+        return self.store_traits is None or self.store_traits.durable
+
+    @property
+    def store_traits(self) -> StoreTraits | None:
+        """The traits of the store, given by its name or by an address; None where there is no such store."""
+        scheme, is_address, _ = self.store.partition("://")
+        return STORES.get(SCHEMES.get(scheme, "") if is_address else self.store)
+
+    @property
+    def acting_guard(self) -> str:
+        """The guard's name; where it is ``on``, the one that this stands for in the store."""
+        return self.store_traits.safe_guard if self.guard == "on" and self.store_traits else self.guard
 
     @property
     def shown(self) -> Service:

@@ -24,9 +24,11 @@ from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import Workload, hold_sale
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice, Service
+from service.catalogue import GUARDS
 from workers import WORKER_MODELS
 
 CAUGHT_SHARE = 0.95
+LEAKY = next(name for name, guard in GUARDS.items() if guard.is_leaky)
 PROBABILITIES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 
 
@@ -85,7 +87,7 @@ def power(worker: str, runs: int, think_ms: float, probabilities: tuple[float, .
     found: list[Power] = []
     began = time.monotonic()
     for probability in sorted(probabilities or PROBABILITIES, reverse=True):
-        service = Service(worker=worker, guard="leaky", leak=probability, think_ms=think_ms)
+        service = Service(worker=worker, guard=LEAKY, leak=probability, think_ms=think_ms)
         with progress.status(f"p = {probability:g}") as status:
             result = try_probability(
                 service,

@@ -58,10 +58,6 @@ class Records:
 
 class Journal(Store, ComparesAndSets):
     name: ClassVar[str] = "journal"
-    scope: ClassVar[str] = "host"
-    durable: ClassVar[bool] = True
-    safe_guard: ClassVar[str] = "file"
-    default_batch: ClassVar[int] = 64
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "journal"

@@ -64,9 +64,6 @@ class _Source(msgspec.Struct, frozen=True):
 
 class JsonDocuments(Store, CommitsCarts):
     name: ClassVar[str] = "json"
-    scope: ClassVar[str] = "host"
-    durable: ClassVar[bool] = True
-    safe_guard: ClassVar[str] = "file"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "events"

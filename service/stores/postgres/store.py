@@ -73,10 +73,6 @@ class _Source(NamedTuple):
 
 class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, ComparesCarts, SharesSwitch):
     name: ClassVar[str] = "postgres"
-    scope: ClassVar[str] = "cluster"
-    durable: ClassVar[bool] = True
-    safe_guard: ClassVar[str] = "row"
-    default_batch: ClassVar[int] = 64
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
     def __init__(self, settings: Settings) -> None:

@@ -79,10 +79,6 @@ class Seen(NamedTuple):
 
 class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "redis"
-    scope: ClassVar[str] = "cluster"
-    durable: ClassVar[bool] = True
-    safe_guard: ClassVar[str] = "atomic"
-    default_batch: ClassVar[int] = 64
     translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
 
     def __init__(self, settings: Settings) -> None:

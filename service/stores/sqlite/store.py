@@ -59,10 +59,6 @@ class _Source(NamedTuple):
 
 class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCarts):
     name: ClassVar[str] = "sqlite"
-    scope: ClassVar[str] = "host"
-    durable: ClassVar[bool] = True
-    safe_guard: ClassVar[str] = "immediate"
-    default_batch: ClassVar[int] = 64
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
     def __init__(self, settings: Settings) -> None:

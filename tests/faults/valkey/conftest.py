@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from servers import set_up
 from valkey_offices import open_store
 
-from loadtests.lab.servers.engines import set_up
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.rules.inventory import Event
 from service.stores.redis.store import Redis

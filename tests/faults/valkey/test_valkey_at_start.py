@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from redis import DriverInfo
+from servers import set_up
 from valkey_offices import PASSWORD, WRITERS, beside, buy, open_store, told
 
-from loadtests.lab.servers.engines import NoEngine, set_up
+from loadtests.lab.servers import engines
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Cancel, Sell
@@ -142,8 +143,9 @@ def test_a_wrong_password_is_refused_at_start_and_never_shown(
             open_office(f"unix://{given}{server.socket}")
         assert PASSWORD not in str(refused.value)
         assert "wrong" not in str(refused.value)
-        with pytest.raises(NoEngine, match="password"):
-            set_up(f"unix://{given}{server.socket}")
+        with pytest.raises(engines.NoEngine, match="password") as not_set_up:
+            engines.set_up(f"unix://{given}{server.socket}")
+        assert PASSWORD not in str(not_set_up.value)
 
 
 @pytest.mark.parametrize("first_command", ["check", "mode", "names"])

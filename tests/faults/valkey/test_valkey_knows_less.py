@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from servers import set_up
 from valkey_offices import FAR, GUARDS, beside, buy, open_store, sell, told
 
-from loadtests.lab.servers.engines import set_up
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.errors import Problem
 from service.rules.inventory import Event, Sell

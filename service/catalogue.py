@@ -1,0 +1,158 @@
+"""Names and traits of all stores and guards, as data. It imports nothing of ours and has no logic.
+
+The classes of stores and guards take their traits from here, and the lab imports nothing else of the service: so each
+trait stands once. A trait cannot vouch for itself: what each guard must hold is a table of its own in the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTraits:
+    """What is so of a store, whatever its settings are."""
+
+    path: str
+    """Where its class is: ``module:class``."""
+    scope: Literal["process", "host", "cluster"]
+    """Who sees the same data."""
+    safe_guard: str
+    """The guard that ``on`` stands for, and that all events obey which were not made for the lab."""
+    durable: bool = True
+    """Whether ``make_durable`` promises that the data survives a power cut."""
+    default_batch: int = 1
+    """Most commands decided together, where the settings do not say."""
+    rewrites: bool = False
+    """Whether each write rewrites all that an event has, so that it slows down as the event grows."""
+    schemes: tuple[str, ...] = ()
+    """How its addresses begin. A store that has any is kept by an engine, and needs an address."""
+    example: str = ""
+    """An address of it, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardTraits:
+    """What is so of a guard in every store that it fits."""
+
+    class_name: str
+    """Its class, in the module of ``service.guards`` that has the guard's name."""
+    scope: Literal["nobody", "threads", "host", "everybody"]
+    """Among whom no transaction spoils another one: the threads and greenlets of a process, all processes of a host,
+    or everybody who reaches the store. A guard may exclude nobody and keep this, by refusing who comes late."""
+    excludes: str
+    """Whom it excludes, in a few words."""
+    stores: tuple[str, ...] = ()
+    """The stores that it fits; empty: all."""
+    is_lease: bool = False
+    """Whether it is lent for a time, and may end while its holder is still inside."""
+    refuses_late_writes: bool = True
+    """Whether the store refuses the write of a holder whose lease has ended."""
+    is_leaky: bool = False
+    """Whether it keeps its promise only mostly: a fault to be found, not a guard to use."""
+    can_be_paused: bool = True
+    """Whether there is a place between reading and writing, at which a holder could stop."""
+    words: str = ""
+    """How a report says that it acts; empty: with the guard of that name."""
+
+
+STORES: dict[str, StoreTraits] = {
+    "json": StoreTraits("service.stores.json.document:JsonDocuments", scope="host", safe_guard="file", rewrites=True),
+    "journal": StoreTraits("service.stores.journal.store:Journal", scope="host", safe_guard="file", default_batch=64),
+    "memory": StoreTraits("service.stores.memory:Memory", scope="process", safe_guard="thread", durable=False),
+    "sqlite": StoreTraits("service.stores.sqlite.store:Sqlite", scope="host", safe_guard="immediate", default_batch=64),
+    "postgres": StoreTraits(
+        "service.stores.postgres.store:Postgres",
+        scope="cluster",
+        safe_guard="row",
+        default_batch=64,
+        schemes=("postgresql", "postgres"),
+        example="postgresql://user@host/database",
+    ),
+    "redis": StoreTraits(
+        "service.stores.redis.store:Redis",
+        scope="cluster",
+        safe_guard="atomic",
+        default_batch=64,
+        schemes=("redis", "rediss", "unix"),
+        example="redis://host:6379/0",
+    ),
+}
+
+GUARDS: dict[str, GuardTraits] = {
+    "none": GuardTraits("NoGuard", "nobody", excludes="nobody", words="without a lock"),
+    "thread": GuardTraits(
+        "ThreadGuard",
+        "threads",
+        excludes="threads and greenlets of one process",
+        words="with a lock inside each process",
+    ),
+    "file": GuardTraits(
+        "FileGuard", "host", excludes="every process of one host", stores=("json", "journal"), words="with the lock"
+    ),
+    "leaky": GuardTraits(
+        "LeakyGuard",
+        "host",
+        excludes="every process of one host, most of the time",
+        stores=("json", "journal"),
+        is_leaky=True,
+    ),
+    "immediate": GuardTraits("ImmediateGuard", "host", excludes="every process of one host", stores=("sqlite",)),
+    "row": GuardTraits(
+        "RowGuard", "everybody", excludes="everybody else who sells this event, on every host", stores=("postgres",)
+    ),
+    "table": GuardTraits(
+        "TableGuard", "everybody", excludes="everybody else who sells any event, on every host", stores=("postgres",)
+    ),
+    "advisory": GuardTraits(
+        "AdvisoryGuard",
+        "everybody",
+        excludes="everybody who asks for the same number, on every host",
+        stores=("postgres",),
+    ),
+    "serializable": GuardTraits(
+        "SerializableGuard",
+        "everybody",
+        excludes="nobody: isolation level SERIALIZABLE, bounded retries",
+        stores=("postgres",),
+    ),
+    "optimistic": GuardTraits(
+        "OptimisticGuard",
+        "everybody",
+        excludes="nobody: compare-and-set on the version, bounded retries",
+        stores=("journal", "sqlite", "postgres", "redis"),
+    ),
+    "atomic": GuardTraits(
+        "AtomicGuard",
+        "everybody",
+        excludes="nobody: one conditional statement",
+        stores=("sqlite", "postgres", "redis"),
+        can_be_paused=False,
+    ),
+    "lease": GuardTraits(
+        "LeaseGuard",
+        "everybody",
+        excludes="holders of a lease, until one is paused past its end",
+        stores=("redis",),
+        is_lease=True,
+        refuses_late_writes=False,
+    ),
+    "fenced": GuardTraits(
+        "FencedGuard",
+        "everybody",
+        excludes="holders of a lease; the store refuses a token that is not the newest",
+        stores=("redis",),
+        is_lease=True,
+    ),
+}
+
+OFF = "none"
+"""The guard that ``off`` stands for: the negative control."""
+SCHEMES = {scheme: name for name, store in STORES.items() for scheme in store.schemes}
+"""How an address begins, and the store that it is of."""
+GUARDS_OF = {
+    store: tuple(name for name, guard in GUARDS.items() if not guard.stores or store in guard.stores)
+    for store in STORES
+}
+"""The guards that fit each store."""
