@@ -109,6 +109,7 @@ def test_settings_that_the_service_refuses_are_wrong_usage_and_it_says_why(tmp_p
         ('worker = "threads"', "'threads' is not one of 'sync', 'gthread', 'gevent'"),
         ('think = "5 ms"', "is not milliseconds like 20 or 10-50"),
         ("read_share = 1.5", "1.5 is not in the range"),
+        ("read_share = nan", "read_share: nan is not a number"),
         ("seed = 1.5", "it must be a whole number"),
         ("[buy]", "describes another service"),
         ("buyers =\n", "is no TOML: Invalid value (at line 1"),

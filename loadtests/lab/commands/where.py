@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.experiment.knobs import WORKLOADS
 from loadtests.lab.paths import EXAMPLES
 
-PLACES = {kind.path.stem: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
+PLACES = {kind.locust_file: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
 
 
 @click.command(

@@ -13,7 +13,8 @@ import msgspec
 
 from loadtests.lab.compare.pairs import FAULTS, Offer
 from loadtests.lab.experiment.expectation import Expectation
-from loadtests.lab.experiment.runner import Experiment, Workload
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment
 from loadtests.lab.servers.office import Service
 from workers import WORKER_MODELS
 
