@@ -38,8 +38,9 @@ _COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """An option for each setting, in the order of the table."""
     for knob in reversed(KNOBS):
+        only = f"{', '.join(knob.only)}: " if knob.only else ""
         default = "" if knob.default is None else f"  [default: {knob.default}]"
-        command = click.option(knob.option, knob.name, type=knob.kind, help=knob.help + default)(command)
+        command = click.option(knob.option, knob.name, type=knob.kind, help=only + knob.says + default)(command)
     return command
 
 
@@ -99,17 +100,11 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     except KeyboardInterrupt:
         _say_what_is_kept(folder, screen)
         raise
-    write_report(result)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(result)))
     else:
         _say(result, Console(highlight=False))
     return EXIT_STATUS[result.verdict.verdict]
-
-
-def write_report(result: Result) -> Path:
-    """The run's ``report.html``."""
-    return write_run_report(result.folder)
 
 
 def _say(result: Result, out: Console) -> None:

@@ -94,6 +94,17 @@ class Delay(click.ParamType[str]):
         return str(value)
 
 
+_WHOLE: tuple[tuple[type, ...], str] = (int,), "a whole number"
+IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
+    click.IntRange: _WHOLE,
+    type(click.INT): _WHOLE,
+    Real: ((int, float), "a number"),
+    Delay: ((int, float, str), "a text in quotes"),
+    type(click.BOOL): ((bool,), "true or false"),
+}
+"""What stands for a setting in a TOML file, where values have types: Python's, and in words."""
+
+
 def _registry(module: str, name: str, *more: str) -> Callable[[], list[str]]:
     return lambda: [*getattr(importlib.import_module(module), name), *more]
 
@@ -120,11 +131,6 @@ class Knob:
     def option(self) -> str:
         """Its name on a command line."""
         return "--" + self.name.replace("_", "-")
-
-    @property
-    def help(self) -> str:
-        """What ``lastseat run --help`` says, where all workloads are side by side."""
-        return (f"{', '.join(self.only)}: " if self.only else "") + self.says
 
     def read(self, text: Any) -> Any:
         """The value that a text stands for. Raises ``ValueError``; its message says what is allowed."""

@@ -17,8 +17,6 @@ from loadtests.lab.exit_status import EXIT_USAGE
 from loadtests.lab.experiment.knobs import BY_NAME, Knob, Real, of_locust_files
 
 OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
-STOP_TIMEOUT_S = 10.0
-SPAWN_RATE = 100
 
 
 def add_options(parser: Any, workloads: Sequence[str]) -> None:
@@ -32,7 +30,7 @@ def add_options(parser: Any, workloads: Sequence[str]) -> None:
     parser.exit = lambda status=0, message=None: ends(EXIT_USAGE if status == 2 else status, message)
     # A user who is to stop finishes the request under way. Locust's page can start load, and a master takes every
     # machine around for a worker: here both are open to this one unless --web-host or --master-bind-host say otherwise.
-    parser.set_defaults(stop_timeout=STOP_TIMEOUT_S, num_users=BY_NAME["buyers"].default, spawn_rate=SPAWN_RATE)
+    parser.set_defaults(stop_timeout=10.0, num_users=BY_NAME["buyers"].default, spawn_rate=100)
     parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
 
 

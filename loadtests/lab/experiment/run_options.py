@@ -1,7 +1,7 @@
-"""The settings of ``lastseat run``, each a line of one table: its options, its names in a TOML file, its checks.
+"""The settings of ``lastseat run``, from a file and from options: which of them fit together, and what they ask for.
 
 A setting has one name everywhere: ``--read-share`` on the command line is ``read_share`` in a file. What is given
-on the command line wins over the file, the file over what the setting is by itself.
+on the command line wins over the file, the file over the default.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from loadtests.lab.experiment.knobs import (
     BY_NAME,
     FAULT,
+    IN_TOML,
     KNOBS,
     SERVICE,
     TARGET,
     WORKLOAD,
     WORKLOADS,
-    Delay,
-    Real,
     Workload,
 )
 from loadtests.lab.experiment.load_options import locust_file
@@ -38,16 +36,6 @@ from loadtests.lab.target.file import Target, TargetError, read_target
 
 class SettingsError(Exception):
     """A setting that cannot be meant; the message names it, the value, and what is allowed."""
-
-
-_WHOLE: tuple[tuple[type, ...], str] = (int,), "a whole number"
-_IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
-    click.IntRange: _WHOLE,
-    type(click.INT): _WHOLE,
-    Real: ((int, float), "a number"),
-    Delay: ((int, float, str), "a text in quotes"),
-    type(click.BOOL): ((bool,), "true or false"),
-}
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -80,7 +68,7 @@ def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
         raise SettingsError(f"{path}: there is no setting {name}{meant}. The settings are: {', '.join(BY_NAME)}.")
     if knob.part == TARGET:
         return knob.name, path.parent / str(value)
-    types, wanted = _IN_TOML.get(type(knob.kind), ((str,), "a text in quotes"))
+    types, wanted = IN_TOML.get(type(knob.kind), ((str,), "a text in quotes"))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}.")
     try:

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import gevent
 import msgspec
@@ -21,6 +21,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtests.lab.exit_status import EXIT_LAB_FAILED, lab_failed
 from loadtests.lab.history.arrivals import Arrived
 from loadtests.lab.history.shards import RunNotice
+from loadtests.lab.load.client import Sale
 from loadtests.lab.load.coordinator import Coordinator
 from loadtests.lab.load.shard_writer import ShardWriter
 from loadtests.lab.protocol.admin_api import OfficeError
@@ -55,7 +56,7 @@ class Role:
         """Whether something happened here, or in a worker, that nobody foresaw."""
 
     @property
-    def sale(self) -> Any:
+    def sale(self) -> Sale:
         """What the customers of this process share."""
         if self.shard is None:
             raise RuntimeError("there is no sale before the test has started")
@@ -217,26 +218,19 @@ class Conducting(Role):
             user_class.host = self.url
 
     def _start(self) -> None:
+        workloads = sorted({kind.workload for kind in self.environment.user_classes if hasattr(kind, "workload")})
         try:
-            self._open_event()
+            self.decide_host()
+            self.trouble, self.coordinator, self._opening = "", None, True
+            self.coordinator = Coordinator(self.url, self.options, workloads, self._token)
         except (OfficeError, TargetError) as error:
             self._give_up(str(error))
-
-    def _open_event(self) -> None:
-        self.decide_host()
-        self.trouble, self.coordinator, self._opening = "", None, True
-        try:
-            self.coordinator = Coordinator(self.url, self.options, self._workloads(), self._token)
         finally:
             self._opening = False
         self.coordinator.notice.users = max(1, self.runner.target_user_count)
         self.options.last_seat_notice = msgspec.to_builtins(self.coordinator.notice)
         for event in self.coordinator.notice.events:
             _log.info("event %s with %s tickets is on sale", event, self.options.capacity)
-
-    def _workloads(self) -> list[str]:
-        """Those of the users that take part in this test: of all, or of who was picked."""
-        return sorted({kind.workload for kind in self.environment.user_classes if hasattr(kind, "workload")})
 
     def _default_host(self) -> str:
         """Where a target file says that the service is, else where an office is by default."""
@@ -247,7 +241,7 @@ class Conducting(Role):
             raise TargetError(f"{self.options.target} says how to start the service, not where it is: name it with -H")
         return target.url
 
-    def _give_up(self, message: str) -> None:
+    def _give_up(self, message: str) -> NoReturn:
         """No event, no load. Ends locust, or the test in its web page, and the greenlet that wanted to start it."""
         self.trouble = message
         self.environment.process_exit_code = _EXIT_NOTHING
