@@ -71,8 +71,12 @@ def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
     types, wanted = IN_TOML.get(type(knob.kind), ((str,), "a text in quotes"))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}.")
+    return knob.name, _read(knob.name, value, path)
+
+
+def _read(name: str, value: Any, path: Path) -> Any:
     try:
-        return knob.name, knob.read(value)
+        return BY_NAME[name].read(value)
     except ValueError as error:
         raise SettingsError(f"{path}: {name}: {error}") from None
 
@@ -97,6 +101,9 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
         settings["target"] = record.target
+    for name, value in settings.items():
+        if value is not None and BY_NAME[name].part != TARGET:
+            _read(name, value, path)
     return settings
 
 
@@ -211,7 +218,7 @@ def _target(path: Path) -> Target:
 
 
 def _fields(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A part's settings by the names of its struct's fields, those that are not given as they are by themselves."""
+    """A part's settings by the names of its struct's fields; the default of those that are not given."""
     return {
         knob.field or knob.name: knob.default if given.get(knob.name) is None else given[knob.name]
         for knob in KNOBS

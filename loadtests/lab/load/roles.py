@@ -45,13 +45,9 @@ class Role:
         self.environment = environment
         self.runner: Any = environment.runner
         self.options = cast(Any, environment.parsed_options)
-        # Locust sends all options to whoever says to be a worker.
+        # Locust sends all options to whoever says to be a worker. Only who conducts needs the token, and keeps it.
         self.options.admin_token = ""
-        self.url = ""
-        """The service that all tests of this locust are of: what was given at the start, whatever a page says."""
-        self.coordinator: Coordinator | None = None
         self.shard: ShardWriter | None = None
-        self.trouble = ""
         self.failed = False
         """Whether something happened here, or in a worker, that nobody foresaw."""
 
@@ -174,8 +170,11 @@ class Conducting(Role):
     def __init__(self, environment: Environment) -> None:
         self._token: str = cast(Any, environment.parsed_options).admin_token
         super().__init__(environment)
-        self._opening = False
-        self._ending = False
+        self.url = ""
+        """The service that all tests of this locust are of: what was given at the start, whatever a page says."""
+        self.coordinator: Coordinator | None = None
+        self.trouble = ""
+        self._opening = self._ending = False
 
     @property
     def judging(self) -> bool:
@@ -305,7 +304,7 @@ class Master(Conducting):
     def listen(self) -> None:
         hear = self.runner.register_message
         hear(_LEFT, lambda environment, msg: self._customers_left(msg.data["count"], msg.node_id))
-        hear(_FAILED, lambda environment, msg: self._has_failed(msg.data["how"]))
+        hear(_FAILED, lambda environment, msg: self._has_failed(**msg.data))
         hear(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(**msg.data))
 
     def stopping(self) -> None:
