@@ -21,8 +21,7 @@ from loadtests.lab.load import hooks
 from loadtests.lab.load.buyers import BuyerUser
 from loadtests.lab.load.client import Client
 from loadtests.lab.load.open_loop import ArrivalStream
-from loadtests.lab.load.payments import Simulated
-from loadtests.lab.load.till import pay_for
+from loadtests.lab.load.payments import Simulated, pay_for
 from loadtests.lab.protocol.carts import SELLS_NONE
 
 
@@ -69,8 +68,7 @@ class Visitor(BuyerUser):
             held = customer.hold(quantity, event=event, seconds=options.hold, intended_ns=intended_ns)
             wished = [held]
             if held.outcome == "ok":
-                provider = Simulated.of(options.payment, options.payment_refused, options.payment_lost)
-                confirmed = pay_for(customer, held, provider, options.hold)
+                confirmed = pay_for(customer, held, Simulated.of(options), options.hold)
                 orders = [confirmed] if confirmed is not None and confirmed.outcome == "ok" else []
         else:
             bought = customer.buy(dice.randint(1, most[event]), event=event, intended_ns=intended_ns)

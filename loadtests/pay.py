@@ -18,8 +18,7 @@ from loadtests.lab.load import hooks
 from loadtests.lab.load.buyers import BuyerUser
 from loadtests.lab.load.client import Client
 from loadtests.lab.load.open_loop import ArrivalStream
-from loadtests.lab.load.payments import Simulated
-from loadtests.lab.load.till import pay_for
+from loadtests.lab.load.payments import Simulated, pay_for
 
 
 class Payer(BuyerUser):
@@ -39,12 +38,7 @@ class Payer(BuyerUser):
         options = self.options
         wish = customer.hold(customer.dice.randint(1, most), seconds=options.hold, intended_ns=intended_ns)
         if wish.outcome == "ok":
-            pay_for(
-                customer,
-                wish,
-                Simulated.of(options.payment, options.payment_refused, options.payment_lost),
-                options.hold,
-            )
+            pay_for(customer, wish, Simulated.of(options), options.hold)
         return wish
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Workload, run
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment, LabFailed, run
 from loadtests.lab.faults import FAULTS, FaultUnfit, Happened, fault_named, read
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process

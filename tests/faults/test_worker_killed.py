@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, run
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.servers.office import Service
 from service.stores import STORES, store_class

@@ -12,7 +12,8 @@ import pytest
 
 from loadtests.lab import faults
 from loadtests.lab.experiment.expectation import Expectation, Met
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, run
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.office import Service
 from workers import WORKER_MODELS

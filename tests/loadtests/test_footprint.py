@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtests.lab.experiment.runner import Workload, hold_sale
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import hold_sale
 from loadtests.lab.servers.footprint import Growth, Sample, Watch, growth, look, workers_of
 from loadtests.lab.servers.office import RunningOffice
 from tests.loadtests.test_target import LASTSEAT

@@ -18,12 +18,13 @@ import pytest
 
 from loadtests.lab.protocol.admin_api import Office, OfficeError
 from loadtests.lab.servers.office import RunningOffice
-from tests.loadtests.conftest import Sale
+from tests.loadtests.conftest import BUY, Sale
 from tests.loadtests.test_buy import closed_port, fetch, state, wait_for
 
 pytestmark = pytest.mark.servers
 
 FORM = {"user_count": "2", "spawn_rate": "100", "capacity": "5"}
+MIXED = BUY.with_name("mixed.py")
 TOKEN = "the-token-of-this-office"  # not a secret: of a service that the test starts
 
 
@@ -138,6 +139,22 @@ def test_the_form_takes_none_of_what_stands_on_the_command_line(page: Page, tmp_
     assert state(page.url)["state"] == "ready"
     assert page.events == []
     assert not (tmp_path / "given").exists()
+
+
+@pytest.mark.parametrize("page", [("-f", str(MIXED))], indirect=True)
+def test_the_form_obeys_the_bounds_of_the_command_line(page: Page) -> None:
+    for field, value in (
+        *(("capacity", "0"), ("capacity", "many"), ("read_share", "1.5"), ("cancel_share", "nan"), ("rate", "-1")),
+        *(("rate", "inf"), ("retries", "-1"), ("seed", "1.5"), ("hold", "0"), ("payment", "50-10"), ("patience", "")),
+    ):
+        refused = page.swarm(**{field: value})
+        assert not refused.started, (field, value)
+        assert field in json.loads(refused.body)["message"]
+        assert "Nothing was started" in refused.body
+    assert state(page.url)["state"] == "ready"
+    assert page.events == []
+    assert page.swarm(read_share="1", payment="5-10").started
+    wait_for(lambda: state(page.url)["state"] == "stopped")
 
 
 OTHER_SITES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.lab.experiment.runner import Workload
+from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.servers.office import Service
 from loadtests.lab.studies.power import Power, try_probability
 

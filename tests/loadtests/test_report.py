@@ -13,9 +13,10 @@ from rich.console import Console
 from loadtests.lab.checks import CheckResult, EventCounts, Verdict
 from loadtests.lab.commands.demo import say
 from loadtests.lab.experiment.expectation import promise
+from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.measurement import Course, Measures
 from loadtests.lab.experiment.result import Conclusion
-from loadtests.lab.experiment.runner import Experiment, Result, Workload
+from loadtests.lab.experiment.runner import Experiment, Result
 from loadtests.lab.report.page import write_page
 from loadtests.lab.report.picture import picture
 from loadtests.lab.report.sentences import sentence, summary

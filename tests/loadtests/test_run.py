@@ -11,11 +11,14 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.history.arrivals import Arrived, arrival_messages
 from loadtests.lab.load.schedule import gaps_ns
+from loadtests.lab.servers.machine import describe
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, judged, lastseat
 
@@ -109,6 +112,7 @@ def test_settings_that_the_service_refuses_are_wrong_usage_and_it_says_why(tmp_p
         ('worker = "threads"', "'threads' is not one of 'sync', 'gthread', 'gevent'"),
         ('think = "5 ms"', "is not milliseconds like 20 or 10-50"),
         ("read_share = 1.5", "1.5 is not in the range"),
+        ("read_share = nan", "read_share: nan is not a number"),
         ("seed = 1.5", "it must be a whole number"),
         ("[buy]", "describes another service"),
         ("buyers =\n", "is no TOML: Invalid value (at line 1"),
@@ -147,6 +151,24 @@ def test_the_record_of_a_sale_by_hand_says_how_to_hold_it_again(tmp_path: Path) 
     (tmp_path / "experiment.json").write_text('{"experiment": "buy", "event": "x"}')
     with pytest.raises(SettingsError, match=r"locust -f loadtests/buy\.py"):
         read_settings(tmp_path)
+
+
+def record(folder: Path, **workload: Any) -> Path:
+    """An ``experiment.json`` as an older version wrote it, with fewer settings."""
+    parts = {"service": {"worker": "gthread"}, "workload": workload}
+    content = parts | {"promise": "valid", "machine": msgspec.to_builtins(describe(folder)), "began": ""}
+    (folder / "experiment.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_record_of_an_older_version_is_read_with_the_defaults_of_what_it_does_not_have(tmp_path: Path) -> None:
+    experiment = experiment_of(read_settings(record(tmp_path, capacity=40, rounds=2)), {})
+    assert (experiment.service.worker, experiment.workload) == ("gthread", Workload(capacity=40, rounds=2))
+
+
+def test_a_record_whose_values_were_edited_out_of_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"experiment\.json: read_share: 1.5 is not in the range"):
+        read_settings(record(tmp_path, read_share=1.5))
 
 
 def test_wrong_usage_is_64(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
-from loadtests.lab.experiment.runner import Experiment, Result, Workload, run
+from loadtests.lab.experiment.runner import Experiment, Result, run
 from loadtests.lab.protocol.admin_api import Office, OfficeError, Offices, Refused, Unreachable
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process

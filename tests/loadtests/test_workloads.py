@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from loadtests.lab.experiment.run_options import SETTINGS, SettingsError, experiment_of, read_settings
-from loadtests.lab.experiment.runner import Workload, says_the_same
-from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.experiment.knobs import BY_NAME, KNOBS, WORKLOADS, Workload, locust_options, of_locust_files
+from loadtests.lab.experiment.load_options import add_options
+from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
+from loadtests.lab.experiment.runner import says_the_same
 from loadtests.lab.studies.held_payment import Line as PaidLine
 from loadtests.lab.studies.held_payment import Paid, paid, pay_plot
 from loadtests.lab.studies.overload import Line as OfferedLine
@@ -205,10 +208,43 @@ def test_every_workload_has_a_locust_file_that_says_how_it_is_run(kind: str) -> 
     assert f"locust -f loadtests/{file.name}" in file.read_text()
 
 
-def test_every_setting_of_a_workload_is_one_of_its_fields() -> None:
-    fields = {setting.field or setting.name for setting in SETTINGS if setting.part == "workload"}
-    assert fields <= set(Workload.__struct_fields__)
-    assert {name for kind in WORKLOADS.values() for name in kind.fields} <= fields
+def test_every_field_of_a_workload_is_a_setting() -> None:
+    fields = {knob.field for knob in KNOBS if knob.part == "workload"}
+    assert fields == set(Workload.__struct_fields__)
+    assert {name for knob in KNOBS for name in knob.only} < {kind.locust_file for kind in WORKLOADS.values()}
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_a_locust_file_understands_what_a_run_tells_it(kind: str) -> None:
+    workload = Workload(kind=kind, capacity=7, time_outs=0.3, opens_in_s=1.5, hold_s=0.5, payment="3", rate=2.5)
+    parser = argparse.ArgumentParser()
+    add_options(parser, [WORKLOADS[kind].locust_file])
+    told = vars(parser.parse_args(locust_options(workload)))
+    knobs = of_locust_files([WORKLOADS[kind].locust_file])
+    assert {name: told[name] for name in knobs} == {name: getattr(workload, knob.field) for name, knob in knobs.items()}
+    assert ("hold" in told, "opens_in" in told) == (WORKLOADS[kind].holds, kind == "rush")
+
+
+def test_a_sale_by_hand_has_a_hundred_tickets_and_one_of_lastseat_run_two_hundred() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, ["buy"])
+    assert parser.parse_args([]).capacity == 100
+    assert experiment_of({}, {}).workload.capacity == 200
+
+
+@pytest.mark.parametrize(
+    "words", ["--capacity 0", "--capacity many", "--read-share nan", "--rate -1", "--arrivals x", "--payment 50-10"]
+)
+def test_a_locust_file_refuses_what_lastseat_run_refuses(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, ["mixed"])
+    option, value = words.split()
+    with pytest.raises(SystemExit) as refused:
+        parser.parse_args([option, value])
+    assert refused.value.code == 64
+    assert f"argument {option}: invalid value: " in capsys.readouterr().err
+    with pytest.raises(click.BadParameter):
+        BY_NAME[option[2:].replace("-", "_")].kind.convert(value, None, None)
 
 
 def test_paying_inside_is_the_guard_held_around_the_payment() -> None:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 from test_pairs import PAIRS, SCOPE, is_safe
 
-from loadtests.lab.experiment.runner import Experiment, Result, Workload, run
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment, Result, run
 from loadtests.lab.protocol.carts import NO_CARTS
 from loadtests.lab.servers.office import Service
 from service.stores import CommitsCarts, store_class

@@ -17,7 +17,8 @@ from sales import CAPACITY, CROWDS, LEAK, SHORT_LEASE_MS, hold_sale
 from servers import settings_without_engine
 
 from loadtests.lab.experiment.expectation import Met
-from loadtests.lab.experiment.runner import Experiment, Workload, run
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment, run
 from loadtests.lab.servers.office import Service
 from service.guards import GUARDS, fitting, guard_class
 from service.stores import STORES, open_store

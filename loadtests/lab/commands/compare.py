@@ -22,7 +22,7 @@ from loadtests.lab.compare.progress import CompareProgress
 from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, summarize
 from loadtests.lab.compare.run import Comparison
 from loadtests.lab.compare.tables import cells_grid
-from loadtests.lab.experiment.run_options import OneOf
+from loadtests.lab.experiment.knobs import OneOf
 from loadtests.lab.paths import shown
 from loadtests.lab.report import markdown
 from loadtests.lab.servers.process import sigterm_as_interrupt

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from loadtests.lab.experiment.expectation import Met
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Workload, run
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, run
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
 from loadtests.lab.report.page import write_page
 from loadtests.lab.report.picture import picture

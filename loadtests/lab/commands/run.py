@@ -16,18 +16,11 @@ from rich.console import Console
 from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS
+from loadtests.lab.experiment.knobs import KNOBS, SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
-from loadtests.lab.experiment.run_options import (
-    SERVICE,
-    SETTINGS,
-    WORKLOAD,
-    SettingsError,
-    experiment_of,
-    read_settings,
-)
+from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
-from loadtests.lab.experiment.workloads import WORKLOADS
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
@@ -44,9 +37,10 @@ _COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
 def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """An option for each setting, in the order of the table."""
-    for setting in reversed(SETTINGS):
-        default = "" if setting.default is None else f"  [default: {setting.default}]"
-        command = click.option(setting.option, setting.name, type=setting.kind, help=setting.says + default)(command)
+    for knob in reversed(KNOBS):
+        only = f"{', '.join(knob.only)}: " if knob.only else ""
+        default = "" if knob.default is None else f"  [default: {knob.default}]"
+        command = click.option(knob.option, knob.name, type=knob.kind, help=only + knob.says + default)(command)
     return command
 
 
@@ -106,17 +100,11 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     except KeyboardInterrupt:
         _say_what_is_kept(folder, screen)
         raise
-    write_report(result)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(result)))
     else:
         _say(result, Console(highlight=False))
     return EXIT_STATUS[result.verdict.verdict]
-
-
-def write_report(result: Result) -> Path:
-    """The run's ``report.html``."""
-    return write_run_report(result.folder)
 
 
 def _say(result: Result, out: Console) -> None:

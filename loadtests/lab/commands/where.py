@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from loadtests.lab.experiment.workloads import WORKLOADS
+from loadtests.lab.experiment.knobs import WORKLOADS
 from loadtests.lab.paths import EXAMPLES
 
 
 def places() -> dict[str, Path]:
     """What can be asked for, by its name."""
-    return {kind.path.stem: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
+    return {kind.locust_file: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
 
 
 @click.command(

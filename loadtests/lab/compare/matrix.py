@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from loadtests.lab.experiment.expectation import Expectation
-from loadtests.lab.experiment.runner import Experiment, Workload
+from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.runner import Experiment
 from loadtests.lab.servers.office import Service
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 from workers import WORKER_MODELS

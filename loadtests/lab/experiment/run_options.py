@@ -1,144 +1,41 @@
-"""The settings of ``lastseat run``, each a line of one table: its options, its names in a TOML file, its checks.
+"""The settings of ``lastseat run``, from a file and from options: which of them fit together, and what they ask for.
 
 A setting has one name everywhere: ``--read-share`` on the command line is ``read_share`` in a file. What is given
-on the command line wins over the file, the file over what the setting is by itself.
+on the command line wins over the file, the file over the default.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
-from loadtests.lab.experiment.load_options import KINDS, MOST_ARRIVALS_PER_S, locust_file
-from loadtests.lab.experiment.runner import Experiment, Record, Workload
-from loadtests.lab.experiment.workloads import WORKLOADS
-from loadtests.lab.faults import FAULTS, FaultUnfit, refuse_unfit
+from loadtests.lab.experiment.knobs import (
+    BY_NAME,
+    FAULT,
+    IN_TOML,
+    KNOBS,
+    SERVICE,
+    TARGET,
+    WORKLOAD,
+    WORKLOADS,
+    Workload,
+)
+from loadtests.lab.experiment.load_options import locust_file
+from loadtests.lab.experiment.runner import Experiment, Record
+from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
 from loadtests.lab.target.file import Target, TargetError, read_target
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
-from workers import WORKER_MODELS
-
-SERVICE, WORKLOAD, FAULT, TARGET = "service", "workload", "fault", "target"
 
 
 class SettingsError(Exception):
     """A setting that cannot be meant; the message names it, the value, and what is allowed."""
-
-
-class OneOf(click.ParamType[str]):
-    """One of some names, looked up only when one is given."""
-
-    name = "name"
-
-    def __init__(self, names: Callable[[], list[str]], or_like: Callable[[str], bool] = lambda _: False) -> None:
-        self._names = names
-        self._or_like = or_like
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self._names() and not self._or_like(str(value)):
-            self.fail(f"{value!r} is not one of {', '.join(self._names())}.", param, ctx)
-        return str(value)
-
-
-class Delay(click.ParamType[str]):
-    """Milliseconds: ``20``, or a range like ``10-50``."""
-
-    name = "ms"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        low, dash, high = str(value).partition("-")
-        try:
-            fits = 0 <= float(low) <= float(high if dash else low) <= 60_000
-        except ValueError:
-            fits = False
-        if not fits:
-            self.fail(f"{value!r} is not milliseconds like 20 or 10-50, from 0 to 60000.", param, ctx)
-        return str(value)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting: where it belongs, what it accepts, what it is by itself, and what ``--help`` says of it."""
-
-    name: str
-    part: str
-    kind: click.ParamType[Any]
-    default: Any
-    says: str
-    field: str = ""
-
-    @property
-    def option(self) -> str:
-        """Its name on the command line."""
-        return "--" + self.name.replace("_", "-")
-
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("worker", SERVICE, click.Choice(list(WORKER_MODELS)), "gevent", "Worker model."),
-    Setting("processes", SERVICE, click.IntRange(1, 1000), None, "Worker processes; by default the model's."),
-    Setting("threads", SERVICE, click.IntRange(1, 1000), None, "Threads of a process, gthread only."),
-    Setting("nodes", SERVICE, click.IntRange(1, 16), 1, "So many gunicorns, each with its directory, on one engine."),
-    Setting("apart", SERVICE, click.BOOL, False, "Let each node have a store of its own: a negative control."),
-    Setting(
-        "store", SERVICE, OneOf(lambda: [*STORES], lambda given: "://" in given), None,
-        "Where the office keeps its tickets: a name or a URL; by default the first that fits the guard.",
-    ),
-    Setting(
-        "guard", SERVICE, OneOf(lambda: [*GUARDS, "on", "off"]), "on",
-        "How read, decide, write is made atomic; `none` does not.",
-    ),
-    Setting("leak", SERVICE, click.FloatRange(0, 1), 0.0, "How often guard `leaky` is skipped."),
-    Setting("lease_ms", SERVICE, click.IntRange(1, 3_600_000), None, "How long a lease lasts, ms."),
-    Setting(
-        "guard_scope", SERVICE, click.Choice(["decision", "request"]), "decision", "What the guard is held around."
-    ),
-    Setting(
-        "lock_timeout", SERVICE, click.FloatRange(0.01, 3600), None, "Longest wait for the guard, s.", "lock_timeout_s"
-    ),
-    Setting("batch", SERVICE, click.IntRange(1, 10_000), None, "Most purchases decided together; 1 is one by one."),
-    Setting("think", SERVICE, Delay(), "0", "Delay between reading and writing, ms: 20 or 10-50.", "think_ms"),
-    Setting("think_kind", SERVICE, click.Choice(["io", "cpu"]), "io", "The delay sleeps or computes."),
-    Setting("inside", SERVICE, click.IntRange(0, 100_000), None, "Most purchases inside a process; 0: no bound."),
-    Setting("queue", SERVICE, click.IntRange(0, 1_000_000), None, "Most that wait for a place inside."),
-    Setting("workload", WORKLOAD, click.Choice(list(WORKLOADS)), "buy", "What the buyers do.", "kind"),
-    Setting("capacity", WORKLOAD, click.IntRange(1, 10_000_000), 200, "Tickets of a round."),
-    Setting("rounds", WORKLOAD, click.IntRange(1, 1000), 1, "Sales, one after another."),
-    Setting("buyers", WORKLOAD, click.IntRange(1, 100_000), 32, "Buyers at the same time."),
-    Setting("max_quantity", WORKLOAD, click.IntRange(1, 1_000_000), 4, "A purchase asks for 1 to this many."),
-    Setting("read_share", WORKLOAD, click.FloatRange(0, 1), 0.2, "How often a buyer looks first."),
-    Setting("cancel_share", WORKLOAD, click.FloatRange(0, 1), 0.05, "How often an order is given back."),
-    Setting("patience", WORKLOAD, click.IntRange(1, 1000), 3, "A buyer leaves when it is sold out so often in a row."),
-    Setting("retries", WORKLOAD, click.IntRange(0, 100), 1, "How often to ask again, same key, while it is unknown."),
-    Setting("time_outs", WORKLOAD, click.FloatRange(0, 1), 0.0, "How often a buyer hangs up and asks again, same key."),
-    Setting("opens_in", WORKLOAD, click.FloatRange(0, 3600), 3.0, "rush: the doors open after so long.", "opens_in_s"),
-    Setting("too_early", WORKLOAD, click.FloatRange(0, 1), 0.2, "rush: how many try the doors before they open."),
-    Setting("hold_share", WORKLOAD, click.FloatRange(0, 1), 0.5, "mixed: how often tickets are held and paid for."),
-    Setting("cart_share", WORKLOAD, click.FloatRange(0, 1), 0.1, "mixed: how often a cart over two events is filled."),
-    Setting("hold", WORKLOAD, click.FloatRange(0.001, 3600), 2.0, "mixed, pay: how long a hold lasts, s.", "hold_s"),
-    Setting("payment", WORKLOAD, Delay(), "20-60", "mixed, pay: how long a payment takes, ms: 20 or 10-50."),
-    Setting("payment_refused", WORKLOAD, click.FloatRange(0, 1), 0.05, "mixed, pay: how many payments are refused."),
-    Setting("payment_lost", WORKLOAD, click.FloatRange(0, 1), 0.02, "mixed, pay: how many are not answered."),
-    Setting("rate", WORKLOAD, click.FloatRange(0, MOST_ARRIVALS_PER_S), 0.0, "Open loop: arrivals a second."),
-    Setting("arrivals", WORKLOAD, click.Choice(KINDS), KINDS[0], "Open loop: a Poisson process or equal gaps."),
-    Setting("most_in_flight", WORKLOAD, click.IntRange(1, 10_000), 500, "Open loop: beyond so many they wait in line."),
-    Setting("limit", WORKLOAD, click.FloatRange(0.5, 86_400), 60.0, "A round is ended after so long, s.", "limit_s"),
-    Setting("seed", WORKLOAD, click.INT, 1, "Decides what each buyer wishes for, and when arrivals come."),
-    Setting(
-        "fault", FAULT, OneOf(lambda: [*FAULTS]), None,
-        "What is made to go wrong, once a round.",
-    ),
-    Setting("target", TARGET, click.Path(path_type=Path), None, "Another service instead of the office: its file."),
-)  # fmt: skip
-
-BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -164,28 +61,24 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
     """A setting's own name, which has no dashes, and its value."""
-    setting = BY_NAME.get(name.replace("-", "_"))
-    if setting is None:
+    knob = BY_NAME.get(name.replace("-", "_"))
+    if knob is None:
         near = difflib.get_close_matches(name, BY_NAME, 1)
         meant = f" (did you mean {near[0]}?)" if near else ""
         raise SettingsError(f"{path}: there is no setting {name}{meant}. The settings are: {', '.join(BY_NAME)}.")
-    if setting.part == TARGET:
-        return setting.name, path.parent / str(value)
-    whole = isinstance(setting.kind, click.IntRange) or setting.kind is click.INT
-    real = isinstance(setting.kind, click.FloatRange)
-    numbers = (int,) if whole else (int, float) if real or isinstance(setting.kind, Delay) else ()
-    fits = isinstance(value, numbers) and not isinstance(value, bool) if numbers else isinstance(value, str)
-    if setting.kind is click.BOOL:
-        if not isinstance(value, bool):
-            raise SettingsError(f"{path}: {name} is {value!r}; it must be true or false.")
-        return setting.name, value
-    if not fits and not (isinstance(value, str) and isinstance(setting.kind, Delay)):
-        wanted = "a whole number" if whole else "a number" if real else "a text in quotes"
+    if knob.part == TARGET:
+        return knob.name, path.parent / str(value)
+    types, wanted = IN_TOML.get(type(knob.kind), ((str,), "a text in quotes"))
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}.")
+    return knob.name, _read(knob.name, value, path)
+
+
+def _read(name: str, value: Any, path: Path) -> Any:
     try:
-        return setting.name, setting.kind.convert(value, None, None)
-    except click.BadParameter as error:
-        raise SettingsError(f"{path}: {name}: {error.message}") from None
+        return BY_NAME[name].read(value)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {name}: {error}") from None
 
 
 def _of_record(path: Path, text: str) -> dict[str, Any]:
@@ -203,15 +96,14 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path} is not the record of an experiment: {error}") from None
     parts = {SERVICE: record.service, WORKLOAD: record.workload}
-    settings = {
-        setting.name: getattr(parts[setting.part], setting.field or setting.name)
-        for setting in SETTINGS
-        if setting.part in parts
-    }
+    settings = {knob.name: getattr(parts[knob.part], knob.field or knob.name) for knob in KNOBS if knob.part in parts}
     settings |= {"think": record.service.think, "fault": record.fault or None}
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
         settings["target"] = record.target
+    for name, value in settings.items():
+        if value is not None and BY_NAME[name].part != TARGET:
+            _read(name, value, path)
     return settings
 
 
@@ -317,9 +209,9 @@ def _target(path: Path) -> Target:
 
 
 def _fields(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A part's settings by the names of its struct's fields, those that are not given as they are by themselves."""
+    """A part's settings by the names of its struct's fields; the default of those that are not given."""
     return {
-        setting.field or setting.name: setting.default if given.get(setting.name) is None else given[setting.name]
-        for setting in SETTINGS
-        if setting.part == part
+        knob.field or knob.name: knob.default if given.get(knob.name) is None else given[knob.name]
+        for knob in KNOBS
+        if knob.part == part
     }

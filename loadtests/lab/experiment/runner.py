@@ -21,9 +21,9 @@ from loadtests.lab import faults
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.experiment.expectation import Expectation, Met, kept, promise
+from loadtests.lab.experiment.knobs import WORKLOADS, Workload, locust_options
 from loadtests.lab.experiment.measurement import Measures, measure
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
-from loadtests.lab.experiment.workloads import WORKLOADS
 from loadtests.lab.history.shards import HISTORY, rounds_of
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.servers import process as processes
@@ -42,39 +42,6 @@ _VERDICT_STATUS = frozenset({0, 1, 2})
 
 
 Server = RunningOffice | RunningNodes | RunningTarget
-
-
-class Workload(msgspec.Struct, frozen=True, kw_only=True):
-    """What the buyers of every round do; see the options of ``loadtests/buy.py``."""
-
-    capacity: int = 200
-    buyers: int = 32
-    rounds: int = 3
-    max_quantity: int = 4
-    read_share: float = 0.2
-    cancel_share: float = 0.05
-    patience: int = 3
-    retries: int = 1
-    seed: int = 1
-    limit_s: float = 60.0
-    """A round that has not sold out by then is ended and judged as it stands."""
-    rate: float = 0.0
-    """Of the open loop: arrivals a second, whatever the answers. 0 is the closed loop, of so many buyers."""
-    arrivals: str = "poisson"
-    most_in_flight: int = 500
-    kind: str = "buy"
-    """One of ``WORKLOADS``; what follows concerns only some of them."""
-    time_outs: float = 0.0
-    opens_in_s: float = 3.0
-    too_early: float = 0.2
-    hold_share: float = 0.5
-    cart_share: float = 0.1
-    """How often tickets of two events are put into one cart; 0: a round has one event."""
-    hold_s: float = 2.0
-    payment: str = "20-60"
-    """How long a payment takes, in milliseconds: ``20`` or ``10-50``."""
-    payment_refused: float = 0.05
-    payment_lost: float = 0.02
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,25 +240,13 @@ def _saved_at(path: Path) -> int:
 
 def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
     users = 1 if workload.rate else workload.buyers
-    kind = WORKLOADS[workload.kind]
     return [
-        *(sys.executable, "-m", "locust", "--locustfile", str(kind.path), "--headless", "--only-summary"),
-        *("--host", office.url, "--into", str(folder), *office.locust_options(folder)),
-        *("--users", str(users), "--spawn-rate", str(min(users, 100))),
-        *("--rate", str(workload.rate), "--arrivals", workload.arrivals),
-        *("--most-in-flight", str(workload.most_in_flight)),
-        *("--run-time", f"{workload.limit_s:g}s"),
-        *("--capacity", str(workload.capacity), "--max-quantity", str(workload.max_quantity)),
-        *("--read-share", str(workload.read_share), "--cancel-share", str(workload.cancel_share)),
-        *("--patience", str(workload.patience), "--retries", str(workload.retries), "--seed", str(workload.seed)),
-        *("--time-outs", str(workload.time_outs)),
-        *(word for name in kind.fields for word in (_option(name), str(getattr(workload, name)))),
+        *(sys.executable, "-m", "locust", "--locustfile", str(WORKLOADS[workload.kind].path)),
+        *("--headless", "--only-summary", "--host", office.url, "--into", str(folder)),
+        *office.locust_options(folder),
+        *("--users", str(users), "--spawn-rate", str(min(users, 100)), "--run-time", f"{workload.limit_s:g}s"),
+        *locust_options(workload),
     ]
-
-
-def _option(field: str) -> str:
-    """A field's name as the locust files spell it: ``hold_s`` is ``--hold``."""
-    return "--" + field.removesuffix("_s").replace("_", "-")
 
 
 def _environment() -> dict[str, str]:

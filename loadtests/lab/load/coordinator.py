@@ -16,9 +16,9 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file, of_the_sale
+from loadtests.lab.experiment.knobs import WORKLOADS, of_locust_files
+from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file
 from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
-from loadtests.lab.experiment.workloads import WORKLOADS
 from loadtests.lab.history.shards import RunNotice, gather_parts, rounds_of, second_of
 from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import Office, Offices, find_token
@@ -129,7 +129,7 @@ class Coordinator:
         return self.conclusion
 
     def _describe(self, folder: Path, workloads: Sequence[str], event: str, options: Any) -> None:
-        chosen = {name: getattr(options, name) for name in (*of_the_sale(workloads), *OF_LOCUST)}
+        chosen = {name: getattr(options, name) for name in (*of_locust_files(workloads), *OF_LOCUST)}
         chosen["target"] = as_text(options.target)
         experiment = ByHand("-".join(workloads), event, self.office.url, chosen, describe(folder))
         (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
@@ -143,7 +143,7 @@ def _office(url: str, target: Target | None, options: Any, given: str | None) ->
 
 
 def _refuse_holding(workloads: Sequence[str]) -> None:
-    holding = {kind.path.stem for kind in WORKLOADS.values() if kind.holds}.intersection(workloads)
+    holding = {kind.locust_file for kind in WORKLOADS.values() if kind.holds}.intersection(workloads)
     if holding:
         raise TargetError(
             f"the buyers of {locust_file(sorted(holding))} have tickets held, and a target file cannot say how: take "

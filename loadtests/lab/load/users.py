@@ -10,8 +10,8 @@ from locust.env import Environment
 
 from loadtests.lab.experiment.load_options import addresses
 from loadtests.lab.load.client import Client
-from loadtests.lab.load.hooks import LoadTest, test_of
 from loadtests.lab.load.open_loop import ArrivalStream, OpenLoop
+from loadtests.lab.load.roles import ROLES
 
 _LINGER_S = 0.25
 
@@ -36,8 +36,8 @@ class OfficeUser(FastHttpUser):
         """A session with each node."""
 
     def on_start(self) -> None:
-        self._test: LoadTest = test_of(self.environment)
-        self.customer = Client(self.clients, self._test.sale)
+        self._role = ROLES[self.environment]
+        self.customer = Client(self.clients, self._role.sale)
         self.has_left = False
 
     def _client_of(self, node: str) -> FastHttpSession:
@@ -55,11 +55,11 @@ class OfficeUser(FastHttpUser):
     @property
     def options(self) -> Any:
         """The options of the command line, or of the web page's form."""
-        return self._test.options
+        return self._role.options
 
     def on_stop(self) -> None:
         if self.has_left:
-            self._test.sale.gone -= 1
+            self._role.sale.gone -= 1
 
     @property
     def is_stream(self) -> bool:
@@ -72,7 +72,7 @@ class OfficeUser(FastHttpUser):
         ``arrive(customer, crowd, intended_ns)`` is one of them. Who is still in flight when it is sold out may give
         an order back; so it is looked at again when nobody is in flight.
         """
-        sale, options = self._test.sale, self.options
+        sale, options = self._role.sale, self.options
         if self.has_left or sale.over.is_set():
             self.leave()
             return
@@ -86,19 +86,19 @@ class OfficeUser(FastHttpUser):
                 loop.drain(self.environment.stop_timeout / 2)
         finally:
             loop.drain(0)
-            self._test.note_arrived(loop.arrived())
+            self._role.note_arrived(loop.arrived())
         self.leave()
 
     def _one(
         self, arrive: Callable[[Client, ArrivalStream, int], object], crowd: ArrivalStream, intended_ns: int
     ) -> None:
-        customer = Client(self.clients, self._test.sale)
-        self._test.unless_it_fails(lambda: arrive(customer, crowd, intended_ns))
+        customer = Client(self.clients, self._role.sale)
+        self._role.unless_it_fails(lambda: arrive(customer, crowd, intended_ns))
 
     def leave(self) -> None:
         """Nothing is left to buy. The user stays, idle, until the run ends: locust would replace one that goes."""
         if not self.has_left:
             self.has_left = True
-            self._test.sale.gone += 1
-            self._test.look_who_left()
-        self._test.sale.over.wait(_LINGER_S)
+            self._role.sale.gone += 1
+            self._role.look_who_left()
+        self._role.sale.over.wait(_LINGER_S)

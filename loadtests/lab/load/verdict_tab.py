@@ -3,26 +3,26 @@
 Locust's page asks for numbers every two seconds while the test runs, and never again once it hears that the test has
 stopped. So the page is told "running" until the verdict is there: the answer that says "stopped" brings it along.
 
-Locust lets every site read its page and post to it, and takes each option of the command line from a form. Here the
-lab's admin token is behind it. So the whole page has the door of ``same_site``, and the form takes what it shows and
-nothing else: where load and token go, and which files are read and written, is decided on the command line.
+Locust lets every site read its page and post to it, and takes each option of the command line from a form, whatever its
+value. Here the lab's admin token is behind it. So the whole page has the door of ``same_site``, and the form takes what
+it shows and nothing else, within the bounds of the command line: where load and token go, and which files are read and
+written, is decided there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, jsonify, request, send_from_directory
 from locust.argument_parser import ui_extra_args_dict
 
+from loadtests.lab.experiment.knobs import BY_NAME
+from loadtests.lab.load.roles import Conducting
 from loadtests.lab.paths import shown
 from loadtests.lab.protocol.same_site import OF_EVERY_ANSWER, OTHER_SITE, refusal
 from loadtests.lab.report.text import found, headline, numbers
-
-if TYPE_CHECKING:
-    from loadtests.lab.load.hooks import LoadTest
 
 _TAB = "last-seat"
 _OF_THE_FORM = frozenset({"user_count", "spawn_rate", "run_time", "profile", "host", "user_classes", "shape_class"})
@@ -32,7 +32,7 @@ _MOST_BYTES = 64 << 10
 Start = Callable[..., Any]
 
 
-def add_verdict_tab(web_ui: Any, test: LoadTest) -> None:
+def add_verdict_tab(web_ui: Any, role: Conducting) -> None:
     """Add the tab to the page and the report to its download list."""
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Verdict", "key": _TAB}],
@@ -44,12 +44,12 @@ def add_verdict_tab(web_ui: Any, test: LoadTest) -> None:
             {"href": "./last-seat/verdict.json", "title": "Download its verdict (JSON)"},
         ],
     }
-    pages = Blueprint("last_seat", __name__, url_prefix=f"{test.options.web_base_path or ''}/last-seat")
+    pages = Blueprint("last_seat", __name__, url_prefix=f"{role.options.web_base_path or ''}/last-seat")
 
     @pages.route("/<any('report.html','verdict.json'):name>")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def result(name: str) -> Response:
-        conclusion = test.conductor.conclusion if test.conductor else None
+        conclusion = role.coordinator.conclusion if role.coordinator else None
         if conclusion is None:
             return Response("There is no verdict yet: it is drawn when a test has ended.\n", 404)
         return send_from_directory(conclusion.folder, name)
@@ -57,16 +57,16 @@ def add_verdict_tab(web_ui: Any, test: LoadTest) -> None:
     @web_ui.app.after_request  # type: ignore[untyped-decorator]
     def bring_verdict(response: Response) -> Response:
         if request.path.endswith("/stats/requests") and response.is_json:
-            state = "running" if test.judging else test.runner.state
-            extended = [{"key": _TAB, "data": rows(test)}]
+            state = "running" if role.judging else role.runner.state
+            extended = [{"key": _TAB, "data": rows(role)}]
             response.set_data(
                 msgspec.json.encode({**(response.json or {}), "state": state, "extended_stats": extended})
             )
         return response
 
     web_ui.app.register_blueprint(pages)
-    _take_only_what_is_shown(web_ui.app, test)
-    web_ui.app.wsgi_app = Door(web_ui.app.wsgi_app, {web_ui.host, test.options.web_host_display_name})
+    _take_only_what_is_shown(web_ui.app, role)
+    web_ui.app.wsgi_app = Door(web_ui.app.wsgi_app, {web_ui.host, role.options.web_host_display_name})
 
 
 class Door:
@@ -89,7 +89,7 @@ class Door:
         return Response(refused[1], refused[0], mimetype="text/plain")(environ, start)
 
 
-def _take_only_what_is_shown(app: Any, test: LoadTest) -> None:
+def _take_only_what_is_shown(app: Any, role: Conducting) -> None:
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
     fields = _OF_THE_FORM | set(ui_extra_args_dict())
 
@@ -105,34 +105,47 @@ def _take_only_what_is_shown(app: Any, test: LoadTest) -> None:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 given = {"a body that is no JSON": ""}
         wrong = sorted(given.keys() - known)
-        if "host" in given and given["host"] not in ("", None) and str(given["host"]).rstrip("/") != test.url:
+        if "host" in given and given["host"] not in ("", None) and str(given["host"]).rstrip("/") != role.url:
             wrong.append("host")
-        if not wrong:
+        if wrong:
+            message = (
+                f"{', '.join(wrong)}: this page does not change that; nothing was started. End locust and say it on "
+                f"its command line. It loads {role.url}."
+            )
+        elif outside := [*_outside(given)]:
+            message = f"{' '.join(outside)} Nothing was started. Correct it, and start again."
+        else:
             return None
-        message = (
-            f"{', '.join(wrong)}: this page does not change that; nothing was started. End locust and say it on its "
-            f"command line. It loads {test.url}."
-        )
         # Locust's page shows a message that comes like this, and an error of HTTP not at all.
-        answer: Response = jsonify({"success": False, "message": message, "host": test.url})
+        answer: Response = jsonify({"success": False, "message": message, "host": role.url})
         answer.status_code = OTHER_SITE if known is _OF_A_USER else 200
         return answer
 
 
-def rows(test: LoadTest) -> list[dict[str, str]]:
+def _outside(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a form's values. Locust asks the parser about those of the command line alone."""
+    for name, value in given.items():
+        if name in BY_NAME and BY_NAME[name].of_locust:
+            try:
+                BY_NAME[name].read(value)
+            except ValueError as error:
+                yield f"{name}: {error}"
+
+
+def rows(role: Conducting) -> list[dict[str, str]]:
     """The tab's table. Locust sorts rows by ``name``, which is not shown: it keeps them in this order."""
     lines: list[tuple[str, str]] = []
-    if test.trouble:
-        lines = [("not started", test.trouble)]
-    elif test.conductor is None:
+    if role.trouble:
+        lines = [("not started", role.trouble)]
+    elif role.coordinator is None:
         lines = [("no test yet", "Start a test: a fresh event is put on sale, and judged when it is sold out.")]
-    elif test.conductor.conclusion is None:
-        lines = [("event", " and ".join(test.conductor.notice.events)), ("verdict", "drawn when the sale is over")]
+    elif role.coordinator.conclusion is None:
+        lines = [("event", " and ".join(role.coordinator.notice.events)), ("verdict", "drawn when the sale is over")]
     else:
-        conclusion = test.conductor.conclusion
+        conclusion = role.coordinator.conclusion
         lines = [
             ("verdict", headline(conclusion.verdict)),
-            ("event", " and ".join(test.conductor.notice.events)),
+            ("event", " and ".join(role.coordinator.notice.events)),
             *numbers(conclusion.verdict),
             *(("found", finding) for finding in found(conclusion.verdict)),
             *(("note", note) for note in conclusion.notes),

@@ -19,7 +19,8 @@ import msgspec
 from rich.console import Console
 
 from loadtests.lab.exit_status import run_command
-from loadtests.lab.experiment.run_options import Delay, experiment_of
+from loadtests.lab.experiment.knobs import Delay
+from loadtests.lab.experiment.run_options import experiment_of
 from loadtests.lab.experiment.runner import Experiment, hold_sale
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg

@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.lab.exit_status import run_command
+from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.result import load_conclusion
-from loadtests.lab.experiment.runner import Workload, hold_sale
+from loadtests.lab.experiment.runner import hold_sale
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg
 from loadtests.lab.report.curves import Curve, Frame, below, curves, picture, tick, upwards

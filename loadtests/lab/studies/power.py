@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.lab.exit_status import run_command
+from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.result import load_conclusion
-from loadtests.lab.experiment.runner import Workload, hold_sale
+from loadtests.lab.experiment.runner import hold_sale
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.catalogue import GUARDS
