@@ -105,7 +105,8 @@ class CartCrowd:
             self.codes.append(type(error).__name__)
         else:
             ended = time.monotonic_ns()
-            self.codes.append(understand(*answer))
+            told = understand(*answer)
+            self.codes.append(told if isinstance(told, str) else told[0])
         for line in lines:
             line.invoke_ns, line.return_ns = began, None if line.outcome == "unknown" else ended
             self._recorder.write(line)
