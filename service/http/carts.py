@@ -45,7 +45,7 @@ class NewCart(msgspec.Struct, forbid_unknown_fields=True):
     ),
     keyed=True,
     details="Either there is an order in each event, or nothing is written in any; then `event` names the one that "
-    "could not. The key is of the whole cart. Each order is given back by itself. Stores `json` and `sqlite`.",
+    "could not. The key is of the whole cart. Each order is given back by itself. Every store but `memory`.",
 )  # fmt: skip
 def buy() -> Response:
     wanted = body(NewCart)

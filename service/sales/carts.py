@@ -56,7 +56,7 @@ class Carts:
             raise Problem(
                 "not_supported",
                 f"Store {office.store.name!r} writes to one event at a time. Buy in each event by itself, or let "
-                "LASTSEAT_STORE name json, sqlite, postgres or redis. Nothing was written.",
+                "LASTSEAT_STORE name json, journal, sqlite, postgres or redis. Nothing was written.",
             )
         self._about_all(items, office.control.mode())
         cart = f"c{secrets.token_hex(8)}"

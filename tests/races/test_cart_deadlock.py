@@ -27,7 +27,7 @@ from service.settings import Settings
 
 PATIENCE_S = 60.0
 CARTS = {"one": ("a", "b"), "two": ("b", "a")}
-TWO_LOCKS = [("json", "file"), ("json", "thread"), ("sqlite", "thread")]
+TWO_LOCKS = [("json", "file"), ("json", "thread"), ("journal", "file"), ("sqlite", "thread")]
 
 
 class Told(NamedTuple):

@@ -18,11 +18,17 @@ from loadtests.lab.protocol.adapter import Request
 from service.app import create_app
 from service.rules.inventory import Event, View
 from service.settings import Settings, Think
+from service.stores.journal.store import Journal
 from service.stores.json.document import JsonDocuments
 from service.stores.sqlite.store import Sqlite
 
-SAFE = [("json", "file"), ("json", "thread"), ("sqlite", "immediate"), ("sqlite", "optimistic"), ("sqlite", "atomic")]
+SAFE = [
+    ("json", "file"), ("json", "thread"), ("journal", "file"), ("journal", "thread"), ("journal", "optimistic"),
+    ("sqlite", "immediate"), ("sqlite", "optimistic"), ("sqlite", "atomic"),
+]  # fmt: skip
 SERVED = [
+    ("journal", "file", "-w 3"), ("journal", "file", "-k gevent -w 2"),
+    ("journal", "optimistic", "-k gthread --threads 4 -w 2"), ("journal", "optimistic", "-k gevent -w 2"),
     ("json", "file", "-w 3"), ("json", "file", "-k gthread --threads 4 -w 2"), ("json", "file", "-k gevent -w 2"),
     ("sqlite", "immediate", "-k gthread --threads 4 -w 2"), ("sqlite", "optimistic", "-k gevent -w 2"),
     ("sqlite", "atomic", "-w 3"),
@@ -47,7 +53,7 @@ def violations(verdict: Verdict) -> set[str]:
     return {violation for check in verdict.checks for violation in check.violations}
 
 
-@pytest.mark.parametrize("store", ["json", "sqlite"])
+@pytest.mark.parametrize("store", ["json", "journal", "sqlite"])
 def test_without_a_guard_carts_are_lost(tmp_path: Path, store: str) -> None:
     ask = in_this_process(tmp_path, store=store, guard="none", allow_unsafe=True, think=Think(1, 3))
     verdict = CartCrowd(ask, tmp_path).fight()
@@ -59,12 +65,12 @@ def _half(right: Any) -> Any:
     """An office that forgets the last event of a cart, and tells its buyer that he has it."""
 
     def append_cart(self: Any, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return [*right(self, cart, views[:-1]), views[-1].source if isinstance(self, JsonDocuments) else None]
+        return [*right(self, cart, views[:-1]), None if isinstance(self, Sqlite) else views[-1].source]
 
     return append_cart
 
 
-@pytest.mark.parametrize("store", [JsonDocuments, Sqlite])
+@pytest.mark.parametrize("store", [JsonDocuments, Journal, Sqlite])
 def test_half_a_cart_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Any) -> None:
     ask = in_this_process(tmp_path, store=store.name)
     monkeypatch.setattr(store, "append_cart", _half(store.append_cart))

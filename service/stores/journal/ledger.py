@@ -7,6 +7,7 @@ from before is found through an index and read from its place.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -203,7 +204,11 @@ class Ledger:
     # -- writing --------------------------------------------------------------------------------------------------
 
     def append(
-        self, records: Sequence[Record], *, unchanged_since: Position | None = None, halfway: Callable[[], None] | None
+        self,
+        records: Sequence[Record],
+        *,
+        unchanged_since: Position | None = None,
+        halfway: Callable[[], None] | None = None,
     ) -> Position:
         """Write records behind what is there. With ``unchanged_since``, only if nothing was written after that place.
 
@@ -212,9 +217,7 @@ class Ledger:
         """
         lines = [encode(record) for record in records]
         with self._mutex, self._appending:
-            if self._sealed or self._segment.size() != self._offset:
-                self._read_on()
-                self._cut_torn_tail()
+            self._catch_up()
             if unchanged_since is not None and unchanged_since != (self._segment.number, self._offset):
                 raise Conflict
             if self._sealed or self._in_segment >= self._segment_records or self._format < FORMAT:
@@ -228,6 +231,34 @@ class Ledger:
             position = Position(self._segment.number, self._offset)
             self._mark.wrote(place_of(*position))
             return position
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Nobody else writes to this journal inside this block, whatever the guard, and all that stands in it is known.
+
+        Errors: ``lock_timeout``, ``storage_refused``, ``unknown_event``, ``corrupt_document`` (definite).
+        """
+        with self._mutex, self._appending:
+            self._segment.size_unless_replaced(self._offset)
+            self._catch_up()
+            yield
+
+    def end(self) -> Position:
+        """Where it ends, as far as this process has read."""
+        return Position(self._segment.number, self._offset)
+
+    def bring(self, records: Sequence[Record]) -> None:
+        """Let the journal have the records of a cart, those that are not there yet, and sync it. Idempotent, also where
+        it was interrupted.
+
+        Errors: as of ``append`` and ``writing``, definite: the rest is still to be brought.
+        """
+        with self.writing():
+            missing = [record for record in records if not self._has(record)]
+            if missing:
+                self._refuse_what_does_not_follow(missing[0])
+                self.append(missing)
+            self.sync(self.end())
 
     def sync(self, position: Position) -> None:
         """Return when everything before ``position`` survives a power cut. Errors: ``CommitFailed``."""
@@ -304,6 +335,29 @@ class Ledger:
             return (self._keys.get(record.key) or self._find_key(record.key)) == record
         hold = self._hold(record.hold)
         return hold is not None and hold.status == record.kind
+
+    def _has(self, record: Record) -> bool:
+        """Whether a record of a cart was brought. A sale is told by its order, which nobody else gave a name to; an
+        expiry is to be brought only while the hold is open, for it gives the places back."""
+        if record.order:
+            return self._order(record.order) is not None
+        hold = self._hold(record.hold)
+        return hold is not None and hold.status != "held"
+
+    def _refuse_what_does_not_follow(self, record: Record) -> None:
+        """A cart was decided on what stood here, and nobody decides anything before it is finished. Where that is not
+        so, files were replaced; a record that follows nothing would make the journal unreadable."""
+        counters = self._counters
+        if record.version > counters.highest + 1 or (record.version <= counters.version and not self.about.lab):
+            raise self._segment.damaged(
+                self._offset, f"a cart is to go on here at version {record.version}, and this is {counters.version}"
+            )
+
+    def _catch_up(self) -> None:
+        """Take in what others appended, and cut what a crash left unfinished; to be called while ``appending``."""
+        if self._sealed or self._segment.size() != self._offset:
+            self._read_on()
+            self._cut_torn_tail()
 
     def _cut_torn_tail(self) -> None:
         length = cut_torn_tail(self._segment, self._offset)

@@ -174,25 +174,28 @@ def read_head(segment: Segment) -> tuple[int, Head]:
 
 class Appending:
     """One writer of a journal at a time, for as long as a write lasts: a flock on the journal's own directory, which
-    nobody can remove or replace without all that it protects.
+    nobody can remove or replace without all that it protects. Whoever has it may enter it again; to be used by one
+    thread at a time.
 
     Errors: ``FileNotFoundError`` where it is opened; ``lock_timeout``, ``storage_refused`` (definite).
     """
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_depth", "_fd")
 
     def __init__(self, directory: Path) -> None:
         self._fd = -1
+        self._depth = 0
         self._fd = open_directory(directory)
 
     def __enter__(self) -> None:
         deadline = 0.0
-        while not self._try():
+        while not self._depth and not self._try():
             now = time.monotonic()
             deadline = deadline or now + _APPEND_PATIENCE_S
             if now > deadline:
                 raise Problem("lock_timeout", "Another writer does not come to an end.", retry_after_s=1)
             time.sleep(_POLL_S)
+        self._depth += 1
 
     def _try(self) -> bool:
         with storage_problems():
@@ -203,7 +206,9 @@ class Appending:
         return True
 
     def __exit__(self, *_: object) -> None:
-        unlock_directory(self._fd)
+        self._depth -= 1
+        if not self._depth:
+            unlock_directory(self._fd)
 
     def __del__(self) -> None:
         if self._fd >= 0:

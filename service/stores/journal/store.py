@@ -7,10 +7,15 @@ Guarantees: readers and writers see whole records, in one order for all processe
 survives a crash of process and system if the device honours a flush; a line that a crash left half written is cut by
 the next writer, kept beside, and reported. Does not guarantee: that nobody else wrote between a view and an append;
 that takes a guard. Under a guard that does not exclude it keeps what was written, equal versions included.
+
+A cart is committed by an intent (``intents``). Its writer holds the append locks of all its events meanwhile, taken in
+the order of their ids: so none writes between, under whatever guard, and whoever finishes a cart knows that its writer
+is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import secrets
@@ -26,7 +31,8 @@ from service.experiments.gates import Gates
 from service.rules.inventory import Command, Event, Record, View
 from service.runtime.files import commit_failed, open_directory, storage_problems, unique
 from service.settings import Settings
-from service.stores import ComparesAndSets, Store
+from service.stores import ComparesAndSets, ComparesCarts, Conflict, Store
+from service.stores.intents import Intent, Intents, Part
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head
 from service.stores.journal.segments import Position, begin_segment
@@ -56,13 +62,14 @@ class Records:
         return any(each == record for each in self)
 
 
-class Journal(Store, ComparesAndSets):
+class Journal(Store, ComparesAndSets, ComparesCarts):
     name: ClassVar[str] = "journal"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "journal"
         self._directory.mkdir(exist_ok=True)
         self._directory_fd = open_directory(self._directory)
+        self._intents = Intents(settings.data / "journal-carts")
         self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self._ledgers: dict[str, Ledger] = {}
         self._ends: dict[str, tuple[str, tuple[int, int, int] | None, datetime | None]] = {}
@@ -89,6 +96,8 @@ class Journal(Store, ComparesAndSets):
         self._sync_names()
 
     def delete(self, event: str) -> None:
+        # Before: what is left of a cart would else come into another event of this name.
+        self._intents.finish_all(self._bring)
         gone = self._directory / f".gone-{unique()}"
         with storage_problems():
             try:
@@ -106,6 +115,8 @@ class Journal(Store, ComparesAndSets):
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
+        if now is not None and self._intents.is_unfinished(event):
+            self._read(event, lambda ledger: self._finish(event, ledger))
         return self._read(event, lambda ledger: ledger.view(commands, order, now))
 
     def next_expiry(self, event: str) -> datetime | None:
@@ -127,7 +138,21 @@ class Journal(Store, ComparesAndSets):
     def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
         if not isinstance(view.source, Position):
             raise TypeError("append_if_unchanged takes a view that this store made")
-        return self._append(view, records, view.source)
+        event = view.event.event
+        with storage_problems(), self._ledger(event).writing():
+            # A cart that is sold and not written is no change of the journal yet; who reads again finishes it.
+            if self._intents.is_unfinished(event):
+                raise Conflict
+            return self._append(view, records, view.source)
+
+    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        return self._append_cart(cart, views, if_unchanged=False)
+
+    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+        return self._append_cart(cart, views, if_unchanged=True)
+
+    def is_unfinished(self, event: str) -> bool:
+        return self._intents.is_unfinished(event)
 
     def make_durable(self, event: str, position: object) -> None:
         if not isinstance(position, Position):
@@ -150,6 +175,7 @@ class Journal(Store, ComparesAndSets):
         return ledger.about, Records(ledger, count, end), end
 
     def tidy(self) -> None:
+        self._intents.finish_at_start(self._bring)
         for pattern in (".new-*", ".gone-*"):
             for leftover in self._directory.glob(pattern):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -158,17 +184,66 @@ class Journal(Store, ComparesAndSets):
         fd, self._directory_fd = self._directory_fd, -1
         if fd >= 0:
             os.close(fd)
+        self._intents.close()
 
     def _sync_names(self) -> None:
         with commit_failed(self._directory):
             os.fsync(self._directory_fd)
 
-    def _append(self, view: View, records: Sequence[Record], unchanged_since: Position | None) -> Position:
+    def _append(
+        self,
+        view: View,
+        records: Sequence[Record],
+        unchanged_since: Position | None,
+        ledger: Ledger | None = None,
+    ) -> Position:
         event = view.event.event
         halfway = self._halfway(event, records) if self._gates is not None else None
         # Whatever fails besides the write itself, which takes back what it wrote, fails before it.
         with storage_problems():
-            return self._ledger(event).append(records, unchanged_since=unchanged_since, halfway=halfway)
+            ledger = ledger or self._ledger(event)
+            return ledger.append(records, unchanged_since=unchanged_since, halfway=halfway)
+
+    def _append_cart(self, cart: str, views: Sequence[View], *, if_unchanged: bool) -> Sequence[Position]:
+        # All are opened before the first is locked: opening one takes its lock.
+        ledgers = {event: self._ledger(event) for event in sorted(view.event.event for view in views)}
+        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
+        with contextlib.ExitStack() as held:
+            with storage_problems():
+                for event, ledger in ledgers.items():
+                    held.enter_context(ledger.writing())
+                    if self._intents.is_unfinished(event):
+                        # Of a writer that was killed since the view was read, under a guard that does not exclude.
+                        self._finish(event, ledger)
+            if if_unchanged and any(view.source != ledgers[view.event.event].end() for view in views):
+                raise Conflict
+            for ledger in ledgers.values():
+                ledger.sync(ledger.end())
+            self._intents.write(intent)
+            try:
+                positions = [self._append(view, view.fresh, None, ledgers[view.event.event]) for view in views]
+            except Problem as problem:
+                raise Problem(
+                    "outcome_unknown",
+                    "The cart is sold, and stands in all of its events as soon as they can be written. Ask again with "
+                    f"the same key. What failed: {problem}",
+                ) from problem
+            for view, position in zip(views, positions, strict=True):
+                ledgers[view.event.event].sync(position)
+            self._intents.end(intent)
+        return positions
+
+    def _finish(self, event: str, ledger: Ledger) -> None:
+        """Finish the cart that a killed writer left half written in this event."""
+        with ledger.writing():
+            self._intents.finish(event, lambda _, part: ledger.bring(part.records))
+
+    def _bring(self, _: str, part: Part) -> None:
+        try:
+            self._read(part.event, lambda ledger: ledger.bring(part.records))
+        except Problem as problem:
+            if problem.code != "unknown_event":
+                raise
 
     def _halfway(self, event: str, records: Sequence[Record]) -> Callable[[], None]:
         """A gate in the middle of the write, where an experiment kills the writer."""

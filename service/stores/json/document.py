@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from service.errors import Problem, RefusedToStart
+from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.runtime.files import (
     commit_failed,
@@ -30,7 +30,7 @@ from service.runtime.files import (
 )
 from service.settings import Settings
 from service.stores import FOREVER, CommitsCarts, Store
-from service.stores.json.carts import Intent, Intents, Part
+from service.stores.intents import Intent, Intents, Part
 
 
 class _Document(msgspec.Struct):
@@ -71,7 +71,7 @@ class JsonDocuments(Store, CommitsCarts):
         self._directory_fd = open_directory(self._directory)
         self._durable: dict[str, _File] = {}
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
-        self._intents = Intents(settings.data / "carts", self._bring)
+        self._intents = Intents(settings.data / "carts")
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
@@ -90,7 +90,7 @@ class JsonDocuments(Store, CommitsCarts):
 
     def delete(self, event: str) -> None:
         # Before: what is left of a cart would else come into another event of this name.
-        self._intents.finish_all()
+        self._intents.finish_all(self._bring)
         with storage_problems():
             try:
                 self._path(event).unlink()
@@ -109,7 +109,7 @@ class JsonDocuments(Store, CommitsCarts):
     ) -> View:
         if now is not None and self._intents.is_unfinished(event):
             # Who decides has the lock, so whoever began that cart was killed.
-            self._intents.finish(event)
+            self._intents.finish(event, self._bring)
         document, file = self._read(event)
         view = replay(document.about, document.records)
         view.due = due_at(view.holds.values(), now)
@@ -192,10 +192,7 @@ class JsonDocuments(Store, CommitsCarts):
         return document.about, document.records, file
 
     def tidy(self) -> None:
-        try:
-            self._intents.finish_all()
-        except Problem as problem:
-            raise RefusedToStart(f"a cart that a crash interrupted cannot be finished: {problem.detail}") from None
+        self._intents.finish_at_start(self._bring)
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
 

@@ -1,27 +1,36 @@
-"""How a cart gets into several documents, all or none: an intent, written and synced before the first of them.
+"""How a cart gets into several files, all or none: an intent, written and synced before the first of them.
 
-A document is replaced by one rename, several are not. So what is to be written stands first in ``carts/<cart>.json``,
-with all records of all events; from the moment it has that name the cart is sold, and whoever comes after its writer
-has to finish it. In this order, under the locks of all its events:
+One file can be written all or nothing: store ``json`` replaces a document by one rename, store ``journal`` appends a
+line with a checksum. Several files cannot. So what is to be written stands first in ``<cart>.json``, with all records
+of all events. From the moment it has that name the cart is sold, and whoever comes after its writer has to finish it.
+In this order, while nobody else writes to any of its events:
 
-1. the new documents are written beside the old ones and synced: a full disk is met here, and nothing has happened;
+1. the store makes sure of all that the cart builds on: ``json`` writes the new documents beside the old ones and syncs
+   them; ``journal`` syncs what others appended and have not synced yet, for a cart that outlives the record before it
+   would leave a gap in the versions;
 2. the intent is written under a temporary name and synced; for each event it gets a second name,
-   ``carts/<event>.pending`` (a link);
-3. it is renamed to ``<cart>.json``: for whoever survives, this is the commit;
-4. the directory ``carts`` is synced: against a power cut, this is;
-5. the documents get their names, and their directory is synced;
+   ``<event>.pending`` (a link);
+3. it is renamed to ``<cart>.json``: if this process is killed, this is the commit;
+4. the directory of the intents is synced: if the power goes, this is;
+5. the store writes: ``json`` gives the documents their names and syncs their directory; ``journal`` appends each
+   event's records to its ledger and syncs the ledgers;
 6. the intent is removed, then the links.
 
-Nobody has an answer before 6. Killed before 3, the cart was never sold; killed after it, it is. Whoever has an event's
-lock and finds a link knows that the writer is dead, for he held that lock to the end. If the intent has its name, the
-records of this event, and of this event alone (the others' locks are others'), are brought into its document unless
-they are there; then its link is removed, and by whoever removes the last link the intent. If it has not, or not any
-more, there is nothing to do: before 3 nothing was sold, and in 6 everything is in its place.
+Nobody has an answer before 6. Killed before 3, the cart was never sold; killed after it, it is. A link that is found
+while nobody else can write to the event was left by a writer that is dead or has given up, for writers exclude others
+until 6. ``json`` leaves that to the guard; ``journal`` holds the lock for appending to each ledger from 1 to 6, so it
+is true there under every guard. If the intent has its name, the records of this event, and of this event alone (to the
+others somebody else may be writing), are brought into it unless they are there; then its link is removed, and by
+whoever removes the last link the intent. If it has not, or not any more, there is nothing to do: before 3 nothing was
+sold, and in 6 everything is in its place. Whoever finishes may be killed as well: the next one brings what is missing.
 
-After a power cut any of the names that were not synced may be missing. Before 4 returned, no document had been
-renamed, so the cart is whole or absent by the intent alone; after it the intent is there until it is removed, which
-comes after the documents were synced. An intent that comes back afterwards says what is already true. The links may be
-gone: so the first process of a new master finishes all intents, before anybody buys.
+After a power cut any of the names that were not synced may be missing. Before 4 returned, no event had anything of the
+cart, so it is whole or absent by the intent alone; after it the intent is there until it is removed, which comes after
+5 was synced. An intent that comes back afterwards says what is already true. The links may be gone: so the first
+process of a new master finishes all intents, before anybody buys.
+
+No room before 3 is a definite refusal, and nothing is left. ``json`` has taken all its room by then. ``journal`` may
+find none in 5: the cart is sold, its buyer is told that the outcome is unknown, and the next who decides finishes it.
 
 Looking for a link costs each decision one system call that finds nothing, a few microseconds where a purchase takes
 milliseconds.
@@ -36,7 +45,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.errors import Problem
+from service.errors import Problem, RefusedToStart
 from service.rules.records import Record
 from service.runtime.files import commit_failed, open_directory, storage_problems, temporary_beside, write_durably
 
@@ -63,14 +72,13 @@ Bring = Callable[[str, Part], None]
 
 
 class Intents:
-    """The intents of one data directory. What is said of an event is to be called by who has its lock."""
+    """The intents of one store. What is said of an event is to be called while nobody else can write to it."""
 
-    def __init__(self, directory: Path, bring: Bring) -> None:
+    def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
         self._directory = directory
         self._links = f"{directory}/"
         self._fd = open_directory(directory)
-        self._bring = bring
 
     def close(self) -> None:
         """Let go of the directory. Idempotent."""
@@ -79,7 +87,7 @@ class Intents:
             os.close(fd)
 
     def write(self, intent: Intent) -> None:
-        """Commit to a cart: after this, it is in all of its events as soon as their documents have their names.
+        """Commit to a cart: after this it is sold, and the caller or somebody after it writes it to all of its events.
 
         Errors: ``storage_full``, ``storage_refused`` (definite): nothing was written; ``CommitFailed``.
         """
@@ -100,7 +108,7 @@ class Intents:
         self._sync()
 
     def end(self, intent: Intent) -> None:
-        """All documents are on the disk with it: the intent is not needed any more."""
+        """All events have it, on the disk: the intent is not needed any more."""
         _remove([self._path(intent.cart), *(self._link(part.event) for part in intent.parts)])
 
     def is_unfinished(self, event: str) -> bool:
@@ -108,8 +116,8 @@ class Intents:
         # Every decision asks this: no Path, and no exception.
         return os.access(f"{self._links}{event}.pending", os.F_OK)
 
-    def finish(self, event: str) -> None:
-        """Bring what a killed writer left into this event, whose lock is held here, so that he is surely gone.
+    def finish(self, event: str, bring: Bring) -> None:
+        """Bring what a killed writer left into this event.
 
         Errors: ``storage_full``, ``storage_refused``, ``corrupt_document`` (definite): it is still to be done, and
         nothing else may be; ``CommitFailed``.
@@ -121,19 +129,26 @@ class Intents:
         if self._path(intent.cart).exists():
             for part in intent.parts:
                 if part.event == event:
-                    self._bring(intent.cart, part)
+                    bring(intent.cart, part)
         _remove([link])
-        # Each removes his own link before he looks for the others': so the last one sees none.
+        # Each removes its own link before it looks for the others: so the last one sees none.
         if not any(self._still_has(part.event, intent.cart) for part in intent.parts):
             _remove([self._path(intent.cart)])
 
-    def finish_all(self) -> None:
+    def finish_at_start(self, bring: Bring) -> None:
+        """``finish_all``, by the first process of a new master. Errors: ``RefusedToStart``."""
+        try:
+            self.finish_all(bring)
+        except Problem as problem:
+            raise RefusedToStart(f"a cart that a crash interrupted cannot be finished: {problem.detail}") from None
+
+    def finish_all(self, bring: Bring) -> None:
         """Finish every cart, in all of its events; to be called while nobody else reads or writes. Errors: as of
         ``finish``."""
         for path in sorted(self._directory.glob("*.json")):
             intent = _read(path)
             for part in () if intent is None else intent.parts:
-                self._bring(path.stem, part)
+                bring(path.stem, part)
             _remove([path])
         leftovers = [*self._directory.glob("*.pending"), *self._directory.glob("*.tmp")]
         _remove(leftovers)
@@ -172,8 +187,8 @@ def _read(path: Path) -> Intent | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(
             "corrupt_document",
-            f"carts/{path.name} in the data directory cannot be read ({error}): a cart was being written when a "
-            "process was killed. Nothing was written. Stop the service, keep a copy, and put a good copy back.",
+            f"{path.parent.name}/{path.name} in the data directory cannot be read ({error}): a cart was being written "
+            "when a process was killed. Nothing was written. Stop the service, keep a copy, and put a good copy back.",
         ) from None
 
 
