@@ -171,9 +171,11 @@ class Books:
         counters.highest = counters.version
 
     def settled(self) -> Counters:
-        """What a head says from which everything goes on. Never fewer places are taken than readable lines back."""
+        """What a head says from which everything goes on. Never fewer places are taken than readable lines back: more
+        than there are only where a cancellation was lost."""
         counters = msgspec.structs.replace(self.counters)
-        taken = max(counters.sold + counters.held, sum(self._open.values()))
+        backed = sum(self._open.values())
+        taken = max(counters.sold + counters.held, min(backed, self.about.capacity) if self.about is not None else 0)
         counters.held = sum(each.quantity for each in self.holds.open())
         counters.sold = max(0, taken - counters.held)
         if counters.highest == ANY_VERSION:

@@ -49,7 +49,8 @@ def repair_journal(directory: Path) -> list[str]:
         items = following + gaps
         if number == last:
             # Without one, what stands behind is what a crash left of a line that it tore.
-            lost = _lost_lines(directory, last, end)
+            whole = [line for line, meaning in following if not isinstance(meaning, Gap)]
+            lost = _lost_lines(directory, last, end, sum(map(len, whole)) - sum(map(len, set(whole))))
             items = following + (_gap(f"what stood behind byte {end} is gone", lost) if lost else [])
         else:
             following, gaps, end = _read(directory, number + 1, done)
@@ -169,10 +170,10 @@ def _lines_in(length: int) -> int:
     return length // _SHORTEST + 1
 
 
-def _lost_lines(directory: Path, number: int, end: int) -> int:
-    """How many lines may be gone, at most, behind the last readable one."""
+def _lost_lines(directory: Path, number: int, end: int, copies: int) -> int:
+    """How many lines may be gone, at most, behind the last readable one, where so many bytes before it are copies."""
     tail = segment_path(directory, number).read_bytes()[end:]
-    synced = lost_bytes(directory, number, end)
+    synced = lost_bytes(directory, number, end - copies)
     if not synced and (not tail or may_be_torn(tail)):
         return 0
     segments = split_place(place_of(number, end) + synced)[0] - number + 1
@@ -196,24 +197,25 @@ def _write_anew(number: int, known: Head, items: Items, books: Books, after: Hea
         elif isinstance(meaning, Gap):
             books.gap(meaning.lines)
 
-    head = _head_of(number, items)
+    head, earlier = _head_of(number, items), books.lost
     if head is not None:
+        earlier = 0
         put(head, next(line for line, meaning in items if meaning is head))
     else:
-        pending, before = books.lost, books.settled()
-        put(Head(REPAIRED, known.id, known.about, number, before, books.holds.open(), books.doubtful))
-        put(Gap("its head is gone, and what else stood here", pending + (1 if items else SEGMENT_RECORDS)))
-    at_the_end = max((place for place, (_, meaning) in enumerate(items) if isinstance(meaning, Record)), default=-1)
-    unplaced = sum(isinstance(meaning, Gap) for _, meaning in items[:at_the_end]) - (head is None)
+        put(Head(REPAIRED, known.id, known.about, number, books.settled(), books.holds.open(), books.doubtful))
+        put(Gap("its head is gone, and what else stood here", earlier + (1 if items else SEGMENT_RECORDS)))
+    behind = max((place for place, (_, meaning) in enumerate(items, 1) if isinstance(meaning, Record)), default=0)
+    of_the_head = head is None and bool(items) and isinstance(items[0][1], Gap)
+    unplaced = sum(isinstance(meaning, Gap) for _, meaning in items[:behind]) - of_the_head
     for line, record in _in_order(items, books.counters.version, known.about):
         if books.is_copy(record):
             continue
-        if not books.pending and record.version > books.counters.highest + 1:
-            missing = record.version - books.counters.version - 1
+        missing = max(0, record.version - books.counters.highest - 1)
+        if missing and not books.pending:
             put(Gap(f"what stood before version {record.version} is gone", missing))
-            unplaced -= missing
+        unplaced, earlier = unplaced - max(0, missing - earlier), 0
         put(record, line)
-    for line, meaning in items[at_the_end + 1 :]:
+    for line, meaning in items[behind:]:
         if isinstance(meaning, Gap):
             put(meaning, line)
     if unplaced > 0:

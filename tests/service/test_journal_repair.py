@@ -205,6 +205,15 @@ def test_a_cancellation_copied_behind_lost_lines_gives_its_places_back_once(data
     assert sell_out(repaired(data)) == 0
 
 
+def test_a_last_line_that_is_gone_behind_a_copy_as_long_is_missed(data: Path, office: Office) -> None:
+    for key in "abc":
+        office.sell(key, 4)
+    [path] = segments(data)
+    content = lines_of(path)
+    path.write_bytes(b"".join([*content[:3], content[1]]))
+    assert sell_out(repaired(data)) == 0
+
+
 def test_a_lost_cancellation_with_a_true_head_behind_it_is_repaired(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +453,18 @@ def open_orders(records: Sequence[Record]) -> dict[str, int]:
     [("later", 7), ("hold", 1), ("cancel", 5), ("sell", 4), ("sell", 6), ("release", 1)],
     [("flip", 27, 558), ("scramble", 33, 23), ("swap", 2, 487)],
     [("later", 3), ("sell", 3), ("sell", 0), ("cancel", 0), ("cancel", 1)],
+)
+# A copy hides in the length of the file that the last line is gone.
+@example(
+    [("sell", 3), ("sell", 4), ("confirm", 6)],
+    [("truncate", 17, 2622), ("delete", 38, 421), ("duplicate", 21, 454)],
+    [("sell", 4), ("hold", 0)],
+)
+# The readable sales are more than there are places: a cancellation between them is lost.
+@example(
+    [("sell", 7), ("sell", 6), ("sell", 7), ("cancel", 1), ("sell", 3)],
+    [("truncate", 16, 472)],
+    [("sell", 2), ("later", 2), ("sell", 5), ("sell", 3)],
 )
 @given(wishes, damages, wishes)
 def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
