@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click import ClickException
 from click.testing import CliRunner, Result
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from service.commands.journal import journal
@@ -190,6 +190,66 @@ def test_a_single_flipped_bit_is_put_right_wherever_it_is(data: Path, office: Of
             if each != path:
                 each.unlink()
     path.write_bytes(whole)
+
+
+def test_a_cancellation_copied_behind_lost_lines_gives_its_places_back_once(data: Path, office: Office) -> None:
+    office.sell("a", 4)
+    office.sell("b", 4)
+    office.ask(Cancel("c", "r", "o-a"))
+    office.sell("d", 4)
+    office.sell("e", 4)  # the house is full
+    [path] = segments(data)
+    content = lines_of(path)
+    path.write_bytes(b"".join([*content, content[3]]))
+    scramble(data, 2, 3)
+    assert sell_out(repaired(data)) == 0
+
+
+def test_a_last_line_that_is_gone_behind_a_copy_as_long_is_missed(data: Path, office: Office) -> None:
+    for key in "abc":
+        office.sell(key, 4)
+    [path] = segments(data)
+    content = lines_of(path)
+    path.write_bytes(b"".join([*content[:3], content[1]]))
+    assert sell_out(repaired(data)) == 0
+
+
+def test_a_lost_cancellation_with_a_true_head_behind_it_is_repaired(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 4)
+    office = Office(data)
+    office.sell("a", 4)
+    office.ask(Cancel("c", "r", "o-a"))
+    for key in "bdef":
+        office.sell(key)
+    first, second = segments(data)
+    content = lines_of(first)
+    first.write_bytes(b"".join([*content[:2], b"#\n", *content[3:]]))
+    after = repaired(data)
+    assert after.ask(Cancel("x", "r", "o-a")) == []
+    assert after.remaining == 4
+    # Its head too: what the records say of themselves is true all the same.
+    second.write_bytes(b"".join(lines_of(second)[1:]))
+    assert repaired(data).remaining == 4
+
+
+def test_a_head_of_a_repair_that_is_lost_takes_nothing_of_what_it_knew_with_it(data: Path, office: Office) -> None:
+    office.sell("a")
+    for key in "bcd":
+        office.sell(key)
+        office.ask(Cancel(f"c{key}", "r", f"o-{key}"))
+    given_out = office.records()[-1].tickets[-1]
+    newest = office.records()[-1].version
+    scramble(data, *range(2, 8))
+    repaired(data)
+    path = segments(data)[-1]
+    path.write_bytes(b"#")
+    office = repaired(data)
+    view = office.store.view("show")
+    assert view.next_ticket > given_out
+    assert view.version >= newest
+    assert office.ask(Cancel("x", "r", "o-a")) == []
 
 
 # -- the rest of what a journal is ------------------------------------------------------------------------------------
@@ -388,6 +448,24 @@ def open_orders(records: Sequence[Record]) -> dict[str, int]:
 
 
 @settings(max_examples=150, phases=[Phase.explicit, Phase.generate])
+# A sale is lost, and the next line gives out no number.
+@example(
+    [("later", 7), ("hold", 1), ("cancel", 5), ("sell", 4), ("sell", 6), ("release", 1)],
+    [("flip", 27, 558), ("scramble", 33, 23), ("swap", 2, 487)],
+    [("later", 3), ("sell", 3), ("sell", 0), ("cancel", 0), ("cancel", 1)],
+)
+# A copy hides in the length of the file that the last line is gone.
+@example(
+    [("sell", 3), ("sell", 4), ("confirm", 6)],
+    [("truncate", 17, 2622), ("delete", 38, 421), ("duplicate", 21, 454)],
+    [("sell", 4), ("hold", 0)],
+)
+# The readable sales are more than there are places: a cancellation between them is lost.
+@example(
+    [("sell", 7), ("sell", 6), ("sell", 7), ("cancel", 1), ("sell", 3)],
+    [("truncate", 16, 472)],
+    [("sell", 2), ("later", 2), ("sell", 5), ("sell", 3)],
+)
 @given(wishes, damages, wishes)
 def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
     tmp_path_factory: pytest.TempPathFactory,

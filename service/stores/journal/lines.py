@@ -70,9 +70,11 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Left by ``repair``: a line that could not be read stood here, so versions may jump."""
+    """Left by ``repair``: lines that could not be read stood here, so versions may jump."""
 
     gap: str
+    lines: int = 1
+    """How many, at most, where no line behind it tells."""
 
 
 Line = Record | Head | Seal | Gap

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from service.errors import Problem
-from service.rules.inventory import Record
+from service.rules.inventory import Event, Record
 from service.runtime.files import replace_durably, sync_names
+from service.stores.journal.index import place_of, split_place
 from service.stores.journal.ledger import SEGMENT_RECORDS
 from service.stores.journal.lines import REPAIRED, Damaged, Gap, Head, Line, Seal, decode, encode, may_be_torn
 from service.stores.journal.segments import begin_segment, segment_numbers, segment_path
@@ -42,25 +43,26 @@ def repair_journal(directory: Path) -> list[str]:
     numbers = segment_numbers(directory)
     known = _known_head(directory, numbers)
     last = numbers[-1]
-    books, anew, done, lost = Books(), dict[int, bytes](), list[str](), 0
+    books, anew, done = Books(), dict[int, bytes](), list[str]()
     following, gaps, end = _read(directory, 1, done)
     for number in range(1, last + 1):
         items = following + gaps
         if number == last:
-            lost = _lost_lines(directory, last, end)
-            if not lost:
-                items = following  # what stands behind is what a crash left of a line that it tore
+            # Without one, what stands behind is what a crash left of a line that it tore.
+            whole = [line for line, meaning in following if not isinstance(meaning, Gap)]
+            lost = _lost_lines(directory, last, end, sum(map(len, whole)) - sum(map(len, set(whole))))
+            items = following + (_gap(f"what stood behind byte {end} is gone", lost) if lost else [])
         else:
             following, gaps, end = _read(directory, number + 1, done)
         after = None if number == last else _head_of(number + 1, following)
-        complete = not lost if number == last else any(isinstance(each, Seal) for _, each in items)
+        complete = number == last or any(isinstance(each, Seal) for _, each in items)
         content = _write_anew(number, known, items, books, after, complete=complete)
         path = segment_path(directory, number)
         if not path.exists() or content != path.read_bytes():
             anew[number] = content
     if books.pending:
-        books.lost_at_the_end(max(lost, 1))
-        done.append(f"up to {max(lost, 1)} lines are gone at the end: what they may have taken stays taken")
+        done.append(f"up to {books.lost} lines are gone at the end: what they may have taken stays taken")
+        books.lost_at_the_end()
     if books.doubtful:
         done.append(
             f"up to version {books.doubtful} a cancellation or the end of a hold may be lost: no order from before is "
@@ -130,8 +132,7 @@ def _read(directory: Path, number: int, done: list[str]) -> tuple[Items, Items, 
                 gaps = gaps[:-1] if found else gaps
             if not found:
                 before = line
-                gap = Gap(f"byte {offset}: {meaning.reason}")
-                gaps.append((encode(gap), gap))
+                gaps += _gap(f"byte {offset}: {meaning.reason}", _lines_in(len(line)))
                 continue
             done.append(f"{path.name}, byte {offset}: a flipped bit was put right")
         else:
@@ -159,14 +160,24 @@ def _put_right(unread: bytes) -> Items:
     return []
 
 
-def _lost_lines(directory: Path, number: int, end: int) -> int:
-    """How many lines may be gone, at most, behind the last readable one."""
+def _gap(why: str, lines: int) -> Items:
+    gap = Gap(why, lines)
+    return [(encode(gap), gap)]
+
+
+def _lines_in(length: int) -> int:
+    """How many lines so many bytes may have been, at most."""
+    return length // _SHORTEST + 1
+
+
+def _lost_lines(directory: Path, number: int, end: int, copies: int) -> int:
+    """How many lines may be gone, at most, behind the last readable one, where so many bytes before it are copies."""
     tail = segment_path(directory, number).read_bytes()[end:]
-    synced = lost_bytes(directory, number, end)
+    synced = lost_bytes(directory, number, end - copies)
     if not synced and (not tail or may_be_torn(tail)):
         return 0
-    segments = (synced >> 40) + 1
-    return min(max(synced, len(tail)) // _SHORTEST + 1, segments * SEGMENT_RECORDS)
+    segments = split_place(place_of(number, end) + synced)[0] - number + 1
+    return min(_lines_in(max(synced, len(tail))), segments * SEGMENT_RECORDS)
 
 
 def _write_anew(number: int, known: Head, items: Items, books: Books, after: Head | None, *, complete: bool) -> bytes:
@@ -184,42 +195,53 @@ def _write_anew(number: int, known: Head, items: Items, books: Books, after: Hea
         elif isinstance(meaning, Record):
             list(books.record(meaning))
         elif isinstance(meaning, Gap):
-            books.gap()
+            books.gap(meaning.lines)
 
-    head = _head_of(number, items)
+    head, earlier = _head_of(number, items), books.lost
     if head is not None:
+        earlier = 0
         put(head, next(line for line, meaning in items if meaning is head))
     else:
-        pending, before = books.pending, books.settled()
-        put(Head(REPAIRED, known.id, known.about, number, before, books.holds.open(), books.doubtful))
-        if pending or not items:
-            put(Gap("what stood here, or at the end before, is gone"))
-    for line, meaning in _in_order(items, books.counters.version):
-        if isinstance(meaning, Record):
-            if books.is_copy(meaning):
-                continue
-            if not books.pending and meaning.version > books.counters.highest + 1:
-                put(Gap(f"what stood before version {meaning.version} is gone"))
-        if isinstance(meaning, Record | Gap):
+        put(Head(REPAIRED, known.id, known.about, number, books.settled(), books.holds.open(), books.doubtful))
+        put(Gap("its head is gone, and what else stood here", earlier + (1 if items else SEGMENT_RECORDS)))
+    behind = max((place for place, (_, meaning) in enumerate(items, 1) if isinstance(meaning, Record)), default=0)
+    of_the_head = head is None and bool(items) and isinstance(items[0][1], Gap)
+    unplaced = sum(isinstance(meaning, Gap) for _, meaning in items[:behind]) - of_the_head
+    for line, record in _in_order(items, books.counters.version, known.about):
+        if books.is_copy(record):
+            continue
+        missing = max(0, record.version - books.counters.highest - 1)
+        if missing and not books.pending:
+            put(Gap(f"what stood before version {record.version} is gone", missing))
+        unplaced, earlier = unplaced - max(0, missing - earlier), 0
+        put(record, line)
+    for line, meaning in items[behind:]:
+        if isinstance(meaning, Gap):
             put(meaning, line)
+    if unplaced > 0:
+        # A line that cannot be read, and no version is missing there: it may be a later one that changed places.
+        put(Gap("what stood between is gone, and no line says where it belongs", unplaced))
     seal = next((item for item in items if isinstance(item[1], Seal)), None)
-    if not books.pending and (not complete or (after is not None and books.denies(after))):
-        put(Gap("what stood at the end is gone"))
+    if not complete:
+        put(Gap("what stood at the end is gone", SEGMENT_RECORDS))
+    elif not books.pending and after is not None and books.denies(after):
+        put(Gap("what stood at the end is gone", max(1, after.before.version - books.counters.version)))
     lines.append(seal[0] if seal is not None else encode(Seal(number)))
     return b"".join(lines)
 
 
-def _in_order(items: Items, version: int) -> Items:
-    """Lines that changed places are put back: in the order of their versions, if fewer of those are missing then."""
-    ordered = sorted(items, key=lambda item: item[1].version if isinstance(item[1], Record) else 0)
-    return ordered if _missing(ordered, version) < _missing(items, version) else items
+def _in_order(items: Items, version: int, about: Event) -> list[tuple[bytes, Record]]:
+    """The records, and those that changed places are put back: in the order of their versions. Of a lab event, which
+    may have been sold without a guard, only if fewer of those are missing then."""
+    records = [(line, meaning) for line, meaning in items if isinstance(meaning, Record)]
+    ordered = sorted(records, key=lambda item: item[1].version)
+    return ordered if not about.lab or _missing(ordered, version) < _missing(records, version) else records
 
 
-def _missing(items: Iterable[tuple[bytes, Line]], version: int) -> int:
+def _missing(records: Iterable[tuple[bytes, Record]], version: int) -> int:
     """Before how many records one is missing."""
     found = 0
-    for _, meaning in items:
-        if isinstance(meaning, Record):
-            found += meaning.version > version + 1
-            version = max(version, meaning.version)
+    for _, record in records:
+        found += record.version > version + 1
+        version = max(version, record.version)
     return found

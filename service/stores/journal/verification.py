@@ -79,15 +79,24 @@ class Books:
         self.holds = Holds(())
         """Those that are open for certain."""
         self.doubtful = 0
-        self.backed = 0
-        """The places of orders and holds that readable lines made, and that no readable line gave back."""
-        self.pending = False
-        """Whether something stood before the next line that could not be read."""
+        self.lost = 0
+        """How many lines, at most, stood before the next one that could not be read."""
         self.gaps = 0
-        self._open: set[str] = set()
+        self._given = 1
+        """The number behind those that were given out for certain: ``counters.next_ticket`` is behind those, too, that
+        lost lines may have given out."""
+        self._open: dict[str, int] = {}
+        """The places of orders and holds that readable lines made, and that no readable line gave back."""
+        self._unsure: set[str] = set()
+        """Those of them that a lost line may have given back."""
         self._seen: dict[str, int] = {}
         self._serial = True
         self._agree = True
+
+    @property
+    def pending(self) -> bool:
+        """Whether something stood before the next line that could not be read."""
+        return self.lost > 0
 
     def head(self, head: Head) -> Iterator[str]:
         """A segment begins."""
@@ -102,10 +111,13 @@ class Books:
                 elif self.denies(head):
                     what = "holds are open" if head.open != self.holds.open() else "sums are sold and held"
                     yield f"it says other {what} than stood before"
-        if self.gaps and before.sold + before.held < self.backed:
-            yield f"it says {before.sold + before.held} places are taken, and {self.backed} are"
+        backed = sum(places for name, places in self._open.items() if name not in self._unsure)
+        if self.gaps and before.sold + before.held < backed:
+            yield f"it says {before.sold + before.held} places are taken, and {backed} are"
         self.about = head.about
         self.counters = msgspec.structs.replace(before)
+        if not self.gaps:
+            self._given = before.next_ticket
         self.holds = Holds(head.open)
         self.doubtful = max(self.doubtful, head.doubtful)
         self._agree = True
@@ -117,10 +129,10 @@ class Books:
         said = (before.sold, before.held, before.version, head.open)
         return said != (counters.sold, counters.held, counters.version, self.holds.open())
 
-    def gap(self) -> None:
-        """Something stood here that cannot be read."""
+    def gap(self, lines: int = 1) -> None:
+        """So many lines, at most, stood here that cannot be read."""
         self.gaps += 1
-        self.pending = True
+        self.lost += lines
 
     def is_copy(self, record: Record) -> bool:
         """Whether this very line was read before."""
@@ -147,45 +159,52 @@ class Books:
             yield f"it says {record.remaining} places are left, and {capacity - counters.sold - counters.held} are"
         yield from self._impossible()
 
-    def lost_at_the_end(self, lines: int) -> None:
-        """So many lines may be gone behind the last one. Each may have taken as much as an order may have."""
-        counters, about = self.counters, self.about
+    def lost_at_the_end(self) -> None:
+        """Nothing tells what ``lost`` lines did. Each may have taken as much as an order may have, or given back."""
+        counters, about, lines = self.counters, self.about, self.lost
         if about is None:
             raise ValueError("a journal without a head has no counters")
         taken = counters.sold + counters.held
         after = max(taken, min(about.capacity, taken + lines * about.max_per_order))
-        counters.next_ticket += lines * about.max_per_order
-        self._settle(after, counters.version + lines)
+        self._settle(after, counters.version + lines, certain=False)
         counters.version += lines
         counters.highest = counters.version
 
     def settled(self) -> Counters:
-        """What a head says from which everything goes on. Never fewer places are taken than readable lines back."""
+        """What a head says from which everything goes on. Never fewer places are taken than readable lines back: more
+        than there are only where a cancellation was lost."""
         counters = msgspec.structs.replace(self.counters)
-        taken = max(counters.sold + counters.held, self.backed)
+        backed = sum(self._open.values())
+        taken = max(counters.sold + counters.held, min(backed, self.about.capacity) if self.about is not None else 0)
         counters.held = sum(each.quantity for each in self.holds.open())
         counters.sold = max(0, taken - counters.held)
         if counters.highest == ANY_VERSION:
             counters.highest = counters.version
         return counters
 
-    def _settle(self, taken: int, version: int) -> None:
+    def _settle(self, taken: int, version: int, *, certain: bool = True) -> None:
         """Behind what could not be read so many places are taken; go on from there."""
-        counters = self.counters
+        counters, about = self.counters, self.about
         lines, more = version - counters.version, taken - counters.sold - counters.held
-        if not ((lines == 0 and more == 0) or (lines == 1 and more > 0)):
+        one_took = certain and lines == 1 and more > 0
+        if about is not None:
+            # Without a guard several lines may have had one version.
+            most = max(lines, self.lost) if about.lab else lines
+            counters.next_ticket += more if one_took and most == 1 else max(0, most) * about.max_per_order
+        if not (one_took or (lines == 0 and more == 0)):
             self.doubtful = max(self.doubtful, version)
+            self._unsure = set(self._open)
             self.holds = Holds(())
             counters.sold, counters.held = counters.sold + counters.held, 0
         counters.sold += more
         counters.highest = ANY_VERSION
-        self.pending = False
+        self.lost = 0
         self._agree = True
 
     def _out_of_order(self, record: Record) -> Iterator[str]:
         """What nobody decided who saw the lines before."""
         if record.kind in ("sold", "held"):
-            if record.tickets[:1] < (self.counters.next_ticket,):
+            if record.tickets[:1] < (self._given,):
                 yield f"its ticket number {record.tickets[0]} was given out before"
         elif _made(record) not in self._open and not self.gaps and self.counters.highest != ANY_VERSION:
             yield f"it is {record.kind} and was not open"
@@ -199,17 +218,15 @@ class Books:
         count_in(counters, record)
         self._seen[_name(record)] = record.version
         if record.kind in ("sold", "held"):
-            self._open.add(_made(record))
-            self.backed += record.quantity
-        elif _made(record) in self._open:
-            self._open.remove(_made(record))
-            if record.kind == "confirmed":
-                self._open.add(f"o{record.order}")
-            else:
-                self.backed -= record.quantity
-        elif record.kind == "confirmed":
-            self._open.add(f"o{record.order}")
-            self.backed += record.quantity
+            self._given = max(self._given, record.tickets[-1] + 1)
+            if self._serial and self.about is not None and not self.about.lab:
+                # All before it gave out smaller ones: so much for what lost lines may have given out.
+                counters.next_ticket = self._given
+            self._open[_made(record)] = record.quantity
+        else:
+            self._open.pop(_made(record), None)
+        if record.kind == "confirmed":
+            self._open[f"o{record.order}"] = record.quantity
         if record.hold:
             self.holds.take_in(record, self.holds.get(record.hold))
 
@@ -286,7 +303,7 @@ def _verify_segment(directory: Path, number: int, books: Books, report: Report, 
             )
         elif isinstance(meaning, Gap):
             report.gaps += 1
-            books.gap()
+            books.gap(meaning.lines)
             if last:
                 wrong = iter(["an older repair left a gap here, and did not count what it may have taken"])
         found += [damage(number, offset, why) for why in wrong]
