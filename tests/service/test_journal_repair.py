@@ -229,9 +229,13 @@ def test_a_lost_cancellation_with_a_true_head_behind_it_is_repaired(
     after = repaired(data)
     assert after.ask(Cancel("x", "r", "o-a")) == []
     assert after.remaining == 4
-    # Its head too: what the records say of themselves is true all the same.
+    # Its head too, and then all that the repair knew: what the records say of themselves is true all the same.
     second.write_bytes(b"".join(lines_of(second)[1:]))
     assert repaired(data).remaining == 4
+    for path in segments(data)[2:]:
+        path.unlink()
+    second.write_bytes(second.read_bytes() + b"#\n")
+    assert repaired(data).remaining < 4
 
 
 def test_a_head_of_a_repair_that_is_lost_takes_nothing_of_what_it_knew_with_it(data: Path, office: Office) -> None:

@@ -68,7 +68,8 @@ def repair_journal(directory: Path) -> list[str]:
             f"up to version {books.doubtful} a cancellation or the end of a hold may be lost: no order from before is "
             "cancelled any more, and a hold from before is none; their places stay taken"
         )
-    head = Head(REPAIRED, known.id, known.about, last + 1, books.settled(), books.holds.open(), books.doubtful)
+    before = books.settled(at_last=True)
+    head = Head(REPAIRED, known.id, known.about, last + 1, before, books.holds.open(), books.doubtful)
     _replace(directory, head, anew)
     return done + [f"{segment_path(directory, number).name} was written anew" for number in anew]
 

@@ -170,12 +170,13 @@ class Books:
         counters.version += lines
         counters.highest = counters.version
 
-    def settled(self) -> Counters:
-        """What a head says from which everything goes on. Never fewer places are taken than readable lines back: more
-        than there are only where a cancellation was lost."""
+    def settled(self, *, at_last: bool = False) -> Counters:
+        """What a head says that comes here. ``at_last``: one from which everything goes on; then never fewer places are
+        taken than readable lines back. They back more than there are where a cancellation was lost."""
         counters = msgspec.structs.replace(self.counters)
-        backed = sum(self._open.values())
-        taken = max(counters.sold + counters.held, min(backed, self.about.capacity) if self.about is not None else 0)
+        taken = counters.sold + counters.held
+        if at_last and self.about is not None:
+            taken = max(taken, min(sum(self._open.values()), self.about.capacity))
         counters.held = sum(each.quantity for each in self.holds.open())
         counters.sold = max(0, taken - counters.held)
         if counters.highest == ANY_VERSION:
