@@ -27,7 +27,7 @@ CHARSETS = {
     "LC_ALL=POSIX": {"LC_ALL": "POSIX"},
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
 }
-PROGRAMS = ("bench_check", "overload", "power", "pay", "bench.apart", "bench.limits")
+PROGRAMS = ("checker_speed", "overload", "power", "held_payment", "cost_breakdown", "limits")
 MAIN = "from loadtests.lab.cli import main; main()"
 IN_TURN = """
 import json, sys
@@ -74,7 +74,7 @@ def test_the_programs_beside_the_command_end_as_it_does(tmp_path: Path) -> None:
         IN_TURN
         + f"""
 import runpy
-def run(name): return lambda: runpy.run_module(f"loadtests.lab.{{name}}", run_name="__main__")
+def run(name): return lambda: runpy.run_module(f"loadtests.lab.studies.{{name}}", run_name="__main__")
 found = [(ended(run(name), "--help"), ended(run(name), "--no-such-option")) for name in {PROGRAMS}]
 sys.exit(f"{{found}}" if set(found) != {{(0, 64)}} else 0)
 """
@@ -190,7 +190,7 @@ def test_every_kind_of_unforeseen_fault_is_70(tmp_path: Path) -> None:
     program = (
         IN_TURN
         + f"""
-from loadtests.lab import check
+from loadtests.lab.commands import check
 from loadtests.lab.cli import main
 faults = [{", ".join(FAULTS)}]
 def fail(*_, **__): raise faults[0]
