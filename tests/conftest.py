@@ -116,3 +116,15 @@ def browser() -> Iterator[Browser]:
         )
         yield chromium
         chromium.close()
+
+
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+
+
+@pytest.fixture(autouse=True)
+def files_are_made_as_anywhere() -> Iterator[None]:
+    """An office that a test opens in this process lets it make files for its own user alone; the next test's are not."""
+    os.umask(_UMASK)
+    yield
+    os.umask(_UMASK)

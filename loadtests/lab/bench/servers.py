@@ -151,7 +151,7 @@ class CeilingSubject(Subject):
     def __init__(self, cell: Cell, folder: Path) -> None:
         super().__init__(cell, folder)
         application = {"stubbed": "stubbed:ceiling()", "bare": "ceiling:app"}[cell.store]
-        self.application = f"loadtests.lab.bench.{application}"
+        self.application = f"loadtests.lab.bench.applications.{application}"
 
     def fresh(self, capacity: int = CAPACITY) -> str:
         return "/events/show/orders"
