@@ -124,7 +124,7 @@ os.umask(_UMASK)
 
 @pytest.fixture(autouse=True)
 def files_are_made_as_anywhere() -> Iterator[None]:
-    """An office that a test opens in this process lets it make files for its own user alone; the next test's are not."""
+    """An office that a test opens in this process keeps its files to its user; those of the next test are for all."""
     os.umask(_UMASK)
     yield
     os.umask(_UMASK)
