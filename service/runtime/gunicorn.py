@@ -101,7 +101,7 @@ def bound_connections() -> None:
     What gunicorn was told is changed in its worker, which reads it only when it begins to serve.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(1, (limit - len(list(Path("/dev/fd").iterdir()))) // 2)
+    most = max(1, (limit - _open_descriptors()) // 2)
     selves = (each for each in _selves(sys._getframe()) if _is_gunicorns(each))
     worker: Any = next((each for each in selves if hasattr(each, "worker_connections")), None)
     wanted = worker.worker_connections if worker is not None else 0
@@ -117,6 +117,14 @@ def bound_connections() -> None:
             most,
             f" instead of {wanted}" if wanted > most else "",
         )
+
+
+def _open_descriptors() -> int:
+    """How many descriptors this process has; a bare container may have /proc and no /dev/fd, macOS only the latter."""
+    for place in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return len(os.listdir(place))  # noqa: PTH208
+    return 0
 
 
 def stand_back() -> None:
