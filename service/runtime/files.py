@@ -136,6 +136,15 @@ def unlock_directory(fd: int) -> None:
             os.close(fresh)
 
 
+def close_directory(fd: int) -> None:
+    """Close a descriptor of a directory; its flock is given back before this returns.
+
+    Under gevent's patch ``os.close`` alone leaves what is not a regular file open, and locked, until the hub runs next.
+    """
+    unlock_directory(fd)
+    os.close(fd)
+
+
 def check_locks_exclude(directory: Path) -> None:
     """Refuse a directory whose file system grants one flock to two opens of one file, or of one directory."""
     path = directory / f"lock-check.{unique()}"

@@ -35,7 +35,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.rules.records import Record
-from service.runtime.files import open_directory
+from service.runtime.files import close_directory, open_directory
 from service.runtime.shared_numbers import Book, Number
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -177,7 +177,7 @@ class Metrics(Unmeasured):
         """Give the slot back; nothing may be counted afterwards."""
         for book in self._books.values():
             book.close()
-        os.close(self._slot)
+        close_directory(self._slot)
 
 
 class _Histogram:
@@ -247,9 +247,9 @@ def _take_a_slot(directory: Path) -> tuple[int, int]:
         except (BlockingIOError, FileNotFoundError):
             pass
         except BaseException:
-            os.close(fd)
+            close_directory(fd)
             raise
-        os.close(fd)
+        close_directory(fd)
     raise OSError(f"{directory}: no free slot")
 
 
@@ -268,7 +268,7 @@ def _is_held(slot: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(fd)
+        close_directory(fd)
     return False
 
 

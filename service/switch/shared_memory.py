@@ -41,7 +41,14 @@ import msgspec
 
 from service.errors import Problem, RefusedToStart
 from service.runtime.epoch import Mode, taking_part
-from service.runtime.files import open_directory, reopen_directory, replace_durably, storage_problems, unlock_directory
+from service.runtime.files import (
+    close_directory,
+    open_directory,
+    reopen_directory,
+    replace_durably,
+    storage_problems,
+    unlock_directory,
+)
 from service.switch.words import (
     CLOSED,
     EPOCH,
@@ -238,7 +245,7 @@ class Control:
             yield
         finally:
             self._words[WISH] = 0
-            os.close(fd)
+            close_directory(fd)
 
     def forget_events(self) -> None:
         """Make every process forget what it remembers about events; to be called ``alone``."""
@@ -273,7 +280,7 @@ class Control:
 
     def close(self) -> None:
         self._words.close()
-        os.close(self._lock_fd)
+        close_directory(self._lock_fd)
 
     # -- the epoch's lock ---------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -335,3 +336,32 @@ def test_a_process_of_a_store_that_was_replaced_writes_nothing_more(tmp_path: Pa
     with pytest.raises(Problem) as problem, sleeping.transaction(soon()):
         pass
     assert problem.value.code == "storage_refused"
+
+
+# A greenlet that excludes everybody, stops, and does not let the hub run while another process asks for the same lock.
+_STOPPED_EXCLUDING = """
+from gevent import monkey; monkey.patch_all()
+import gevent, subprocess, sys
+from pathlib import Path
+from service.runtime import files
+from service.switch import shared_memory
+
+gevent.sleep(0)
+if sys.argv[2] == "closed alone":
+    shared_memory.close_directory = files.os.close
+control = shared_memory.Control(Path(sys.argv[1]))
+control.start("none", "master", 30)
+run_blocking = monkey.get_original("os", "system")
+print(run_blocking(sys.argv[3]))
+"""
+_FOLLOW = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+
+@pytest.mark.parametrize(("how", "free"), [("closed alone", False), ("as it is", True)])
+def test_under_gevent_nobody_is_excluded_after_the_block_though_the_hub_has_not_run(
+    tmp_path: Path, how: str, free: bool
+) -> None:
+    locks = shlex.join([sys.executable, "-c", _FOLLOW, str(tmp_path)]) + " 2>/dev/null"
+    command = [sys.executable, "-c", _STOPPED_EXCLUDING, str(tmp_path), how, locks]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=FAR, check=True)
+    assert (ran.stdout == "0\n") is free, ran.stdout

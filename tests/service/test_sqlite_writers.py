@@ -271,12 +271,12 @@ _SLOW_COMMIT = """
 from gevent import monkey; monkey.patch_all()
 import gevent, os, sys, time
 from pathlib import Path
-from service.stores import sqlite_connections
+from service.stores.sqlite import connections
 from service.stores.sqlite.store import Sqlite
 from service.settings import Settings
 from service.rules.inventory import Event
 
-really_open, wait_for = sqlite_connections.open_connection, monkey.get_original("select", "select")
+really_open, wait_for = connections.open_connection, monkey.get_original("select", "select")
 read_end, write_end = os.pipe()
 slow, heard = False, []
 
@@ -289,9 +289,9 @@ def open_traced(path):
     connection.set_trace_callback(traced)
     return connection
 
-sqlite_connections.open_connection = open_traced
+connections.open_connection = open_traced
 if sys.argv[2] == "in the hub":
-    sqlite_connections.call_blocking = lambda call: call()
+    connections.call_blocking = lambda call: call()
 store = Sqlite(Settings(data=Path(sys.argv[1])))
 slow = True
 creating = gevent.spawn(store.create, Event("show", "Show", 1))
