@@ -102,7 +102,7 @@ def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = 
     return _judge(history, audits, capacity, [], time.perf_counter())
 
 
-def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
+def judge_folder(folder: Path, *, capacity: int | None = None, resolution_ns: int = 0) -> Verdict:
     """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``.
 
     Without ``capacity``, what the folder's ``experiment.json`` says, else the audits.
@@ -112,7 +112,8 @@ def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
     if not found:
         raise FileNotFoundError(f"there is no file history.jsonl in {folder}")
     audits = [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
-    return judge_files(found[0], audits, capacity=capacity_of(folder) if capacity is None else capacity)
+    capacity = capacity_of(folder) if capacity is None else capacity
+    return judge_files(found[0], audits, capacity=capacity, resolution_ns=resolution_ns)
 
 
 def capacity_of(folder: Path) -> int | None:
@@ -124,8 +125,11 @@ def capacity_of(folder: Path) -> int | None:
     return next((each.capacity for each in (experiment.workload, experiment.options) if each.capacity), None)
 
 
-def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
-    """Judge a history and its audits. What cannot be read makes the verdict unknown, and is named with its line."""
+def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None, resolution_ns: int = 0) -> Verdict:
+    """Judge a history and its audits. What cannot be read makes the verdict unknown, and is named with its line.
+
+    ``resolution_ns`` is what the clocks could not tell, of the operations that do not say it themselves.
+    """
     began = time.perf_counter()
     problems: list[str] = []
     by_event: dict[str, Audit] = {}
@@ -143,7 +147,7 @@ def judge_files(history: Path, audits: list[Path], *, capacity: int | None = Non
         else:
             by_event[audit.event] = audit
     try:
-        operations = read_history(history)
+        operations = read_history(history, resolution_ns=resolution_ns)
     except HistoryError as error:
         results = [_input([str(error), *problems])]
         return Verdict("unknown", "none", 0, time.perf_counter() - began, results, _why(results, set()))

@@ -45,14 +45,15 @@ class Case:
 
 def operation_of(h: History, row: int) -> WitnessOperation:
     """A row of a history as a witness names it."""
-    returned, version = int(h.return_ns[row]), int(h.version[row])
+    (invoked,), (returned,) = h.recorded(np.array([row]))
+    version = int(h.version[row])
     return WitnessOperation(
         op=OPS[h.op[row]],
         line=int(h.line[row]),
         event=h.events[h.event[row]],
         process=int(h.process[row]),
-        invoke_ns=int(h.invoke_ns[row]),
-        return_ns=None if returned == NEVER else returned,
+        invoke_ns=int(invoked),
+        return_ns=None if returned == NEVER else int(returned),
         key=h.keys.string(int(h.key[row])),
         attempt=int(h.attempt[row]),
         outcome=OUTCOMES[h.outcome[row]],

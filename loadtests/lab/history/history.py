@@ -47,6 +47,9 @@ OUTCOMES = ("ok", "sold_out", "refused", "fail", "unknown")
 OK, SOLD_OUT, REFUSED, FAIL, UNKNOWN = range(5)
 
 
+_NUMBERS = ("process", "attempt", "invoke_ns", "return_ns", "resolution_ns", "quantity", "remaining", "version")
+
+
 class _Operation(msgspec.Struct, gc=False):
     """A line of the history, as the contract gives it; fields that the checks do not use are ignored."""
 
@@ -67,6 +70,7 @@ class _Operation(msgspec.Struct, gc=False):
     remaining: Number | None = ABSENT
     version: Count | None = ABSENT
     host: str | None = None
+    resolution_ns: Time | None = ABSENT
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class History:
     ``event`` indexes ``events``; ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1
     for absent; ``return_ns`` is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that
     field anywhere.
+
+    A clock that tells milliseconds alone may be wrong by one: each time is widened by its ``resolution_ns``, so that a
+    rounded time never makes a violation. ``recorded`` has the times as they stand in the file.
     """
 
     events: tuple[str, ...]
@@ -95,6 +102,7 @@ class History:
     attempt: Ints
     invoke_ns: Ints
     return_ns: Ints
+    resolution_ns: Ints
     replayed: Codes
     quantity: Ints
     order: Ints
@@ -116,15 +124,21 @@ class History:
         }
         return replace(self, tickets=self.tickets.take(rows), **columns)
 
+    def recorded(self, rows: Ints) -> tuple[Ints, Ints]:
+        """When the operations at ``rows`` were invoked and when they returned, not widened; NEVER stays NEVER."""
+        resolution, returned = self.resolution_ns[rows], self.return_ns[rows]
+        return self.invoke_ns[rows] + resolution, np.where(returned == NEVER, NEVER, returned - resolution)
+
     @classmethod
     def of(cls, operations: Iterable[Mapping[str, object]]) -> History:
         """A history of operations given as mappings. Raises HistoryError as reading their JSON lines does."""
         return read_history(b"\n".join(map(msgspec.json.encode, operations)))
 
 
-def read_history(source: Source | str) -> History:
+def read_history(source: Source | str, *, resolution_ns: int = 0) -> History:
     """Read a history from a path (plain or gzip) or from bytes.
 
+    ``resolution_ns`` is what the clocks could not tell, of the operations that do not say it themselves.
     Raises HistoryError naming the line that is no JSON, lacks a field, breaks off, or cannot have been recorded.
     """
     source = Path(source) if isinstance(source, str) else source
@@ -135,7 +149,7 @@ def read_history(source: Source | str) -> History:
         table.add("line", lines)
         for field, ids in names.items():
             table.add(field, ids.intern(strings(rows, field), first_row, len(rows)))
-        for field in ("process", "attempt", "invoke_ns", "return_ns", "quantity", "remaining", "version"):
+        for field in _NUMBERS:
             table.add(field, ints(rows, field))
         table.add("op", codes(rows, "op", {op: code for code, op in enumerate(OPS)}))
         table.add("outcome", codes(rows, "outcome", {outcome: code for code, outcome in enumerate(OUTCOMES)}))
@@ -144,6 +158,8 @@ def read_history(source: Source | str) -> History:
         first_row += len(rows)
     event_ids, event = np.unique(table.ints("event"), return_inverse=True)
     never = (table.codes("outcome") == UNKNOWN) | (table.ints("return_ns") == ABSENT)
+    given = table.ints("resolution_ns")
+    resolution = np.where(given == ABSENT, resolution_ns, given)
     silent = one_of(table.codes("outcome"), FAIL, UNKNOWN)  # whatever else such a line has is no answer
     history = History(
         events=tuple(str(names["event"].string(number)) for number in event_ids),
@@ -154,8 +170,9 @@ def read_history(source: Source | str) -> History:
         hosts=names["host"],
         marks_replays=bool((table.codes("replayed") >= 0).any()),
         event=event,
-        invoke_ns=table.ints("invoke_ns"),
-        return_ns=np.where(never, NEVER, table.ints("return_ns")),
+        invoke_ns=np.maximum(table.ints("invoke_ns") - resolution, 0),
+        return_ns=np.where(never, NEVER, table.ints("return_ns") + resolution),
+        resolution_ns=resolution,
         op=table.codes("op"),
         outcome=table.codes("outcome"),
         replayed=table.codes("replayed"),
@@ -205,6 +222,8 @@ def _refuse_overlap_in_a_process(h: History, rows: Ints, name: str) -> None:
     """A process does one thing at a time: its clock went back, or two processes share one number."""
     rows = rows[np.lexsort((h.return_ns[rows], h.invoke_ns[rows], h.process[rows], h.host[rows]))]
     a, b = rows[:-1], rows[1:]
-    overlap = (h.process[a] == h.process[b]) & (h.host[a] == h.host[b]) & (h.invoke_ns[b] < h.return_ns[a])
+    # Not before it surely was: the widened times of two operations in a row overlap by what the clock cannot tell.
+    began, ended = h.invoke_ns[b] + 2 * h.resolution_ns[b], h.return_ns[a] - 2 * h.resolution_ns[a]
+    overlap = (h.process[a] == h.process[b]) & (h.host[a] == h.host[b]) & (began < ended)
     why = "its process was still in another operation: a clock went back, or two processes share a number"
     refuse(overlap, h.line[b], name, why, h.line[a])

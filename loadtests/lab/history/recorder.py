@@ -51,6 +51,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Which node of the service was asked, from 1 on, where there are several."""
     retry_after_s: float | None = None
     """After how long the service asked to come again, where it did."""
+    resolution_ns: int | None = None
+    """What the clock of its times could not tell, where that is known to matter."""
     host: str | None = None
     """The machine whose clock the times are from, where several machines make the load."""
 
@@ -67,7 +69,7 @@ class Recorder:
 
     def write(self, operation: Operation) -> None:
         """Append one operation. Raises ``OSError`` where the disk refuses: the history is not whole then."""
-        operation.host = self._host
+        operation.host = self._host or operation.host
         line = self._encoder.encode(operation) + b"\n"
         written = os.write(self._fd, line)
         if written != len(line):

@@ -1,0 +1,24 @@
+"""Durations as people write them: ``1ms``, ``30s``, ``2m``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from loadtests.lab.imports.mapping import duration_ns
+
+
+class _Duration(click.ParamType[int]):
+    """Nanoseconds, from a text like 1ms."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else duration_ns(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
