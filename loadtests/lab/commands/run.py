@@ -141,7 +141,7 @@ def _say(result: Result, out: Console) -> None:
         )
     if result.growth is not None:
         out.print(result.growth.words, highlight=False, soft_wrap=True)
-    for line in found(verdict):
+    for line in [*result.conclusion.answered.lines, *found(verdict)]:
         out.print(Text(printable(f"- {line}")), soft_wrap=True)
     for note in result.conclusion.notes:
         out.print(Text(printable(f"! {note}"), style="yellow"), soft_wrap=True)
@@ -181,6 +181,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "oversold": verdict.oversold,
         "lost": verdict.lost,
         "double_booked": verdict.double_booked,
+        "answered": msgspec.to_builtins(result.conclusion.answered),
         "checks": msgspec.to_builtins(verdict.checks),
         "sold_per_s": measures.sold_per_s,
         "refused_per_s": measures.refused_per_s,

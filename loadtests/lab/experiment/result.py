@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
+from loadtests.lab.experiment.answered import Answered, answered
 from loadtests.lab.history.arrivals import Arrived, arrival_messages
+from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.generator_load import Busy, bottleneck_message
-from loadtests.lab.history.shards import PartNote
+from loadtests.lab.history.operations import read_operations
+from loadtests.lab.history.shards import HISTORY, PartNote
 from loadtests.lab.protocol.admin_api import OfficeError, Offices
 from loadtests.lab.target.server import TargetOffice
-from loadtests.lab.untrusted import read_file
+from loadtests.lab.untrusted import NOT_JSON, read_file
 
 VERDICT = "verdict.json"
 
@@ -31,6 +34,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
     """What is missing in the history: then it is never judged valid or invalid."""
     unaudited: list[str] = []
     """Why audits could not be had that should be there."""
+    answered: Answered = Answered()
 
     @property
     def exit_status(self) -> int:
@@ -56,7 +60,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
             content[name] = getattr(self.verdict, name)
         content |= {"load": msgspec.to_builtins(self.loads), "arrivals": msgspec.to_builtins(self.arrived)}
         content |= {"notes": self.notes, "remarks": self.remarks, "incomplete": self.incomplete}
-        content["unaudited"] = self.unaudited
+        content |= {"unaudited": self.unaudited, "answered": msgspec.to_builtins(self.answered)}
         (self.folder / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
@@ -71,6 +75,7 @@ def load_conclusion(folder: Path) -> Conclusion:
         remarks=content.get("remarks", []),
         incomplete=content.get("incomplete", []),
         unaudited=content.get("unaudited", []),
+        answered=msgspec.convert(content.get("answered", {}), type=Answered),
     )
 
 
@@ -109,5 +114,49 @@ def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], unaudit
         verdict.verdict, verdict.why = "unknown", "the history is not whole: " + "; ".join(conclusion.incomplete)
     elif conclusion.unaudited and verdict.verdict == "valid":
         verdict.verdict, verdict.why = "unknown", "an audit is missing, so orders may be lost"
+    if verdict.operations:
+        _say_what_was_answered(conclusion)
     conclusion.save()
     return conclusion
+
+
+def _say_what_was_answered(conclusion: Conclusion) -> None:
+    """Nothing is valid where most answers were not understood, or where a sale ended before its last ticket."""
+    verdict = conclusion.verdict
+    capacities = {event: counts.capacity for event, counts in verdict.events.items()}
+    acknowledged = {event: counts.acknowledged for event, counts in verdict.events.items()}
+    try:
+        run = read_operations(conclusion.folder / HISTORY)
+    except HistoryError:
+        return  # the verdict says so already
+    conclusion.answered = answered(run, capacities, acknowledged)
+    nothing, short = conclusion.answered.says_nothing, conclusion.answered.short
+    if nothing and verdict.verdict != "invalid":
+        verdict.verdict, verdict.why = "unknown", f"{nothing}; {verdict.why}"
+    elif short and verdict.verdict == "valid" and _sells_out(conclusion.folder):
+        (event, (sold, capacity)), *_ = short.items()
+        verdict.verdict = "unknown"
+        verdict.why = (
+            f"the sale of {event} was to end with its last ticket, and ended at {sold:,} of {capacity:,}: give it more "
+            "time (--limit) or fewer tickets (`capacity`)"
+        )
+
+
+def _sells_out(folder: Path) -> bool:
+    """Whether a folder's buyers buy of a stranger's service until it is sold out."""
+    try:
+        record = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Record)
+    except (OSError, *NOT_JSON):
+        return False
+    return record.target is not None and not record.workload.rate
+
+
+class _Load(msgspec.Struct):
+    rate: float = 0.0
+
+
+class _Record(msgspec.Struct):
+    """As much of an ``experiment.json`` as is needed here."""
+
+    target: dict[str, Any] | None = None
+    workload: _Load = msgspec.field(default_factory=_Load)
