@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,13 @@ from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
+from loadtests.lab.experiment.thresholds import EXIT_MISSED, Threshold, missed, read_threshold
 from loadtests.lab.faults import read as read_faults
+from loadtests.lab.history.operations import read_operations
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
+from loadtests.lab.report.junit import junit as junit_xml
+from loadtests.lab.report.junit import markdown as as_markdown
 from loadtests.lab.report.run_progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.report.text import found, headline, numbers
@@ -32,33 +36,75 @@ from loadtests.lab.studies.held_payment import read_paid
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
+_A_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 _COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
 
-def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each setting, in the order of the table."""
-    for knob in reversed(KNOBS):
-        only = f"{', '.join(knob.only)}: " if knob.only else ""
-        default = "" if knob.default is None else f"  [default: {knob.default}]"
-        command = click.option(knob.option, knob.name, type=knob.kind, help=only + knob.says + default)(command)
-    return command
+class _Threshold(click.ParamType[Threshold]):
+    """A threshold, from a text like p99 > 500ms."""
+
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Threshold:
+        try:
+            return read_threshold(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+THRESHOLD = _Threshold()
+
+
+def with_settings(*, without: Collection[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option for each setting, in the order of the table, but for those that a command decides itself."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for knob in reversed(KNOBS):
+            only = f"{', '.join(knob.only)}: " if knob.only else ""
+            default = "" if knob.default is None else f"  [default: {knob.default}]"
+            if knob.name not in without:
+                command = click.option(knob.option, knob.name, type=knob.kind, help=only + knob.says + default)(command)
+        return command
+
+    return decorate
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@_with_settings
+@with_settings()
 @click.option("--i-own-this-host", is_flag=True, help="Load a target that is not on this machine; it is yours.")
 @click.option(
     "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
 )
+@click.option(
+    "--fail-if",
+    "thresholds",
+    type=THRESHOLD,
+    multiple=True,
+    metavar="CONDITION",
+    help="Exit status 3 where the run is valid and this holds, like 'p99 > 500ms' or 'errors > 1%'; repeatable.",
+)
+@click.option("--junit", type=_A_FILE, help="Write the checks and the thresholds as JUnit's XML.")
+@click.option("--markdown", type=_A_FILE, help="Add the verdict in Markdown to this file, as a job's summary.")
 @click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
-def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool, **options: Any) -> int:
+def run(
+    *,
+    file: Path | None,
+    i_own_this_host: bool,
+    results: str,
+    thresholds: tuple[Threshold, ...],
+    junit: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """One experiment: a service, its buyers, the verdict on what they saw, and a report.
 
     FILE has settings: a TOML file (names as the options, `read_share = 0.5`), or the experiment.json of any results
     folder, which is then run again. Options win over the file.
 
-    Exit status: 0 valid (no violation was found), 1 invalid, 2 unknown, 64 wrong usage, 70 the lab itself failed.
+    Exit status: 0 valid (no violation was found), 1 invalid, 2 unknown, 3 valid and a threshold was missed, 64 wrong
+    usage, 70 the lab itself failed.
 
     \b
     Examples:
@@ -73,6 +119,7 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
       lastseat run results/run/latest/experiment.json   the same again
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
+      lastseat run --fail-if "p99 > 500ms" --junit lastseat.xml    in a pipeline: docs/ci.md
     """
     try:
         given = {name: value for name, value in options.items() if value is not None}
@@ -100,11 +147,21 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     except KeyboardInterrupt:
         _say_what_is_kept(folder, screen)
         raise
+    failed = missed(thresholds, read_operations(result.folder / HISTORY)) if thresholds else []
+    if junit is not None:
+        junit.write_bytes(junit_xml(result.conclusion, [each.text for each in thresholds], failed))
+    if markdown is not None:
+        with markdown.open("a", encoding="utf-8") as summary:
+            summary.write(as_markdown(result.conclusion, failed))
     if as_json:
-        click.echo(msgspec.json.encode(_as_json(result)))
+        click.echo(msgspec.json.encode(_as_json(result) | {"missed": failed}))
     else:
-        _say(result, Console(highlight=False))
-    return EXIT_STATUS[result.verdict.verdict]
+        out = Console(highlight=False)
+        _say(result, out)
+        for each in failed:
+            out.print(Text(f"threshold missed: {each}", style="bold red"), soft_wrap=True)
+    status = EXIT_STATUS[result.verdict.verdict]
+    return EXIT_MISSED if failed and not status else status
 
 
 def _say(result: Result, out: Console) -> None:
