@@ -193,3 +193,34 @@ def test_a_lifetime_ends_at_the_first_close_after_its_opening() -> None:
     assert lifetimes.open_after(np.array([1, 1, 1, 2, 9]), np.array([1, 2, 3, 4, 4])).tolist() == [
         False, True, False, True, False,
     ]  # fmt: skip
+
+
+def shop(*, versions: bool, more: bool = False) -> list[dict[str, Any]]:
+    """Two buyers of a counter at once, and a read after them that may show a version."""
+    sales = [
+        {"process": n, "op": "buy", "event": "e", "key": f"k{n}", "quantity": 1, "invoke_ns": n, "return_ns": 10 + n}
+        | {"outcome": "ok"}
+        for n in range(2)
+    ]
+    if more:
+        sales[0]["version"] = 1
+    read = {"process": 9, "op": "read", "event": "e", "invoke_ns": 30, "return_ns": 40, "outcome": "ok", "remaining": 3}
+    return [*sales, read | ({"version": 2} if versions else {})]
+
+
+def test_a_version_in_reads_alone_does_not_weaken_the_verdict() -> None:
+    assert judge(History.of(shop(versions=False)), {}, capacity=5).verdict == "valid"
+    verdict = judge(History.of(shop(versions=True)), {}, capacity=5)
+    assert (verdict.verdict, verdict.tier) == ("valid", "C")
+    assert "they were left out" in verdict.why
+    assert judge(History.of(shop(versions=True, more=True)), {}, capacity=5).verdict == "unknown"
+
+
+def test_a_sale_that_no_read_came_before_is_said_without_a_moment() -> None:
+    lines = shop(versions=False)
+    lines[2] |= {"remaining": 2, "invoke_ns": 5, "return_ns": 8}
+    [text] = [
+        w.text for check in judge(History.of(lines), {}, capacity=5).checks for w in check.witness if w.operations
+    ][:1]
+    assert "-" not in text
+    assert "sale number 3 took effect before 0.000 ms" in text
