@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,7 +28,7 @@ class Parameter:
     help: str
     low: float = 1
     high: float = 1000
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
 
     @property
     def allowed(self) -> str:
@@ -79,7 +82,7 @@ class Lesson:
     limit_s: float = 60.0
     """The lesson is ended after this time."""
     chinese: Callable[[], Mapping[str, str]] = dict
-    """Loads the Simplified Chinese of all texts in tables and figures (see ``translation``)."""
+    """The Simplified Chinese of all texts in tables and figures (see ``translation``); read only when it is needed."""
 
     def settings(self, given: Mapping[str, Value] | None = None) -> dict[str, Any]:
         """The values of all parameters. Raises ``ValueError`` if a name is unknown or a value is not allowed."""
@@ -89,6 +92,19 @@ class Lesson:
             if name not in known:
                 raise ValueError(f"lesson {self.name} has no parameter {name!r}; it has: {', '.join(sorted(known))}.")
         return {each.name: each.check(given.get(each.name, each.default)) for each in self.parameters}
+
+
+def lesson_beside(module: str, run: Callable[[Mapping[str, Any], Progress], Findings]) -> Lesson:
+    """The lesson of a folder: ``lesson.toml`` has its words and its parameters, ``zh.toml`` its Chinese."""
+    folder = Path(module).parent
+    words = _texts(folder / "lesson.toml")
+    parameters = tuple(Parameter(name, **each) for name, each in words.pop("parameters").items())
+    chinese = functools.cache(lambda: _texts(folder / "zh.toml"))
+    return Lesson(folder.name.replace("_", "-"), run=run, parameters=parameters, chinese=chinese, **words)
+
+
+def _texts(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 class TimeLimit(Exception):

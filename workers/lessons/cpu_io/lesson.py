@@ -9,9 +9,8 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, key, keyed
+from workers.lessons.common.lesson import Findings, Progress, key, keyed, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.common.translation import chinese_beside
 
 MODELS = ("one after another", "processes", "threads", "greenlets")
 COUNTED = {"computing": "computing_at_once", "waiting": "waiting_at_once"}
@@ -180,24 +179,4 @@ def _observations(cases: Cases, cores: int, clock: Mapping[str, Any], tasks: int
     ]
 
 
-LESSON = Lesson(
-    name="cpu-io",
-    title="Computing and waiting: who is faster, and where",
-    claim="Waiting overlaps in threads, greenlets and processes alike, on any number of cores; computing in Python is "
-    "done at once only by processes, and by no more of them than there are cores.",
-    wrong="Judging by one case; or stopping the clock when the threads have only been started.",
-    right="Both kinds of work on one core and on all, joined before the clock is stopped.",
-    service="The think time between reading and writing (think() in service/sales/box_office.py): under "
-    "LASTSEAT_THINK=io the 16 threads of a gthread worker think at once for 16 different events; under "
-    "LASTSEAT_THINK=cpu they take "
-    "turns, and only the second process brings a second core.",
-    parameters=(
-        Parameter("tasks", 8, "tasks of each kind, a process, thread or greenlet each", 4, 40),
-        Parameter("work_ms", 25, "how long a task lasts alone, in milliseconds", 5, 500),
-        Parameter("tries", 2, "times that each case is tried; the shortest counts", 1, 10),
-        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

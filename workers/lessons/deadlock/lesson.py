@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Arrow, Graph, Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
     OWN_ORDER,
@@ -111,25 +110,4 @@ def _observations(reports: Mapping[str, StrategyResult], plan: RingSettings, all
     ]
 
 
-LESSON = Lesson(
-    name="deadlock",
-    title="A deadlock: each holds what the other waits for",
-    claim="Locks taken in different orders end in a deadlock that does not end by itself; one order for all never "
-    "does, and a time-out or a try gets out of it.",
-    wrong="Each takes its own lock first and then waits, with that in its hand, for the other's.",
-    right="The same order for everybody; where that cannot be, a limit to the wait, and give back before trying again.",
-    service="A purchase takes the epoch's lock of service/switch/shared_memory.py first and the event's guard second, "
-    "always so; the switch takes only the first. Every wait has a limit, LASTSEAT_LOCK_TIMEOUT_S, and ends as a 503 "
-    "with nothing "
-    "written. Guard thread is an RLock: with LASTSEAT_GUARD_SCOPE=request its holder enters it again.",
-    run=run,
-    parameters=(
-        Parameter("threads", 2, "threads in the ring, and locks", 2, 6),
-        Parameter("rounds", 10, "how often each thread needs its two locks", 1, 50),
-        Parameter("hold_ms", 5, "how long it has the first before it asks for the second, in milliseconds", 1, 100),
-        Parameter("stuck_ms", 50, "how long a deadlock is watched before it is broken, in milliseconds", 10, 300),
-        Parameter("timeout_ms", 20, "the time-out, in milliseconds", 5, 300),
-    ),
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.gil.interpreters import others, this_one
 
 CASES = {
@@ -169,23 +168,4 @@ def _observations(
     ]
 
 
-LESSON = Lesson(
-    name="gil",
-    title="The GIL: whose data it protects",
-    claim="The GIL keeps the interpreter's own counts right, not yours: what reads and writes later loses updates "
-    "until you lock it.",
-    wrong="Trusting in the GIL, or in a test whose threads never ran at once.",
-    right="A lock from the read to the write, whatever the version does today.",
-    service="Control in service/switch/shared_memory.py counts the transactions inside with self._inside += 1 "
-    "and -= 1 under a mutex: one lost decrement, and the switch would wait for a transaction that is long over. And "
-    "under gthread with "
-    "guard none seats are sold again in one process, GIL or not: read_decide_write is read, pause, write.",
-    run=run,
-    parameters=(
-        Parameter("threads", 100, "threads that take from one number", 2, 200),
-        Parameter("times", 2000, "how often each takes, where it takes often", 100, 20_000),
-        Parameter("others", "yes", "ask the other interpreters that are found", choices=("yes", "no")),
-    ),
-    limit_s=180,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

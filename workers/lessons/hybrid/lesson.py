@@ -9,9 +9,8 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, key, keyed
+from workers.lessons.common.lesson import Findings, Progress, key, keyed, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.common.translation import chinese_beside
 
 MIXES = {"mostly waiting": 0.95, "half and half": 0.5, "mostly computing": 0.05}
 ROUNDS = 2
@@ -176,23 +175,4 @@ def _observations(runs: ShapeRuns, jobs: int, processes: int) -> list[str]:
     ]
 
 
-LESSON = Lesson(
-    name="hybrid",
-    title="Processes, threads and coroutines together",
-    claim="Processes multiply computing, threads or coroutines overlap waiting, and a pair of them does both; all "
-    "three together are no better than the pair.",
-    wrong="Stack one layer on another because more is faster; or take the one layer that the work does not need.",
-    right="Processes for as many cores as there are, and in each either threads or coroutines for the waiting.",
-    service="The worker models in workers/__init__.py are these shapes: sync is processes alone, gthread processes × "
-    "threads, gevent processes × greenlets. gunicorn offers no worker of all three, and misses nothing.",
-    parameters=(
-        Parameter("processes", 2, "processes, where a shape has several", 2, 4),
-        Parameter("jobs", 12, f"jobs, of {ROUNDS} rounds each", 12, 100),
-        Parameter("work_ms", 10, "how long a round lasts alone, in milliseconds", 4, 200),
-        Parameter("tries", 2, "times that each shape is tried; the shortest counts", 1, 10),
-        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

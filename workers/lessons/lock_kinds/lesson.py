@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.lock_kinds.sale import ShopSale, sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, SqliteShop, last_ticket
 
@@ -137,23 +136,4 @@ def _observations(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, S
     ]
 
 
-LESSON = Lesson(
-    name="lock-kinds",
-    title="Locks on a row, a table, a whole database",
-    claim="Every lock that covers the seat keeps it from being sold twice; the more it covers besides, the more buyers "
-    "of different events wait for each other for nothing.",
-    wrong="Read and write without one lock around both: sold too often. Or one lock around everything: everybody waits "
-    "for everybody.",
-    right="Lock what gets scarcer, and only that: the event's own row.",
-    service="Guard file locks one event: data/locks/<event>.lock, and the JSON store has a document for each, so no "
-    "buyer waits for the lock of another event (service/guards/file.py); one lock file for all would be the row "
-    "'database' of these tables. The whole house is locked only to switch the guard or to delete an event: every "
-    "purchase locks the data directory shared, Control.alone in service/switch/shared_memory.py takes it exclusively.",
-    parameters=(
-        Parameter("events", 6, "events, dealt to two tables", 3, 12),
-        Parameter("buyers", 3, "buyers of each event, a thread each", 2, 6),
-        Parameter("think_ms", 20, "how long a buyer thinks between reading and writing, in milliseconds", 5, 100),
-    ),
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

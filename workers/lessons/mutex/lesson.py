@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.common.processes import MOST_SPAWNED
-from workers.lessons.common.translation import chinese_beside
 from workers.lessons.mutex.failures import (
     FAILURES,
     FILE_LOCK,
@@ -36,7 +35,6 @@ RIGHT = (DATA, EVERYTHING, FILE)
 # Each way to write the file: in place or not, with or without a lock for readers and writer.
 READINGS = {"in place": (True, False), "in place, readers and writer lock": (True, True), "replaced": (False, False)}
 WAITERS, WAIT_S = 2, 0.25
-MOST_TICKETS = 40
 LEGEND = {"faint": "looks round", "wait": "waits for the lock", "good": "sells a ticket"}
 LEGEND |= {"plain": "finds none", "bad": "sells it again"}
 
@@ -152,25 +150,4 @@ def _observations(
     ]
 
 
-LESSON = Lesson(
-    name="mutex",
-    title="A mutex: one at a time between reading and writing",
-    claim="With a lock from before the read until after the write, as many are sold as there are; without it, more.",
-    wrong="Read how many are left, pause, write one less: all who read the same number sell the same ticket.",
-    right="One lock around reading, deciding and writing, and around no more; given back whatever happens.",
-    service="Transaction.read_decide_write in service/guards is this section. Guard none runs it bare and sells seats "
-    "again; guard file holds a flock around it and gives it back in a finally, and of a killed worker the kernel takes "
-    "it back. LASTSEAT_GUARD_SCOPE=request holds it around the whole request, as one should not.",
-    run=run,
-    parameters=(
-        Parameter("buyers", 10, "buyers, a process each", 2, 40),
-        Parameter("tickets", 3, "tickets in the file", 1, MOST_TICKETS),
-        Parameter("delay_ms", 60, "longest pause between reading and writing, in milliseconds", 10, 500),
-        Parameter("browse_ms", 60, "what each does besides, half before and half after, in milliseconds", 0, 500),
-        Parameter("rewrites", 150, "how often the file is written while others read it", 20, 2000),
-        Parameter("seed", 1, "of the pauses: the same in all six sales", 0, 10**6),
-        Parameter("start", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

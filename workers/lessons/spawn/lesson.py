@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.processes import MOST_PROCESSES, MOST_SPAWNED, call_in_child
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.processes import call_in_child
 from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
 
 SPAWNED, FORKED, THREAD, GREENLET = "process, spawned", "process, forked", "thread", "greenlet"
@@ -112,22 +111,4 @@ def _observations(
     ]
 
 
-LESSON = Lesson(
-    name="spawn",
-    title="What it costs to start and to keep",
-    claim="A process costs far more than a thread, to start and to keep, and a spawned one far more than a forked one; "
-    "a greenlet costs less than a thread.",
-    wrong="A process for every visitor; or a program that spawns without the main guard, and so runs itself again.",
-    right="Few processes, started once and kept; threads or greenlets inside them; the main guard wherever one spawns.",
-    service="WORKER_MODELS in workers/__init__.py: gunicorn forks its few workers once, at start (4 for sync, 2 for "
-    "gthread and gevent); what comes with a buyer is at most a thread of a pool of 16 or a greenlet. A process for "
-    "each purchase would start slower than the purchase is.",
-    run=run,
-    parameters=(
-        Parameter("most", 1000, "threads and greenlets alive at once, at most", 50, 1000),
-        Parameter("processes", MOST_PROCESSES, "forked processes alive at once, at most", 1, MOST_PROCESSES),
-        Parameter("spawned", 10, "spawned processes alive at once, at most", 1, MOST_SPAWNED),
-    ),
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

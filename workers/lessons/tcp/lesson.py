@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.tcp import MODELS, Limits
 from workers.tcp.capacity import ModelResult, enough_files, measure_model
 from workers.tcp.mistakes import SENT, AfterHangUp, hang_up_all, right_answers
@@ -172,25 +171,4 @@ def _observations(found: TcpMeasurements) -> list[str]:
     ]
 
 
-LESSON = Lesson(
-    name="tcp",
-    title="One TCP server, six ways to serve many at once",
-    claim="Processes, threads and coroutines all serve many clients at once, and differ in how many and at what price; "
-    "with framed messages and ended conversations every answer is right.",
-    wrong="Take whatever one recv gives for one message, and never look for the end: answers are cut and glued, and "
-    "the server talks to nobody for ever.",
-    right="Each message says how long it is; an empty recv is the end, and the connection is closed.",
-    service="gunicorn is this server with HTTP as its framing: sync is the process pool, gthread the thread pool in "
-    "each of some processes, gevent the coroutines in each (WORKER_MODELS in workers/__init__.py). Under sync a client "
-    "that is connected waits in the kernel's queue, unanswered, until one of the workers is free.",
-    parameters=(
-        Parameter("connections", 100, "clients connected at once", 1, 1000),
-        Parameter("rounds", 20, "messages of each client that is answered", 1, 100),
-        Parameter("processes", 16, "most processes where each connection has one", 1, 32),
-        Parameter("pool", 8, "workers in a pool", 1, 32),
-        Parameter("start", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    run=run,
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

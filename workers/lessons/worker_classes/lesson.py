@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.worker_classes.office import Office, OfficeSale, running_office, sell
 
 THINKING = {"io": "waiting", "cpu": "computing"}
@@ -140,25 +139,4 @@ def _observations(cells: Mapping[Cell, OfficeSale], threads: str) -> list[str]:
     ]
 
 
-LESSON = Lesson(
-    name="worker-classes",
-    title="Are threads of use? The office under gunicorn's worker classes",
-    claim="Threads and greenlets sell faster where a purchase waits, not where it computes; and behind one lock no "
-    "worker class sells more than 1 / hold time a second.",
-    wrong="More threads for a purchase that computes, or for buyers who all wait for the same lock: nothing is gained.",
-    right="Threads or greenlets for waiting, processes for computing; and a short critical section, for its length is "
-    "the limit of one event.",
-    service="This is the service: LASTSEAT_WORKER_MODEL chooses the class (WORKER_MODELS in workers/__init__.py), "
-    "LASTSEAT_THINK_MS and LASTSEAT_THINK put the thinking between reading and writing (think in "
-    "service/sales/box_office.py), guard file locks one event (service/guards/file.py), and every answer's "
-    "Server-Timing says how long it was held.",
-    parameters=(
-        Parameter("buyers", 8, "buyers, all at once", 2, 32),
-        Parameter("purchases", 3, "purchases of each, one after the other", 1, 50),
-        Parameter("threads", 8, "threads of gthread's one process", 2, 32),
-        Parameter("think_ms", 20.0, "thinking between reading and writing, in milliseconds", 5, 200),
-    ),
-    run=run,
-    limit_s=150,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)
