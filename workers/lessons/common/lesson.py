@@ -8,7 +8,7 @@ import signal
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -60,8 +60,10 @@ class Findings:
     measured: dict[str, Any]
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers and words that the lesson's observations name besides the settings and ``measured``."""
     observations: Sequence[str] = ()
-    """Sentences about the tables and figures, with the numbers of this run."""
+    """Sentences about the tables and figures, with the numbers of this run; ``run_lesson`` adds those of the lesson."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Lesson:
     service: str
     """Where the service meets the same question: the place, and what would happen there."""
     run: Callable[[Mapping[str, Any], Progress], Findings]
+    observations: Sequence[str] = ()
+    """Sentences about a run. ``{name}`` is a setting, or stands in ``Findings.measured`` or ``Findings.facts``."""
     parameters: tuple[Parameter, ...] = ()
     limit_s: float = 60.0
     """The lesson is ended after this time."""
@@ -120,7 +124,11 @@ def run_lesson(
     """
     settings = lesson.settings(given)
     with _limited(lesson):
-        return lesson.run(settings, progress)
+        findings = lesson.run(settings, progress)
+    numbers = {**settings, **findings.measured, **findings.facts}
+    sentences = [sentence.format_map(numbers) for sentence in lesson.observations]
+    findings.observations = [*findings.observations, *sentences]
+    return findings
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from workers.lessons.common.lesson import Findings, Progress, lesson_beside
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.coroutines import by_hand
-from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, observations, tables
+from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, tables
 
 LAST = 4
 _PATCHED = "workers.lessons.coroutines.under_gevent"
@@ -80,7 +80,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=found.measured(),
         tables=tables(found),
         figures=figures(found),
-        observations=observations(found),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
@@ -36,6 +36,10 @@ class Cases(dict[tuple[str, str, str], Runs]):
     def speed_up(self, work: str, where: str, model: str) -> float:
         return self[work, where, MODELS[0]].shortest("whole_s") / self[work, where, model].shortest("whole_s")
 
+    def speed_ups(self, work: str, models: Sequence[str]) -> str:
+        """In words, on all cores."""
+        return ", ".join(f"{model} {self.speed_up(work, self.widest, model):.1f} times" for model in models)
+
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     tasks, work_ms, method = settings["tasks"], settings["work_ms"], settings["start_method"]
@@ -65,7 +69,13 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(cases, cores, clock) | {"tasks": tasks, "work_ms": work_ms, "start_method": method},
         tables=_tables(cases, clock, tasks),
         figures=[_speed_ups(cases)],
-        observations=_observations(cases, cores, clock, tasks),
+        facts={
+            "cores_in_words": f"{cores} {'core' if cores == 1 else 'cores'}",
+            "at_once": {model: cases.at_once("computing", cases.widest, model) for model in MODELS},
+            "waiting_speed_ups": cases.speed_ups("waiting", MODELS[1:]),
+            "computing_speed_ups": cases.speed_ups("computing", MODELS[1:]),
+            "computing_in_c_speed_ups": cases.speed_ups("computing in C", ("processes", "threads")),
+        },
     )
 
 
@@ -157,26 +167,6 @@ def _speed_ups(cases: Cases) -> BarChart:
             for model in MODELS[1:]
         },
     )
-
-
-def _observations(cases: Cases, cores: int, clock: Mapping[str, Any], tasks: int) -> list[str]:
-    def speed_ups(work: str, models: tuple[str, ...] = MODELS[1:]) -> str:
-        return ", ".join(f"{model} {cases.speed_up(work, cases.widest, model):.1f} times" for model in models)
-
-    def at_once(model: str) -> int:
-        return cases.at_once("computing", cases.widest, model)
-
-    threads, processes = clock["threads"], clock["processes"]
-    return [
-        f"Waiting, as fast as one after another: {speed_ups('waiting')}. No core is needed to wait.",
-        f"Computing on {cores} {'core' if cores == 1 else 'cores'}: {speed_ups('computing')}. At the same moment "
-        f"{at_once('processes')} processes computed, {at_once('threads')} thread, {at_once('greenlets')} greenlet.",
-        f"Computing in C that gives the GIL back: {speed_ups('computing in C', ('processes', 'threads'))}. That "
-        "threads cannot compute at once is true of Python's own bytecode only.",
-        f"Without a join the clock said {threads[0][0] * 1e3:.1f} ms for threads and {processes[0][0] * 1e3:.1f} ms "
-        f"for processes, with {int(threads[0][1])} and {int(processes[0][1])} of {tasks} finished: it timed the "
-        f"starting. Joined, they took {threads[1][0] * 1e3:.0f} and {processes[1][0] * 1e3:.0f} ms.",
-    ]
 
 
 LESSON = lesson_beside(__file__, run)

@@ -73,7 +73,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Each its own order: stuck until one is told to give up", _first(wrong), LEGEND),
             Timeline("One order for all: they wait, and nobody is stuck", _first(reports[ONE_ORDER]), LEGEND),
         ],
-        observations=_observations(reports, plan, all_rounds),
+        facts={"rounds_of_each": plan.rounds},
     )
 
 
@@ -93,21 +93,6 @@ def _first(report: StrategyResult) -> dict[str, list[Span]]:
     return {
         name: [span for span in spans if span.start_s < min(span.end_s, until)] for name, spans in report.lanes.items()
     }
-
-
-def _observations(reports: Mapping[str, StrategyResult], plan: RingSettings, all_rounds: int) -> list[str]:
-    wrong, order, timeout, attempt = (reports[way] for way in (OWN_ORDER, ONE_ORDER, TIMEOUT, TRY))
-    return [
-        f"Each in its own order, {wrong.cycles} deadlocks in {plan.rounds} rounds. None ended by itself in the "
-        f"{plan.stuck_s * 1e3:.0f} ms that each was watched; {wrong.gave_up} times one was told to give up, and its "
-        "round was lost.",
-        f"With one order for all, {order.cycles}: each thread waits only for a higher lock than it has, so a chain of "
-        f"waiting climbs and cannot come back to where it began. {order.finished} of {all_rounds} rounds finished.",
-        f"A time-out lets deadlocks happen ({timeout.cycles} seen) and ends them: {timeout.stepped_back} times a "
-        f"thread gave its first lock back and tried again. A try never waits with a lock in its hand, so there were "
-        f"{attempt.cycles}, at the price of {attempt.stepped_back} tries more.",
-        "A plain lock taken twice by one thread is the smallest circle: it waits for itself. An RLock counts instead.",
-    ]
 
 
 LESSON = lesson_beside(__file__, run)

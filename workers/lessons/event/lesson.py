@@ -78,12 +78,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             )
         ],
         figures=figures,
-        observations=[
-            f"{cars} cars waited for the event, none went before it was set, and the last was off "
-            f"{rows[0][4]} ms after it.",
-            f"Looking again and again cost {rows[2][3]} looks every millisecond and {rows[1][3]} every 50 ms; "
-            "waiting for the event cost none.",
-        ],
     )
 
 

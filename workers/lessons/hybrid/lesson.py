@@ -78,7 +78,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(runs, cores) | {"jobs": jobs, "start_method": settings["start_method"]},
         tables=_tables(runs, shapes, floors),
         figures=[times, _timeline(runs, PROCESSES), _timeline(runs, PAIRS[1])],
-        observations=_observations(runs, jobs, processes),
+        facts={"better_pair_ms": {mix: min(runs.took_s(pair, mix) for pair in PAIRS) * 1e3 for mix in MIXES}},
     )
 
 
@@ -151,28 +151,6 @@ def _timeline(runs: ShapeRuns, shape: str) -> Timeline:
         style = "wait" if what == "wait" else "good"
         lanes.setdefault(f"job {number + 1}", []).append(Span(start, end, style=style))
     return Timeline(f"Half waiting, half computing: {shape}", lanes, {"wait": "waits", "good": "computes"})
-
-
-def _observations(runs: ShapeRuns, jobs: int, processes: int) -> list[str]:
-    def ms(shape: str, mix: str) -> str:
-        return f"{runs.took_s(shape, mix) * 1e3:.0f} ms"
-
-    pairs = [min(PAIRS, key=lambda pair: runs.took_s(pair, mix)) for mix in MIXES]
-    return [
-        f"Mostly waiting: {processes} processes alone wait for {runs.at_once(PROCESSES, 'waiting')} jobs at once and "
-        f"need {ms(PROCESSES, 'mostly waiting')}; {jobs} threads of one process wait for "
-        f"{runs.at_once(THREADS, 'waiting')} and need {ms(THREADS, 'mostly waiting')}, {jobs} greenlets "
-        f"{ms(GREENLETS, 'mostly waiting')}.",
-        f"Mostly computing: in one process {runs.at_once(THREADS, 'computing')} thread computes at a time, and they "
-        f"need {ms(THREADS, 'mostly computing')}, greenlets {ms(GREENLETS, 'mostly computing')}; {processes} processes "
-        f"need {ms(PROCESSES, 'mostly computing')}.",
-        f"Half and half: threads {ms(THREADS, 'half and half')}, processes {ms(PROCESSES, 'half and half')}, processes "
-        f"with threads {ms(PAIRS[0], 'half and half')}, with greenlets {ms(PAIRS[1], 'half and half')}: a pair has the "
-        "waits of the one and the cores of the other.",
-        f"All three together: {', '.join(f'{ms(ALL_THREE, mix)} ({mix})' for mix in MIXES)}; the better pair: "
-        f"{', '.join(f'{ms(pair, mix)} ({mix})' for pair, mix in zip(pairs, MIXES, strict=True))}. Threads and "
-        "greenlets buy the same thing, so the third layer has nothing left to buy.",
-    ]
 
 
 LESSON = lesson_beside(__file__, run)

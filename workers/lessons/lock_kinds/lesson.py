@@ -44,7 +44,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(tables, waits, sales, began),
         tables=_shown(tables, waits, sales, began),
         figures=[_timeline(sales)],
-        observations=_observations(tables, waits, sales, began),
+        facts={"others": len(tables) - 1, "second_after_begin": began["BEGIN"][0]},
     )
 
 
@@ -118,22 +118,6 @@ def _timeline(sales: Mapping[str, ShopSale]) -> Timeline:
     return Timeline(
         "Purchases of each event, by what one lock covers", lanes, {"good": "a purchase", "wait": "buyers wait"}
     )
-
-
-def _observations(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopSale], began: Began) -> list[str]:
-    row, table, database = (sales[kind] for kind in ("row", "table", "database"))
-    return [
-        f"While one buyer thinks, of {len(tables) - 1} buyers of other events {_others(waits, 'row')} must wait with a "
-        f"lock on the row, {_others(waits, 'table')} with one on the table, {_others(waits, 'database')} with one on "
-        "the whole database.",
-        f"{len(tables) * TICKETS} tickets: each lock sold {row.sold}. Without one {sales['none'].sold} were sold.",
-        f"The same sale was over after {row.seconds * 1e3:.0f}, {table.seconds * 1e3:.0f} and "
-        f"{database.seconds * 1e3:.0f} ms: {row.most_inside}, {table.most_inside} and {database.most_inside} purchases "
-        "were on their way at once.",
-        f"A plain BEGIN keeps nobody from reading: both buyers do, and the second one is {began['BEGIN'][0]}; waiting "
-        "would not help this buyer, who has to begin again.",
-        "SQLite itself has only the last of the three: rows and tables are files of their own here.",
-    ]
 
 
 LESSON = lesson_beside(__file__, run)

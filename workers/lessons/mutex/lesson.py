@@ -12,12 +12,6 @@ from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_besi
 from workers.lessons.common.processes import MOST_SPAWNED
 from workers.lessons.mutex.failures import (
     FAILURES,
-    FILE_LOCK,
-    KILLED,
-    PROCESS_LOCK,
-    Failure,
-    Reading,
-    Waited,
     fail_while_holding,
     read_while_writing,
 )
@@ -104,7 +98,11 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Lock around the data: one after the other there, and only there", lanes(results[DATA]), LEGEND),
             Timeline("Lock around everything: one after the other all the way", lanes(results[EVERYTHING]), LEGEND),
         ],
-        observations=_observations(sale, results, readings["in place"], failures),
+        facts={
+            "saw_one_and_got_none": sum(bool(each.saw) and each.ticket is None for each in results[DATA].bought),
+            "reads_in_place": readings["in place"].reads,
+            "waiters": WAITERS,
+        },
     )
 
 
@@ -126,28 +124,6 @@ def _who_got_one(without: SaleResult, locked: SaleResult) -> Table:
             for number, (one, other) in enumerate(zip(without.bought, locked.bought, strict=True), 1)
         ],
     )
-
-
-def _observations(
-    sale: SaleSettings, results: Mapping[SaleVariant, SaleResult], read: Reading, failures: Mapping[Failure, Waited]
-) -> list[str]:
-    together, data, everything = results[NO_LOCK], results[DATA], results[EVERYTHING]
-    hoped = sum(bool(each.saw) and each.ticket is None for each in data.bought)
-    return [
-        f"Without a lock {together.sold} of {sale.buyers} buyers got one of {sale.tickets} tickets: "
-        f"{together.sold_again} of them a ticket that somebody had already. The file has {together.left} left.",
-        f"A lock around the write alone changes nothing ({results[WRITE].sold} sold): the number was read before it.",
-        f"With the lock around the data {data.sold} were sold, and none again. {hoped} had seen tickets and got none: "
-        "what is looked at outside the lock may be old when it is used, and that is no error.",
-        f"Around everything the same {everything.sold} were sold in {everything.took_ms:.0f} ms instead of "
-        f"{data.took_ms:.0f} ms: everybody then waits while one only looks round.",
-        f"{read.crashed} of {read.reads} reads found half a file while it was written in place. Replacing it ends "
-        "that, and only that: the sale without a lock replaced its file, and sold "
-        f"{together.sold_again} tickets again.",
-        f"After a kill {failures[Failure(PROCESS_LOCK, KILLED)].in_vain} of {WAITERS} waited in vain for the process "
-        "lock, for no finally runs then; the kernel closes a dead process's files, so "
-        f"{failures[Failure(FILE_LOCK, KILLED)].got_in} of {WAITERS} got the file lock.",
-    ]
 
 
 LESSON = lesson_beside(__file__, run)

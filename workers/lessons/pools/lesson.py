@@ -8,7 +8,7 @@ from typing import Any
 from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.lesson import Findings, Progress, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.pools.report import KINDS, PoolMeasurements, figures, observations, tables
+from workers.lessons.pools.report import KINDS, PoolMeasurements, figures, tables
 
 _BEHAVIOUR, _COSTS = "workers.lessons.pools.behaviour", "workers.lessons.pools.costs"
 
@@ -31,7 +31,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=found.measured(),
         tables=tables(found),
         figures=figures(found),
-        observations=observations(found),
     )
 
 

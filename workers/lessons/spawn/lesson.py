@@ -69,7 +69,14 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             BarChart("To start one", "", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
             BarChart("To keep one", "", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
         ],
-        observations=_observations(start_us, keep_kib, outcomes),
+        facts={
+            "threads_in_a_fork": start_us[FORKED] / start_us[THREAD],
+            "greenlets_in_a_fork": start_us[FORKED] / start_us[GREENLET],
+            "forks_in_a_spawn": start_us[SPAWNED] / start_us[FORKED],
+            "forked_keeps_mib": keep_kib[FORKED] / 1024,
+            "spawned_keeps_mib": keep_kib[SPAWNED] / 1024,
+            "unguarded_error": outcomes[STARTS[0]].error,
+        },
     )
 
 
@@ -92,23 +99,6 @@ def _guard_holds(outcomes: Mapping[Start, Outcome]) -> bool:
         and outcome.runs == (2 if "spawned" in start.what else 1)
         for start, outcome in outcomes.items()
     )
-
-
-def _observations(
-    start_us: Mapping[str, float], keep_kib: Mapping[str, float], outcomes: Mapping[Start, Outcome]
-) -> list[str]:
-    unguarded = outcomes[STARTS[0]]
-    return [
-        f"In the time of one forked process {start_us[FORKED] / start_us[THREAD]:,.0f} threads or "
-        f"{start_us[FORKED] / start_us[GREENLET]:,.0f} greenlets start; in the time of one spawned process, "
-        f"{start_us[SPAWNED] / start_us[FORKED]:,.0f} forked ones.",
-        f"A forked process keeps {keep_kib[FORKED] / 1024:.1f} MiB of its own, a spawned one "
-        f"{keep_kib[SPAWNED] / 1024:.1f}; a thread {keep_kib[THREAD]:.0f} KiB, a greenlet {keep_kib[GREENLET]:.0f}. "
-        "From a thread to a greenlet the step in memory is the smallest of the three.",
-        f"Without the main guard the spawned process ran the file again from the top ({unguarded.runs} runs), tried to "
-        f"start a process of its own, and ended with {unguarded.error}; its work was never done. A forked process and "
-        "a thread begin in the middle, with what is there, and need no guard.",
-    ]
 
 
 LESSON = lesson_beside(__file__, run)

@@ -74,7 +74,11 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(found),
         tables=_tables(found),
         figures=_figures(models),
-        observations=_observations(found),
+        facts={
+            "hung_up": HUNG_UP,
+            "right": sum(each.right for each in models.values()),
+            "wrong": sum(each.wrong for each in models.values()),
+        },
     )
 
 
@@ -146,28 +150,6 @@ def _figures(models: Mapping[str, ModelResult]) -> list[BarChart]:
     return [
         BarChart("Memory for one connection more", "model", "KiB, logarithmic", {"KiB": memory}, log=True),
         BarChart("Messages a second", "model", "messages a second", {"messages/s": speed}),
-    ]
-
-
-def _observations(found: TcpMeasurements) -> list[str]:
-    naive, polite, models = found.hung_up["naive"], found.hung_up["polite"], found.models
-    pool, most = models["thread pool"], max(models.values(), key=lambda each: each.held)
-    process, thread, greenlet = (
-        models[name].kib_a_connection for name in ("a process each", "a thread each", "coroutines")
-    )
-    return [
-        f"Without framing {found.rights('naive')} of {_sent()} messages got the right answer; with framing, "
-        f"{found.rights('polite')}.",
-        f"{HUNG_UP} clients hung up. The server that never looks for the end still held {naive.left} connections, "
-        f"kept {naive.busy:.2f} cores busy with nobody, and gave a new client {naive.after:,.0f} answers a second "
-        f"instead of {naive.before:,.0f}. The one that ends held {polite.left} and took {polite.busy:.2f}.",
-        f"{most.asked} clients at once: a thread or a greenlet each answered all of them; a pool of "
-        f"{found.limits.pool} answered {pool.held}, and the other {pool.served_later} after somebody hung up. "
-        "Connected is not served.",
-        f"One connection more takes {process:,.0f} KiB with a process, {thread:,.0f} KiB with a thread, "
-        f"{greenlet:,.0f} KiB with a greenlet.",
-        f"{sum(each.right for each in models.values()):,} answers were checked, "
-        f"{sum(each.wrong for each in models.values())} were wrong.",
     ]
 
 

@@ -85,17 +85,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Without join: the main thread goes on at once", lanes_without, LEGEND),
             Timeline("With join: the main thread waits for all", lanes_with, LEGEND),
         ],
-        observations=[
-            f"run() instead of start() ran in the thread {places['a class, run() by mistake'].name}: the caller's own. "
-            "It is an ordinary call, and nothing happens at once.",
-            f"Without join the main thread found {found_without} of {count} done; with join, {found_with}.",
-            f"{count} threads took one each of the same {left}: the main thread has {takers[THREADS].main_has} left. "
-            f"{processes} forked processes each took one from a copy of their own: it still has "
-            f"{takers[FORKED].main_has}. The spawned ones did not even know of the {left}: they began from the file, "
-            f"and found {_range(takers[SPAWNED].found)}.",
-            "join() returned as if nothing had happened when the thread had raised; only a future hands the exception "
-            "to whoever asks for the result.",
-        ],
+        facts={
+            "name_inside_run": places["a class, run() by mistake"].name,
+            "spawned_found": _range(takers[SPAWNED].found),
+        },
     )
 
 

@@ -52,7 +52,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(cells, buyers * purchases),
         tables=[_table(cells, list(workers), kind) for kind in THINKING.values()],
         figures=_figures(cells, list(workers)),
-        observations=_observations(cells, threads),
+        facts=_facts(cells, threads),
     )
 
 
@@ -120,23 +120,22 @@ def _figures(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> list[BarCh
     ]
 
 
-def _observations(cells: Mapping[Cell, OfficeSale], threads: str) -> list[str]:
-    one_event = [sale.rate for (_, _, crowd), sale in cells.items() if crowd == "one event"]
-    line = [1 / sale.hold_s for (_, _, crowd), sale in cells.items() if crowd == "one event" and sale.hold_s]
-    computing, alone = cells[threads, "computing", "own events"], cells["sync × 1", "computing", "own events"]
+def _facts(cells: Mapping[Cell, OfficeSale], threads: str) -> dict[str, Any]:
+    one_event = [sale for (_, _, crowd), sale in cells.items() if crowd == "one event"]
+    lines = [1 / sale.hold_s for sale in one_event if sale.hold_s]
     problems = [problem for sale in cells.values() for problem in sale.problems]
-    return [
-        f"Waiting, own events: {threads} sold {_gain(cells, threads, 'waiting'):.1f} times as fast as one sync worker, "
-        f"gevent {_gain(cells, 'gevent × 1', 'waiting'):.1f} times: while one purchase waits, others go on.",
-        f"Computing, own events: {computing.at_once:.1f} purchases were on their way at once in {threads}, and all of "
-        f"them together kept {computing.cores:.2f} cores busy; one purchase lasted {computing.hold_s * 1e3:.0f} ms "
-        f"instead of {alone.hold_s * 1e3:.0f} ms. Two processes kept "
-        f"{cells['sync × 2', 'computing', 'own events'].cores:.2f} cores busy.",
-        f"One event: all classes sold {min(one_event):.0f} to {max(one_event):.0f} a second, under the line of 1 / "
-        f"hold time at {min(line):.0f} to {max(line):.0f}. Whoever waits for the same lock, waits in any class.",
-        f"{sum(len(sale.tickets) for sale in cells.values()):,} purchases were answered with a ticket"
-        + (f"; {len(problems)} were not: {problems[0]}." if problems else ", no ticket went to two, none is missing."),
-    ]
+    return {
+        "gthread_gain": _gain(cells, threads, "waiting"),
+        "gevent_gain": _gain(cells, "gevent × 1", "waiting"),
+        "slowest": min(sale.rate for sale in one_event),
+        "fastest": max(sale.rate for sale in one_event),
+        "lowest_line": min(lines),
+        "highest_line": max(lines),
+        "all_sold": sum(len(sale.tickets) for sale in cells.values()),
+        "outcome": f"; {len(problems)} were not: {problems[0]}."
+        if problems
+        else ", no ticket went to two, none is missing.",
+    }
 
 
 LESSON = lesson_beside(__file__, run)
