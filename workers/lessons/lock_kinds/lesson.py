@@ -12,9 +12,6 @@ from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_besi
 from workers.lessons.lock_kinds.sale import ShopSale, sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, SqliteShop, last_ticket
 
-SHOPS: dict[str, type[SqliteShop]] = {"SQLite": SqliteShop}
-"""The engines. Another one, PostgreSQL with FOR UPDATE and LOCK TABLE, is one more class and one more line."""
-
 TICKETS = 1
 _TABLES = ("concerts", "plays")
 
@@ -29,14 +26,13 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     waits: dict[str, dict[str, tuple[int, int]]] = {}
     sales: dict[str, ShopSale] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for engine, shop in SHOPS.items():
-            for kind in shop.kinds:
-                progress(f"{engine}, lock: {kind}")
-                for purpose in ("waits", "sale"):
-                    (Path(folder) / purpose).mkdir(exist_ok=True)
-                waits[kind] = who_must_wait(shop(kind, tables, TICKETS, Path(folder) / "waits"), tables)
-                for_sale = shop(kind, tables, TICKETS, Path(folder) / "sale")
-                sales[kind] = sell(for_sale, tables, settings["buyers"], settings["think_ms"] / 1e3)
+        for kind in SqliteShop.kinds:
+            progress(f"SQLite, lock: {kind}")
+            for purpose in ("waits", "sale"):
+                (Path(folder) / purpose).mkdir(exist_ok=True)
+            waits[kind] = who_must_wait(SqliteShop(kind, tables, TICKETS, Path(folder) / "waits"), tables)
+            for_sale = SqliteShop(kind, tables, TICKETS, Path(folder) / "sale")
+            sales[kind] = sell(for_sale, tables, settings["buyers"], settings["think_ms"] / 1e3)
         progress("how a transaction of SQLite begins")
         began = {beginning: last_ticket(beginning, Path(folder)) for beginning in BEGINNINGS}
     return Findings(

@@ -20,10 +20,7 @@ class MustWait(Exception):
 
 
 class SqliteShop:
-    """Sells the tickets of events under one kind of lock; each event lies in a table.
-
-    Another engine is a class like this one: the same constructor, ``buy``, and its kinds of locks.
-    """
+    """Sells the tickets of events under one kind of lock; each event lies in a table."""
 
     kinds: ClassVar[Mapping[str, str]] = {
         "none": "read, then write, no transaction around both",

@@ -8,7 +8,7 @@ from typing import Any
 from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.lesson import Findings, Progress, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.pools.report import KINDS, PoolMeasurements, figures, tables
+from workers.lessons.pools.report import KINDS, WORKS, PoolMeasurements, figures, tables
 
 _BEHAVIOUR, _COSTS = "workers.lessons.pools.behaviour", "workers.lessons.pools.costs"
 
@@ -41,8 +41,7 @@ def _measure_costs(found: PoolMeasurements, progress: Progress) -> None:
         for size, limit in {"each": None, "pool": workers}.items():
             progress(f"memory of one of the {kind} for each task, and of a pool")
             found.held[kind, size] = call_in_child(f"{_COSTS}:hold", kind, found.settings[kind], limit, method)
-    works = {"waiting": "threads", "trifles": "threads", "processes": "processes"}
-    for work, kind in works.items():
+    for work, (kind, _) in WORKS.items():
         tasks = found.settings[kind]
         do = "trifles" if work == "processes" else work
         for size, limit in {"each": None, "pool": workers, "large_pool": tasks}.items():

@@ -11,6 +11,12 @@ from workers.lessons.common.lesson import keyed
 
 KINDS = ("threads", "processes")
 SIZES = ("each", "pool", "large_pool")
+WORKS = {
+    "waiting": ("threads", "threads, short waits"),
+    "trifles": ("threads", "threads, trifles"),
+    "processes": ("processes", "processes, trifles"),
+}
+"""The kind of worker that does each work, and the work in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,6 @@ class PoolMeasurements:
 
 
 def tables(found: PoolMeasurements) -> list[Table]:
-    works = {
-        "waiting": ("threads, short waits", "threads"),
-        "trifles": ("threads, trifles", "threads"),
-        "processes": ("processes, trifles", "processes"),
-    }
     workers, tasks = found.settings["workers"], found.settings["tasks"]
     totals = {
         "used": "workers_used",
@@ -94,7 +95,7 @@ def tables(found: PoolMeasurements) -> list[Table]:
             ["what", "tasks", "one each", "the pool", "a pool as large as the tasks"],
             [
                 [name, found.settings[kind], *(round(found.times[work, size] * 1e3, 1) for size in SIZES)]
-                for work, (name, kind) in works.items()
+                for work, (kind, name) in WORKS.items()
             ],
         ),
     ]
