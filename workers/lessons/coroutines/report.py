@@ -1,4 +1,4 @@
-"""The measurements of the lesson ``coroutines``, as tables, timelines and sentences."""
+"""The measurements of the lesson ``coroutines``, as tables and timelines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CoroutineMeasurements:
     ways: Mapping[str, Any]
     """For each way to wait: the beginnings and ends in their order ("notes"), and the number of threads."""
     steps: Sequence[tuple[str, int, int]]
-    """Of the two generators: its name, the number that it added, its sum so far."""
+    """Each step of the two generators: the generator's name, the number that it added, its sum so far."""
     hearts: Mapping[str, Any]
     """For each action of one greenlet: its time ("lasts_s"), the beats of the other, the number of possible beats."""
     hangs: bool
@@ -115,6 +115,6 @@ def figures(found: CoroutineMeasurements) -> list[Timeline]:
         Timeline(
             "While one greenlet does this, another wants to beat",
             hearts,
-            {"wait": "one is at it", "good": "the other gets a turn", "bad": "nobody else gets a turn"},
+            {"wait": "one is busy with it", "good": "the other gets a turn", "bad": "nobody else gets a turn"},
         ),
     ]

@@ -150,7 +150,7 @@ def _tables(cases: Cases, clock: Mapping[str, Any], tasks: int) -> list[Table]:
         for how, (seconds, finished) in zip(("not joined", "joined"), stops, strict=True)
     ]
     return [
-        Table("Time for the same tasks (ms)", ["work", *MODELS, "of which starting processes"], times),
+        Table("Time for the same tasks (ms)", ["work", *MODELS, "starting the processes alone"], times),
         Table("How many did it at the same moment", ["work", *MODELS], at_once),
         Table("Cores kept busy", ["work", *MODELS], busy),
         Table("Where the clock is stopped", ["waiting by", "time measured (ms)", "finished by then", "of"], stopped),

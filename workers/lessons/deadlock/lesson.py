@@ -1,4 +1,4 @@
-"""A deadlock: two locks taken in two orders; found in the wait-for graph; cured by order, by time-out, by a try."""
+"""A deadlock: two locks taken in two orders. The wait-for graph shows it; one order, a time-out or a try ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event is a red light that turns green once, for all who wait."""
+"""An event: all threads that wait for it go on when it is set. Here the threads are cars at a red light."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         ],
         figures=[
             BarChart(
-                "Of a hundred decrements so many were lost",
+                "Lost decrements, out of a hundred",
                 "",
                 "percent lost",
                 {"lost": [(CASES[case], 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},

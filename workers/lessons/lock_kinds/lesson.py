@@ -13,12 +13,12 @@ from workers.lessons.lock_kinds.sale import ShopSale, sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, SqliteShop, last_ticket
 
 TICKETS = 1
-_TABLES = ("concerts", "plays")
+_TABLE_NAMES = ("concerts", "plays")
 
 
 def events_in_tables(count: int) -> dict[str, str]:
     """The events, dealt to two tables: concert 1, play 1, concert 2 …"""
-    return {f"{_TABLES[n % 2][:-1]} {n // 2 + 1}": _TABLES[n % 2] for n in range(count)}
+    return {f"{_TABLE_NAMES[n % 2][:-1]} {n // 2 + 1}": _TABLE_NAMES[n % 2] for n in range(count)}
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
@@ -38,7 +38,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     return Findings(
         holds=_holds(tables, waits, sales, began),
         measured=_measured(tables, waits, sales, began),
-        tables=_shown(tables, waits, sales, began),
+        tables=_tables(tables, waits, sales, began),
         figures=[_timeline(sales)],
         facts={"others": len(tables) - 1, "second_after_begin": began["BEGIN"][0]},
     )
@@ -79,7 +79,7 @@ def _measured(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopS
     return measured
 
 
-def _shown(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopSale], began: Began) -> list[Table]:
+def _tables(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopSale], began: Began) -> list[Table]:
     def kept_out(kind: str, kinship: str) -> str:
         return "{} / {}".format(*waits[kind][kinship])
 

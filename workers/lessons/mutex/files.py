@@ -87,7 +87,7 @@ def replace(path: Path, document: dict[str, Any]) -> None:
 
 
 def write_half(path: Path, document: dict[str, Any], *, in_place: bool) -> None:
-    """Writes what a writer has written who is killed half-way."""
+    """Writes what a writer leaves behind that is killed half-way through."""
     whole = json.dumps(document)
     target = path if in_place else path.with_name(f"{path.name}.{os.getpid()}")
     target.write_text(whole[: len(whole) // 2], encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A mutex: reading, deciding and writing made one, for ten buyers in ten processes and a JSON file."""
+"""A mutex: one buyer at a time reads, decides and writes. Ten buyers in ten processes share a JSON file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measurements of the lesson ``pools``, as tables, timelines and sentences."""
+"""The measurements of the lesson ``pools``, as tables and timelines."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def tables(found: PoolMeasurements) -> list[Table]:
         ),
         Table(
             "A task that fails",
-            ["where", "lines it wrote by itself", "what its future says when asked"],
+            ["where", "lines it wrote unasked", "what its future says when asked"],
             [
                 ["in a thread of its own", found.silence["thread_lines"], "there is none"],
                 ["in a pool's thread", found.silence["pool_lines"], found.silence["pool_asked"]],

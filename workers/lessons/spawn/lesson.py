@@ -50,13 +50,13 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=measured,
         tables=[
             Table(
-                "What one costs when so many are alive",
+                "What one costs, by the number that is alive",
                 ["what", "alive at once", "to start one (µs)", "to keep one (KiB)", "to keep all (MiB)"],
                 rows,
             ),
             Table(
-                "How many would fit into 512 MiB (reckoned)",
-                ["what", "so many"],
+                "How many would fit into 512 MiB (computed)",
+                ["what", "number"],
                 [[kind, int(SMALL_MACHINE_KIB / max(one_kib, 0.1))] for kind, one_kib in keep_kib.items()],
             ),
             Table(

@@ -1,4 +1,4 @@
-"""One TCP server under six ways of doing many things at once, and the two mistakes that spoil all of them."""
+"""One TCP server under six ways of doing many things at once, and two mistakes that make each of them wrong."""
 
 from __future__ import annotations
 
