@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_every_lesson_of_the_registry_fills_the_form(name: str) -> None:
         wrong = "no such word" if parameter.choices else parameter.high + 1
         with pytest.raises(ValueError, match=parameter.name):
             found.settings({parameter.name: wrong})
+
+
+def test_an_observation_names_parameters_measured_numbers_and_facts() -> None:
+    def run(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+        return Findings(holds=True, measured={"open": 2.5}, facts={"house": {"old one": "red"}})
+
+    lesson = replace(made(run), observations=("{doors} doors, {open:.0f} open, in the {house[old one]} house.",))
+    assert run_lesson(lesson).observations == ["3 doors, 2 open, in the red house."]
 
 
 # -- the time limit -------------------------------------------------------------------------------------------------
