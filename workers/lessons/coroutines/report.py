@@ -32,7 +32,7 @@ class CoroutineMeasurements:
         return round(max(float(at) for _, _, at in self.ways[way]["notes"]) * 1e3, 1)
 
     def overlaps(self, way: str) -> bool:
-        """Had both waits begun before one ended? The order decides this, not the time."""
+        """True if both waits had begun before one ended. The order decides this, not the time."""
         return [what for _, what, _ in self.ways[way]["notes"][:2]] == ["begins", "begins"]
 
     def beats(self, doing: str) -> int:

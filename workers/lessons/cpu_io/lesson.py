@@ -1,4 +1,4 @@
-"""Are threads of use? Computing and waiting, on one core and on all, by processes, threads and greenlets."""
+"""Computing and waiting, on one core and on all cores, by processes, threads and greenlets."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _places(cores: int) -> dict[str, int | None]:
 
 
 def _waiting_overlaps(cases: Cases) -> bool:
-    """Did several wait at the same moment, in all models but the first? This is counted, not timed."""
+    """True if several waited at the same moment in all models but the first. This is counted, not timed."""
     return all(
         (cases.at_once("waiting", where, model) > 1) == (model != MODELS[0])
         for _, where in cases.places("waiting")

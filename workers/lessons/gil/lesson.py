@@ -102,7 +102,7 @@ def _body(points: Sequence[Mapping[str, Any]]) -> slice:
 
 
 def _inside(points: Sequence[Mapping[str, Any]]) -> bool:
-    """Was the thread seen switched out with the number read and not yet written?"""
+    """True if the thread was seen switched out with the number read and not yet written."""
     return any(point["seen"] for point in points[_body(points)])
 
 

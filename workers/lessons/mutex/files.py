@@ -32,7 +32,7 @@ class Flock:
         self._fd = -1
 
     def acquire(self, *, timeout: float | None = None) -> bool:
-        """Waits for the lock; with a ``timeout`` it tries again and again. Was it acquired?"""
+        """Waits for the lock; with a ``timeout`` it tries again and again. True if it was acquired."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if timeout is None:
             fcntl.flock(fd, fcntl.LOCK_EX)
