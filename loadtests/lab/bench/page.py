@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadtests.lab.bench.plots import growth_plot, ratios_plot, scaling_plot
-from loadtests.lab.bench.results import Results
-from loadtests.lab.bench.tables import grids, in_order
-from loadtests.lab.bench.words import machine_in_words, notes
+from loadtests.lab.bench.results import BenchResults
+from loadtests.lab.bench.tables import grids, in_order, machine_in_words, notes
 from loadtests.lab.report import markdown
 from loadtests.lab.report.templates import own, template
 
@@ -17,7 +16,7 @@ Drawing = tuple[str, str, str]
 """Its id, its title, its SVG."""
 
 
-def drawings(results: Results) -> list[Drawing]:
+def drawings(results: BenchResults) -> list[Drawing]:
     """The plots of whatever was measured."""
     measured = in_order(results)
     found = []
@@ -33,7 +32,7 @@ def drawings(results: Results) -> list[Drawing]:
     return found
 
 
-def write_page(path: Path, results: Results, *, when: str, command: str) -> None:
+def write_page(path: Path, results: BenchResults, *, when: str, command: str) -> None:
     """Write the report of what was measured."""
     page = template("bench.html").render(
         drawings=drawings(results),
@@ -53,7 +52,7 @@ def has_section(path: Path) -> bool:
     return markdown.has_section(path, BEGIN, END)
 
 
-def write_section(path: Path, results: Results, *, when: str, command: str) -> None:
+def write_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:
     """Replace what stands between the two markers of a Markdown page; the plots go into ``pictures`` beside it, under
     the page's name: another page's stay what they are."""
     pictures = path.parent / "pictures"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.scaling import Scaling
-from loadtests.lab.bench.tables import program_of, ratio, shape_of
+from loadtests.lab.bench.tables import program_of, shape_of
 from loadtests.lab.report import svg
 from loadtests.lab.report.curves import RIGHT, TOP, WIDTH, Curve, Frame, below, dot, picture, tick, upwards
 from loadtests.lab.report.curves import curves as draw_curves
@@ -50,7 +50,7 @@ def ratios_plot(measured: Sequence[Measured], name: str) -> str:
             f'd="M{svg.number(x(each.ratio.low))} {svg.number(y)}H{svg.number(x(each.ratio.high))}"/>'
         )
         body.append(dot(x(each.ratio.median), y, colour))
-        body.append(svg.text(ratio(each.ratio), right + 8, y + 4, "soft"))
+        body.append(svg.text(str(each.ratio), right + 8, y + 4, "soft"))
     about = "Median and 95 % bootstrap interval of the paired ratios; the dashed line is the ceiling."
     title = "Sold a second, as a share of the ceiling"
     return svg.document(body, WIDTH, TOP + height + 34, title=title, about=about, name=name)

@@ -9,12 +9,12 @@ import msgspec
 from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.scaling import Scaling
-from loadtests.lab.bench.targets import Mark
+from loadtests.lab.bench.targets import SpeedTarget
 from loadtests.lab.bench.without_http import WithoutHttp
 from loadtests.lab.servers.machine import Machine
 
 
-class Missing(msgspec.Struct, frozen=True):
+class NotMeasured(msgspec.Struct, frozen=True):
     """What was asked for and not measured, and why. ``failed``: it should have been."""
 
     part: str
@@ -34,7 +34,7 @@ class GeneratorItself(msgspec.Struct, frozen=True):
     """Of the generator, for a request."""
 
 
-class Results(msgspec.Struct, kw_only=True):
+class BenchResults(msgspec.Struct, kw_only=True):
     """Everything that was measured so far."""
 
     cells: list[Measured] = []
@@ -43,8 +43,8 @@ class Results(msgspec.Struct, kw_only=True):
     growth: list[Grown] = []
     scaling: list[Scaling] = []
     in_process: list[WithoutHttp] = []
-    missing: list[Missing] = []
-    marks: list[Mark] = []
+    missing: list[NotMeasured] = []
+    targets: list[SpeedTarget] = msgspec.field(name="marks", default_factory=list)
     generator: GeneratorItself | None = None
     machine: Machine
     load_before: float
@@ -70,14 +70,11 @@ class Results(msgspec.Struct, kw_only=True):
         """0: everything kept what was told; 1: something did not; 2: something could not be measured."""
         if self.problems:
             return 1
-        return 2 if any(each.failed for each in self.missing) or self._nothing else 0
-
-    @property
-    def _nothing(self) -> bool:
-        return not (self.cells or self.ceilings or self.growth or self.scaling or self.in_process)
+        found = self.cells or self.ceilings or self.growth or self.scaling or self.in_process
+        return 2 if any(each.failed for each in self.missing) or not found else 0
 
 
-def not_available(missing: Sequence[Missing]) -> list[str]:
+def not_available(missing: Sequence[NotMeasured]) -> list[str]:
     """A line for each reason, with everything that it concerns."""
     reasons: dict[str, list[str]] = {}
     for each in missing:

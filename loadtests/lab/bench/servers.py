@@ -1,4 +1,4 @@
-"""The servers that are measured, each behind the same few questions: make a fresh event, what was kept of it."""
+"""The servers that are measured. Each can make a fresh event, and say how many sales it kept of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
+from loadtests.lab.bench.cells import CAPACITY, PLAIN, BenchCell
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
@@ -35,7 +35,7 @@ class Subject(RunningOffice):
 
     application: str
 
-    def __init__(self, cell: Cell, folder: Path) -> None:
+    def __init__(self, cell: BenchCell, folder: Path) -> None:
         super().__init__(cell.service, folder)
         self.cell = cell
         self.start_s = 0.0
@@ -63,14 +63,13 @@ class Subject(RunningOffice):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
         if self._port is None:
             raise NotReady("this server was not started")
         return self._port
 
     @abstractmethod
     def fresh(self, capacity: int = CAPACITY) -> str:
-        """Make an event, or the like, of which nothing is sold; the path to POST purchases to."""
+        """Make an event of which nothing is sold; returns the path to POST purchases to."""
 
     @abstractmethod
     def kept(self, path: str) -> int | None:
@@ -86,17 +85,20 @@ class Subject(RunningOffice):
     def _refuse_wrong_answers(self) -> None:
         """Buy one ticket and look at the answer; under load only its status is looked at."""
         headers = {"Content-Type": "application/json"}
-        url = f"{self.url}{self.fresh()}"
         try:
-            answer = ask("POST", url, b'{"quantity":1}', headers, timeout_s=_QUIET_WITHIN_S)
+            answer = ask("POST", f"{self.url}{self.fresh()}", b'{"quantity":1}', headers, timeout_s=_QUIET_WITHIN_S)
         except NoAnswer as error:
-            raise WrongAnswer(f"asked for one ticket it gave no answer ({error}); its log is {self.log}") from None
-        status, content = answer.status, answer.body
+            raise WrongAnswer(
+                f"the server gave no answer to a purchase of one ticket ({error}); its log is {self.log}"
+            ) from None
         with contextlib.suppress(ValueError):
-            said = json.loads(content)
-            if status == 201 and isinstance(said, dict) and said.get("quantity") == 1:
+            said = json.loads(answer.body)
+            if answer.status == 201 and isinstance(said, dict) and said.get("quantity") == 1:
                 return
-        raise WrongAnswer(f"asked for one ticket it answered {status}, {content[:80]!r}; its log is {self.log}")
+        raise WrongAnswer(
+            f"the server answered a purchase of one ticket with {answer.status}, {answer.body[:80]!r}; "
+            f"its log is {self.log}"
+        )
 
     def _wait_until_quiet(self) -> None:
         """All workers have been started, and none of them computes: one that still imports would steal time."""
@@ -128,7 +130,7 @@ class OfficeSubject(Subject):
     def kept(self, path: str) -> int:
         """From the audit: sold, and every order and ticket number once."""
         lines = self.office.audit(_event(path), timeout_s=600.0).splitlines()[1:]
-        records = [msgspec.json.decode(line, type=_Record) for line in lines]
+        records = [msgspec.json.decode(line, type=_AuditLine) for line in lines]
         sold = [record for record in records if record.kind == "sold"]
         orders = {record.order for record in sold}
         tickets = {number for record in sold for number in record.tickets}
@@ -139,7 +141,7 @@ class OfficeSubject(Subject):
         return int(json.loads(ask("GET", f"{self.url}/events/{_event(path)}", timeout_s=60).body)["sold"])
 
 
-class _Record(msgspec.Struct):
+class _AuditLine(msgspec.Struct):
     kind: str
     order: str | None = None
     tickets: list[int] = []
@@ -148,7 +150,7 @@ class _Record(msgspec.Struct):
 class CeilingSubject(Subject):
     """A server that answers and keeps nothing."""
 
-    def __init__(self, cell: Cell, folder: Path) -> None:
+    def __init__(self, cell: BenchCell, folder: Path) -> None:
         super().__init__(cell, folder)
         application = {"stubbed": "stubbed:ceiling()", "bare": "ceiling:app"}[cell.store]
         self.application = f"loadtests.lab.bench.applications.{application}"
@@ -170,11 +172,15 @@ class PlainSubject(Subject):
         shop: dict[str, object] = {"left": capacity}
         if self.cell.orders:
             shop["orders"] = [{"order": number, "quantity": 1} for number in range(1, self.cell.orders + 1)]
-        (self.data / "tickets.json").write_text(json.dumps(shop), encoding="utf-8")
+        self._tickets.write_text(json.dumps(shop), encoding="utf-8")
         return "/buy"
 
     def kept(self, path: str) -> int:
-        return self._capacity - int(json.loads((self.data / "tickets.json").read_text(encoding="utf-8"))["left"])
+        return self._capacity - int(json.loads(self._tickets.read_text(encoding="utf-8"))["left"])
+
+    @property
+    def _tickets(self) -> Path:
+        return self.data / "tickets.json"
 
     def _command(self, fd: int) -> list[str]:
         *command, application = super()._command(fd)
@@ -196,11 +202,11 @@ class PlainSubject(Subject):
         raise NotReady(f"the plain shop did not start. Its log {self.log} ends:\n{self.last_lines()}")
 
 
-def subject(cell: Cell, folder: Path) -> Subject:
+def subject(cell: BenchCell, folder: Path) -> Subject:
     """The server of a cell, not started."""
     if cell.store == PLAIN:
         return PlainSubject(cell, folder)
-    return CeilingSubject(cell, folder) if cell.store in CEILINGS else OfficeSubject(cell, folder)
+    return CeilingSubject(cell, folder) if cell.is_ceiling else OfficeSubject(cell, folder)
 
 
 def _event(path: str) -> str:

@@ -1,4 +1,4 @@
-"""The results as tables, for the terminal, the report and the documentation alike."""
+"""The results as tables and notes, for the terminal, the report and the documentation alike."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from loadtests.lab.bench.figures import Interval
 from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.paired import Measured
-from loadtests.lab.bench.results import Results
+from loadtests.lab.bench.results import BenchResults, not_available
 from loadtests.lab.bench.scaling import Scaling
-from loadtests.lab.bench.targets import Mark
+from loadtests.lab.bench.targets import SpeedTarget
 from loadtests.lab.bench.without_http import WithoutHttp
+from service.catalogue import REFERENCE
 
-_LEFT = {"worker", "program", "store", "guard", "mark", "reached"}
+_LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached"})
 _NULL = "the ceiling against itself"
 
 
@@ -29,10 +29,11 @@ class Grid:
     columns: list[str]
     rows: list[list[str]]
     ends: set[int] = field(default_factory=set)
+    words: frozenset[str] = _LEFT
+    """The columns that hold words; the others hold numbers."""
 
     def left(self, column: str) -> bool:
-        """Whether a column holds words."""
-        return column in _LEFT
+        return column in self.words
 
     def rich(self) -> Table:
         """For the terminal."""
@@ -51,11 +52,11 @@ class Grid:
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 
-def grids(results: Results) -> list[Grid]:
-    """Everything that was measured, the marks first."""
+def grids(results: BenchResults) -> list[Grid]:
+    """Everything that was measured, the targets first."""
     measured = in_order(results)
     found = [
-        _marks(results.marks),
+        _targets(results.targets),
         _cells(measured),
         _growth(results.growth),
         *map(_scaling, results.scaling),
@@ -65,7 +66,7 @@ def grids(results: Results) -> list[Grid]:
     return [grid for grid in found if grid.rows]
 
 
-def in_order(results: Results) -> list[Measured]:
+def in_order(results: BenchResults) -> list[Measured]:
     """The worker models in the order in which they were measured, in each the ceilings first."""
     measured = [*results.ceilings, *results.cells]
     workers = list(dict.fromkeys(each.worker for each in measured))
@@ -86,23 +87,22 @@ def _cell(each: Measured) -> list[str]:
         f"{each.clients:,}",
         f"{each.sold_per_s:,.0f}",
         f"{each.ceiling_per_s:,.0f}",
-        ratio(each.ratio),
-        _count(each.refused_per_s),
+        str(each.ratio),
+        _number(each.refused_per_s),
         _ms(each.p50_ms),
         _ms(each.p99_ms),
         _ms(each.p999_ms),
-        _count(each.cpu_us),
-        _count(each.ceiling_cpu_us),
-        "–" if each.batch_mean is None else f"{each.batch_mean:.1f}",
+        _number(each.cpu_us),
+        _number(each.ceiling_cpu_us),
+        _number(each.batch_mean, ".1f"),
         f"{sum(each.other_answers.values()) + sum(each.errors.values()):,}",
     ]
 
 
 def shape_of(each: Measured) -> str:
     """``gthread 2 × 16``"""
-    return (
-        f"{each.worker} {each.processes} × {each.threads}" if each.threads > 1 else f"{each.worker} × {each.processes}"
-    )
+    threads = f" {each.processes} × {each.threads}" if each.threads > 1 else f" × {each.processes}"
+    return each.worker + threads
 
 
 def program_of(each: Measured) -> str:
@@ -110,33 +110,25 @@ def program_of(each: Measured) -> str:
     return _NULL if each.store == "stubbed" else each.program + ("" if each.durable else " (not durable)")
 
 
-def _marks(marks: Sequence[Mark]) -> Grid:
-    rows = [[each.worker, each.what, f"{each.wanted:.2f}", ratio(each.found), each.verdict] for each in marks]
-    title = "The marks: journal + file with the largest batch; reached if the whole interval is"
-    return Grid(title, ["worker", "mark", "wanted", "found", "reached"], rows)
+def _targets(targets: Sequence[SpeedTarget]) -> Grid:
+    rows = [[each.worker, each.what, f"{each.wanted:.2f}", str(each.found), each.verdict] for each in targets]
+    title = f"The targets: {' + '.join(REFERENCE)} with the largest batch; reached if the whole interval is"
+    return Grid(title, ["worker", "target", "wanted", "found", "reached"], rows)
 
 
 def _growth(growth: Sequence[Grown]) -> Grid:
-    columns = [
-        "store",
-        "orders",
-        "sold/s",
-        "fresh event/s",
-        "of a fresh event",
-        "MB a worker",
-        "opened again, s",
-        "MB then",
-    ]
+    columns = ["store", "orders", "sold/s", "fresh event/s", "of a fresh event", "MB a worker", "opened again, s",
+               "MB then"]  # fmt: skip
     rows = [
         [
             row.store,
             f"{row.orders:,}",
-            _count(row.sold_per_s),
-            _count(row.fresh_per_s),
-            ratio(row.ratio),
-            _count(row.memory_mb),
-            "" if row.reopened_s is None else f"{row.reopened_s:.2f}",
-            "" if row.reopened_mb is None else _count(row.reopened_mb),
+            _number(row.sold_per_s),
+            _number(row.fresh_per_s),
+            str(row.ratio),
+            _number(row.memory_mb),
+            _number(row.reopened_s, ".2f", none=""),
+            _number(row.reopened_mb, none=""),
         ]
         for row in growth
     ]
@@ -147,10 +139,10 @@ def _scaling(scaling: Scaling) -> Grid:
     rows = [
         [
             str(row.workers),
-            _count(row.sold_per_s),
-            _count(row.limit_per_s),
-            "–" if scaling.law is None else f"{scaling.law.per_s(row.workers):,.0f}",
-            "–" if row.held_ms is None else f"{row.held_ms:.2f}",
+            _number(row.sold_per_s),
+            _number(row.limit_per_s),
+            _number(None if scaling.law is None else scaling.law.per_s(row.workers)),
+            _number(row.held_ms, ".2f"),
         ]
         for row in scaling.rows
     ]
@@ -171,7 +163,7 @@ def law_in_words(scaling: Scaling) -> str:
 def _without_http(rows: Sequence[WithoutHttp]) -> Grid:
     columns = ["store", "guard", "batch", "threads", "sold/s", "the rules alone/s"]
     shown = [
-        [row.store, row.guard, str(row.batch), str(row.threads), _count(row.sold_per_s), _count(row.decisions_per_s)]
+        [row.store, row.guard, str(row.batch), str(row.threads), _number(row.sold_per_s), _number(row.decisions_per_s)]
         for row in rows
     ]
     return Grid("Without HTTP, in one process", columns, shown)
@@ -180,23 +172,55 @@ def _without_http(rows: Sequence[WithoutHttp]) -> Grid:
 def _starts(measured: Sequence[Measured]) -> Grid:
     first = {(each.worker, each.program): each for each in reversed(measured)}
     rows = [
-        [shape_of(each), each.program, f"{each.start_s:.2f}", _count(each.memory_mb)]
+        [shape_of(each), each.program, f"{each.start_s:.2f}", _number(each.memory_mb)]
         for each in measured
         if first[each.worker, each.program] is each
     ]
     return Grid("Start-up and memory", ["worker", "program", "seconds until ready", "MB, largest worker"], rows)
 
 
-def ratio(value: Interval) -> str:
-    """``0.87 [0.85, 0.90]``"""
-    return f"{value.median:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
+def _number(value: float | None, digits: str = ",.0f", *, none: str = "–") -> str:
+    return none if value is None else format(value, digits)
 
 
 def _ms(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
+    return _number(value, ",.2f" if value is not None and value < 10 else ",.0f")
+
+
+# -- notes ------------------------------------------------------------------------------------------------------------
+
+
+def notes(results: BenchResults) -> list[str]:
+    """What has to be known to read the tables; the alarming first, with ``!``."""
+    measured = [*results.cells, *results.ceilings]
+    found = [f"! {problem}" for problem in results.problems]
+    found += [
+        f"! the load generator was the bottleneck: {shape_of(each)}, {each.program}, {each.clients} clients"
+        for each in measured
+        if each.generator_saturated
+    ]
+    found += [f"! not measured: {line}" for line in not_available([each for each in results.missing if each.failed])]
+    found += [f"not offered: {line}" for line in not_available([each for each in results.missing if not each.failed])]
+    generator = results.generator
+    if measured and generator is not None:
+        busiest = max(measured, key=lambda each: each.generator_cpu)
+        fastest = max(each.sold_per_s for each in measured)
+        found.append(
+            f"The load generator does {generator.requests_per_s:,.0f} requests a second against a server that does "
+            f"nothing ({generator.cpu_us:.0f} µs of CPU each), {generator.requests_per_s / fastest:.0f} times the "
+            f"fastest rate here; it used at most {busiest.generator_cpu:.0%} of one core ({shape_of(busiest)}, "
+            f"{program_of(busiest)})."
+        )
+    nulls = [each for each in results.ceilings if each.store == "stubbed"]
+    if nulls:
+        found.append(
+            f"Medians of {len(nulls[0].ratios)} pairs in ABBA order, 95 % bootstrap intervals. The ceiling is the same "
+            "application with the decision stubbed. Against itself it should be 1: what it is instead is what a ratio "
+            "is worth here."
+        )
+    return found
+
+
+def machine_in_words(results: BenchResults) -> str:
+    """One line for the machine."""
+    return f"{results.machine.in_words.removesuffix('.')}; load average before the run {results.load_before:.2f}."

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS
-from loadtests.lab.experiment.knobs import KNOBS, SERVICE, WORKLOAD, WORKLOADS
+from loadtests.lab.commands import options, output
+from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
@@ -32,27 +30,14 @@ from loadtests.lab.studies.held_payment import read_paid
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
-_COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
-
-
-def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each setting, in the order of the table."""
-    for knob in reversed(KNOBS):
-        only = f"{', '.join(knob.only)}: " if knob.only else ""
-        default = "" if knob.default is None else f"  [default: {knob.default}]"
-        command = click.option(knob.option, knob.name, type=knob.kind, help=only + knob.says + default)(command)
-    return command
-
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@_with_settings
+@options.all_settings
 @click.option("--i-own-this-host", is_flag=True, help="Load a target that is not on this machine; it is yours.")
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
-def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool, **options: Any) -> int:
+@options.results()
+@options.as_json
+def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool, **settings: Any) -> int:
     """One experiment: a service, its buyers, the verdict on what they saw, and a report.
 
     FILE has settings: a TOML file (names as the options, `read_share = 0.5`), or the experiment.json of any results
@@ -75,7 +60,7 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
     """
     try:
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in settings.items() if value is not None}
         experiment = experiment_of(read_settings(file) if file else {}, given)
         if experiment.target is not None and experiment.target.url and not i_own_this_host:
             refuse_other_machines(experiment.target.url)
@@ -143,17 +128,16 @@ def _say(result: Result, out: Console) -> None:
         out.print(result.growth.words, highlight=False, soft_wrap=True)
     for line in found(verdict):
         out.print(Text(printable(f"- {line}")), soft_wrap=True)
-    for note in result.conclusion.notes:
-        out.print(Text(printable(f"! {note}"), style="yellow"), soft_wrap=True)
-    here = result.folder
-    out.print(f"\nreport: {shown(here / REPORT)}", markup=False, soft_wrap=True)
-    command = "lastseat" if shutil.which("lastseat") else shown(Path(sys.argv[0]).absolute())
-    out.print(f"again:  {command} run {shlex.quote(shown(here / 'experiment.json'))}", markup=False, soft_wrap=True)
+    output.say_notes(out, (printable(f"! {note}") for note in result.conclusion.notes))
+    out.print()
+    output.say_report(out, result.folder / REPORT)
+    again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"
+    out.print(f"again:  {again}", markup=False, soft_wrap=True)
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
     verdict = conclusion.verdict
-    out.print(Text(printable(headline(verdict)), style=f"bold {_COLOUR[verdict.verdict]}"), soft_wrap=True)
+    out.print(Text(printable(headline(verdict)), style=f"bold {output.COLOUR[verdict.verdict]}"), soft_wrap=True)
     weaker = next((each for each in verdict.why.split("; ") if each.startswith("tier ")), "")
     said = [*(f"{name} {value}" for name, value in numbers(verdict)), weaker or f"tier {verdict.tier}"]
     out.print(" · ".join(said), highlight=False, markup=False, soft_wrap=True)
@@ -168,33 +152,19 @@ def _say_what_is_kept(folder: Path, screen: Console) -> None:
 
 
 def _as_json(result: Result) -> dict[str, Any]:
-    verdict, measures, workload = result.verdict, result.measures, result.experiment.workload
-    return {
-        "verdict": verdict.verdict,
+    verdict, experiment = result.verdict, result.experiment
+    return output.figures(result) | {
         "tier": verdict.tier,
         "why": verdict.why,
         "operations": verdict.operations,
-        "rounds": result.rounds,
-        "rounds_wrong": result.rounds_wrong,
-        "capacity": result.capacity,
-        "acknowledged": verdict.acknowledged,
-        "oversold": verdict.oversold,
-        "lost": verdict.lost,
-        "double_booked": verdict.double_booked,
         "checks": msgspec.to_builtins(verdict.checks),
-        "sold_per_s": measures.sold_per_s,
-        "refused_per_s": measures.refused_per_s,
-        "unavailable": measures.unavailable,
-        "p50_ms": measures.p50_ms,
-        "p99_ms": measures.p99_ms,
-        "fairness": msgspec.to_builtins(measures.fairness),
+        "fairness": msgspec.to_builtins(result.measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrived),
         "faults": msgspec.to_builtins(read_faults(result.folder)),
         "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,
-        SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service.shown),
-        WORKLOAD: msgspec.to_builtins(workload),
-        "target": result.experiment.target and result.experiment.service.spelled,
-        "folder": as_text(result.folder),
+        SERVICE: None if experiment.target else msgspec.to_builtins(experiment.service.shown),
+        WORKLOAD: msgspec.to_builtins(experiment.workload),
+        "target": experiment.target and experiment.service.spelled,
         "report": as_text(result.folder / REPORT),
     }

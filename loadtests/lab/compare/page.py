@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from loadtests.lab.compare.cache import write_json
 from loadtests.lab.compare.findings import Answers, answers
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.results import Found, Results
@@ -25,11 +24,6 @@ QUESTIONS = {
     "fastest": "The fastest right one of each worker class",
     "worth": "What a worker class is worth",
 }
-
-
-def command_line() -> str:
-    """As it was typed."""
-    return shlex.join(["lastseat", *map(as_text, sys.argv[1:])])
 
 
 def write_report(folder: Path, results: Results, *, when: str, command: str) -> Path:
@@ -53,8 +47,7 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
     (folder / MARKDOWN).write_text(markdown(results, when=when, command=command), encoding="utf-8")
     if results.found:
         (folder / PICTURE).write_text(heat_map(results), encoding="utf-8")
-    content = msgspec.json.encode(as_json(folder, results, when=when, command=command))
-    (folder / JSON).write_bytes(msgspec.json.format(content) + b"\n")
+    write_json(folder / JSON, as_json(folder, results, when=when, command=command))
     return folder / REPORT
 
 
@@ -103,7 +96,7 @@ def _flat(found: Found, folder: Path) -> dict[str, Any]:
 
 
 def _questions(said: Answers) -> list[tuple[str, list[str]]]:
-    """The questions that something was found out about."""
+    """The questions that have an answer."""
     return [(question, getattr(said, name)) for name, question in QUESTIONS.items() if getattr(said, name)]
 
 

@@ -1,4 +1,4 @@
-"""One sale of a cell: held by ``experiment.run`` like any other, and what it showed, right or wrong beside fast."""
+"""One sale of a cell, held by ``experiment.run`` like any other, and its figures."""
 
 from __future__ import annotations
 
@@ -20,25 +20,23 @@ from loadtests.lab.report.run_report import write_run_report
 from service.catalogue import OFF
 
 FEWEST, MOST = 60, 6_000
-"""Seats of a sale, at least and at most."""
+"""The bounds of a sale's seats."""
 _FIRST_GUESS_PER_S = 250.0
 
 
-class Sale(msgspec.Struct, kw_only=True):
-    """Figures of one sale. Times are milliseconds; rates are tickets, or refusals, a second."""
+class Figures(msgspec.Struct, kw_only=True):
+    """What a sale showed, or all sales of a cell. Times are milliseconds; rates are tickets, or refusals, a second."""
 
     verdict: str
-    wrong: bool
-    """A ticket was sold that is not there, twice, or whose order is lost."""
     seats: int
     acknowledged: int
     oversold: int
     lost: int | None
     double_booked: int
     anomalies: dict[str, int]
-    """Violations by name, how often; ``stale`` are the inversions of those who changed nothing."""
-    sold_per_s: float
-    refused_per_s: float
+    """By name, how many violations there were in a sale; in how many sales of a cell there were any. ``stale`` are the
+    inversions of those who changed nothing."""
+    refused_per_s: float | None
     unavailable: int
     p50_ms: float | None
     p99_ms: float | None
@@ -51,6 +49,14 @@ class Sale(msgspec.Struct, kw_only=True):
     """CPU of all processes of the office for an acknowledged purchase, reads and refusals of the sale included."""
     engine_cpu_ms: float | None
     """The same of the store's engine, where it has one."""
+
+
+class Sale(Figures, kw_only=True):
+    """One sale."""
+
+    wrong: bool
+    """Whether there was an oversell, a double booking or a lost order."""
+    sold_per_s: float
     seats_per_s: float
     """How fast the seats went: under no guard fewer seats than tickets are used up."""
     slow_load: bool
@@ -95,7 +101,7 @@ def figures(result: Result) -> Sale:
 
 
 def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]]) -> int:
-    """So many that the sale should last as long as the shape says, by this cell's own sales, else by its nearest's."""
+    """The seats that should last as long as the shape says, by earlier sales of this cell or of one like it."""
     mine = [sale.seats_per_s for sale in measured.get(cell, ())]
     if not mine:
         alike = {other: sales for other, sales in measured.items() if other.think == cell.think and sales}
@@ -107,7 +113,7 @@ def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]])
 
 def _first_guess(cell: Cell, shape: Shape) -> float:
     """One purchase after another, each with its delay; without a guard most sales overwrite another."""
-    rate = _FIRST_GUESS_PER_S if cell.think == "none" else min(_FIRST_GUESS_PER_S, 1000 / shape.think_ms)
+    rate = min(_FIRST_GUESS_PER_S, 1000 / shape.think_ms) if cell.delays else _FIRST_GUESS_PER_S
     return rate / 4 if cell.guard == OFF else rate
 
 

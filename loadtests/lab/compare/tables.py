@@ -18,28 +18,21 @@ MEANING = (
 )
 
 
-class CellGrid(Grid):
-    """A grid in which more columns hold words."""
-
-    def left(self, column: str) -> bool:
-        return column in _WORDS
-
-
-def cells_grid(results: Results) -> CellGrid:
+def cells_grid(results: Results) -> Grid:
     """A row for each cell that was measured, those of one delay and worker model together."""
     found = results.by_think
     rows = [_row(each) for each in found]
     ends = {n for n in range(len(found) - 1) if found[n].shape != found[n + 1].shape}
-    return CellGrid("Every cell", list(_COLUMNS), rows, ends)
+    return Grid("Every cell", _COLUMNS, rows, ends, words=_WORDS)
 
 
 def _row(each: Found) -> list[str]:
-    verdict = each.verdict + ("" if each.kept == Met.YES.value else ", not as promised")
+    verdict = each.verdict + ("" if each.met == Met.YES.value else ", not as promised")
     return [
         each.shape,
         each.cell.store,
         each.cell.guard,
-        {"none": "–"}.get(each.cell.think, each.cell.think),
+        each.cell.think if each.cell.delays else "–",
         "! " + verdict if each.verdict == "invalid" else verdict + (", by luck" if each.by_luck else ""),
         f"{each.wrong} of {each.sales}",
         f"{each.oversold:,}",
