@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from loadtests.lab.bench.benchmark import Bench, BenchReporter, BenchSettings
+from loadtests.lab.bench.benchmark import Bench, BenchProgress, BenchSettings
 from loadtests.lab.bench.cells import BenchCell, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator
 from loadtests.lab.bench.paired import Measurer, NothingSold, Sampling
@@ -91,7 +92,7 @@ def test_an_event_grows_and_opens_again_after_a_crash_with_every_order(tmp_path:
         growth=150,
         quick=True,
     )
-    found = Bench(settings, tmp_path, BenchReporter()).run()
+    found = Bench(settings, tmp_path, BenchProgress(Console(quiet=True))).run()
     assert found.problems == []
     assert found.missing == []
     assert [row.orders for row in found.growth] == [0, 100, 150]

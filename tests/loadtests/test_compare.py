@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
@@ -28,9 +29,8 @@ from loadtests.lab.compare.matrix import PER_BLOCK, Cell, Matrix, Offer, Plan, S
 from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
 from loadtests.lab.compare.page import END as MATRIX_END
 from loadtests.lab.compare.page import as_json, write_report, write_section
-from loadtests.lab.compare.results import NO_TIME, Results, summarize
-from loadtests.lab.compare.run import Comparison, Reporter, turns
-from loadtests.lab.compare.sale import FEWEST, MOST, Sale, seats_for
+from loadtests.lab.compare.results import NO_TIME, Results, Sale, summarize
+from loadtests.lab.compare.run import FEWEST, MOST, CompareProgress, Comparison, seats_for, turns
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
 from loadtests.lab.explore.exploration import Seen
 from loadtests.lab.report import markdown as sections
@@ -177,7 +177,8 @@ class Lab:
 
 def comparison(folder: Path, lab: Lab, cells: list[Cell]) -> Comparison:
     kept = SalesCache(folder, describe(folder))
-    return Comparison(Plan([cells], {}), SHAPE, kept, Reporter(), clock=lab.clock, hold_one=lab.hold)
+    progress = CompareProgress(Console(quiet=True))
+    return Comparison(Plan([cells], {}), SHAPE, kept, progress, clock=lab.clock, hold_one=lab.hold)
 
 
 def test_what_is_in_the_folder_is_not_held_again_unless_asked(tmp_path: Path) -> None:

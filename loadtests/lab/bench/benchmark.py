@@ -44,20 +44,7 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool
 
 
-class BenchReporter:
-    """Is told how far the benchmark is; this one says nothing."""
-
-    def begin(self, steps: int) -> None:
-        """The benchmark has this number of steps."""
-
-    def doing(self, what: str) -> None:
-        """This is being measured now."""
-
-    def done(self, steps: int = 1, said: str = "") -> None:
-        """Some more steps are done; ``said``: what came out."""
-
-
-class BenchProgress(OneBar, BenchReporter):
+class BenchProgress(OneBar):
     """A bar on a terminal, and above it what came out so far; elsewhere a line for each thing measured."""
 
     def __init__(self, screen: Console) -> None:
@@ -70,6 +57,7 @@ class BenchProgress(OneBar, BenchReporter):
         self._bars.update(self._task, description=what)
 
     def done(self, steps: int = 1, said: str = "") -> None:
+        """Some more steps are done; ``said``: what came out."""
         self._bars.update(self._task, advance=steps)
         if said:
             self._screen.print(said, highlight=False, markup=False, soft_wrap=True)
@@ -78,11 +66,11 @@ class BenchProgress(OneBar, BenchReporter):
 class Bench:
     """One run. ``results`` holds what there is at any moment, also after an interruption."""
 
-    def __init__(self, settings: BenchSettings, folder: Path, reporter: BenchReporter) -> None:
+    def __init__(self, settings: BenchSettings, folder: Path, progress: BenchProgress) -> None:
         self._settings = settings
         self._servers = folder / "servers"
         self._folder = folder
-        self._reporter = reporter
+        self._progress = progress
         self._refused: dict[tuple[str, str], str] = {}
         self.results = BenchResults(machine=describe(folder), load_before=round(os.getloadavg()[0], 2))
 
@@ -95,7 +83,7 @@ class Bench:
             "scaling": self._scaling,
             "in-process": self._in_process,
         }
-        self._reporter.begin(self._steps())
+        self._progress.begin(self._steps())
         self._servers.mkdir(exist_ok=True)
         try:
             with LoadGenerator(self._folder) as generator:
@@ -123,7 +111,7 @@ class Bench:
         return self._settings.sampling.pairs * len(self._settings.clients)
 
     def _measure_the_generator(self, generator: LoadGenerator) -> None:
-        self._reporter.doing("the load generator against a server that does nothing")
+        self._progress.doing("the load generator against a server that does nothing")
         window = generator.measure_itself(self._folder, min(1.0, self._settings.sampling.seconds))
         rate = window.per_s(SOLD)
         if rate:
@@ -150,11 +138,11 @@ class Bench:
     def _at_each_count(self, measurer: Measurer, tested: Subject) -> None:
         cell = tested.cell
         for clients in self._settings.clients:
-            self._reporter.doing(f"{tested.service.spelled}  {cell.spelled}  {clients} clients")
-            found = measurer.measure(tested, clients, self._reporter.done)
+            self._progress.doing(f"{tested.service.spelled}  {cell.spelled}  {clients} clients")
+            found = measurer.measure(tested, clients, self._progress.done)
             (self.results.ceilings if cell.is_ceiling else self.results.cells).append(found)
             said = f"{tested.service.spelled}, {cell.spelled}, {clients} clients: {found.sold_per_s:,.0f} sold/s, "
-            self._reporter.done(0, said + f"{found.ratio} of the ceiling")
+            self._progress.done(0, said + f"{found.ratio} of the ceiling")
 
     # -- the rest -------------------------------------------------------------------------------------------------
 
@@ -171,12 +159,12 @@ class Bench:
             self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell))
 
     def _grow(self, generator: LoadGenerator, cell: BenchCell, folder: Path) -> None:
-        settings, step = self._settings, self._reporter.doing
+        settings, step = self._settings, self._progress.doing
         self.results.growth += measure_growth(
             generator, cell, folder, sampling=settings.sampling, most=settings.growth, step=step
         )
         last = self.results.growth[-1]
-        self._reporter.done(1, f"{cell.spelled}, {last.orders:,} orders: {last.ratio} of a fresh event")
+        self._progress.done(1, f"{cell.spelled}, {last.orders:,} orders: {last.ratio} of a fresh event")
 
     def _scaling(self, generator: LoadGenerator) -> None:
         """One cell, under sync: each of its workers is one more that wants the lock."""
@@ -193,11 +181,11 @@ class Bench:
             sampling=msgspec.structs.replace(sampling, pairs=1 if quick else min(5, sampling.pairs)),
             clients=CLIENTS,
             workers=QUICK_WORKERS if quick else WORKERS,
-            step=self._reporter.doing,
+            step=self._progress.doing,
         )
         self.results.scaling.append(found)
         best = max(found.rows, key=lambda row: row.sold_per_s)
-        self._reporter.done(1, f"{cell.spelled}: most with {best.workers} workers, {best.sold_per_s:,.0f} sold/s")
+        self._progress.done(1, f"{cell.spelled}: most with {best.workers} workers, {best.sold_per_s:,.0f} sold/s")
 
     def _in_process(self, _generator: LoadGenerator) -> None:
         for given in without_http.cells(self._settings.stores):
@@ -207,10 +195,10 @@ class Bench:
 
     def _without_http(self, given: InProcess, folder: Path) -> None:
         name = f"{given.store} + {given.guard} without HTTP, {given.threads} thread{'s' * (given.threads > 1)}"
-        self._reporter.doing(name)
+        self._progress.doing(name)
         found = without_http.measure(given, folder, self._settings.sampling.seconds)
         self.results.in_process.append(found)
-        self._reporter.done(1, f"{name}: {found.sold_per_s:,.0f} sold/s")
+        self._progress.done(1, f"{name}: {found.sold_per_s:,.0f} sold/s")
 
     # -- what goes wrong ------------------------------------------------------------------------------------------
 
@@ -231,7 +219,7 @@ class Bench:
             finally:
                 self._drop_data(self._servers / folder)
         self.results.missing.append(NotMeasured(part, **cell.identity, why=why, failed=failed))
-        self._reporter.done(steps, f"{cell.worker}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
+        self._progress.done(steps, f"{cell.worker}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
 
     @staticmethod
     def _drop_data(folder: Path) -> None:

@@ -24,7 +24,6 @@ from loadtests.lab.compare.findings import answers
 from loadtests.lab.compare.matrix import THINKS, Matrix, Plan, Shape, offers, plan
 from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, summarize
 from loadtests.lab.compare.run import CompareProgress, Comparison
-from loadtests.lab.compare.tables import cells_grid
 from loadtests.lab.experiment.knobs import OneOf
 from loadtests.lab.paths import shown
 from loadtests.lab.report.markdown import replace_section
@@ -193,7 +192,7 @@ def _say(results: Results, running: Comparison) -> None:
     """What a person reads at the end."""
     out = output.wide(_WIDE_ENOUGH)
     if results.found:
-        out.print(cells_grid(results).rich())
+        out.print(reports.cells_grid(results).rich())
     said = answers(results)
     for name, question in reports.QUESTIONS.items():
         if sentences := getattr(said, name):

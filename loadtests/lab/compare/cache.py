@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.compare.matrix import Cell, Shape
-from loadtests.lab.compare.sale import Sale
+from loadtests.lab.compare.results import Sale
 from loadtests.lab.paths import PACKAGES, new_results_folder
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe

@@ -16,8 +16,7 @@ from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.cache import write_json
 from loadtests.lab.compare.findings import count_of
 from loadtests.lab.compare.matrix import Cell
-from loadtests.lab.compare.results import seen_in
-from loadtests.lab.compare.sale import Sale
+from loadtests.lab.compare.results import Sale, seen_in
 from loadtests.lab.explore.exploration import Case, Explored, Seen
 from service.catalogue import GUARDS
 

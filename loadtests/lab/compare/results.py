@@ -1,4 +1,4 @@
-"""What a compare has found: a summary of each cell, and what was not measured, with the reason."""
+"""What a compare has found: the figures of each sale and of each cell, and what was not measured, with the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import msgspec
 from loadtests.lab.bench.paired import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
-from loadtests.lab.compare.sale import Figures, Sale
 from loadtests.lab.experiment.expectation import Expectation, Met, kept
 from loadtests.lab.servers.machine import Machine
 
@@ -22,6 +21,46 @@ Item = TypeVar("Item")
 
 _SUMS = ("seats", "acknowledged", "oversold", "double_booked", "unavailable", "wrong", "slow_load")
 _MEDIANS = ("refused_per_s", "p50_ms", "p99_ms", "wait_p50_ms", "wait_p99_ms", "cpu_ms", "engine_cpu_ms")
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """What a sale showed, or all sales of a cell. Times are milliseconds; rates are tickets, or refusals, a second."""
+
+    verdict: str
+    seats: int
+    acknowledged: int
+    oversold: int
+    lost: int | None
+    double_booked: int
+    anomalies: dict[str, int]
+    """By name, how many violations there were in a sale; in how many sales of a cell there were any. ``stale`` are the
+    inversions of those who changed nothing."""
+    refused_per_s: float | None
+    unavailable: int
+    p50_ms: float | None
+    p99_ms: float | None
+    wait_p50_ms: float | None
+    wait_p99_ms: float | None
+    """How long purchases waited for the guard, by the service's own account."""
+    overtaken_max: int | None
+    """By how many that were sent later the most overtaken purchase was."""
+    cpu_ms: float | None
+    """CPU of all processes of the office for an acknowledged purchase, reads and refusals of the sale included."""
+    engine_cpu_ms: float | None
+    """The same of the store's engine, where it has one."""
+
+
+class Sale(Figures, kw_only=True):
+    """One sale."""
+
+    wrong: bool
+    """Whether there was an oversell, a double booking or a lost order."""
+    sold_per_s: float
+    seats_per_s: float
+    """How fast the seats went: under no guard fewer seats than tickets are used up."""
+    slow_load: bool
+    """The load generator was the bottleneck, so the rates are lower bounds."""
+    folder: str
 
 
 class Found(Figures, kw_only=True):

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
+from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.matrix import Cell, Plan, Shape
-from loadtests.lab.compare.sale import Sale, hold, seats_for
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
+from loadtests.lab.compare.results import Sale
+from loadtests.lab.experiment.measurement import quantile, span_ns
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Step, run
+from loadtests.lab.history.generator_load import bottleneck_message
+from loadtests.lab.history.history import BUY, READ
+from loadtests.lab.history.operations import Operations, read_operations
+from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report.progress import OneBar
+from loadtests.lab.report.run_report import write_run_report
+from service.catalogue import OFF
 
 _FIRST_GUESS_S = 4.0
+_FIRST_GUESS_PER_S = 250.0
+FEWEST, MOST = 60, 6_000
+"""The bounds of a sale's seats."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -28,24 +40,7 @@ class Turn(msgspec.Struct, frozen=True):
     number: int
 
 
-class Reporter:
-    """Is told how far the compare is; this one says nothing."""
-
-    def begin(self, sales: int, there: int) -> None:
-        """Some sales are to be held; ``there`` others are there already."""
-
-    def turn(self, turn: Turn, left_s: float | None) -> Step:
-        """This sale begins, with so much of the budget left. Returns what is to be called at each of its steps."""
-        return lambda _doing, _folder: None
-
-    def done(self, turn: Turn, sale: Sale) -> None:
-        """The sale ended, with these figures."""
-
-    def failed(self, turn: Turn, why: str) -> None:
-        """The sale could not be held."""
-
-
-class CompareProgress(OneBar, Reporter):
+class CompareProgress(OneBar):
     """A bar on a terminal, and above it what came out so far; elsewhere a line for each sale."""
 
     def __init__(self, screen: Console) -> None:
@@ -57,6 +52,7 @@ class CompareProgress(OneBar, Reporter):
             self._screen.print(f"{there:,} sales are there already; {sales:,} are to be held", highlight=False)
 
     def turn(self, turn: Turn, left_s: float | None) -> Step:
+        """A sale begins, with so much of the budget left; returns what is to be called at each of its steps."""
         left = "" if left_s is None else f"  (at most {max(0, left_s) / 60:.0f} min more)"
 
         def step(doing: str, _folder: Path) -> None:
@@ -87,6 +83,83 @@ def turns(blocks: list[list[Cell]], repeats: int) -> Iterator[Turn]:
                 yield Turn(cell, number)
 
 
+# -- one sale ----------------------------------------------------------------------------------------------------------
+
+
+def hold(experiment: Experiment, place: Path, on_step: Step) -> Sale:
+    """Hold one sale of a cell in ``place``. Raises ``LabFailed``; nothing is left running."""
+    return figures(run(experiment, place, on_step, report=write_run_report))
+
+
+def figures(result: Result) -> Sale:
+    """What a sale showed."""
+    operations = read_operations(result.folder / HISTORY)
+    verdict, measures = result.verdict, result.measures
+    purchases = int((operations.op[operations.sales] == BUY).sum())
+    waits = operations.wait_ms[(operations.op != READ) & ~np.isnan(operations.wait_ms)]
+    return Sale(
+        verdict=verdict.verdict,
+        wrong=bool(result.rounds_wrong),
+        seats=result.capacity,
+        acknowledged=verdict.acknowledged,
+        oversold=verdict.oversold,
+        lost=verdict.lost,
+        double_booked=verdict.double_booked,
+        anomalies=anomalies_of(verdict),
+        sold_per_s=measures.sold_per_s,
+        refused_per_s=measures.refused_per_s,
+        unavailable=measures.unavailable,
+        p50_ms=measures.p50_ms,
+        p99_ms=measures.p99_ms,
+        wait_p50_ms=quantile(waits, 0.5),
+        wait_p99_ms=quantile(waits, 0.99),
+        overtaken_max=measures.fairness.overtaken_max,
+        cpu_ms=_each(result.cpu.office_s, purchases),
+        engine_cpu_ms=_each(result.cpu.engine_s, purchases),
+        seats_per_s=_seats_per_s(operations, result.capacity),
+        slow_load=bottleneck_message(result.conclusion.loads) is not None,
+        folder=f"{result.folder.parent.name}/{result.folder.name}",
+    )
+
+
+def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]]) -> int:
+    """The seats that should last as long as the shape says, by earlier sales of this cell or of one like it."""
+    mine = [sale.seats_per_s for sale in measured.get(cell, ())]
+    if not mine:
+        alike = {other: sales for other, sales in measured.items() if other.think == cell.think and sales}
+        nearest = max(alike, key=lambda other: _likeness(cell, other), default=None)
+        mine = [sale.seats_per_s for sale in alike[nearest]] if nearest is not None else []
+    rate = float(np.median(mine)) if mine else _first_guess(cell, shape)
+    return int(min(MOST, max(FEWEST, rate * shape.seconds)))
+
+
+def _first_guess(cell: Cell, shape: Shape) -> float:
+    """One purchase after another, each with its delay; without a guard most sales overwrite another."""
+    rate = min(_FIRST_GUESS_PER_S, 1000 / shape.think_ms) if cell.delays else _FIRST_GUESS_PER_S
+    return rate / 4 if cell.guard == OFF else rate
+
+
+def _likeness(cell: Cell, other: Cell) -> tuple[int, int, int]:
+    safe = (cell.guard == OFF) == (other.guard == OFF)
+    return (int(safe), int(cell.store == other.store), int(cell.worker == other.worker))
+
+
+def _seats_per_s(operations: Operations, seats: int) -> float:
+    """As if all had gone; where time ran out before they had, that is too many, and the next sale corrects it."""
+    sold = operations.sales
+    if not len(sold):
+        return 0.0
+    began, ended = span_ns(operations, sold)
+    return round(seats / max((ended - began) / 1e9, 1e-3), 1)
+
+
+def _each(seconds: float | None, purchases: int) -> float | None:
+    return None if seconds is None or not purchases else round(seconds * 1e3 / purchases, 3)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
 class Comparison:
     """``sales`` and ``failures`` hold what there is at any moment, also after an interruption."""
 
@@ -95,7 +168,7 @@ class Comparison:
         plan: Plan,
         shape: Shape,
         cache: SalesCache,
-        reporter: Reporter,
+        progress: CompareProgress,
         *,
         clock: Callable[[], float] = time.monotonic,
         hold_one: Callable[[Experiment, Path, Step], Sale] = hold,
@@ -103,7 +176,7 @@ class Comparison:
         self.plan = plan
         self._shape = shape
         self._cache = cache
-        self._reporter = reporter
+        self._progress = progress
         self._clock = clock
         self._hold = hold_one
         self.sales: dict[Cell, list[Sale]] = {cell: cache.sales(cell) for cell in plan.cells}
@@ -118,7 +191,7 @@ class Comparison:
         """
         there = {cell: len(sales) for cell, sales in self.sales.items()}
         wanted = [turn for turn in turns(self.plan.blocks, repeats) if again or turn.number > there[turn.cell]]
-        self._reporter.begin(len(wanted), sum(there.values()))
+        self._progress.begin(len(wanted), sum(there.values()))
         ends = None if budget_s is None else self._clock() + budget_s
         for turn in wanted:
             if turn.cell in self.failures:
@@ -141,12 +214,12 @@ class Comparison:
         seats = seats_for(cell, self._shape, self.sales)
         experiment = cell.experiment(self._shape, seats, len(self.sales[cell]) + 1)
         try:
-            sale = self._hold(experiment, place, self._reporter.turn(turn, left_s))
+            sale = self._hold(experiment, place, self._progress.turn(turn, left_s))
         except (LabFailed, OSError) as error:
             self.failures[cell] = str(error)
-            self._reporter.failed(turn, str(error))
+            self._progress.failed(turn, str(error))
             return
         self._cache.add(place, sale)
         self.sales[cell].append(sale)
         self._lasted_s.append(self._clock() - began)
-        self._reporter.done(turn, sale)
+        self._progress.done(turn, sale)
