@@ -9,12 +9,13 @@ import pytest
 
 from loadtests.lab.bench.cells import BATCH, MEASURED, BenchCell, plan
 from loadtests.lab.bench.load_process import Batches
-from loadtests.lab.bench.page import BEGIN, END, has_section, write_page, write_section
+from loadtests.lab.bench.page import BEGIN, END, write_page, write_section
 from loadtests.lab.bench.paired import abba, disagreement, median_interval, percentile, quotient_interval
 from loadtests.lab.bench.results import NotMeasured
 from loadtests.lab.bench.scaling import Law, fit
 from loadtests.lab.bench.tables import grids, notes
 from loadtests.lab.bench.targets import speed_targets
+from loadtests.lab.report.markdown import has_section
 from service.catalogue import GUARDS_OF
 from tests.loadtests.bench_samples import measured, results, window
 
@@ -181,10 +182,10 @@ def test_the_report_has_every_table_and_plot_and_needs_no_network(tmp_path: Path
 def test_the_results_of_a_page_are_replaced_and_its_own_words_stay(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text("before\n")
-    assert not has_section(page)
+    assert not has_section(page, BEGIN, END)
     page.write_text(f"before\n{BEGIN}\nof yesterday\n{END}\nafter\n")
     for _ in range(2):
-        assert has_section(page)
+        assert has_section(page, BEGIN, END)
         write_section(page, results(), when="now", command="lastseat bench")
     text = page.read_text()
     assert text.startswith("before\n")
@@ -205,4 +206,4 @@ def test_two_pages_keep_each_their_own_pictures(tmp_path: Path) -> None:
 
 
 def test_the_documentation_has_a_place_for_results() -> None:
-    assert has_section(ROOT / "docs" / "benchmarks.md")
+    assert has_section(ROOT / "docs" / "benchmarks.md", BEGIN, END)

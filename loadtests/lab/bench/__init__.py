@@ -1,6 +1,6 @@
 """``lastseat bench``: how many tickets of one hot event are sold a second, and what share of the possible that is.
 
-A rate by itself says little: it is of this machine, at this minute, shared with whatever else runs. So every rate is
+A rate alone says little: it is of this machine, at this minute, shared with whatever else runs. So every rate is
 measured in *pairs* with a ceiling, one short window each, in the order A B B A A B B A: whatever drifts slowly meets
 both. The ratio within a pair is what counts; the median over the pairs is given with a bootstrap interval, and beside
 it stands the *null pair*, the ceiling against itself, which tells what a ratio is worth here.

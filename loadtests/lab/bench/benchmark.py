@@ -33,8 +33,6 @@ _FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, ChildFailed, W
 
 
 class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for."""
-
     workers: list[str]
     stores: list[str]
     clients: list[int]
@@ -75,7 +73,6 @@ class Bench:
         self.results = BenchResults(machine=describe(folder), load_before=round(os.getloadavg()[0], 2))
 
     def run(self) -> BenchResults:
-        """Measure everything that was asked for."""
         settings = self._settings
         parts: dict[str, Callable[[LoadGenerator], None]] = {
             "cells": self._cells,
@@ -223,6 +220,6 @@ class Bench:
 
     @staticmethod
     def _drop_data(folder: Path) -> None:
-        """What was sold is of no use afterwards; the servers' logs stay."""
+        """Remove the tickets sold, which are of no use afterwards; the servers' logs stay."""
         for data in list(folder.rglob("data")):
             shutil.rmtree(data, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is measured: which stores under which guards, by the catalogue, and what is beside them."""
+"""The cells of a benchmark: stores under guards, by the catalogue; the plain shop; the ceilings."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class BenchCell(msgspec.Struct, frozen=True):
 
     worker: str
     store: str
-    """Of the service; or ``plain``; or the ceilings, ``stubbed`` and ``bare``."""
+    """A store of the service; or ``plain``; or a ceiling, ``stubbed`` or ``bare``."""
     guard: str
     batch: int = 1
     processes: int | None = None
     orders: int = 0
-    """How many orders the plain program's file holds before a window; 0: it has a bare counter."""
+    """Orders that the plain shop's file holds before a window; 0: it has a bare counter."""
 
     @property
     def service(self) -> Service:
-        """How its server is run; settings that do not concern it have their defaults."""
+        """The settings of its server; those that do not concern it have their defaults."""
         if not self.durable:
             return Service(worker=self.worker, processes=self.processes)
         return Service(
@@ -42,19 +42,18 @@ class BenchCell(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What names the cell in a record of what was measured."""
+        """The fields that name the cell in a record of a measurement."""
         return {"worker": self.worker, "store": self.store, "guard": self.guard, "batch": self.batch}
 
     @property
     def name(self) -> str:
-        """For files and folders."""
         count = f"-{self.processes}" if self.processes else ""
         many = f"-{self.orders}" if self.orders else ""
         return f"{self.worker}{count}-{self.store}-{self.guard}-{self.batch}{many}"
 
     @property
     def spelled(self) -> str:
-        """For people: ``journal + file, batch 256``."""
+        """The name in reports: ``journal + file, batch 256``."""
         if self.store == PLAIN:
             return f"plain, {self.orders:,} orders" if self.orders else "plain, a counter"
         if self.is_ceiling:
@@ -67,7 +66,7 @@ class BenchCell(msgspec.Struct, frozen=True):
 
     @property
     def durable(self) -> bool:
-        """Whether an answer means that the sale survives a power cut."""
+        """True where an answer means that the sale survives a power cut."""
         return self.store != PLAIN and not self.is_ceiling
 
 

@@ -1,4 +1,4 @@
-"""What a purchase costs after many orders: an event that grows, in pairs with a fresh one on the same server."""
+"""The cost of a purchase after many orders: an event that grows, in pairs with a fresh one on the same server."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MOST_REWRITTEN = 1_000
 
 
 class Grown(OfCell, kw_only=True):
-    """How an event with many orders sells, beside one with none."""
+    """The rate of an event with many orders, beside one with none."""
 
     orders: int
     sold_per_s: float
     fresh_per_s: float
     ratio: Interval
     memory_mb: float | None
-    """Of the largest worker."""
+    """The memory of the largest worker."""
     reopened_s: float | None = None
     """Seconds from ready (after ``kill -9``) to the first answer about the event; at the last size only."""
     reopened_mb: float | None = None
@@ -78,7 +78,7 @@ def measure_growth(
 
 
 class _GrowingEvent:
-    """Each of its windows adds to it."""
+    """An event to which each of its windows adds orders."""
 
     def __init__(self, generator: LoadGenerator, office: OfficeSubject, sampling: Sampling) -> None:
         self._generator = generator
@@ -115,7 +115,7 @@ class _GrowingEvent:
         return time.monotonic() - began
 
     def problems(self) -> list[str]:
-        """What the counter says after the crash against everything that buyers were told."""
+        """A sentence, where the counter after the crash contradicts the sales that buyers were told of."""
         counted = self._office.counted(self._path)
         if self._told <= counted <= self._told + self._unknown:
             return []

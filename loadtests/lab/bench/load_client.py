@@ -17,7 +17,7 @@ from loadtests.lab.history.generator_load import Busy
 from loadtests.lab.servers import process
 
 _SPARE_S = 60.0
-"""How much longer than a window may last the answer is waited for."""
+"""The time for the answer, beyond the longest that a window may last."""
 _NOOP_CLIENTS = 64
 
 
@@ -37,11 +37,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     batches: bool = False
     """Read from the answers which purchases were decided together."""
     patience_s: float = 15.0
-    """How long nothing at all may arrive before the window is given up."""
+    """A window in which nothing at all arrives for this long is given up."""
 
 
 class Window(msgspec.Struct, kw_only=True):
-    """What a load gave. ``told`` counts everything since the first request; all else is of the window alone."""
+    """The result of a load. ``told`` counts everything since the first request; all else is of the window alone."""
 
     seconds: float
     answers: dict[int, int]
@@ -52,14 +52,14 @@ class Window(msgspec.Struct, kw_only=True):
     unknown: int = 0
     """Requests that were sent and not answered: each may have been carried out."""
     latencies_us: list[int] = []
-    """Of every answer within the window, in ascending order."""
+    """The latency of every answer within the window, in ascending order."""
     cpu_s: float = 0.0
     busy: Busy
-    """Of the load generator itself."""
+    """The shares of the load generator itself."""
     batch_sizes: dict[int, int] = {}
     """Purchases that were decided together: how many transactions there were of each size."""
     held_ms: float | None = None
-    """How long a transaction held the guard, on average."""
+    """The time that a transaction held the guard, on average."""
 
     def per_s(self, status: int) -> float:
         """Answers with this status a second."""
@@ -115,7 +115,7 @@ class LoadGenerator:
         return window
 
     def measure_itself(self, folder: Path, seconds: float) -> Window:
-        """A window against a server that does nothing: what this generator could do at least."""
+        """A window against a server that does nothing: this generator can do at least that."""
         with _nothing(folder) as port:
             return self.window(
                 Load(port=port, path="/events/show/orders", clients=_NOOP_CLIENTS, warm_s=0.1, seconds=seconds)

@@ -49,7 +49,7 @@ class _Answer(NamedTuple):
 
 
 class Batches:
-    """Which purchases were decided together, seen from the answers, which are sorted out afterwards.
+    """Finds from the answers which purchases were decided together; they are sorted out afterwards.
 
     Purchases of one transaction have the same worker, the same ``hold`` and ``store`` times (three decimals of a
     millisecond, both) and consecutive versions. Two transactions that follow each other in one worker and took the same
@@ -73,11 +73,11 @@ class Batches:
         )
 
     def sizes(self) -> dict[int, int]:
-        """How many transactions there were of each size."""
+        """The number of transactions of each size."""
         return dict(sorted(Counter(len(batch) for batch in self._transactions()).items()))
 
     def held_ms(self) -> float | None:
-        """How long a transaction held the guard, on average; None where no answer said so."""
+        """The time that a transaction held the guard, on average; None where no answer said so."""
         held = [float(batch[0].times.split(b",")[0][len(b"hold;dur=") :]) for batch in self._transactions()]
         return sum(held) / len(held) if held else None
 

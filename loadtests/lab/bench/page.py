@@ -22,7 +22,7 @@ _ROW_H, _NAMES_W = 22.0, 330.0
 _CURVE_POINTS = 60
 _MOST_RATIO = 1.6
 _MOST_LIMIT = 3.0
-"""How many times the highest throughput is still drawn of the limit; beyond, it would flatten all else."""
+"""The limit is drawn up to this many times the highest throughput; beyond, it would flatten all else."""
 
 Drawing = tuple[str, str, str]
 """Its id, its title, its SVG."""
@@ -57,11 +57,6 @@ def write_page(path: Path, results: BenchResults, *, when: str, command: str) ->
         js=own("save.js"),
     )
     path.write_text(page, encoding="utf-8")
-
-
-def has_section(path: Path) -> bool:
-    """Whether a Markdown page has the two markers, in this order."""
-    return markdown.has_section(path, BEGIN, END)
 
 
 def write_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:

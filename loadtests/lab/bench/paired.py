@@ -26,7 +26,7 @@ class NothingSold(Exception):
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """How long and how often is measured."""
+    """The number of windows, and their length."""
 
     pairs: int
     seconds: float
@@ -34,7 +34,7 @@ class Sampling(msgspec.Struct, frozen=True):
 
     @property
     def warm_s(self) -> float:
-        """What is discarded before each window."""
+        """Seconds of load before each window that are not measured."""
         return min(1.0, max(0.1, self.seconds / 3))
 
 
@@ -98,7 +98,7 @@ def abba(pairs: int) -> list[tuple[Side, Side]]:
 
 
 class Pairs(msgspec.Struct):
-    """Windows of a tested event or program, and as many of what it is compared with."""
+    """Windows of a tested event or program, and an equal number of the other one that it is compared with."""
 
     tested: list[Window]
     other: list[Window]
@@ -142,7 +142,7 @@ def in_pairs(
 def load_of(
     subject: Subject, path: str, clients: int, sampling: Sampling, *, count: int = 0, batches: bool = False
 ) -> Load:
-    """What puts these clients on a server; with a ``count`` so many requests, and none of them discarded."""
+    """The load of these clients on a server; with a ``count`` it is that many requests, and all are measured."""
     return Load(
         port=subject.port,
         path=path,
@@ -156,7 +156,7 @@ def load_of(
 
 
 class OfCell(msgspec.Struct, kw_only=True):
-    """Of which cell something was measured."""
+    """The cell of which something was measured."""
 
     worker: str
     store: str
@@ -165,7 +165,7 @@ class OfCell(msgspec.Struct, kw_only=True):
 
 
 class Measured(OfCell, kw_only=True):
-    """What a cell did at one number of clients. Rates are tickets a second; times are the buyer's milliseconds."""
+    """The figures of a cell at one number of clients. Rates are tickets a second, times the buyer's milliseconds."""
 
     orders: int
     program: str
@@ -194,7 +194,7 @@ class Measured(OfCell, kw_only=True):
     other_answers: dict[int, int] = {}
     errors: dict[str, int] = {}
     problems: list[str] = []
-    """What the server's own account says against what the buyers were told."""
+    """Sentences, where the server's own account contradicts what the buyers were told."""
     start_s: float
     memory_mb: float | None = None
 
@@ -293,9 +293,9 @@ def refuse_if_nothing_sold(tested: Subject, windows: Sequence[Window]) -> None:
 
 
 def disagreement(window: Window, kept: int | None) -> str | None:
-    """Why what buyers were told and what the server kept cannot both be true; None where they can.
+    """A sentence, where the sales that buyers were told of and those that the server kept contradict each other.
 
-    A request that was never answered may have been carried out, so there may be as many more as there are of those.
+    A request that was never answered may have been carried out: for each of them one more sale may have been kept.
     """
     told = window.told.get(SOLD, 0)
     if kept is None or told <= kept <= told + window.unknown:
@@ -305,7 +305,7 @@ def disagreement(window: Window, kept: int | None) -> str | None:
 
 
 def batch_sizes(windows: Sequence[Window]) -> Counter[int]:
-    """How many transactions decided how many purchases."""
+    """The number of transactions of each size."""
     return sum((Counter(each.batch_sizes) for each in windows), Counter[int]())
 
 
@@ -315,19 +315,19 @@ def mean_batch(sizes: Counter[int]) -> float | None:
 
 
 def median_held_ms(windows: Sequence[Window]) -> float | None:
-    """How long a transaction held the guard; None where no answer said so."""
+    """The time that a transaction held the guard; None where no answer said so."""
     held = [each.held_ms for each in windows if each.held_ms is not None]
     return statistics.median(held) if held else None
 
 
 def _cpu_us(windows: Sequence[Window]) -> float | None:
-    """Over all windows, for the kernel's account is coarse: a hundredth of a second."""
+    """CPU time for a sale, over all windows: the kernel counts in hundredths of a second."""
     sold, used = sum(each.answers.get(SOLD, 0) for each in windows), sum(each.cpu_s for each in windows)
     return used / sold * 1e6 if sold and used else None
 
 
 def _others(windows: Sequence[Window]) -> dict[int, int]:
-    """What was answered but ``201``, by status."""
+    """Answers other than ``201``, by status."""
     counted = sum((Counter(each.told) for each in windows), Counter[int]())
     return {status: count for status, count in sorted(counted.items()) if status != SOLD}
 

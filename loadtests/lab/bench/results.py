@@ -1,4 +1,4 @@
-"""What a benchmark has found so far: figures, what is missing, and what is wrong."""
+"""The results of a benchmark: the figures so far, the cells that are missing, and what is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loadtests.lab.servers.machine import Machine
 
 
 class NotMeasured(msgspec.Struct, frozen=True):
-    """What was asked for and not measured, and why. ``failed``: it should have been."""
+    """A cell that was asked for and not measured, and why. ``failed``: it should have been."""
 
     part: str
     worker: str
@@ -31,7 +31,7 @@ class GeneratorItself(msgspec.Struct, frozen=True):
 
     requests_per_s: float
     cpu_us: float
-    """Of the generator, for a request."""
+    """The generator's CPU time for a request."""
 
 
 class BenchResults(msgspec.Struct, kw_only=True):
@@ -52,7 +52,7 @@ class BenchResults(msgspec.Struct, kw_only=True):
 
     @property
     def problems(self) -> list[str]:
-        """Where buyers were told something else than was kept."""
+        """Every server that kept something else than its buyers were told, with the numbers."""
         named = [
             (f"{each.worker}, {each.program}, {each.clients} clients", each.problems)
             for each in [*self.cells, *self.ceilings]

@@ -42,7 +42,7 @@ class Law(msgspec.Struct, frozen=True):
 
     @property
     def best_workers(self) -> float | None:
-        """How many workers sell the most; None where more are always better, or never worse."""
+        """The number of workers that sells the most; None where more are always better, or never worse."""
         if self.coherency <= 0:
             return None
         return max(1.0, math.sqrt(max(0.0, 1 - self.contention) / self.coherency))

@@ -9,12 +9,12 @@ import time
 from abc import abstractmethod
 from pathlib import Path
 
-import msgspec
+import numpy as np
 
 from loadtests.lab.bench.cells import CAPACITY, PLAIN, BenchCell
+from loadtests.lab.history.audit import SOLD, read_audit
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
-from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice
 from loadtests.lab.servers.usage import children, cpu_s, memory_mb
 
@@ -47,19 +47,20 @@ class Subject(RunningOffice):
 
         Raises ``NotAvailable``, ``NotReady`` and ``WrongAnswer``; then nothing is left running.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         try:
             super().start()
         except RefusedToStart as error:
             raise NotAvailable(str(error)) from None
-        self.start_s = time.monotonic() - began
-        try:
-            self._refuse_wrong_answers()
-            self._wait_until_quiet()
-        except BaseException:
-            with process.undisturbed():
-                self.stop(grace_s=1.0)
-            raise
+
+    def _wait_until_ready(self) -> None:
+        self._wait_until_it_answers()
+        self.start_s = time.monotonic() - self._began
+        self._refuse_wrong_answers()
+        self._wait_until_quiet()
+
+    def _wait_until_it_answers(self) -> None:
+        super()._wait_until_ready()
 
     @property
     def port(self) -> int:
@@ -73,7 +74,7 @@ class Subject(RunningOffice):
 
     @abstractmethod
     def kept(self, path: str) -> int | None:
-        """How many sales the server kept of what ``fresh`` made; None where it keeps nothing."""
+        """The number of sales that the server kept of the event that ``fresh`` made; None where it keeps nothing."""
 
     def memory_mb(self) -> float | None:
         """The memory of its largest worker."""
@@ -128,23 +129,15 @@ class OfficeSubject(Subject):
         return f"/events/{event}/orders"
 
     def kept(self, path: str) -> int:
-        """From the audit: sold, and every order and ticket number once."""
-        lines = self.office.audit(_event(path), timeout_s=600.0).splitlines()[1:]
-        records = [msgspec.json.decode(line, type=_AuditLine) for line in lines]
-        sold = [record for record in records if record.kind == "sold"]
-        orders = {record.order for record in sold}
-        tickets = {number for record in sold for number in record.tickets}
-        return min(len(sold), len(orders), len(tickets))
+        """From the audit: sales, orders and ticket numbers, each counted once; one purchase is one ticket."""
+        audit = read_audit(self.office.audit(_event(path), timeout_s=600.0))
+        sold = audit.kind == SOLD
+        tickets = audit.tickets.flat[sold[audit.tickets.rows()]]
+        return min(int(sold.sum()), len(np.unique(audit.order[sold])), len(np.unique(tickets)))
 
     def counted(self, path: str) -> int:
-        """The event's own counter of sold tickets: cheaper than its audit where there are many."""
+        """The event's own counter of sold tickets, which is cheaper to read than a long audit."""
         return int(json.loads(ask("GET", f"{self.url}/events/{_event(path)}", timeout_s=60).body)["sold"])
-
-
-class _AuditLine(msgspec.Struct):
-    kind: str
-    order: str | None = None
-    tickets: list[int] = []
 
 
 class CeilingSubject(Subject):
@@ -191,7 +184,7 @@ class PlainSubject(Subject):
         self.fresh()
         super().start()
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_it_answers(self) -> None:
         # It says nothing of itself; but nobody else can have the port, which was bound here.
         deadline = time.monotonic() + _QUIET_WITHIN_S
         while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:

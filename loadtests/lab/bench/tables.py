@@ -191,7 +191,7 @@ def _ms(value: float | None) -> str:
 
 
 def notes(results: BenchResults) -> list[str]:
-    """What has to be known to read the tables; the alarming first, with ``!``."""
+    """Notes for the reader of the tables; the alarming stand first and begin with ``!``."""
     measured = [*results.cells, *results.ceilings]
     found = [f"! {problem}" for problem in results.problems]
     found += [

@@ -17,11 +17,11 @@ _TIMES_PLAIN = ((2.0, 0, "a counter"), (4.0, PLAIN_ORDERS, f"{PLAIN_ORDERS:,} or
 _GROWN = 0.95
 
 ByCell = Mapping[tuple[str, str, int, int], Measured]
-"""What was measured under one worker model, by store, guard, batch and orders."""
+"""The measurements under one worker model, by store, guard, batch and orders."""
 
 
 class SpeedTarget(msgspec.Struct, frozen=True):
-    """What was wanted of a ratio's lower bound, and the ratio."""
+    """A target for a ratio's lower bound, and the ratio that was measured."""
 
     worker: str
     what: str
@@ -35,7 +35,7 @@ class SpeedTarget(msgspec.Struct, frozen=True):
 
 
 def speed_targets(measured: Sequence[Measured], growth: Sequence[Grown], seed: int) -> list[SpeedTarget]:
-    """The targets of which everything was measured."""
+    """The targets for which every cell was measured."""
     found: list[SpeedTarget] = []
     for worker in dict.fromkeys(each.worker for each in measured):
         beside = {

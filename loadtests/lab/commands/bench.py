@@ -44,22 +44,17 @@ lab failed.
 @options.only("worker", "workers", "this worker model")
 @options.only("store", "stores", "this store", kind=click.Choice(STORES))
 @click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
-@click.option(
-    "--pairs", type=click.IntRange(1, 1000), help="Pairs of windows for each cell.  [default: 10; with --quick 3]"
-)
-@click.option(
-    "--seconds", type=click.FloatRange(0.05, 600), help="Length of a window.  [default: 0.6; with --quick 0.25]"
-)
-@click.option(
+@options.option("--pairs", click.IntRange(1, 1000), "Pairs of windows for each cell.", note="10; with --quick 3")
+@options.option("--seconds", click.FloatRange(0.05, 600), "Length of a window.", note="0.6; with --quick 0.25")
+@options.option(
     "--clients",
+    click.IntRange(1, 10_000),
+    "Connections; repeatable.",
+    note="64, 1, 8, 512; with --quick 64",
     multiple=True,
-    type=click.IntRange(1, 10_000),
-    help="Connections; repeatable.  [default: 64, 1, 8, 512; with --quick 64]",
 )
-@click.option(
-    "--growth",
-    type=click.IntRange(1, 9_000_000),
-    help="Orders to grow an event to.  [default: 1000000; with --quick 10000]",
+@options.option(
+    "--growth", click.IntRange(1, 9_000_000), "Orders to grow an event to.", note="1000000; with --quick 10000"
 )
 @options.setting("seed", "Of the bootstrap.", default=1)
 @options.results("Where results go; the stores are measured on its file system.")
@@ -128,14 +123,13 @@ def _keep(folder: Path, found: BenchResults, settings: BenchSettings, screen: Co
 
 
 def _say(found: BenchResults) -> None:
-    """What a person reads at the end."""
     out = output.wide(_WIDE_ENOUGH)
     for grid in grids(found):
-        out.print(f"\n{grid.title}", style="bold", soft_wrap=True, markup=False)
+        output.say(out, f"\n{grid.title}", "bold")
         out.print(grid.rich())
     out.print()
     output.say_notes(out, notes(found))
-    out.print(machine_in_words(found), soft_wrap=True, markup=False)
+    output.say(out, machine_in_words(found))
 
 
 def _as_json(folder: Path, found: BenchResults) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
-from loadtests.lab.commands.output import COLOUR
+from loadtests.lab.commands.output import COLOUR, say
 from loadtests.lab.untrusted import printable
 
 
@@ -69,11 +69,8 @@ def show(verdict: Verdict, console: Console) -> None:
         Text(printable(verdict.why)),
         soft_wrap=True,
     )
-    console.print(
-        f"tier {verdict.tier} · {verdict.operations:,} operations of {len(verdict.events)} event(s) "
-        f"in {verdict.seconds:.2f} s",
-        highlight=False,
-    )
+    operations = f"{verdict.operations:,} operations of {len(verdict.events)} event(s) in {verdict.seconds:.2f} s"
+    console.print(f"tier {verdict.tier} · {operations}", highlight=False)
     console.print(_counts(verdict))
     console.print(_rows(verdict.checks))
     for result in verdict.checks:
@@ -110,12 +107,7 @@ def _explain(witness: Witness, console: Console) -> None:
         attempt = f", attempt {operation.attempt}" if operation.attempt > 1 else ""
         until = "never returned" if operation.return_ns is None else f"{operation.return_ns} ns"
         at = "" if operation.version is None else f", version {operation.version}"
-        console.print(
-            Text(
-                f"  line {operation.line}: {operation.op} by {who}{attempt}: {operation.outcome}{at}, "
-                f"{operation.invoke_ns} to {until}"
-            ),
-            soft_wrap=True,
-        )
+        what = f"{operation.op} by {who}{attempt}: {operation.outcome}{at}"
+        say(console, f"  line {operation.line}: {what}, {operation.invoke_ns} to {until}")
     for record in witness.records:
         console.print(f"  the audit's record {record}", highlight=False)

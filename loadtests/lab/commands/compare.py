@@ -12,7 +12,6 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.text import Text
 
 from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.commands import options, output
@@ -78,27 +77,11 @@ usage, 70 the lab failed.
     note="1, and the worker model's own",
 )
 @options.only("think", "thinks", "this delay between reading and writing", kind=click.Choice(THINKS))
-@click.option(
-    "--think-ms", default=5.0, show_default=True, type=click.FloatRange(0.1, 10_000), help="How long the delay is."
-)
+@options.option("--think-ms", click.FloatRange(0.1, 10_000), "How long the delay is.", default=5.0)
 @options.setting("buyers", default=32, kind=click.IntRange(2, 1000))
-@click.option(
-    "--seconds",
-    default=1.5,
-    show_default=True,
-    type=click.FloatRange(0.1, 600),
-    help="About how long a sale shall take.",
-)
-@click.option(
-    "--repeats", default=3, show_default=True, type=click.IntRange(1, 100), help="Sales of each cell, not in a row."
-)
-@click.option(
-    "--budget",
-    default="10m",
-    show_default=True,
-    type=Span(),
-    help="No sale is begun that would not end within this time.",
-)
+@options.option("--seconds", click.FloatRange(0.1, 600), "About how long a sale shall take.", default=1.5)
+@options.option("--repeats", click.IntRange(1, 100), "Sales of each cell, not in a row.", default=3)
+@options.option("--budget", Span(), "No sale is begun that would not end within this time.", default="10m")
 @options.setting("seed", "Decides what each buyer wishes for, and the bootstrap.", default=1)
 @click.option(
     "--again", is_flag=True, help="Hold the sales of cells that are measured already once more, and add them."
@@ -142,7 +125,7 @@ def compare(
     budget_s = None if budget == float("inf") else budget
     try:
         with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh) as (cache, said):
-            screen.print(f"results: {shown(cache.folder)} ({said})", highlight=False, markup=False, soft_wrap=True)
+            output.say(screen, f"results: {shown(cache.folder)} ({said})")
             if anomalies:
                 found, status = compare_anomalies(matrix, shape, cache, budget_s, screen)
                 _say_evidence(found, cache, page, screen, as_json=as_json)
@@ -180,7 +163,7 @@ def _compare(
             output.say_report(screen, reports.write_report(cache.folder, found(), **about))
     if page is not None:
         reports.write_section(page, found(), **about)
-        screen.print(f"written into {page}", highlight=False, markup=False)
+        output.say(screen, f"written into {page}")
     if as_json:
         click.echo(msgspec.json.encode(reports.as_json(cache.folder, found(), **about)))
     else:
@@ -189,20 +172,19 @@ def _compare(
 
 
 def _say(results: Results, running: Comparison) -> None:
-    """What a person reads at the end."""
     out = output.wide(_WIDE_ENOUGH)
     if results.found:
         out.print(reports.cells_grid(results).rich())
     said = answers(results)
     for name, question in reports.QUESTIONS.items():
         if sentences := getattr(said, name):
-            out.print(f"\n{question}", style="bold")
+            output.say(out, f"\n{question}", "bold")
             for sentence in sentences:
-                out.print(Text(f"- {sentence}"), soft_wrap=True)
+                output.say(out, f"- {sentence}")
     out.print()
     output.say_notes(out, said.notes)
     if running.out_of_time:
-        out.print("The budget is used up. The same command goes on from here.", soft_wrap=True)
+        output.say(out, "The budget is used up. The same command goes on from here.")
 
 
 def _say_evidence(
@@ -215,5 +197,5 @@ def _say_evidence(
     (cache.folder / _TABLE).write_text(table + "\n", encoding="utf-8")
     if page is not None:
         replace_section(page, *_EVIDENCE, table)
-        screen.print(f"written into {page}", highlight=False, markup=False)
+        output.say(screen, f"written into {page}")
     click.echo(msgspec.json.encode({"pairs": found, "anomalies": ANOMALIES}) if as_json else table)

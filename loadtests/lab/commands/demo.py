@@ -72,7 +72,7 @@ def demo(
     """
     workload = Workload(capacity=capacity, buyers=buyers, rounds=rounds or (1 if full else 3), seed=seed)
     names = list(dict.fromkeys(workers)) or list(WORKER_MODELS)
-    cells = (_full_cells if full else _cells)(names, store, think, workload)
+    cells = _cells(names, store, think, workload, full=full)
     folder = new_results_folder(results, "demo")
     screen = Console(stderr=True)
     done: list[Result] = []
@@ -85,8 +85,8 @@ def demo(
         _conclude(folder, done, screen)
         raise click.ClickException(f"the lab failed: {error}") from error
     except KeyboardInterrupt:
-        said = f"\n{len(done)} of {len(cells)} cells were finished; what was measured is in {shown(folder)}"
-        screen.print(said, highlight=False, markup=False, soft_wrap=True)
+        said = f"{len(done)} of {len(cells)} cells were finished; what was measured is in {shown(folder)}"
+        output.say(screen, f"\n{said}")
         _conclude(folder, done, screen)
         raise
     _conclude(folder, done, screen)
@@ -97,19 +97,15 @@ def demo(
     return max(_EXIT[result.kept] for result in done) if all(each.kept is not Met.NO for each in done) else 1
 
 
-def _cells(names: list[str], store: str, think_ms: float, workload: Workload) -> list[Experiment]:
-    """Off and on for each worker model, with its default processes and threads."""
-    guards = (OFF, Service(store=store, guard="on").acting_guard)
-    return [
-        Experiment(service=Service(worker=name, store=store, guard=guard, think_ms=think_ms), workload=workload)
-        for name in names
-        for guard in guards
-    ]
-
-
-def _full_cells(names: list[str], store: str, _think_ms: float, workload: Workload) -> list[Experiment]:
-    """One process and several, × nobody, threads and processes excluded."""
-    settings = ((OFF, 0.0), (OFF, 5.0), (_OF_ONE_PROCESS, 5.0), (Service(store=store, guard="on").acting_guard, 5.0))
+def _cells(names: list[str], store: str, think_ms: float, workload: Workload, *, full: bool) -> list[Experiment]:
+    """The guard off and on for each worker model; ``full``: what each guard excludes, in one process and in several."""
+    safe = Service(store=store, guard="on").acting_guard
+    if not full:
+        return [
+            Experiment(service=Service(worker=name, store=store, guard=guard, think_ms=think_ms), workload=workload)
+            for name in names
+            for guard in (OFF, safe)
+        ]
     return [
         Experiment(
             service=Service(
@@ -120,13 +116,13 @@ def _full_cells(names: list[str], store: str, _think_ms: float, workload: Worklo
         )
         for several in (False, True)
         for name in names
-        for guard, think_ms in settings
+        for guard, think_ms in ((OFF, 0.0), (OFF, 5.0), (_OF_ONE_PROCESS, 5.0), (safe, 5.0))
         for processes in [WORKER_MODELS[name].processes if several else 1]
     ]
 
 
 def _conclude(folder: Path, done: list[Result], screen: Console) -> None:
-    """The report of what there is, also after an interruption."""
+    """Write the report of what there is, also after an interruption."""
     if done:
         machine = describe(folder)
         write_page(folder / "report.html", done, machine, when=output.now(), command=output.as_typed())
@@ -135,7 +131,6 @@ def _conclude(folder: Path, done: list[Result], screen: Console) -> None:
 
 
 def say(done: list[Result], folder: Path, *, full: bool) -> None:
-    """What a person reads at the end."""
     out = output.wide(_WIDE_ENOUGH)
     out.print()
     for table in [matrix_table(done)] if full else cell_tables(done, out):
@@ -143,19 +138,22 @@ def say(done: list[Result], folder: Path, *, full: bool) -> None:
         out.print()
     if full:
         seats = done[0].capacity
-        out.print(f"Tickets acknowledged of {seats:,}. After the guard: the delay between reading and writing.")
-        out.print("* by luck: nothing kept the purchases apart.\n")
+        output.say(
+            out,
+            f"Tickets acknowledged of {seats:,}. After the guard: the delay between reading and writing.\n"
+            "* by luck: nothing kept the purchases apart.\n",
+        )
     else:
         for result in done:
-            out.print(sentence(result), style="red" if result.rounds_wrong else "green", soft_wrap=True)
+            output.say(out, sentence(result), "red" if result.rounds_wrong else "green")
         out.print()
-    out.print(summary(done), style="bold", soft_wrap=True)
+    output.say(out, summary(done), "bold")
     for result in done:
         if result.kept is not Met.YES:
-            out.print(f"! {sentence(result)} Expected: {result.promise.value}.", style="bold yellow", soft_wrap=True)
+            output.say(out, f"! {sentence(result)} Expected: {result.promise.value}.", "bold yellow")
     notes = dict.fromkeys(note for result in done for note in result.conclusion.notes)
     output.say_notes(out, (printable(f"! {note}") for note in notes))
-    out.print(f"\n{_next_steps(folder)}", markup=False, soft_wrap=True)
+    output.say(out, f"\n{_next_steps(folder)}")
 
 
 def _next_steps(folder: Path) -> str:

@@ -38,16 +38,14 @@ _CASE = Case()
 @click.option("--gates", default=",".join(DEFAULT_GATES), show_default=True, help=f"Of: {', '.join(GATE_LETTERS)}.")
 @click.option("--kill", is_flag=True, help="The scheduler may also kill -9 a buyer's worker at a gate, once a run.")
 @click.option("--pause", is_flag=True, help="The scheduler may also stop a buyer's worker at a gate, once a run.")
-@click.option("--most", type=click.IntRange(1), default=2000, show_default=True, help="Most schedules to try.")
-@click.option(
-    "--walks", type=click.IntRange(0), default=0, help="Random walks with priorities instead of all schedules."
-)
-@click.option("--depth", type=click.IntRange(1, 8), default=3, show_default=True, help="Orderings a walk looks for.")
+@options.option("--most", click.IntRange(1), "Most schedules to try.", default=_CASE.most)
+@options.option("--walks", click.IntRange(0), "Random walks with priorities instead of all schedules.", _CASE.walks)
+@options.option("--depth", click.IntRange(1, 8), "Orderings a walk looks for.", default=_CASE.depth)
 @options.setting("seed", "Of the first walk.", default=_CASE.seed)
 @click.option("--replay", "replay_id", help="Play one schedule again, by its id.")
 @click.option("--step", is_flag=True, help="With --replay: wait for Enter before each step.")
 @click.option("--serve", is_flag=True, help="A page on which you are the scheduler.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Of --serve; 0: any free.")
+@options.option("--port", click.IntRange(0, 65535), "Of --serve; 0: any free.", default=8090)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, **given: Any) -> int:
@@ -118,25 +116,9 @@ def _explore(case: Case, results: Path, *, as_json: bool) -> int:
 
 def summary(explored: Explored) -> dict[str, Any]:
     """The result for scripts."""
-    return {
-        "schedules": explored.schedules,
-        "failing": explored.failing,
-        "first": None
-        if explored.first is None
-        else {
-            "preemptions": explored.first.preemptions,
-            "steps": msgspec.to_builtins(explored.first.steps),
-            "replay": explored.first.replay,
-            "why": explored.first.why,
-        },
-        "verdict": explored.verdict,
-        "kept": explored.kept,
-        "stuck": explored.stuck,
-        "undecided": explored.undecided,
-        "whole": explored.whole,
-        "by_preemptions": {str(n): count for n, count in sorted(explored.by_preemptions.items())},
-        "case": msgspec.to_builtins(explored.case),
-    }
+    built: dict[str, Any] = msgspec.to_builtins(explored, str_keys=True)
+    del built["anomalies"], built["example"]
+    return built | {"verdict": explored.verdict, "kept": explored.kept}
 
 
 def _show(explored: Explored, seconds: float, folder: Path) -> None:
@@ -157,19 +139,14 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(f"[bold green]No violation found in any of {explored.schedules} schedules.[/]")
     else:
         first = explored.first
-        console.print(
-            f"[bold red]{explored.failing} of them go wrong.[/] The first, with {_count(first.preemptions)}:\n"
-        )
+        preemptions = f"{first.preemptions} preemption{'s' * (first.preemptions != 1)}"
+        console.print(f"[bold red]{explored.failing} of them go wrong.[/] The first, with {preemptions}:\n")
         console.print(drawing.table(first.steps, case.buyers))
         console.print(Text(f"\n{first.why}", "red"))
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
     if not explored.kept:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
     output.say_report(console, folder / "report.html")
-
-
-def _count(preemptions: int) -> str:
-    return f"{preemptions} preemption{'s' * (preemptions != 1)}"
 
 
 def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int:

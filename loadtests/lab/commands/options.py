@@ -13,22 +13,23 @@ from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def option(
+    name: str, kind: click.ParamType[Any], says: str, default: Any = None, *, note: str = "", **more: Any
+) -> Callable[[Command], Command]:
+    """An option that shows its default. Its variable's name may stand behind its own: ``--write page``.
+
+    ``note`` stands in the default's place where that depends on other options.
+    """
+    says += f"  [default: {note}]" if note else ""
+    return click.option(*name.split(), type=kind, default=default, show_default=default is not None, help=says, **more)
+
+
 def setting(
     name: str, says: str = "", *, default: Any = None, kind: click.ParamType[Any] | None = None, note: str = ""
 ) -> Callable[[Command], Command]:
-    """An option for a setting, as the table has it but for what is given here.
-
-    ``note`` stands behind the help, for a default that depends on others.
-    """
+    """An option for a setting, as the table has it but for what is given here."""
     knob = BY_NAME[name]
-    return click.option(
-        knob.option,
-        name,
-        type=kind or knob.kind,
-        default=default,
-        show_default=default is not None,
-        help=(says or knob.says) + (f"  [default: {note}]" if note else ""),
-    )
+    return option(f"{knob.option} {name}", kind or knob.kind, says or knob.says, default, note=note)
 
 
 def only(
@@ -36,8 +37,7 @@ def only(
 ) -> Callable[[Command], Command]:
     """An option that may be given several times, and restricts a setting to the values given."""
     knob = BY_NAME[name]
-    says = f"Only {says}; repeatable." + (f"  [default: {note}]" if note else "")
-    return click.option(knob.option, variable, multiple=True, type=kind or knob.kind, help=says)
+    return option(f"{knob.option} {variable}", kind or knob.kind, f"Only {says}; repeatable.", note=note, multiple=True)
 
 
 def all_settings(command: Command) -> Command:
@@ -50,13 +50,13 @@ def all_settings(command: Command) -> Command:
 
 
 def results(says: str = "Where results go.") -> Callable[[Command], Command]:
-    return click.option("--results", default="results", show_default=True, type=click.Path(file_okay=False), help=says)
+    return option("--results", click.Path(file_okay=False), says, "results")
 
 
 def write(says: str) -> Callable[[Command], Command]:
     """A Markdown page in which a section is replaced."""
     page = click.Path(path_type=Path, dir_okay=False, exists=True, writable=True)
-    return click.option("--write", "page", type=page, help=says)
+    return option("--write page", page, says)
 
 
 as_json = click.option(

@@ -1,4 +1,4 @@
-"""What several verbs say: the command as it was typed, tables and notes, where the report is, a verdict's figures."""
+"""Output that several verbs have: the command as it was typed, notes, the place of the report, a verdict's figures."""
 
 from __future__ import annotations
 
@@ -44,21 +44,26 @@ def refuse_page_without_place(page: Path | None, begin: str, end: str) -> None:
 
 
 def wide(columns: int) -> Console:
-    """Standard output. A file or a pipe has at least so many columns: it need not wrap."""
+    """Standard output. A file or a pipe gets at least this many columns: it need not wrap."""
     out = Console(highlight=False)
     if not out.is_terminal:
         out.width = max(out.width, columns)
     return out
 
 
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a text as it is: nothing in it is markup, and the terminal wraps it."""
+    console.print(Text(text, style), soft_wrap=True)
+
+
 def say_report(screen: Console, path: Path) -> None:
-    screen.print(f"report: {shown(path)}", highlight=False, markup=False, soft_wrap=True)
+    say(screen, f"report: {shown(path)}")
 
 
 def say_notes(out: Console, notes: Iterable[str]) -> None:
     """A line for each note; alarming ones begin with ``!``."""
     for note in notes:
-        out.print(Text(note, style="yellow" if note.startswith("!") else ""), soft_wrap=True)
+        say(out, note, "yellow" if note.startswith("!") else "")
 
 
 def figures(result: Result) -> dict[str, Any]:

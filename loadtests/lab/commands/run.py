@@ -10,10 +10,10 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options, output
+from loadtests.lab.commands.output import say
 from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
@@ -98,57 +98,55 @@ def _say(result: Result, out: Console) -> None:
     _say_verdict(result.conclusion, out)
     latency = "–" if measures.p50_ms is None else f"p50 {measures.p50_ms:,.0f} ms, p99 {measures.p99_ms:,.0f} ms"
     since = "from the intended start" if result.experiment.workload.rate else "as the buyers waited"
-    out.print(
+    say(
+        out,
         f"sold {measures.sold_per_s:,.0f}/s · refused {measures.refused_per_s:,.0f}/s · "
         f"503s {measures.unavailable:,} · a purchase took {latency} ({since})",
-        soft_wrap=True,
     )
     fair = measures.fairness
     if fair.overtaken_max is not None:
-        out.print(
+        say(
+            out,
             f"fairness: overtaken by {fair.overtaken_p50:,} later buyers (median), {fair.overtaken_max:,} at most · "
             f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
-            soft_wrap=True,
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
-        out.print(f"payments: {read_paid(result.folder / HISTORY).words}", highlight=False, soft_wrap=True)
+        say(out, f"payments: {read_paid(result.folder / HISTORY).words}")
     for arrived in result.conclusion.arrived:
-        out.print(
+        say(
+            out,
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
             f"{arrived.most_in_flight:,} in flight of {arrived.bound:,} · started late by {arrived.lag_p99_ms:,.1f} ms "
             f"(p99), {arrived.lag_max_ms:,.1f} ms at most · {arrived.waited_at_bound:,} waited in line",
-            soft_wrap=True,
         )
     for happened in read_faults(result.folder):
         lasted_s = (happened.end_ns - happened.begin_ns) / 1e9
-        out.print(
-            f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)", markup=False, soft_wrap=True
-        )
+        say(out, f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)")
     if result.growth is not None:
-        out.print(result.growth.words, highlight=False, soft_wrap=True)
+        say(out, result.growth.words)
     for line in found(verdict):
-        out.print(Text(printable(f"- {line}")), soft_wrap=True)
+        say(out, printable(f"- {line}"))
     output.say_notes(out, (printable(f"! {note}") for note in result.conclusion.notes))
     out.print()
     output.say_report(out, result.folder / REPORT)
     again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"
-    out.print(f"again:  {again}", markup=False, soft_wrap=True)
+    say(out, f"again:  {again}")
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
     verdict = conclusion.verdict
-    out.print(Text(printable(headline(verdict)), style=f"bold {output.COLOUR[verdict.verdict]}"), soft_wrap=True)
+    say(out, printable(headline(verdict)), f"bold {output.COLOUR[verdict.verdict]}")
     weaker = next((each for each in verdict.why.split("; ") if each.startswith("tier ")), "")
     said = [*(f"{name} {value}" for name, value in numbers(verdict)), weaker or f"tier {verdict.tier}"]
-    out.print(" · ".join(said), highlight=False, markup=False, soft_wrap=True)
+    say(out, " · ".join(said))
 
 
 def _say_what_is_kept(folder: Path, screen: Console) -> None:
     """After Ctrl-C: the sale that was cut short is judged as it stands."""
     with contextlib.suppress(FileNotFoundError):
-        screen.print("\ncut short; judged as it stands:", highlight=False)
+        say(screen, "\ncut short; judged as it stands:")
         _say_verdict(load_conclusion(folder), screen)
-    screen.print(f"what was recorded is kept in {shown(folder)}", highlight=False, markup=False, soft_wrap=True)
+    say(screen, f"what was recorded is kept in {shown(folder)}")
 
 
 def _as_json(result: Result) -> dict[str, Any]:

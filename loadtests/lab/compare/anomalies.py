@@ -30,7 +30,7 @@ Pair = tuple[str, str]
 
 
 class _Explorations:
-    """What was explored of each pair, and why a pair was not, or not wholly, explored."""
+    """The explorations of each pair, and the reason where a pair was not, or not wholly, explored."""
 
     def __init__(self, folder: Path, ends: float, screen: Console) -> None:
         self._folder = folder

@@ -59,7 +59,7 @@ class SalesCache:
         self.machine = machine
 
     def sales(self, cell: Cell) -> list[Sale]:
-        """What was measured of a cell, in the order in which it was; what cannot be read was not measured."""
+        """The sales of a cell that were held and can be read, in the order in which they were held."""
         found = []
         for path in sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem)):
             with contextlib.suppress(msgspec.DecodeError, OSError):
@@ -75,7 +75,7 @@ class SalesCache:
         return place
 
     def add(self, place: Path, sale: Sale) -> None:
-        """Keep the figures of the sale that was held in ``place``, and of its folder all but the store's own files."""
+        """Keep the figures of the sale that was held in ``place``; remove the store's own files from its folder."""
         for name in _NOT_KEPT:
             shutil.rmtree(place / name, ignore_errors=True)
         write_json(place.with_name(f"{place.name}.json"), sale)
@@ -114,7 +114,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _differs(latest: Path, now: Conditions) -> str:
-    """Why nothing can be added to a folder; empty where it can."""
+    """The reason why nothing can be added to a folder; empty where it can."""
     try:
         before = msgspec.json.decode((latest / EXPERIMENT).read_bytes(), type=Started).conditions
     except (OSError, msgspec.DecodeError):

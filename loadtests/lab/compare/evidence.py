@@ -1,4 +1,4 @@
-"""What was seen to go wrong under each pair of store and guard, in sales and in the explorer's schedules; the table.
+"""Evidence: the anomalies seen under each pair of store and guard, in sales and in the explorer's schedules; the table.
 
 The explorer tries every order of two purchases for one seat, so what it does not see cannot happen to two purchases
 there; that says nothing about three, about reads and cancellations, or about faults. Sales try all that, by chance. A
@@ -26,7 +26,7 @@ END = "<!-- end of anomalies -->"
 
 
 class Schedules(msgspec.Struct, kw_only=True):
-    """What an exploration tried and saw."""
+    """The schedules that an exploration tried, and the anomalies that it saw."""
 
     store: str
     guard: str
@@ -36,7 +36,7 @@ class Schedules(msgspec.Struct, kw_only=True):
     """No schedule was left untried."""
     undecided: int
     met: bool = msgspec.field(name="kept")
-    """Whether the guard did what it promises."""
+    """True where the guard did what it promises."""
     anomalies: dict[str, Seen]
 
 
@@ -50,7 +50,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     seen_in: dict[str, int]
     """Number of sales in which each anomaly was seen."""
     trouble: str = ""
-    """Why it could not be tried, or not all of it."""
+    """The reason why it could not be tried, or not all of it."""
 
     @property
     def schedules(self) -> int:
@@ -66,13 +66,13 @@ class Evidence(msgspec.Struct, kw_only=True):
 
 
 def cases(store: str, guard: str) -> list[Case]:
-    """What is explored of a pair: sync workers, so that every buyer is in a process of their own."""
+    """The explorations of a pair, under sync workers, so that every buyer is in a process of their own."""
     plain = Case(store=store, guard=guard, worker="sync")
     return [plain, msgspec.structs.replace(plain, pause=True)] if GUARDS[guard].is_lease else [plain]
 
 
 def read_schedules(folder: Path, case: Case) -> Schedules | None:
-    """What an earlier exploration found; None where there was none, or it cannot be read."""
+    """The result of an earlier exploration; None where there was none, or it cannot be read."""
     try:
         return msgspec.json.decode(_path(folder, case).read_bytes(), type=Schedules)
     except (OSError, msgspec.DecodeError):

@@ -1,6 +1,6 @@
 """The matrix in words: which combinations lose orders, the fastest right one, what a worker class is worth.
 
-An answer says no more than was measured: *no violation found in so many sales*, never that something is right; and two
+An answer says no more than was measured: *no violation found in 12 sales*, never that something is right; and two
 rates whose intervals overlap are not told apart.
 """
 
@@ -25,11 +25,10 @@ class Answers(msgspec.Struct, kw_only=True):
     fastest: list[str]
     worth: list[str]
     notes: list[str]
-    """What has to be known to read the rest; the alarming with ``!``."""
+    """Notes for the reader of the rest; the alarming ones begin with ``!``."""
 
 
 def answers(results: Results) -> Answers:
-    """What the results say, in words."""
     return Answers(
         wrong=_wrong(results.found),
         fastest=_fastest(results.found),

@@ -59,7 +59,7 @@ def heat_map(results: Results, name: str = "heat-map") -> str:
 
 
 def _beside(tried: Sequence[Cell], cells: Sequence[Cell]) -> list[Cell]:
-    """Those whose pair and whose column were tried somewhere, in their own order."""
+    """The cells whose pair and whose column were tried somewhere."""
     pairs = {cell.pair for cell in tried}
     columns = {(cell.think, cell.worker, cell.processes) for cell in tried}
     return [cell for cell in cells if cell.pair in pairs and (cell.think, cell.worker, cell.processes) in columns]
@@ -72,7 +72,7 @@ def _columns(cells: Sequence[Cell]) -> list[Column]:
 
 
 def _rows(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Store by store; in each the control first, then as the catalogue has them."""
+    """The pairs, store by store; of each the control first, then the guards in the catalogue's order."""
     there = dict.fromkeys((cell.store, cell.guard) for cell in cells)
     stores = list(dict.fromkeys(store for store, _ in there))
     return sorted(there, key=lambda each: (stores.index(each[0]), each[1] != OFF))
@@ -120,7 +120,7 @@ def _cell(found: Found | None, missing: Missing | None, x: float, y: float, span
 
 
 def _said(found: Found) -> str:
-    """What a pointer over the cell shows, and what is read aloud."""
+    """The text that a pointer over the cell shows, and that is read aloud."""
     rate = found.sold_per_s
     return (
         f"{found.cell.spelled}: {found.verdict}, {found.wrong} of {found.sales} sales wrong, {found.oversold:,} "

@@ -1,7 +1,7 @@
 """The cells of the matrix, and which come first when there is no time for all.
 
 In this order: (1) one store under every worker model, without a guard and with the one that ``on`` stands for, at each
-delay: what a worker class is worth; (2) the other stores likewise, without a delay: which are right, and how fast;
+delay, for the worth of a worker class; (2) the other stores likewise, without a delay: which are right, how fast;
 (3) the other guards; (4) the other numbers of processes; (5) whatever differs in more than one of these.
 """
 
@@ -20,14 +20,14 @@ from workers import WORKER_MODELS
 
 NO_DELAY = "none"
 DELAYS = {NO_DELAY: "no delay", "io": "waits", "cpu": "computes"}
-"""What a purchase does between reading and writing, in words."""
+"""The delays between reading and writing, in words: a purchase waits, or it computes."""
 THINKS = tuple(DELAYS)
 PER_BLOCK = 18
 """Most cells of a block: what is compared with each other should not lie many minutes apart."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """How each cell is held. Results are comparable, and a compare goes on, where this is the same."""
+    """The settings that all cells share. Results are comparable, and a compare goes on, where they are the same."""
 
     buyers: int = 32
     seconds: float = 1.5
@@ -59,18 +59,16 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of its folder."""
         return f"{self.worker}-{self.processes}-{self.store}-{self.guard}-{self.think}"
 
     @property
     def spelled(self) -> str:
-        """For people: ``gthread 2 × 16, journal + file, think io``."""
+        """The name in reports: ``gthread 2 × 16, journal + file, think io``."""
         delay = f", think {self.think}" if self.delays else ""
         return f"{self.shape}, {self.pair}{delay}"
 
     @property
     def shape(self) -> str:
-        """The worker model as people write it."""
         return self.service(0).spelled
 
     @property
@@ -78,7 +76,7 @@ class Cell(msgspec.Struct, frozen=True):
         return f"{self.store} + {self.guard}"
 
     def service(self, think_ms: float) -> Service:
-        """How its office is run. Pairings that the service would refuse to sell with are what is compared here."""
+        """The settings of its office, which would refuse some of these pairings unless it is told to allow them."""
         return Service(
             worker=self.worker,
             processes=self.processes,
@@ -93,7 +91,7 @@ class Cell(msgspec.Struct, frozen=True):
         return Experiment(service=self.service(shape.think_ms), workload=shape.workload(seats, number))
 
     def expectation(self, shape: Shape) -> Expectation:
-        """How it has to come out. Without a delay two processes that nothing keeps apart meet by luck."""
+        """The expected outcome. Without a delay it is luck whether two processes meet that nothing keeps apart."""
         expected = self.experiment(shape, 1, 0).promise
         return Expectation.EITHER if expected is Expectation.WRONG and not self.delays else expected
 
@@ -103,7 +101,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. Empty: all there are; of ``processes``: one, and as many as the worker model has."""
+    """The cells that are asked for. Empty: all there are; ``processes``: one, and the worker model's own number."""
 
     workers: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ def markdown(results: Results, *, when: str, command: str, picture: str = PICTUR
 
 
 def as_json(folder: Path, results: Results, *, when: str, command: str) -> dict[str, Any]:
-    """What ``--json`` prints: a line of figures for each cell, the answers, what is missing."""
+    """The output of ``--json``: figures for each cell, the answers, the cells that are missing."""
     return {
         "cells": [_flat(each, folder) for each in results.found],
         "missing": [

@@ -1,4 +1,4 @@
-"""What a compare has found: the figures of each sale and of each cell, and what was not measured, with the reason."""
+"""The results of a compare: the figures of each sale and each cell, and the cells that were not measured, and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEDIANS = ("refused_per_s", "p50_ms", "p99_ms", "wait_p50_ms", "wait_p99_ms", "
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """What a sale showed, or all sales of a cell. Times are milliseconds; rates are tickets, or refusals, a second."""
+    """The figures of a sale, or of all sales of a cell. Times are milliseconds, rates tickets or refusals a second."""
 
     verdict: str
     seats: int
@@ -33,17 +33,17 @@ class Figures(msgspec.Struct, kw_only=True):
     lost: int | None
     double_booked: int
     anomalies: dict[str, int]
-    """By name, how many violations there were in a sale; in how many sales of a cell there were any. ``stale`` are the
-    inversions of those who changed nothing."""
+    """By name: the violations of a sale, or the number of a cell's sales that had any. ``stale`` are inversions of
+    operations that changed nothing."""
     refused_per_s: float | None
     unavailable: int
     p50_ms: float | None
     p99_ms: float | None
     wait_p50_ms: float | None
     wait_p99_ms: float | None
-    """How long purchases waited for the guard, by the service's own account."""
+    """The time that purchases waited for the guard, by the service's own account."""
     overtaken_max: int | None
-    """By how many that were sent later the most overtaken purchase was."""
+    """The most purchases that were sent later than one and decided earlier."""
     cpu_ms: float | None
     """CPU of all processes of the office for an acknowledged purchase, reads and refusals of the sale included."""
     engine_cpu_ms: float | None
@@ -54,10 +54,10 @@ class Sale(Figures, kw_only=True):
     """One sale."""
 
     wrong: bool
-    """Whether there was an oversell, a double booking or a lost order."""
+    """True where there was an oversell, a double booking or a lost order."""
     sold_per_s: float
     seats_per_s: float
-    """How fast the seats went: under no guard fewer seats than tickets are used up."""
+    """The rate at which seats were used up: under no guard slower than tickets are sold."""
     slow_load: bool
     """The load generator was the bottleneck, so the rates are lower bounds."""
     folder: str
@@ -100,7 +100,7 @@ class Missing(msgspec.Struct, kw_only=True):
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """Everything that was asked for: measured, or not and why."""
+    """The cells that were asked for: measured, or not and why."""
 
     found: list[Found]
     missing: list[Missing]
@@ -131,7 +131,7 @@ def summarize(
     machine: Machine,
     why_not: str = STOPPED,
 ) -> Results:
-    """What there is, in the order of the plan; ``why_not`` is the reason where nothing failed."""
+    """The results so far, in the order of the plan; ``why_not`` is the reason for a cell without sales or failures."""
     missing = [Missing(cell=cell, why=why, failed=False) for cell, why in plan.impossible.items()]
     missing += [
         Missing(cell=cell, why=failures.get(cell, why_not), failed=cell in failures)

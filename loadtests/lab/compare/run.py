@@ -92,7 +92,6 @@ def hold(experiment: Experiment, place: Path, on_step: Step) -> Sale:
 
 
 def figures(result: Result) -> Sale:
-    """What a sale showed."""
     operations = read_operations(result.folder / HISTORY)
     verdict, measures = result.verdict, result.measures
     purchases = int((operations.op[operations.sales] == BUY).sum())
@@ -145,7 +144,7 @@ def _likeness(cell: Cell, other: Cell) -> tuple[int, int, int]:
 
 
 def _seats_per_s(operations: Operations, seats: int) -> float:
-    """As if all had gone; where time ran out before they had, that is too many, and the next sale corrects it."""
+    """As if all seats had gone. Where time ran out before, the figure is too high, and the next sale corrects it."""
     sold = operations.sales
     if not len(sold):
         return 0.0
@@ -185,7 +184,7 @@ class Comparison:
         self._lasted_s: list[float] = []
 
     def run(self, repeats: int, budget_s: float | None, *, again: bool = False) -> None:
-        """Hold every sale that is missing to ``repeats`` of each cell; ``again``: as many more of each.
+        """Hold every sale that is missing to ``repeats`` of each cell; ``again``: that number of sales more of each.
 
         A sale that would not end within the budget by how long sales took so far is not begun.
         """
@@ -204,7 +203,7 @@ class Comparison:
 
     @property
     def _typical_s(self) -> float:
-        """How long a sale takes with all around it."""
+        """The time of a sale with all that is done around it."""
         return sum(self._lasted_s) / len(self._lasted_s) if self._lasted_s else _FIRST_GUESS_S
 
     def _take(self, turn: Turn, left_s: float | None) -> None:
