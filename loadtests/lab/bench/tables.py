@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.results import BenchResults, not_available
 from loadtests.lab.bench.scaling import Scaling
-from loadtests.lab.bench.targets import SpeedTarget
-from loadtests.lab.bench.without_http import WithoutHttp
 from service.catalogue import REFERENCE
 
 _LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached"})
@@ -52,51 +51,35 @@ class Grid:
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 
-def grids(results: BenchResults) -> list[Grid]:
-    """Everything that was measured, the targets first."""
-    measured = in_order(results)
-    found = [
-        _targets(results.targets),
-        _cells(measured),
-        _growth(results.growth),
-        *map(_scaling, results.scaling),
-        _without_http(results.in_process),
-        _starts(measured),
-    ]
-    return [grid for grid in found if grid.rows]
+Column = Callable[[Any], str]
 
 
-def in_order(results: BenchResults) -> list[Measured]:
-    """The worker models in the order in which they were measured, in each the ceilings first."""
-    measured = [*results.ceilings, *results.cells]
-    workers = list(dict.fromkeys(each.worker for each in measured))
-    return sorted(measured, key=lambda each: workers.index(each.worker))
+def grid_of(
+    title: str,
+    items: Sequence[Any],
+    columns: Mapping[str, Column],
+    words: frozenset[str] = _LEFT,
+    group: Column = lambda _: "",
+) -> Grid:
+    """A row for each item, and in it a text for each column; a group ends where the next item is of another one."""
+    groups = list(map(group, items))
+    ends = {number for number, (mine, following) in enumerate(pairwise(groups)) if mine != following}
+    rows = [[show(each) for show in columns.values()] for each in items]
+    return Grid(title, list(columns), rows, ends, words)
 
 
-def _cells(measured: Sequence[Measured]) -> Grid:
-    columns = ["worker", "program", "clients", "sold/s", "ceiling/s", "of the ceiling", "refused/s", "p50 ms", "p99 ms",
-               "p99.9 ms", "CPU µs", "ceiling's", "batch", "other"]  # fmt: skip
-    ends = {n for n in range(len(measured) - 1) if measured[n].worker != measured[n + 1].worker}
-    return Grid("One hot event, one ticket a purchase", columns, [_cell(each) for each in measured], ends)
+def number(field: str, digits: str = ",.0f", none: str = "–", *, exact: Callable[[Any], bool] | None = None) -> Column:
+    """A column for a number of that name, which may be None; ``exact`` ones have two digits behind the point."""
+
+    def show(each: Any) -> str:
+        value = getattr(each, field)
+        return none if value is None else format(value, ",.2f" if exact is not None and exact(value) else digits)
+
+    return show
 
 
-def _cell(each: Measured) -> list[str]:
-    return [
-        shape_of(each),
-        ("! " if each.problems else "") + program_of(each),
-        f"{each.clients:,}",
-        f"{each.sold_per_s:,.0f}",
-        f"{each.ceiling_per_s:,.0f}",
-        str(each.ratio),
-        _number(each.refused_per_s),
-        _ms(each.p50_ms),
-        _ms(each.p99_ms),
-        _ms(each.p999_ms),
-        _number(each.cpu_us),
-        _number(each.ceiling_cpu_us),
-        _number(each.batch_mean, ".1f"),
-        f"{sum(each.other_answers.values()) + sum(each.errors.values()):,}",
-    ]
+def _ms(field: str) -> Column:
+    return number(field, exact=lambda value: value < 10)
 
 
 def shape_of(each: Measured) -> str:
@@ -110,43 +93,87 @@ def program_of(each: Measured) -> str:
     return _NULL if each.store == "stubbed" else each.program + ("" if each.durable else " (not durable)")
 
 
-def _targets(targets: Sequence[SpeedTarget]) -> Grid:
-    rows = [[each.worker, each.what, f"{each.wanted:.2f}", str(each.found), each.verdict] for each in targets]
-    title = f"The targets: {' + '.join(REFERENCE)} with the largest batch; reached if the whole interval is"
-    return Grid(title, ["worker", "target", "wanted", "found", "reached"], rows)
+_CELLS: dict[str, Column] = {
+    "worker": shape_of,
+    "program": lambda each: ("! " if each.problems else "") + program_of(each),
+    "clients": number("clients"),
+    "sold/s": number("sold_per_s"),
+    "ceiling/s": number("ceiling_per_s"),
+    "of the ceiling": lambda each: str(each.ratio),
+    "refused/s": number("refused_per_s"),
+    "p50 ms": _ms("p50_ms"),
+    "p99 ms": _ms("p99_ms"),
+    "p99.9 ms": _ms("p999_ms"),
+    "CPU µs": number("cpu_us"),
+    "ceiling's": number("ceiling_cpu_us"),
+    "batch": number("batch_mean", ".1f"),
+    "other": lambda each: f"{sum(each.other_answers.values()) + sum(each.errors.values()):,}",
+}
+_TARGETS: dict[str, Column] = {
+    "worker": lambda each: each.worker,
+    "target": lambda each: each.what,
+    "wanted": number("wanted", ".2f"),
+    "found": lambda each: str(each.found),
+    "reached": lambda each: each.verdict,
+}
+_GROWTH: dict[str, Column] = {
+    "store": lambda each: each.store,
+    "orders": number("orders"),
+    "sold/s": number("sold_per_s"),
+    "fresh event/s": number("fresh_per_s"),
+    "of a fresh event": lambda each: str(each.ratio),
+    "MB a worker": number("memory_mb"),
+    "opened again, s": number("reopened_s", ".2f", none=""),
+    "MB then": number("reopened_mb", none=""),
+}
+_WITHOUT_HTTP: dict[str, Column] = {
+    "store": lambda each: each.store,
+    "guard": lambda each: each.guard,
+    "batch": number("batch", ""),
+    "threads": number("threads", ""),
+    "sold/s": number("sold_per_s"),
+    "the rules alone/s": number("decisions_per_s"),
+}
+_STARTS: dict[str, Column] = {
+    "worker": shape_of,
+    "program": lambda each: each.program,
+    "seconds until ready": number("start_s", ".2f"),
+    "MB, largest worker": number("memory_mb"),
+}
 
 
-def _growth(growth: Sequence[Grown]) -> Grid:
-    columns = ["store", "orders", "sold/s", "fresh event/s", "of a fresh event", "MB a worker", "opened again, s",
-               "MB then"]  # fmt: skip
-    rows = [
-        [
-            row.store,
-            f"{row.orders:,}",
-            _number(row.sold_per_s),
-            _number(row.fresh_per_s),
-            str(row.ratio),
-            _number(row.memory_mb),
-            _number(row.reopened_s, ".2f", none=""),
-            _number(row.reopened_mb, none=""),
-        ]
-        for row in growth
+def grids(results: BenchResults) -> list[Grid]:
+    """Everything that was measured, the targets first."""
+    measured = in_order(results)
+    targets = f"The targets: {' + '.join(REFERENCE)} with the largest batch; reached if the whole interval is"
+    starts = list({(each.worker, each.program): each for each in reversed(measured)}.values())[::-1]
+    found = [
+        grid_of(targets, results.targets, _TARGETS),
+        grid_of("One hot event, one ticket a purchase", measured, _CELLS, group=lambda each: each.worker),
+        grid_of("An event that grows, beside a fresh one", results.growth, _GROWTH),
+        *map(_scaling, results.scaling),
+        grid_of("Without HTTP, in one process", results.in_process, _WITHOUT_HTTP),
+        grid_of("Start-up and memory", starts, _STARTS),
     ]
-    return Grid("An event that grows, beside a fresh one", columns, rows)
+    return [grid for grid in found if grid.rows]
+
+
+def in_order(results: BenchResults) -> list[Measured]:
+    """The worker models in the order in which they were measured, in each the ceilings first."""
+    measured = [*results.ceilings, *results.cells]
+    workers = list(dict.fromkeys(each.worker for each in measured))
+    return sorted(measured, key=lambda each: workers.index(each.worker))
 
 
 def _scaling(scaling: Scaling) -> Grid:
-    rows = [
-        [
-            str(row.workers),
-            _number(row.sold_per_s),
-            _number(row.limit_per_s),
-            _number(None if scaling.law is None else scaling.law.per_s(row.workers)),
-            _number(row.held_ms, ".2f"),
-        ]
-        for row in scaling.rows
-    ]
-    return Grid(law_in_words(scaling), ["workers", "sold/s", "1/hold", "the law", "hold ms"], rows)
+    columns: dict[str, Column] = {
+        "workers": number("workers", ""),
+        "sold/s": number("sold_per_s"),
+        "1/hold": number("limit_per_s"),
+        "the law": lambda each: "–" if scaling.law is None else f"{scaling.law.per_s(each.workers):,.0f}",
+        "hold ms": number("held_ms", ".2f"),
+    }
+    return grid_of(law_in_words(scaling), scaling.rows, columns)
 
 
 def law_in_words(scaling: Scaling) -> str:
@@ -158,33 +185,6 @@ def law_in_words(scaling: Scaling) -> str:
     best = "more are never worse" if scaling.best_workers is None else f"most with {scaling.best_workers:.1f}"
     shown = f"{law.alone_per_s:,.0f} n / (1 + {law.contention:.3f} (n − 1) + {law.coherency:.4f} n (n − 1))"
     return f"{name}: X(n) = {shown}; {best}"
-
-
-def _without_http(rows: Sequence[WithoutHttp]) -> Grid:
-    columns = ["store", "guard", "batch", "threads", "sold/s", "the rules alone/s"]
-    shown = [
-        [row.store, row.guard, str(row.batch), str(row.threads), _number(row.sold_per_s), _number(row.decisions_per_s)]
-        for row in rows
-    ]
-    return Grid("Without HTTP, in one process", columns, shown)
-
-
-def _starts(measured: Sequence[Measured]) -> Grid:
-    first = {(each.worker, each.program): each for each in reversed(measured)}
-    rows = [
-        [shape_of(each), each.program, f"{each.start_s:.2f}", _number(each.memory_mb)]
-        for each in measured
-        if first[each.worker, each.program] is each
-    ]
-    return Grid("Start-up and memory", ["worker", "program", "seconds until ready", "MB, largest worker"], rows)
-
-
-def _number(value: float | None, digits: str = ",.0f", *, none: str = "–") -> str:
-    return none if value is None else format(value, digits)
-
-
-def _ms(value: float | None) -> str:
-    return _number(value, ",.2f" if value is not None and value < 10 else ",.0f")
 
 
 # -- notes ------------------------------------------------------------------------------------------------------------

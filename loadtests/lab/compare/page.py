@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.bench.tables import Grid
+from loadtests.lab.bench.tables import Column, Grid, grid_of, number
 from loadtests.lab.compare.cache import write_json
 from loadtests.lab.compare.findings import Answers, answers, rate_of
 from loadtests.lab.compare.heat_map import heat_map
@@ -25,9 +25,6 @@ QUESTIONS = {
     "fastest": "The fastest right one of each worker class",
     "worth": "What a worker class is worth",
 }
-_COLUMNS = ["worker", "store", "guard", "think", "verdict", "wrong", "oversold", "lost", "sold/s", "refused/s", "503s",
-            "p50 ms", "p99 ms", "wait p50", "wait p99", "CPU ms", "engine's", "overtaken"]  # fmt: skip
-_WORDS = frozenset({"worker", "store", "guard", "think", "verdict"})
 MEANING = (
     "One ticket a purchase. Sums over a cell's sales, medians of their rates and times; 95 % bootstrap intervals. "
     "Wait: for the guard, by the service's account. CPU ms: of all the office's processes for an acknowledged "
@@ -124,37 +121,37 @@ def _linked(found: Found) -> dict[str, Any]:
 
 def cells_grid(results: Results) -> Grid:
     """A row for each cell that was measured, those of one delay and worker model together."""
-    found = results.by_think
-    rows = [_row(each) for each in found]
-    ends = {n for n in range(len(found) - 1) if found[n].shape != found[n + 1].shape}
-    return Grid("Every cell", _COLUMNS, rows, ends, words=_WORDS)
+    return grid_of("Every cell", results.by_think, _COLUMNS, _WORDS, group=lambda each: each.shape)
 
 
-def _row(each: Found) -> list[str]:
-    verdict = each.verdict + ("" if each.met == Met.YES.value else ", not as promised")
-    return [
-        each.shape,
-        each.cell.store,
-        each.cell.guard,
-        each.cell.think if each.cell.delays else "–",
-        "! " + verdict if each.verdict == "invalid" else verdict + (", by luck" if each.by_luck else ""),
-        f"{each.wrong} of {each.sales}",
-        f"{each.oversold:,}",
-        "–" if each.lost is None else f"{each.lost:,}",
-        rate_of(each).replace("/s", ""),
-        _number(each.refused_per_s),
-        f"{each.unavailable:,}",
-        _number(each.p50_ms),
-        _number(each.p99_ms),
-        _number(each.wait_p50_ms),
-        _number(each.wait_p99_ms),
-        _number(each.cpu_ms),
-        _number(each.engine_cpu_ms),
-        _number(each.overtaken_max),
-    ]
+def _verdict(each: Found) -> str:
+    alarm = "! " if each.verdict == "invalid" else ""
+    luck = ", by luck" if each.by_luck else ""
+    return alarm + each.verdict + ("" if each.met == Met.YES.value else ", not as promised") + luck
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2f}"
+def _short(field: str) -> Column:
+    return number(field, exact=lambda value: value < 10 and value != int(value))
+
+
+_WORDS = frozenset({"worker", "store", "guard", "think", "verdict"})
+_COLUMNS: dict[str, Column] = {
+    "worker": lambda each: each.shape,
+    "store": lambda each: each.cell.store,
+    "guard": lambda each: each.cell.guard,
+    "think": lambda each: each.cell.think if each.cell.delays else "–",
+    "verdict": _verdict,
+    "wrong": lambda each: f"{each.wrong} of {each.sales}",
+    "oversold": number("oversold"),
+    "lost": number("lost"),
+    "sold/s": lambda each: rate_of(each).replace("/s", ""),
+    "refused/s": _short("refused_per_s"),
+    "503s": number("unavailable"),
+    "p50 ms": _short("p50_ms"),
+    "p99 ms": _short("p99_ms"),
+    "wait p50": _short("wait_p50_ms"),
+    "wait p99": _short("wait_p99_ms"),
+    "CPU ms": _short("cpu_ms"),
+    "engine's": _short("engine_cpu_ms"),
+    "overtaken": _short("overtaken_max"),
+}
