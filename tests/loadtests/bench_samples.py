@@ -6,7 +6,7 @@ from typing import Any
 
 from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.load_client import Window
-from loadtests.lab.bench.paired import Interval, Measured
+from loadtests.lab.bench.paired import Interval, MeasuredCell
 from loadtests.lab.bench.results import BenchResults
 from loadtests.lab.bench.scaling import Law, Scaled, Scaling
 from loadtests.lab.bench.targets import speed_targets
@@ -17,7 +17,7 @@ MACHINE = Machine("Linux 6", "a processor", 2, 8.0, "3.11", {"flask": "3"}, "ext
 IDLE = Busy(computing=0.1, waiting_for_core=0.0)
 
 
-def measured(**given: Any) -> Measured:
+def measured(**given: Any) -> MeasuredCell:
     """A cell with plausible figures; ``given`` replaces them."""
     ratios = given.pop("ratios", [0.9, 0.91, 0.92])
     plausible: dict[str, Any] = {
@@ -44,7 +44,7 @@ def measured(**given: Any) -> Measured:
         "generator_saturated": False,
         "start_s": 0.4,
     }
-    return Measured(**(plausible | given))
+    return MeasuredCell(**(plausible | given))
 
 
 def window(**given: Any) -> Window:

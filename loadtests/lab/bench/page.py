@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Measured
+from loadtests.lab.bench.paired import MeasuredCell
 from loadtests.lab.bench.results import BenchResults
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.tables import grids, in_order, machine_in_words, notes, program_of, shape_of
@@ -78,7 +78,7 @@ def write_section(path: Path, results: BenchResults, *, when: str, command: str)
 # -- the plots ---------------------------------------------------------------------------------------------------------
 
 
-def ratios_plot(measured: Sequence[Measured], name: str) -> str:
+def ratios_plot(measured: Sequence[MeasuredCell], name: str) -> str:
     """A dot for each median and a bar for its interval, against the ceiling at 1."""
     most = min(_MOST_RATIO, max([1.1, *(each.ratio.high for each in measured)]))
     left, right = _NAMES_W, RIGHT + 40

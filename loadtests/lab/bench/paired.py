@@ -164,7 +164,7 @@ class OfCell(msgspec.Struct, kw_only=True):
     batch: int
 
 
-class Measured(OfCell, kw_only=True):
+class MeasuredCell(OfCell, kw_only=True):
     """The figures of a cell at one number of clients. Rates are tickets a second, times the buyer's milliseconds."""
 
     orders: int
@@ -207,7 +207,7 @@ class Measurer:
         self._ceiling = ceiling
         self._sampling = sampling
 
-    def measure(self, tested: Subject, clients: int, step: Callable[[], None] = lambda: None) -> Measured:
+    def measure(self, tested: Subject, clients: int, step: Callable[[], None] = lambda: None) -> MeasuredCell:
         """Pairs of ``tested`` with the ceiling; ``step`` is called after each."""
         problems: list[str] = []
         pairs = in_pairs(
@@ -246,11 +246,11 @@ class Measurer:
 
     def _summary(
         self, tested: Subject, clients: int, pairs: Pairs, refused_per_s: float | None, problems: list[str]
-    ) -> Measured:
+    ) -> MeasuredCell:
         cell, (processes, threads) = tested.cell, tested.service.shape
         latencies_us = sorted(us for window in pairs.tested for us in window.latencies_us)
         sizes = batch_sizes(pairs.tested)
-        return Measured(
+        return MeasuredCell(
             **cell.identity,
             orders=cell.orders,
             program=cell.spelled,

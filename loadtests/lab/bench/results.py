@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Measured
+from loadtests.lab.bench.paired import MeasuredCell
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.targets import SpeedTarget
 from loadtests.lab.bench.without_http import WithoutHttp
@@ -37,8 +37,8 @@ class GeneratorItself(msgspec.Struct, frozen=True):
 class BenchResults(msgspec.Struct, kw_only=True):
     """Everything that was measured so far."""
 
-    cells: list[Measured] = []
-    ceilings: list[Measured] = []
+    cells: list[MeasuredCell] = []
+    ceilings: list[MeasuredCell] = []
     """The stubbed application against itself (the null pair), and a bare Flask endpoint against it."""
     growth: list[Grown] = []
     scaling: list[Scaling] = []

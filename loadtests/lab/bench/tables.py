@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from loadtests.lab.bench.paired import Measured
+from loadtests.lab.bench.paired import MeasuredCell
 from loadtests.lab.bench.results import BenchResults, not_available
 from loadtests.lab.bench.scaling import Scaling
 from service.catalogue import REFERENCE
@@ -82,13 +82,13 @@ def _ms(field: str) -> Column:
     return number(field, exact=lambda value: value < 10)
 
 
-def shape_of(each: Measured) -> str:
+def shape_of(each: MeasuredCell) -> str:
     """``gthread 2 × 16``"""
     threads = f" {each.processes} × {each.threads}" if each.threads > 1 else f" × {each.processes}"
     return each.worker + threads
 
 
-def program_of(each: Measured) -> str:
+def program_of(each: MeasuredCell) -> str:
     """The program's name; the null pair says what it is."""
     return _NULL if each.store == "stubbed" else each.program + ("" if each.durable else " (not durable)")
 
@@ -158,7 +158,7 @@ def grids(results: BenchResults) -> list[Grid]:
     return [grid for grid in found if grid.rows]
 
 
-def in_order(results: BenchResults) -> list[Measured]:
+def in_order(results: BenchResults) -> list[MeasuredCell]:
     """The worker models in the order in which they were measured, in each the ceilings first."""
     measured = [*results.ceilings, *results.cells]
     workers = list(dict.fromkeys(each.worker for each in measured))

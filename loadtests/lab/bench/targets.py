@@ -8,7 +8,7 @@ import msgspec
 
 from loadtests.lab.bench.cells import BATCH, MEASURED, PLAIN, PLAIN_LOCK, PLAIN_ORDERS
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Interval, Measured, quotient_interval
+from loadtests.lab.bench.paired import Interval, MeasuredCell, quotient_interval
 from loadtests.lab.servers.engines import ENGINES
 from service.catalogue import REFERENCE
 
@@ -16,7 +16,7 @@ CLIENTS = 64
 _TIMES_PLAIN = ((2.0, 0, "a counter"), (4.0, PLAIN_ORDERS, f"{PLAIN_ORDERS:,} orders"))
 _GROWN = 0.95
 
-ByCell = Mapping[tuple[str, str, int, int], Measured]
+ByCell = Mapping[tuple[str, str, int, int], MeasuredCell]
 """The measurements under one worker model, by store, guard, batch and orders."""
 
 
@@ -34,7 +34,7 @@ class SpeedTarget(msgspec.Struct, frozen=True):
         return "yes" if self.found.low >= self.wanted else "perhaps" if self.found.high >= self.wanted else "no"
 
 
-def speed_targets(measured: Sequence[Measured], growth: Sequence[Grown], seed: int) -> list[SpeedTarget]:
+def speed_targets(measured: Sequence[MeasuredCell], growth: Sequence[Grown], seed: int) -> list[SpeedTarget]:
     """The targets for which every cell was measured."""
     found: list[SpeedTarget] = []
     for worker in dict.fromkeys(each.worker for each in measured):

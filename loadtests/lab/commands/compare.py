@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ from loadtests.lab.compare import page as reports
 from loadtests.lab.compare.anomalies import compare_anomalies
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
 from loadtests.lab.compare.findings import answers
-from loadtests.lab.compare.matrix import THINKS, Matrix, Plan, Shape, offers, plan
-from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, summarize
+from loadtests.lab.compare.matrix import THINKS, Matrix, Shape, offers, plan
+from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.experiment.knobs import OneOf
 from loadtests.lab.paths import shown
@@ -122,6 +120,7 @@ def compare(
     if not cells.cells and not cells.impossible:
         raise click.UsageError("there is no such cell: no guard that was named fits a store that was named")
     screen = Console(stderr=True)
+    about = {"when": output.now(), "command": output.as_typed()}
     budget_s = None if budget == float("inf") else budget
     try:
         with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh) as (cache, said):
@@ -130,48 +129,33 @@ def compare(
                 found, status = compare_anomalies(matrix, shape, cache, budget_s, screen)
                 _say_evidence(found, cache, page, screen, as_json=as_json)
                 return status
-            run = partial(Comparison.run, repeats=repeats, budget_s=budget_s, again=again)
-            return _compare(cells, shape, cache, screen, run=run, page=page, as_json=as_json)
+            progress = CompareProgress(screen)
+            running = Comparison(cells, shape, cache, progress)
+            try:
+                with progress:
+                    running.run(repeats, budget_s, again=again)
+            finally:
+                report = reports.write_report(cache.folder, running.results, **about)
+                output.say_report(screen, report)
+            _tell(running, cache, page, screen, as_json=as_json, **about)
+            return running.results.status
     except FolderInUse as error:
         raise click.ClickException(str(error)) from None
 
 
-def _compare(
-    cells: Plan,
-    shape: Shape,
-    cache: SalesCache,
-    screen: Console,
-    *,
-    run: Callable[[Comparison], None],
-    page: Path | None,
-    as_json: bool,
-) -> int:
-    """Hold what is missing, and report what there is, also after an interruption."""
-    about = {"when": output.now(), "command": output.as_typed()}
-    why_not = STOPPED
-    with CompareProgress(screen) as progress:
-        running = Comparison(cells, shape, cache, progress)
-
-        def found() -> Results:
-            failures = running.failures
-            return summarize(cells, running.sales, failures, shape=shape, machine=cache.machine, why_not=why_not)
-
-        try:
-            run(running)
-            why_not = NO_TIME
-        finally:
-            output.say_report(screen, reports.write_report(cache.folder, found(), **about))
+def _tell(
+    running: Comparison, cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool, **about: str
+) -> None:
     if page is not None:
-        reports.write_section(page, found(), **about)
+        reports.write_section(page, running.results, **about)
         output.say(screen, f"written into {page}")
     if as_json:
-        click.echo(msgspec.json.encode(reports.as_json(cache.folder, found(), **about)))
+        click.echo(msgspec.json.encode(reports.as_json(cache.folder, running.results, **about)))
     else:
-        _say(found(), running)
-    return found().status
+        _say(running.results, out_of_time=running.out_of_time)
 
 
-def _say(results: Results, running: Comparison) -> None:
+def _say(results: Results, *, out_of_time: bool) -> None:
     out = output.wide(_WIDE_ENOUGH)
     if results.found:
         out.print(reports.cells_grid(results).rich())
@@ -183,7 +167,7 @@ def _say(results: Results, running: Comparison) -> None:
                 output.say(out, f"- {sentence}")
     out.print()
     output.say_notes(out, said.notes)
-    if running.out_of_time:
+    if out_of_time:
         output.say(out, "The budget is used up. The same command goes on from here.")
 
 

@@ -13,7 +13,6 @@ from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.evidence import Evidence, Schedules, cases, gather, keep_schedules, read_schedules
 from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.matrix import NO_DELAY, Cell, Matrix, Plan, Shape, offers, plan
-from loadtests.lab.compare.results import summarize
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.explore.execution import Stuck
 from loadtests.lab.explore.exploration import Case, run
@@ -84,8 +83,7 @@ def compare_anomalies(
     found = [
         gather(*pair, explorations.found.get(pair, ()), sales, explorations.trouble.get(pair, "")) for pair in pairs
     ]
-    results = summarize(provoking, running.sales, running.failures, shape=shape, machine=cache.machine)
-    return found, _status(found, results.status)
+    return found, _status(found, running.results.status)
 
 
 def provoking_cells(matrix: Matrix, whole: Plan) -> Plan:

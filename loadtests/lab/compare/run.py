@@ -16,7 +16,7 @@ from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.matrix import Cell, Plan, Shape
-from loadtests.lab.compare.results import Sale
+from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, Sale, summarize
 from loadtests.lab.experiment.measurement import quantile, span_ns
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Step, run
 from loadtests.lab.history.generator_load import bottleneck_message
@@ -181,6 +181,7 @@ class Comparison:
         self.sales: dict[Cell, list[Sale]] = {cell: cache.sales(cell) for cell in plan.cells}
         self.failures: dict[Cell, str] = {}
         self.out_of_time = False
+        self._ended = False
         self._lasted_s: list[float] = []
 
     def run(self, repeats: int, budget_s: float | None, *, again: bool = False) -> None:
@@ -198,8 +199,21 @@ class Comparison:
             left_s = None if ends is None else ends - self._clock()
             if left_s is not None and left_s < self._typical_s:
                 self.out_of_time = True
-                return
+                break
             self._take(turn, left_s)
+        self._ended = True
+
+    @property
+    def results(self) -> Results:
+        """The results so far, also after an interruption."""
+        return summarize(
+            self.plan,
+            self.sales,
+            self.failures,
+            shape=self._shape,
+            machine=self._cache.machine,
+            why_not=NO_TIME if self._ended else STOPPED,
+        )
 
     @property
     def _typical_s(self) -> float:
