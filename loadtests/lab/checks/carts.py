@@ -87,7 +87,8 @@ def _told(h: History, parts: Sequence[_Part]) -> Evidence:
     wish = " and ".join(f"{part.quantity} of {part.event}" for part in parts)
     became = "; ".join(_became(part) for part in parts)
     places = [part.place for part in parts[:1] if part.place]
-    return f"{wish} were asked for in one cart, all or none: {became}", [operation_of(h, p.row) for p in parts], places
+    text = f"{wish} were asked for in one cart, all or none: {became}"
+    return Evidence(text, [operation_of(h, part.row) for part in parts], places)
 
 
 def _became(part: _Part) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import LATE, Ledger
+from loadtests.lab.checks.case.lifetimes import FOREVER
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.ledger import LATE, Ledger
-from loadtests.lab.checks.lifetimes import FOREVER
 from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.history.arrays import ABSENT, Ints, lookup, one_of, pick
 from loadtests.lab.history.audit import EXPIRED
@@ -47,10 +47,8 @@ def _remaining_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, find
     findings.add(
         "wrong read",
         rows,
-        lambda row: (
-            f"it shows {h.remaining[row]} remaining at version {at[row]}; there were {there[row]}",
-            [case.operation(row)],
-            [],
+        lambda row: case.evidence(
+            f"it shows {h.remaining[row]} remaining at version {at[row]}; there were {there[row]}", row
         ),
         np.abs(h.remaining[rows] - there[rows]),
     )
@@ -73,11 +71,10 @@ def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findi
     findings.add(
         "false sold-out",
         rows,
-        lambda row: (
+        lambda row: case.evidence(
             f"{wanted[row]} were refused at version {at[row]}; there were {there[row]} "
             f"({ledger.sold[at[row]]} sold and {ledger.held[at[row]]} held of {capacity})",
-            [case.operation(row)],
-            [],
+            row,
         ),
         there[rows] - wanted[rows],
     )
@@ -94,9 +91,5 @@ def _refused_was_not_open(case: Case, ledger: Ledger, at: Ints, findings: Findin
     findings.add(
         "false refusal",
         refused[was_open],
-        lambda row: (
-            f"it was refused after {at[row]} mutations, and what it names was open",
-            [case.operation(row)],
-            [],
-        ),
+        lambda row: case.evidence(f"it was refused after {at[row]} mutations, and what it names was open", row),
     )

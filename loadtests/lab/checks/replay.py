@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import LATE, Ledger
+from loadtests.lab.checks.case.lifetimes import FOREVER, range_maximum
 from loadtests.lab.checks.findings import Evidence, Findings
-from loadtests.lab.checks.ledger import LATE, Ledger
-from loadtests.lab.checks.lifetimes import FOREVER, range_maximum
 from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.history.arrays import ABSENT, lookup, pick, same_rows
 from loadtests.lab.history.audit import EXPIRED, KINDS
@@ -174,4 +174,4 @@ def _evidence(case: Case, ledger: Ledger, text: str, *records: int) -> Evidence:
     groups = [int(ledger.group[record]) for record in records if ledger.group[record] >= 0]
     rows = [int(m.answer[group] if m.answer[group] >= 0 else m.row[group]) for group in groups]
     places = [record + 1 for record in records if ledger.audit is not None]
-    return text, [case.operation(row) for row in rows], places
+    return case.evidence(text, *rows, records=places)

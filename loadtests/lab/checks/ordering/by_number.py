@@ -85,11 +85,7 @@ def compare_told(case: Case, placement: Placement) -> None:
     placement.findings.add(
         "over-recorded",
         beyond,
-        lambda i: (
-            f"number {max(given.row(i))} was sold, of {capacity}",
-            [case.operation(int(m.numbered[told[i]]))],
-            [],
-        ),
+        lambda i: case.evidence(f"number {max(given.row(i))} was sold, of {capacity}", m.numbered[told[i]]),
     )
 
 
@@ -114,10 +110,8 @@ def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gap
     add(
         "duplicate",
         np.flatnonzero(gaps[1:] < 0) + 1,
-        lambda i: (
-            f"ticket number {first[sales[i]]} was given to two sales",
-            [case.operation(int(answer[sales[i - 1]])), case.operation(int(answer[sales[i]]))],
-            [],
+        lambda i: case.evidence(
+            f"ticket number {first[sales[i]]} was given to two sales", answer[sales[i - 1]], answer[sales[i]]
         ),
     )
     given = h.tickets.take(np.maximum(m.numbered[sales], 0))
@@ -133,20 +127,17 @@ def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gap
     add(
         "gap",
         np.flatnonzero(out_of_order | (first[sales] < 1)),
-        lambda i: (
+        lambda i: case.evidence(
             f"its {m.quantity[sales[i]]} numbers are not in a row from 1 on: {given.row(i) or first[sales[i]]}",
-            [case.operation(int(answer[sales[i]]))],
-            [],
+            answer[sales[i]],
         ),
     )
     if case.capacity is not None:
         add(
             "over-recorded",
             np.flatnonzero(first[sales] + m.quantity[sales] - 1 > case.capacity),
-            lambda i: (
-                f"number {first[sales[i]] + m.quantity[sales[i]] - 1} was sold, of {case.capacity}",
-                [case.operation(int(answer[sales[i]]))],
-                [],
+            lambda i: case.evidence(
+                f"number {first[sales[i]] + m.quantity[sales[i]] - 1} was sold, of {case.capacity}", answer[sales[i]]
             ),
         )
     return placement.findings.count > 0
@@ -156,10 +147,9 @@ def _nobody_bought(case: Case, placement: Placement, sales: Ints, first: Ints, g
     placement.findings.add(
         "phantom",
         np.flatnonzero(gaps > 0),
-        lambda i: (
+        lambda i: case.evidence(
             f"the numbers just below {first[sales[i]]} must have been sold, but no purchase that may own them fits",
-            [case.operation(int(case.mutations.answer[sales[i]]))],
-            [],
+            case.mutations.answer[sales[i]],
         ),
     )
 
@@ -182,19 +172,15 @@ def _place_by_number_alone(case: Case, placement: Placement, sales: Ints, first:
     placement.findings.add(
         "wrong read",
         np.flatnonzero(counted & ((sold < 0) | (sold > case.capacity))),
-        lambda i: (
-            f"it shows {h.remaining[rows[i]]} remaining of {case.capacity}",
-            [case.operation(int(rows[i]))],
-            [],
-        ),
+        lambda i: case.evidence(f"it shows {h.remaining[rows[i]]} remaining of {case.capacity}", rows[i]),
     )
     placement.findings.add(
         "torn read",
         np.flatnonzero(counted & (block >= 0) & (sold < end)),
-        lambda i: (
+        lambda i: case.evidence(
             f"{sold[i]} sold lies inside one sale, which ends at {end[i]}",
-            [case.operation(int(rows[i])), case.operation(int(case.mutations.answer[sales[block[i]]]))],
-            [],
+            rows[i],
+            case.mutations.answer[sales[block[i]]],
         ),
     )
     placement.seen = np.where(counted | refused, np.maximum(sold, np.where(refused, end, 0)), ABSENT)

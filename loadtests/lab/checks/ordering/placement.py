@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import Ledger
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.ledger import Ledger
 from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Ragged, one_of, pick
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, RELEASED, SOLD
 from loadtests.lab.history.history import BUY, SOLD_OUT

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from loadtests.lab.checks.lifetimes import Lifetimes
-from loadtests.lab.checks.mutations import Mutations
+from loadtests.lab.checks.case.lifetimes import Lifetimes
+from loadtests.lab.checks.case.mutations import Mutations
 from loadtests.lab.history.arrays import Bools, Codes, Ints, Names, Ragged, lookup, one_of, pick
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, KINDS, RELEASED, SOLD, Audit
 from loadtests.lab.history.history import CONFIRM, History
