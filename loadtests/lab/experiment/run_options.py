@@ -26,7 +26,7 @@ from loadtests.lab.experiment.knobs import (
     Workload,
 )
 from loadtests.lab.experiment.load_options import locust_file
-from loadtests.lab.experiment.runner import Experiment, Record
+from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
 from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
@@ -92,7 +92,7 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
             f"locust -f {locust_file(by_hand.split('-'))}"
         )
     try:
-        record = msgspec.convert(content, type=Record)
+        record = msgspec.convert(content, type=ExperimentRecord)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path} is not the record of an experiment: {error}") from None
     parts = {SERVICE: record.service, WORKLOAD: record.workload}

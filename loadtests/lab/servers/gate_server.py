@@ -14,7 +14,6 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
@@ -71,25 +70,19 @@ class GateServer:
         with self._mutex:
             line = self._waiting.pop((arrival.event, arrival.keys[0]), None)
         if line is not None:
-            with contextlib.suppress(OSError):
-                line.sendall(b"go\n")
-            line.close()
+            _open_gate(line)
 
     def let_everybody_go(self) -> None:
         """Open all gates for those who stand there now."""
         with self._mutex:
             lines, self._waiting = list(self._waiting.values()), {}
         for line in lines:
-            with contextlib.suppress(OSError):
-                line.sendall(b"go\n")
-            line.close()
+            _open_gate(line)
 
     def __enter__(self) -> GateServer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.let_everybody_go()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -118,11 +111,12 @@ class GateServer:
             self.happenings.put(heard)
 
 
+def _open_gate(line: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        line.sendall(b"go\n")
+    line.close()
+
+
 def _read_line(line: socket.socket) -> bytes:
-    content = b""
-    while not content.endswith(b"\n"):
-        chunk = line.recv(4096)
-        if not chunk:
-            break
-        content += chunk
-    return content
+    with line.makefile("rb") as content:
+        return content.readline()

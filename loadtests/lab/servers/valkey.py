@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.lab.servers import process
-from loadtests.lab.servers.engines import NoEngine
-from loadtests.lab.servers.private import PrivateServer
+from loadtests.lab.servers.engines import NoEngine, PrivateServer
 
 GRACE_S = 5.0
 PORT = 6379
@@ -88,12 +87,12 @@ class ValkeyServer(PrivateServer):
             network=self._network,
         )
 
-    def stop(self) -> None:
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
         """SIGTERM: it writes what is left to write. Idempotent."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGCONT)
-            process.end(self._process, grace_s=GRACE_S)
+                self.resume()
+            super().stop(grace_s=grace_s)
 
     def pause(self) -> None:
         """Stop it where it stands (SIGSTOP): connections stay open, nothing is answered."""
@@ -117,7 +116,7 @@ class ValkeyServer(PrivateServer):
         settings |= dict(zip(self._options[::2], self._options[1::2], strict=True))
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         """Whether it has read its append-only file and answers; one that wants a password first does."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(1)

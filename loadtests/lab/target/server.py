@@ -12,23 +12,19 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 from pathlib import Path
-from types import TracebackType
 
 from loadtests.lab.protocol.adapter import Request
 from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
-from loadtests.lab.servers.office import GRACE_S, NotReady
+from loadtests.lab.servers.office import NotReady
 from loadtests.lab.target.adapter import fill
-from loadtests.lab.target.file import PLACEHOLDER, Ask, Target
+from loadtests.lab.target.file import PLACEHOLDER, Ask, Start, Target
 from loadtests.lab.untrusted import printable
 
-_POLL_S = 0.02
 _TIMEOUT_S = 20.0
-_LOG_TAIL = 15
 _SERVER_ERROR = 500
 _SHOWN = 200
 
@@ -100,7 +96,7 @@ def send(url: str, request: Request) -> bytes:
     return answer.body
 
 
-class RunningTarget:
+class RunningTarget(process.ServerProcess):
     """A target for as long as a ``with`` block lasts: started if the file says how, else only looked for.
 
     The port is free when it is chosen; another program could take it before the service does. Then the service
@@ -108,13 +104,13 @@ class RunningTarget:
     """
 
     def __init__(self, target: Target, folder: Path, capacity: int, *, is_own_host: bool = False) -> None:
+        super().__init__(folder / "server.log")
         self.target = target
-        self.log = folder / "server.log"
         self.url = target.url
         self._data = folder / "data"
         self._capacity = capacity
         self._is_own_host = is_own_host
-        self._process: subprocess.Popen[bytes] | None = None
+        self._why_not_ready = "it did not answer"
 
     @property
     def office(self) -> TargetOffice:
@@ -126,71 +122,51 @@ class RunningTarget:
         own = ["--i-own-this-host"] if self._is_own_host else []
         return ["--target", str(folder / "experiment.json"), *own]
 
-    def __enter__(self) -> RunningTarget:
-        if self.target.start is None:
-            office = self.office
-            with contextlib.suppress(Refused):  # any answer is a sign of life
-                send(office.url, Request("GET", "/", "/"))
-            return self
-        try:
-            self._start(self.target.start.command)
-            self._wait_until_ready(self.target.start.ready, self.target.start.within_s)
-        except BaseException:
-            with process.undisturbed():
-                self._stop(grace_s=1.0)
-            raise
-        return self
+    def start(self) -> None:
+        """Start it if the file says how; if not, see that something answers at its address."""
+        if self.target.start is not None:
+            self.ready_within_s = self.target.start.within_s
+            super().start()
+            return
+        office = self.office
+        with contextlib.suppress(Refused):  # any answer is a sign of life
+            send(office.url, Request("GET", "/", "/"))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with process.undisturbed():
-            self._stop(grace_s=GRACE_S if kind is None else 2.0)
-
-    def _start(self, command: list[str]) -> None:
+    def _launch(self) -> subprocess.Popen[bytes]:
         self._data.mkdir(0o700, parents=True, exist_ok=True)
         port = _free_port()
         values = {"port": port, "python": sys.executable, "data": self._data, "capacity": self._capacity}
-        words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in command]
+        words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in self._how.command]
         directory = Path(self.target.directory or ".")
         program = _find_program(words[0], directory)
         if program is None:
             raise NotReady(f"the target's command cannot be started: there is no program {words[0]!r}")
         self.url = f"http://127.0.0.1:{port}"
-        self._process = process.start(
-            [program, *words[1:]], log=self.log, environment=_environment(), directory=directory
-        )
+        return process.start([program, *words[1:]], log=self.log, environment=_environment(), directory=directory)
 
-    def _stop(self, *, grace_s: float) -> None:
-        if self._process is not None:
-            process.end(self._process, grace_s=grace_s)
+    @property
+    def _how(self) -> Start:
+        if self.target.start is None:
+            raise RuntimeError("this target is not started by the lab")
+        return self.target.start
 
-    def _wait_until_ready(self, path: str, within_s: float) -> None:
-        deadline = time.monotonic() + within_s
-        why = "it did not answer"
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                status = self._process.returncode if self._process else None
-                raise NotReady(f"the target's command ended with status {status}. {self._log_says()}")
-            try:
-                send(self.url, Request("GET", path, path))
-            except Refused as error:
-                if error.status < _SERVER_ERROR:
-                    return
-                why = f"GET {path} was answered with {error.status}"
-            except Unreachable:
-                pass
-            else:
-                return
-            time.sleep(_POLL_S)
-        raise NotReady(f"the target was not ready within {within_s:g} s: {why}. {self._log_says()}")
+    def _is_ready(self) -> bool:
+        path = self._how.ready
+        try:
+            send(self.url, Request("GET", path, path))
+        except Refused as error:
+            self._why_not_ready = f"GET {path} was answered with {error.status}"
+            return error.status < _SERVER_ERROR
+        except Unreachable:
+            return False
+        return True
 
-    def _log_says(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
-            if lines:
-                return f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines))
-        return "It printed nothing."
+    def _not_ready(self, status: int | None) -> NotReady:
+        lines = process.log_tail(self.log).splitlines()
+        said = f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines)) if lines else "It printed nothing."
+        if status is None:
+            return NotReady(f"the target was not ready within {self.ready_within_s:g} s: {self._why_not_ready}. {said}")
+        return NotReady(f"the target's command ended with status {status}. {said}")
 
 
 def _find_program(name: str, directory: Path) -> str | None:
