@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 
 from loadtests.lab.experiment.fairness import Fairness, overtaken
-from loadtests.lab.history.arrays import Ints, lookup
+from loadtests.lab.history.arrays import Floats, Ints, lookup
 from loadtests.lab.history.history import BUY, CANCEL, OK, SOLD_OUT
-from loadtests.lab.history.operations import Floats, Operations, read_operations
+from loadtests.lab.history.operations import Operations, read_operations
 
 MOST_POINTS = 400
 

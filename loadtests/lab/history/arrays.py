@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.int8]
+Floats = NDArray[np.float64]
 
 ABSENT = -(2**62)
 """Stands for a number that is not in the file; smaller than every number that may be."""
