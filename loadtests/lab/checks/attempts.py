@@ -53,7 +53,7 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def _answers_agree(case: Case, findings: Findings) -> None:
-    """Whatever several answers to one key tell, they tell alike."""
+    """All answers to one key say the same."""
     h, m = case.history, case.mutations
     rows = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
     mutation = case.group[rows]
@@ -106,7 +106,7 @@ def _ids_are_given_once(case: Case, findings: Findings, thing: str, ids: Ints, o
 
 
 def _acknowledgements(case: Case, mutation: int) -> Ints:
-    """The rows that acknowledge a mutation, the first few by their return."""
+    """The rows of the first few acknowledgements of a mutation."""
     h = case.history
     rows = np.flatnonzero((case.group == mutation) & (h.outcome == OK))
     return rows[np.argsort(h.return_ns[rows], kind="stable")][:3]

@@ -153,7 +153,7 @@ def _answers_say_what_is_recorded(case: Case, audit: Ledger, record: Ints, findi
 
 
 def _refused_after_commit(case: Case, placement: Placement, committed_at: Ints, findings: Findings) -> None:
-    """A key that was committed is answered with its first answer; to be refused it must have come before."""
+    """A key that was committed gets its first answer again; a refusal must have come before the commit."""
     mutation = case.group[case.observers]
     refused = np.flatnonzero((mutation >= 0) & (placement.seen != ABSENT))
     at = committed_at[mutation[refused]]

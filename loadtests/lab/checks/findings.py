@@ -89,5 +89,4 @@ class Findings:
 
     @property
     def count(self) -> int:
-        """All violations together."""
         return sum(self.counts.values())

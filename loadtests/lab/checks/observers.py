@@ -29,7 +29,7 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def _versions(case: Case, placement: Placement) -> Ints:
-    """The version that each row's answer is of, ABSENT for those that have none."""
+    """The version of each row's answer, ABSENT where it has none."""
     h = case.history
     acknowledged = np.flatnonzero((h.outcome == OK) & (h.op != READ))
     version = np.full(len(h), ABSENT)
@@ -55,7 +55,7 @@ def _remaining_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, find
 
 
 def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findings: Findings) -> None:
-    """Tickets are refused only if so many were not there; a confirmation of an expired hold is a new sale."""
+    """Tickets may be refused only if fewer were left; a confirmation of an expired hold is a new sale."""
     h = case.history
     there = capacity - (ledger.sold + ledger.held)[at]
     wanted = np.where((h.outcome == SOLD_OUT) & one_of(h.op, BUY, HOLD), h.quantity, ABSENT)

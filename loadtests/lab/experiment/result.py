@@ -20,7 +20,7 @@ VERDICT = "verdict.json"
 
 
 class Conclusion(msgspec.Struct, kw_only=True):
-    """A verdict, and what must be said beside it."""
+    """A verdict and what to say beside it."""
 
     verdict: Verdict
     folder: Path
@@ -38,7 +38,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
 
     @property
     def notes(self) -> list[str]:
-        """All that must be said beside the verdict."""
+        """Everything to say beside the verdict, each once."""
         slow = bottleneck_message(self.loads)
         said = [*self.incomplete, *self.unaudited, *self.remarks, *([slow] if slow else [])]
         return list(dict.fromkeys(said + arrival_messages(self.arrivals)))
@@ -54,14 +54,14 @@ class Conclusion(msgspec.Struct, kw_only=True):
 
 
 def load_conclusion(folder: Path) -> Conclusion:
-    """What ``save`` wrote. Raises ``FileNotFoundError`` where no run was concluded."""
+    """Read what ``save`` wrote. Raises ``FileNotFoundError`` where no verdict was drawn."""
     content = msgspec.json.decode(read_file(folder / VERDICT))
     verdict = msgspec.convert(content, type=Verdict)
     return msgspec.convert({**content, "verdict": verdict, "folder": folder}, type=Conclusion)
 
 
 def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alone: bool) -> str | None:
-    """Keep the event's audit in the folder, of a service that has audits; the reason where it could not be had."""
+    """Keep the event's audit in the folder, if the service has audits; returns why it could not be had."""
     if not office.has_audit:
         return None
     try:

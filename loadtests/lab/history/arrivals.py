@@ -9,7 +9,7 @@ LATE_MS = 10.0
 
 
 class ArrivalStats(msgspec.Struct, frozen=True):
-    """What became of a schedule. Lags are of arrivals that did not wait at the bound."""
+    """How a schedule of arrivals was kept. Lags are of arrivals that did not wait at the bound."""
 
     rate: float
     due: int
@@ -22,7 +22,7 @@ class ArrivalStats(msgspec.Struct, frozen=True):
 
 
 def arrival_messages(arrived: list[ArrivalStats]) -> list[str]:
-    """What must be said beside a verdict about schedules that were not kept."""
+    """What to say beside a verdict about schedules that were not kept."""
     said = []
     waited, due = sum(each.waited_at_bound for each in arrived), sum(each.due for each in arrived)
     if waited:

@@ -30,14 +30,12 @@ SOLD, CANCELLED, HELD, CONFIRMED, RELEASED, EXPIRED = range(6)
 
 
 class _Header(msgspec.Struct):
-    """The first line of an audit."""
-
     event: str
     capacity: Count
     versions: Count
 
 
-class _Record(msgspec.Struct, gc=False):
+class _AuditLine(msgspec.Struct, gc=False):
     """A further line of an audit: one committed mutation."""
 
     version: Count
@@ -81,7 +79,7 @@ class Audit:
 
     @classmethod
     def of(cls, lines: Iterable[Mapping[str, object]]) -> Audit:
-        """An audit of its header and its records given as mappings. Raises HistoryError as reading does."""
+        """An audit from its header and records given as mappings. Raises HistoryError as reading does."""
         return read_audit(b"\n".join(map(msgspec.json.encode, lines)))
 
 
@@ -93,7 +91,7 @@ def read_audit(source: Source | str) -> Audit:
     """
     source = Path(source) if isinstance(source, str) else source
     header = read_first_row(source, _Header)
-    columns, names = read_table(source, _Record, first_row=1)
+    columns, names = read_table(source, _AuditLine, first_row=1)
     audit = Audit(
         event=header.event,
         capacity=header.capacity,

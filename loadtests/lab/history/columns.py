@@ -165,7 +165,7 @@ def read_rows(source: Source, row_type: type[Row], *, first_row: int = 0) -> Ite
 
 
 def read_first_row(source: Source, row_type: type[Row]) -> Row:
-    """The first row of a file. Raises HistoryError where there is none, or where it is not as it must be."""
+    """The first row of a file. Raises HistoryError where there is none or it is wrong."""
     for first_line, _, block in read_blocks(source):
         for line in _numbered(first_line, block):
             return _decode_each(source, [line], msgspec.json.Decoder(row_type))[1][0]
@@ -173,7 +173,7 @@ def read_first_row(source: Source, row_type: type[Row]) -> Row:
 
 
 def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
-    """A file, plain or gzip, in blocks of whole lines, each with its first line's number and how many they are."""
+    """A file, plain or gzip, in blocks of whole lines, each with its first line's number and its number of lines."""
     line, rest = 1, b""
     try:
         with _open(source) as file:
@@ -200,7 +200,7 @@ def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
 
 
 def name_of(source: Source) -> str:
-    """What messages call a source."""
+    """The name of a source in messages."""
     return source.name if isinstance(source, Path) else "input"
 
 

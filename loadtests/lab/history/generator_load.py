@@ -17,7 +17,7 @@ _SCHEDSTAT = Path("/proc/self/schedstat")
 
 
 class GeneratorLoad(msgspec.Struct, frozen=True):
-    """Shares of the run, 0 to 1: computing, and ready to compute but without a core."""
+    """Shares of the run, 0 to 1: computing, and waiting for a core to compute on."""
 
     computing: float
     waiting_for_core: float
@@ -25,7 +25,7 @@ class GeneratorLoad(msgspec.Struct, frozen=True):
 
 
 class GeneratorMeter:
-    """Measures this process from its creation on."""
+    """Measures this process from the meter's creation on."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -111,7 +111,6 @@ class History:
         return len(self.line)
 
     def take(self, rows: Ints) -> History:
-        """The operations at ``rows``, in that order."""
         columns: dict[str, Any] = {
             field.name: column[rows]
             for field in fields(self)
@@ -121,7 +120,7 @@ class History:
 
     @classmethod
     def of(cls, operations: Iterable[Mapping[str, object]]) -> History:
-        """A history of operations given as mappings. Raises HistoryError as reading their JSON lines does."""
+        """A history from operations given as mappings. Raises HistoryError as reading does."""
         return read_history(b"\n".join(map(msgspec.json.encode, operations)))
 
 
@@ -170,7 +169,7 @@ def _refuse_what_cannot_be(history: History, name: str) -> None:
 
 
 def _refuse_clashing_attempts(h: History, rows: Ints, name: str) -> None:
-    """Attempts of one key: each once, and all with one payload."""
+    """Each attempt of a key must be there once, and all must have one payload."""
     rows = rows[np.lexsort((h.attempt[rows], h.key[rows], h.event[rows]))]
     a, b = rows[:-1], rows[1:]
     same_key = (h.key[a] == h.key[b]) & (h.event[a] == h.event[b])

@@ -16,8 +16,8 @@ from loadtests.lab.history.columns import Number, Source, Time, read_table
 from loadtests.lab.history.history import BUY, CONFIRM, OK, HistoryLine
 
 
-class _Line(HistoryLine, gc=False):
-    """A line with what the checks do not read."""
+class _ReportLine(HistoryLine, gc=False):
+    """A line with the fields that only reports read."""
 
     worker: Number | None = None
     node: Number | None = None
@@ -65,7 +65,7 @@ class Operations:
 
     @property
     def returned(self) -> Bools:
-        """Which operations had an answer, of whatever kind."""
+        """Which operations had an answer of any kind."""
         returned: Bools = self.return_ns != ABSENT
         return returned
 
@@ -94,7 +94,7 @@ class Operations:
         return np.where(given > 0, given, np.where(self.quantity > 0, self.quantity, 1))
 
     def events(self) -> list[tuple[str, Ints]]:
-        """The events in the order in which they began, each with its rows."""
+        """The events in the order of their first operations, each with its rows."""
         found = [(event, np.flatnonzero(self.event == event)) for event in np.unique(self.event)]
         found.sort(key=lambda each: int(self.invoke_ns[each[1]].min()))
         return [(self.names["event"].string(int(event)) or "", rows) for event, rows in found]
@@ -102,5 +102,5 @@ class Operations:
 
 def read_operations(source: Source) -> Operations:
     """Read a history, plain or gzip. Raises HistoryError naming the line that is no operation or breaks off."""
-    columns, names = read_table(source, _Line)
+    columns, names = read_table(source, _ReportLine)
     return Operations(names=names, **columns)

@@ -19,17 +19,17 @@ _SECOND = "-second"
 
 
 def second_of(event: str) -> str:
-    """The name of the event that is on sale beside another, for those who buy in both."""
+    """The name of the second event on sale, for buyers who buy in both."""
     return event + _SECOND
 
 
 def rounds_of(events: Iterable[str]) -> set[str]:
-    """The rounds that events are of, each by the name of its first event."""
+    """The rounds of some events, each by the name of its first event."""
     return {event.removesuffix(_SECOND) for event in events}
 
 
 class RunNotice(msgspec.Struct):
-    """What every locust process must know of a run: which events are on sale, and where its folder is."""
+    """What every locust process must know of a run: the events on sale, and its folder."""
 
     event: str
     folder: str
@@ -44,7 +44,6 @@ class RunNotice(msgspec.Struct):
 
     @property
     def events(self) -> list[str]:
-        """All that are on sale."""
         return [self.event, self.second] if self.second else [self.event]
 
     @property

@@ -32,7 +32,7 @@ from locust.env import Environment
 
 from loadtests.lab.exit_status import ended_by, nobody_reads, write_what_fits
 from loadtests.lab.experiment.load_options import add_options
-from loadtests.lab.load.roles import ROLES, Coordinating, Role, take_role
+from loadtests.lab.load.roles import ROLES, CoordinatorRole, Role, take_role
 from loadtests.lab.load.verdict_tab import add_verdict_tab
 from loadtests.lab.target.file import TargetError
 
@@ -88,7 +88,7 @@ def take_part(events: Any, workload: str) -> None:
             role = take_role(environment)
             interrupt_only_main(role.interrupted_after_s)
             role.listen()
-            if isinstance(role, Coordinating) and environment.web_ui is not None:
+            if isinstance(role, CoordinatorRole) and environment.web_ui is not None:
                 # A target file that cannot be read is reported when a test is to start.
                 with contextlib.suppress(TargetError):
                     role.decide_host()

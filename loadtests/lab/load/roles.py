@@ -129,7 +129,7 @@ class Role:
         return self.shard
 
 
-class Worker(Role):
+class WorkerRole(Role):
     """Has users, writes their shard of the history, and reports to the master."""
 
     # The master ends the test. If a worker ended first, locust would start its users anew in the other workers, which
@@ -164,7 +164,7 @@ class Worker(Role):
             self.runner.stop()
 
 
-class Coordinating(Role):
+class CoordinatorRole(Role):
     """Makes the event, ends the test when all buyers have left, and draws the verdict: one process or the master."""
 
     def __init__(self, environment: Environment) -> None:
@@ -287,7 +287,7 @@ class Coordinating(Role):
         raise NotImplementedError
 
 
-class Local(Coordinating):
+class LocalRole(CoordinatorRole):
     """Locust's only process: it coordinates, and the users are its own."""
 
     def _start(self) -> None:
@@ -298,7 +298,7 @@ class Local(Coordinating):
         return [0]
 
 
-class Master(Coordinating):
+class MasterRole(CoordinatorRole):
     """Coordinates and has no users: it hears of them by messages of the workers."""
 
     def listen(self) -> None:
@@ -330,6 +330,12 @@ ROLES: dict[Environment, Role] = {}
 def take_role(environment: Environment) -> Role:
     """Give this locust process its role, for as long as it lives."""
     runner = environment.runner
-    kind = Master if isinstance(runner, MasterRunner) else Worker if isinstance(runner, WorkerRunner) else Local
+    kind = (
+        MasterRole
+        if isinstance(runner, MasterRunner)
+        else WorkerRole
+        if isinstance(runner, WorkerRunner)
+        else LocalRole
+    )
     ROLES[environment] = kind(environment)
     return ROLES[environment]

@@ -19,7 +19,7 @@ from flask import Blueprint, Response, jsonify, request, send_from_directory
 from locust.argument_parser import ui_extra_args_dict
 
 from loadtests.lab.experiment.knobs import BY_NAME
-from loadtests.lab.load.roles import Coordinating
+from loadtests.lab.load.roles import CoordinatorRole
 from loadtests.lab.paths import shown
 from loadtests.lab.protocol.same_site import OF_EVERY_ANSWER, OTHER_SITE, refusal
 from loadtests.lab.report.text import found, headline, numbers
@@ -32,7 +32,7 @@ _MOST_BYTES = 64 << 10
 Start = Callable[..., Any]
 
 
-def add_verdict_tab(web_ui: Any, role: Coordinating) -> None:
+def add_verdict_tab(web_ui: Any, role: CoordinatorRole) -> None:
     """Add the tab to the page and the report to its download list."""
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Verdict", "key": _TAB}],
@@ -89,7 +89,7 @@ class Door:
         return Response(refused[1], refused[0], mimetype="text/plain")(environ, start)
 
 
-def _take_only_what_is_shown(app: Any, role: Coordinating) -> None:
+def _take_only_what_is_shown(app: Any, role: CoordinatorRole) -> None:
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
     fields = _OF_THE_FORM | set(ui_extra_args_dict())
 
@@ -132,7 +132,7 @@ def _outside(given: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: {error}"
 
 
-def rows(role: Coordinating) -> list[dict[str, str]]:
+def rows(role: CoordinatorRole) -> list[dict[str, str]]:
     """The tab's table. Locust sorts rows by ``name``, which is not shown: numbers keep them in this order."""
     lines: list[tuple[str, str]] = []
     if role.trouble:

@@ -64,12 +64,12 @@ class PrivateServer(process.ServerProcess):
             shutil.rmtree(self._own, ignore_errors=True)
 
     def start(self) -> None:
-        """Start, on the data there are, and return when it answers. Raises ``NoEngine``; then nothing is left."""
+        """Start on the existing data, and return when it answers. Raises ``NoEngine``; then nothing is left."""
         self.folder.mkdir(parents=True, exist_ok=True)
         super().start()
 
     def discard(self) -> None:
-        """End it when its data are of no use any more."""
+        """End it when its data are not needed any more."""
         self.stop()
 
     def restart(self) -> None:
@@ -88,10 +88,10 @@ class PrivateServer(process.ServerProcess):
 
 
 class Engines:
-    """A context manager; ``folder`` gets a folder of each engine that was started."""
+    """The engines that were asked for; ``folder`` gets a folder of each."""
 
     def __init__(self, folder: Path, listen_at: tuple[str, int] | None = None) -> None:
-        """``listen_at``: an address, and a process in whose network namespace it is; the engines listen there too."""
+        """``listen_at``: an address, and a process in whose network namespace the engines also listen there."""
         self._folder = folder
         self._listen_at = listen_at
         self._running = ExitStack()
@@ -107,7 +107,7 @@ class Engines:
         return self._servers[store]
 
     def fresh(self, store: str) -> str:
-        """The address of an empty office in it, set up; what ``LASTSEAT_STORE`` takes. Of any other store its name."""
+        """The address of an empty, prepared database, for ``LASTSEAT_STORE``. A store without an engine is its name."""
         if store not in ENGINES:
             return store
         address: str = self.server(store).fresh_database()
@@ -136,7 +136,7 @@ def set_up(address: str) -> None:
 
 
 def shown_address(store: str) -> str:
-    """A store as it may be written down: without the password that an address may have."""
+    """A store's address without its password, for messages and records."""
     scheme, separator, rest = store.partition("://")
     if not separator:
         return store

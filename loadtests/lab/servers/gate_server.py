@@ -19,7 +19,7 @@ import msgspec
 
 
 class Arrival(msgspec.Struct, omit_defaults=True):
-    """Somebody stands at a gate, or (``note``) says something in passing. ``keys`` are the purchases it is about."""
+    """Purchases, named by their ``keys``, have arrived at a gate, or (``note``) report something in passing."""
 
     event: str
     keys: list[str]
@@ -50,7 +50,7 @@ Happening = Arrival | Answered
 
 
 class GateServer:
-    """A socket for the gates; a context manager. ``path`` goes into the service's ``LASTSEAT_GATES``."""
+    """A socket for the gates. ``path`` goes into the service's ``LASTSEAT_GATES``."""
 
     def __init__(self) -> None:
         # The path of a Unix socket may have about 100 characters, so it is not among the results.
@@ -66,14 +66,14 @@ class GateServer:
         self._thread.start()
 
     def let_go(self, arrival: Arrival) -> None:
-        """Let who stands at this gate go on. One who is not there any more (killed) is let go all the same."""
+        """Open the gate for this arrival. One whose process was killed is no error."""
         with self._mutex:
             line = self._waiting.pop((arrival.event, arrival.keys[0]), None)
         if line is not None:
             _open_gate(line)
 
     def let_everybody_go(self) -> None:
-        """Open all gates for those who stand there now."""
+        """Open all gates for all arrivals that wait there now."""
         with self._mutex:
             lines, self._waiting = list(self._waiting.values()), {}
         for line in lines:

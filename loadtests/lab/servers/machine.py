@@ -18,7 +18,7 @@ _PACKAGES = ("gunicorn", "gevent", "locust", "filelock", "flask")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """The surroundings of a run. ``fdatasync_us`` is the median of twenty, where the data was kept."""
+    """What a run was measured on. ``fdatasync_us`` is the median of twenty, where the data was kept."""
 
     system: str
     processor: str
@@ -31,7 +31,6 @@ class Machine(msgspec.Struct, frozen=True):
 
     @property
     def in_words(self) -> str:
-        """One line."""
         packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
         return (
             f"{self.processor}, {self.cores} cores, {self.memory_gb:g} GB, {self.system}, Python {self.python}, "
@@ -40,7 +39,6 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def describe(folder: Path) -> Machine:
-    """This machine, with the file system of ``folder``."""
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         processor=_processor(),
@@ -78,7 +76,7 @@ def _file_system(folder: Path) -> str:
 
 
 def _fdatasync_us(folder: Path) -> float:
-    """How long one small append and its fdatasync take; macOS has only fsync, which promises less there."""
+    """The time of one small append and its fdatasync; macOS has only fsync, which promises less there."""
     sync = getattr(os, "fdatasync", os.fsync)
     probe = folder / ".fdatasync-probe"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -65,29 +65,29 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many processes, and threads in each."""
+        """The number of processes, and of threads in each."""
         model = WORKER_MODELS[self.worker]
         return self.processes or model.processes, self.threads or model.threads
 
     @property
     def survives(self) -> bool:
-        """Whether what the store keeps is meant to be there after a restart."""
+        """Whether the store's content is meant to survive a restart."""
         return self.store_traits is None or self.store_traits.durable
 
     @property
     def store_traits(self) -> StoreTraits | None:
-        """The traits of the store, given by its name or by an address; None where there is no such store."""
+        """The traits of the store, by its name or address; None for an unknown store."""
         scheme, is_address, _ = self.store.partition("://")
         return STORES.get(SCHEMES.get(scheme, "") if is_address else self.store)
 
     @property
     def acting_guard(self) -> str:
-        """The guard's name; where it is ``on``, the one that this stands for in the store."""
+        """The guard's name; ``on`` is replaced by the store's safe guard."""
         return self.store_traits.safe_guard if self.guard == "on" and self.store_traits else self.guard
 
     @property
     def shown(self) -> Service:
-        """The same as it may be written down: an address without its password."""
+        """The same with a store's address without its password."""
         return msgspec.structs.replace(self, store=shown_address(self.store))
 
     @property
@@ -132,7 +132,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def arguments(self) -> list[str]:
-        """gunicorn's options for the worker model."""
         own = WORKER_MODELS[self.worker].arguments(processes=self.processes, threads=self.threads)
         return own if self.keep_alive else [*own, "--keep-alive", "0"]
 
@@ -142,7 +141,7 @@ def _written(value: str | float) -> str:
 
 
 class Elsewhere(Service, frozen=True, kw_only=True):
-    """A service that is not an office of the lab's own: how it runs is not known, only where, or its name."""
+    """A service that is not an office of the lab's own: only its address or its name is known."""
 
     url: str = ""
     called: str = ""
@@ -166,7 +165,7 @@ class RunningOffice(process.ServerProcess):
     ready_within_s = READY_WITHIN_S
 
     def __init__(self, service: Service, folder: Path, *, port: int | None = None, network: int | None = None) -> None:
-        """``network``: a process in whose network namespace it runs. Its port is not in there: buyers are outside."""
+        """``network``: a process in whose network namespace it runs. Its port is outside, where the buyers are."""
         super().__init__(folder / "server.log")
         self.service = service
         self._network = network
@@ -182,16 +181,14 @@ class RunningOffice(process.ServerProcess):
 
     @property
     def office(self) -> Office:
-        """The admin's calls to it."""
         return Office(self.url, find_token(None, self.data))
 
     @property
     def cpu(self) -> CpuTime:
-        """What its processes, and those of an engine of its own, have used so far."""
+        """What its processes, and those of its own engine, have used so far."""
         return CpuTime.used(self.pid, self.engine.pid if self.has_own_engine else None)
 
     def locust_options(self, _folder: Path) -> list[str]:
-        """What tells locust about this service."""
         return ["--data", str(self.data)]
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -205,7 +202,7 @@ class RunningOffice(process.ServerProcess):
         super().start()
 
     def restart(self) -> None:
-        """``kill -9``, of an engine of its own too; start again on what the disks kept, and on the same port."""
+        """``kill -9``, also of its own engine; start again on what the disks kept, and on the same port."""
         self.kill()
         if self.has_own_engine:
             self.engine.restart()
@@ -213,17 +210,15 @@ class RunningOffice(process.ServerProcess):
 
     @property
     def folder(self) -> Path:
-        """What keeps the data directory and the log."""
         return self.log.parent
 
     @property
     def engine(self) -> Any:
-        """The server of the store's engine that the lab has started for this office."""
         return self.engines.server(self.service.store)
 
     @property
     def has_own_engine(self) -> bool:
-        """Whether the lab has started an engine for this office alone."""
+        """Whether the lab has started an engine for this office."""
         return self.service.store in ENGINES
 
     def _find_store(self) -> None:
@@ -237,7 +232,6 @@ class RunningOffice(process.ServerProcess):
             raise NotReady(str(error)) from None
 
     def last_lines(self, count: int = 15) -> str:
-        """The end of the log, for messages."""
         return process.log_tail(self.log, count) or "(no log)"
 
     def _launch(self) -> subprocess.Popen[bytes]:
@@ -293,7 +287,7 @@ class RunningOffice(process.ServerProcess):
         return there is None or there >= self.service.shape[0]
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
-        """Whether the process that answered belongs to the group we started."""
+        """Whether the process that answered belongs to the group that we started."""
         worker = headers.get("Last-Seat-Worker") or ""
         if not worker.isdecimal():
             return False

@@ -72,20 +72,18 @@ class PostgresServer(PrivateServer):
 
     @property
     def url(self) -> str:
-        """What ``LASTSEAT_STORE`` takes."""
         return self.address("postgres")
 
     def address(self, database: str, *, user: str = USER, password: str | None = None) -> str:
-        """The address of a database here."""
         return f"postgresql://{user}:{password or self.password}@/{database}?host={self._own}"
 
     def listen_at(self, address: str, network: int) -> None:
-        """Listen at an address too, in the network namespace of a process; to be called before the start."""
+        """Also listen at an address in the network namespace of a process; to be called before the start."""
         self._address, self._network = address, network
         self._options.append(f"listen_addresses={address}")
 
     def by_address(self, url: str) -> str:
-        """The same database as ``url``, by the address that it listens at."""
+        """The same database as ``url``, by the address at which it listens."""
         return url.replace("@/", f"@{self._address}:{PORT}/").replace(f"?host={self._own}", "")
 
     def fresh_database(self) -> str:
@@ -196,7 +194,7 @@ class PostgresServer(PrivateServer):
 
 
 def other_user() -> str | None:
-    """As whom the server runs: None for as who we are, which must not be root."""
+    """The user as whom the server runs, which must not be root; None for the current one."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

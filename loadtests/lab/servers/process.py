@@ -93,7 +93,7 @@ def start(
 
 @functools.cache
 def _lasting_thread() -> ThreadPoolExecutor:
-    """A thread that lasts as long as this process: what it starts does not end with the thread that asked for it."""
+    """A thread that lasts as long as this process, so that what it starts does not end with the caller's thread."""
     return ThreadPoolExecutor(1, thread_name_prefix="lastseat-starter")
 
 
@@ -140,7 +140,7 @@ def _runs_in(group: int, pid: int) -> bool:
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Inside, SIGTERM ends the block as Ctrl-C does, so that everything started is ended on the way out."""
+    """Inside, SIGTERM ends the block as Ctrl-C does, so that everything that was started is ended."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt

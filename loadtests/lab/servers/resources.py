@@ -61,7 +61,6 @@ class CpuTime(msgspec.Struct, frozen=True):
         return cls(cpu_s(running_in_group(group)), cpu_s(family))
 
     def since(self, before: CpuTime) -> CpuTime:
-        """What was used between two readings."""
         return CpuTime(_difference(self.office_s, before.office_s), _difference(self.engine_s, before.engine_s))
 
 
@@ -92,7 +91,6 @@ class Growth(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """One line for people."""
         (memory, more_memory), (files, more_files) = self.memory_mib, self.descriptors
         replaced = f" · {self.replaced} replaced" if self.replaced else ""
         return (
@@ -115,7 +113,7 @@ def look(master: int, began_s: float = 0.0) -> Sample:
 
 
 class Watch:
-    """Looks at a server's workers every so often, for as long as a ``with`` block lasts."""
+    """Looks at a server's workers regularly, for as long as a ``with`` block lasts."""
 
     def __init__(self, master: int, every_s: float = 1.0) -> None:
         self._master = master
@@ -146,7 +144,6 @@ class Watch:
             self._seen |= self._workers()
 
     def growth(self) -> Growth | None:
-        """From the first fifth to the last; None where there is too little to compare."""
         return growth(self.samples, len(self._seen - self._first))
 
 

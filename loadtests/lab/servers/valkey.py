@@ -59,7 +59,6 @@ class ValkeyServer(PrivateServer):
 
     @property
     def url(self) -> str:
-        """What ``LASTSEAT_STORE`` takes."""
         return f"unix://{self.socket}"
 
     def fresh_database(self) -> str:
@@ -68,13 +67,13 @@ class ValkeyServer(PrivateServer):
         return f"{self.url}?prefix=fresh-{self._offices}"
 
     def listen_at(self, address: str, network: int) -> None:
-        """Listen at an address too, in the network namespace of a process; to be called before the start."""
+        """Also listen at an address in the network namespace of a process; to be called before the start."""
         self._address, self._network = address, network
         # Whoever is in that namespace belongs to the experiment.
         self._options += ["port", str(PORT), "bind", address, "protected-mode", "no"]
 
     def by_address(self, url: str) -> str:
-        """The same office as ``url``, by the address that it listens at."""
+        """The same office as ``url``, by the address at which it listens."""
         return url.replace(f"unix://{self.socket}", f"redis://{self._address}:{PORT}/0")
 
     def _launch(self) -> subprocess.Popen[bytes]:
@@ -117,7 +116,7 @@ class ValkeyServer(PrivateServer):
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
     def _is_ready(self) -> bool:
-        """Whether it has read its append-only file and answers; one that wants a password first does."""
+        """Whether it has read its append-only file and answers; asking for a password is an answer."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(1)
             line.connect(str(self.socket))

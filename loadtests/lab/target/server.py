@@ -1,6 +1,6 @@
-"""A target as it runs: started where the file says how, set up before each round, asked for its audit at the end.
+"""A running target: started if its file says how, set up before each round, asked for its audit at the end.
 
-Never a stranger's machine by accident: an address that is not of this machine is refused unless its owner says so.
+An address of another machine is refused, so that none is loaded by accident, unless the user says that they own it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import urllib.parse
 from pathlib import Path
 
 from loadtests.lab.protocol.adapter import Request
-from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
+from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, GuardState, OfficeError, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
 from loadtests.lab.target.adapter import fill
-from loadtests.lab.target.file import PLACEHOLDER, Ask, Start, Target
+from loadtests.lab.target.file import PLACEHOLDER, Ask, StartCommand, Target
 from loadtests.lab.untrusted import printable
 
 _TIMEOUT_S = 20.0
@@ -49,7 +49,7 @@ def refuse_other_machines(url: str) -> None:
 
 
 class TargetOffice:
-    """The lab's own calls to a target; they stand in no history. The same face as ``Office``."""
+    """The lab's own calls to a target; they are in no history. It has the interface of ``Office``."""
 
     def __init__(self, target: Target, url: str, *, is_own_host: bool = False) -> None:
         """Raises ``NotThisMachine`` for another machine's address, unless ``is_own_host``."""
@@ -62,13 +62,12 @@ class TargetOffice:
     def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
         """Send the set-up request, where the file has one. Raises ``OfficeError`` unless it succeeds.
 
-        It is not told when its doors open: nobody comes earlier.
+        It is not told when the event opens: no buyer comes earlier.
         """
         if self._target.setup is not None:
             self._ask(self._target.setup, {"event": event, "capacity": capacity})
 
     def audit(self, event: str) -> bytes:
-        """What the service lists as committed, as sent."""
         if self._target.audit is None:
             raise OfficeError("the target file names no audit")
         return self._ask(self._target.audit, {"event": event})
@@ -81,7 +80,7 @@ class TargetOffice:
 
 
 def send(url: str, request: Request) -> bytes:
-    """Send one request and return the body of its answer; raises ``OfficeError`` for any status but 2xx."""
+    """Send one request; returns the body of its answer. Raises ``OfficeError`` for any status but 2xx."""
     what = f"{request.method} {request.path}"
     try:
         answer = ask(
@@ -92,15 +91,15 @@ def send(url: str, request: Request) -> bytes:
         raise Unreachable(f"{what}: nobody answers at {url} ({error}). Does the service run there?") from None
     if not answer.is_fine:
         said = printable(answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason)
-        raise Refused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
+        raise CallRefused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
     return answer.body
 
 
 class RunningTarget(process.ServerProcess):
-    """A target for as long as a ``with`` block lasts: started if the file says how, else only looked for.
+    """A target for as long as a ``with`` block lasts: started if the file says how, else only asked for a sign of life.
 
     The port is free when it is chosen; another program could take it before the service does. Then the service
-    cannot listen and ends, which is noticed and said.
+    cannot listen and ends, and the lab reports that.
     """
 
     def __init__(self, target: Target, folder: Path, capacity: int, *, is_own_host: bool = False) -> None:
@@ -114,11 +113,9 @@ class RunningTarget(process.ServerProcess):
 
     @property
     def office(self) -> TargetOffice:
-        """The lab's own calls to it."""
         return TargetOffice(self.target, self.url, is_own_host=self._is_own_host)
 
     def locust_options(self, folder: Path) -> list[str]:
-        """What tells locust about this service."""
         own = ["--i-own-this-host"] if self._is_own_host else []
         return ["--target", str(folder / "experiment.json"), *own]
 
@@ -129,7 +126,7 @@ class RunningTarget(process.ServerProcess):
             super().start()
             return
         office = self.office
-        with contextlib.suppress(Refused):  # any answer is a sign of life
+        with contextlib.suppress(CallRefused):  # any answer is a sign of life
             send(office.url, Request("GET", "/", "/"))
 
     def _launch(self) -> subprocess.Popen[bytes]:
@@ -145,7 +142,7 @@ class RunningTarget(process.ServerProcess):
         return process.start([program, *words[1:]], log=self.log, environment=_environment(), directory=directory)
 
     @property
-    def _how(self) -> Start:
+    def _how(self) -> StartCommand:
         if self.target.start is None:
             raise RuntimeError("this target is not started by the lab")
         return self.target.start
@@ -154,7 +151,7 @@ class RunningTarget(process.ServerProcess):
         path = self._how.ready
         try:
             send(self.url, Request("GET", path, path))
-        except Refused as error:
+        except CallRefused as error:
             self._why_not_ready = f"GET {path} was answered with {error.status}"
             return error.status < _SERVER_ERROR
         except Unreachable:
@@ -182,6 +179,6 @@ def _free_port() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Without what was meant for the lab or the ticket office."""
+    """The environment without the settings of the lab and the ticket office."""
     mine = ("LASTSEAT_", "LOCUST_", "GUNICORN_")
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)}

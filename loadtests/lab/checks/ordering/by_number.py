@@ -75,7 +75,7 @@ def derive(case: Case) -> Placement:
 
 
 def compare_told(case: Case, placement: Placement) -> None:
-    """Where not every sale tells its numbers, and none is given back: one beyond the capacity is so all the same."""
+    """Where only some sales tell their numbers and none is given back, one beyond the capacity is still wrong."""
     h, m, capacity = case.history, case.mutations, case.capacity
     if placement.tier == "B" or capacity is None or not one_of(h.op, BUY, READ).all():
         return
@@ -90,7 +90,7 @@ def compare_told(case: Case, placement: Placement) -> None:
 
 
 def _highest_needed(case: Case) -> int:
-    """The highest number that must have been sold for what the observers say."""
+    """The highest number that must have been sold to explain the observers."""
     if case.capacity is None:
         return 0
     h, rows = case.history, case.observers
@@ -103,7 +103,7 @@ def _highest_needed(case: Case) -> int:
 
 
 def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gaps: Ints) -> bool:
-    """Numbers that cannot be: given twice, out of the block that they start, or beyond the capacity."""
+    """Impossible numbers: given twice, outside the block that they start, or beyond the capacity."""
     h, m = case.history, case.mutations
     add = placement.findings.add
     answer = m.answer
@@ -155,7 +155,7 @@ def _nobody_bought(case: Case, placement: Placement, sales: Ints, first: Ints, g
 
 
 def _place_by_number_alone(case: Case, placement: Placement, sales: Ints, first: Ints) -> None:
-    """Place what has a number at that number: enough to refute, not to find the history valid."""
+    """Place what has a number at that number: enough to refute, not enough for *valid*."""
     h, rows = case.history, case.observers
     quantity = case.mutations.quantity[sales]
     placement.version[sales] = first[sales]

@@ -60,14 +60,14 @@ def derive(case: Case) -> Placement:
 
 
 def compare_told(case: Case, placement: Placement) -> None:
-    """Where not every acknowledged mutation has a version: those that have one contradict each other all the same."""
+    """Where only some acknowledged mutations have a version, those that have one may still contradict each other."""
     version = case.mutations.version
     told = np.flatnonzero(case.mutations.acknowledged & (version != ABSENT))
     _contradicts(case, placement, told[np.argsort(version[told], kind="stable")])
 
 
 def _contradicts(case: Case, placement: Placement, ordered: Ints) -> bool:
-    """Versions that cannot be: one for two mutations, or version 0 for a mutation."""
+    """Impossible versions: one for two mutations, or version 0 for a mutation."""
     version = case.mutations.version[ordered]
     twice = np.flatnonzero(np.diff(version) == 0)
     answer = case.mutations.answer
@@ -91,7 +91,7 @@ def _contradicts(case: Case, placement: Placement, ordered: Ints) -> bool:
 
 
 def _are_nameless(case: Case) -> bool:
-    """Something was given back or confirmed, and what was acknowledged does not all have an id."""
+    """Something was given back or confirmed, and not every acknowledged order or hold has an id."""
     m = case.mutations
     orders = one_of(m.op, BUY, CONFIRM) & m.acknowledged & (m.order < 0)
     holds = (m.op == HOLD) & m.acknowledged & (m.hold < 0)

@@ -26,7 +26,7 @@ from loadtests.lab.history.history import SOLD_OUT, UNKNOWN
 
 @dataclass(frozen=True)
 class _Counts:
-    """Answers that tell a count of tickets sold: the exact one, or, for a bare refusal, the least."""
+    """Answers that tell how many were sold: the exact number, or, for a bare refusal, the least."""
 
     row: Ints
     sold: Ints
@@ -69,7 +69,7 @@ def _each_is_possible(case: Case, capacity: int, counts: _Counts, findings: Find
 
 
 def _none_falls(case: Case, counts: _Counts, findings: Findings) -> None:
-    """Count against count: who asks after an answer does not see fewer sold than it."""
+    """A client that asks after an answer must not see fewer sold than that answer said."""
     h, sold = case.history, counts.sold
     exact = np.flatnonzero(counts.exact)
     late, ahead = missed_deadlines(sold[exact], h.invoke_ns[counts.row[exact]], sold, h.return_ns[counts.row])

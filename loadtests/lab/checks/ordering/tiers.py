@@ -102,7 +102,7 @@ def _place_observers(case: Case, placement: Placement) -> None:
 
 
 def check(case: Case, placement: Placement) -> Findings:
-    """The contradictions that were met while the operations were placed."""
+    """The contradictions found while the operations were placed."""
     return placement.findings
 
 
