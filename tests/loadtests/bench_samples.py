@@ -10,11 +10,11 @@ from loadtests.lab.bench.paired import Interval, MeasuredCell
 from loadtests.lab.bench.results import BenchResults
 from loadtests.lab.bench.scaling import Law, Scaled, Scaling
 from loadtests.lab.bench.targets import speed_targets
-from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.history.generator_load import GeneratorLoad
 from loadtests.lab.servers.machine import Machine
 
 MACHINE = Machine("Linux 6", "a processor", 2, 8.0, "3.11", {"flask": "3"}, "ext4", 170.0)
-IDLE = Busy(computing=0.1, waiting_for_core=0.0)
+IDLE = GeneratorLoad(computing=0.1, waiting_for_core=0.0)
 
 
 def measured(**given: Any) -> MeasuredCell:

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import msgspec
 
-from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.history.generator_load import GeneratorLoad
 from loadtests.lab.servers import process
 
 _SPARE_S = 60.0
@@ -54,7 +54,7 @@ class Window(msgspec.Struct, kw_only=True):
     latencies_us: list[int] = []
     """The latency of every answer within the window, in ascending order."""
     cpu_s: float = 0.0
-    busy: Busy
+    busy: GeneratorLoad
     """The shares of the load generator itself."""
     batch_sizes: dict[int, int] = {}
     """Purchases that were decided together: how many transactions there were of each size."""

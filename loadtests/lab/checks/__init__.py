@@ -82,7 +82,7 @@ class _Sale(msgspec.Struct, frozen=True):
 
 
 class _Experiment(msgspec.Struct):
-    """As much of an ``experiment.json`` as a judgement needs."""
+    """The part of an ``experiment.json`` that a judgement needs."""
 
     workload: _Sale = _Sale()
     options: _Sale = _Sale()
@@ -116,7 +116,7 @@ def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
 
 
 def capacity_of(folder: Path) -> int | None:
-    """The capacity of a results folder's events by its ``experiment.json``; None where that does not say it."""
+    """The capacity of a results folder's events by its ``experiment.json``; None where it is not there."""
     try:
         experiment = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Experiment)
     except (OSError, *NOT_JSON):
@@ -125,7 +125,7 @@ def capacity_of(folder: Path) -> int | None:
 
 
 def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
-    """Judge a history and its audits. What cannot be read makes the verdict unknown, and is named with its line."""
+    """Judge a history and its audits. What cannot be read makes the verdict unknown; the reason names its line."""
     began = time.perf_counter()
     problems: list[str] = []
     by_event: dict[str, Audit] = {}
@@ -185,7 +185,6 @@ def _judge(
 
 
 def _unusable(history: History, audits: dict[str, Audit]) -> list[str]:
-    """What is wrong with the input as a whole."""
     problems = []
     if not len(history):
         problems.append("the history is empty: nothing was tested")

@@ -41,6 +41,6 @@ def anomalies_of(verdict: Verdict) -> dict[str, int]:
 
 
 def _kind(witness: Witness) -> str:
-    """By who is ordered ahead and was asked too late for that: the second of the two."""
+    """Stale or an inversion, by the operation that is ordered ahead though it was asked too late: the second."""
     last = witness.operations[-1]
     return "inversion" if last.outcome == "ok" and last.op != "read" else "stale"

@@ -94,7 +94,7 @@ def demo(
         click.echo(msgspec.json.encode(_as_json(folder, done)))
     else:
         say(done, folder, full=full)
-    return max(_EXIT[result.kept] for result in done) if all(each.kept is not Met.NO for each in done) else 1
+    return max(_EXIT[result.met] for result in done) if all(each.met is not Met.NO for each in done) else 1
 
 
 def _cells(names: list[str], store: str, think_ms: float, workload: Workload, *, full: bool) -> list[Experiment]:
@@ -149,8 +149,8 @@ def say(done: list[Result], folder: Path, *, full: bool) -> None:
         out.print()
     output.say(out, summary(done), "bold")
     for result in done:
-        if result.kept is not Met.YES:
-            output.say(out, f"! {sentence(result)} Expected: {result.promise.value}.", "bold yellow")
+        if result.met is not Met.YES:
+            output.say(out, f"! {sentence(result)} Expected: {result.expectation.value}.", "bold yellow")
     notes = dict.fromkeys(note for result in done for note in result.conclusion.notes)
     output.say_notes(out, (printable(f"! {note}") for note in notes))
     output.say(out, f"\n{_next_steps(folder)}")
@@ -187,6 +187,6 @@ def _cell_as_json(result: Result) -> dict[str, Any]:
         "guard": service.guard,
         "store": service.shown.store,
         "think_ms": service.think_ms,
-        "promise": result.promise.value,
-        "kept": result.kept.value,
+        "promise": result.expectation.value,
+        "kept": result.met.value,
     }

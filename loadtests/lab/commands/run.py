@@ -112,7 +112,7 @@ def _say(result: Result, out: Console) -> None:
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
         say(out, f"payments: {read_paid(result.folder / HISTORY).words}")
-    for arrived in result.conclusion.arrived:
+    for arrived in result.conclusion.arrivals:
         say(
             out,
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
@@ -157,7 +157,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "operations": verdict.operations,
         "checks": msgspec.to_builtins(verdict.checks),
         "fairness": msgspec.to_builtins(result.measures.fairness),
-        "arrivals": msgspec.to_builtins(result.conclusion.arrived),
+        "arrivals": msgspec.to_builtins(result.conclusion.arrivals),
         "faults": msgspec.to_builtins(read_faults(result.folder)),
         "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,

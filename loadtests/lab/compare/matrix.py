@@ -92,7 +92,7 @@ class Cell(msgspec.Struct, frozen=True):
 
     def expectation(self, shape: Shape) -> Expectation:
         """The expected outcome. Without a delay it is luck whether two processes meet that nothing keeps apart."""
-        expected = self.experiment(shape, 1, 0).promise
+        expected = self.experiment(shape, 1, 0).expectation
         return Expectation.EITHER if expected is Expectation.WRONG and not self.delays else expected
 
     @property

@@ -12,7 +12,7 @@ import msgspec
 from loadtests.lab.bench.paired import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
-from loadtests.lab.experiment.expectation import Expectation, Met, kept
+from loadtests.lab.experiment.expectation import Expectation, Met, met
 from loadtests.lab.servers.machine import Machine
 
 NO_TIME = "the budget ended first"
@@ -156,7 +156,7 @@ def summary(cell: Cell, sales: Sequence[Sale], shape: Shape) -> Found:
         sales=len(sales),
         verdict=verdict,
         expected=expected.value,
-        met=kept(expected, verdict, sum(sale.wrong for sale in sales)).value,
+        met=met(expected, verdict, sum(sale.wrong for sale in sales)).value,
         lost=sum(lost) if lost else None,
         anomalies=seen_in(sales),
         sold_per_s=median_interval(rates, shape.seed),

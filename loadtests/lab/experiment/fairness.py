@@ -16,7 +16,7 @@ from loadtests.lab.history.operations import Operations
 
 
 class Fairness(msgspec.Struct):
-    """Of acknowledged purchases; None where none had a version."""
+    """Figures of acknowledged purchases; None where none had a version."""
 
     overtaken_p50: int | None = None
     overtaken_max: int | None = None

@@ -26,8 +26,8 @@ BUY, RUSH, MIXED, PAY = "buy", "rush", "mixed", "pay"
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One workload: the locust file of its buyers, and what it needs."""
+class WorkloadKind:
+    """A workload's locust file, and what it needs."""
 
     locust_file: str
     holds: bool = False
@@ -45,17 +45,17 @@ class Kind:
         return LOCUSTFILES / f"{self.locust_file}.py"
 
 
-WORKLOADS: dict[str, Kind] = {
-    "buy": Kind(BUY),
-    "rush": Kind(RUSH),
-    "mixed": Kind(MIXED, holds=True),
-    "pay-inside": Kind(BUY, pays_inside=True),
-    "pay-after-hold": Kind(PAY, holds=True),
+WORKLOADS: dict[str, WorkloadKind] = {
+    "buy": WorkloadKind(BUY),
+    "rush": WorkloadKind(RUSH),
+    "mixed": WorkloadKind(MIXED, holds=True),
+    "pay-inside": WorkloadKind(BUY, pays_inside=True),
+    "pay-after-hold": WorkloadKind(PAY, holds=True),
 }
 
 
 class Real(click.FloatRange):
-    """A number in a range. NaN is in none; Click lets it through."""
+    """A number in a range. NaN is in no range, but Click would accept it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
@@ -65,8 +65,6 @@ class Real(click.FloatRange):
 
 
 class OneOf(click.ParamType[str]):
-    """One of some names."""
-
     name = "name"
 
     def __init__(self, names: Callable[[], list[str]], or_like: Callable[[str], bool] = lambda _: False) -> None:
@@ -108,7 +106,7 @@ IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting of an experiment: where it belongs, what it accepts, its default, and its help."""
+    """One setting of an experiment: the part that has it, the values, the default, and the help."""
 
     name: str
     part: str
@@ -126,7 +124,6 @@ class Knob:
 
     @property
     def option(self) -> str:
-        """Its name on a command line."""
         return "--" + self.name.replace("_", "-")
 
     def read(self, text: Any) -> Any:
@@ -140,7 +137,7 @@ class Knob:
 def _knob(
     kind: click.ParamType[Any], says: str, *only: str, name: str = "", by_hand: Any = None, of_locust: bool = True
 ) -> Knob:
-    """A setting of the buyers; its default stands behind it, and its name is the field's, without the unit."""
+    """A setting of the buyers. Its default is the field's, and so is its name, without the unit."""
     return Knob(name, WORKLOAD, kind, None, says, "", only, by_hand, of_locust)
 
 
@@ -149,7 +146,7 @@ _SHARE, _ARRIVALS, _HOLDING = Real(0, 1), _Choice(["poisson", "uniform"]), (MIXE
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
-    """What the buyers of every round do."""
+    """What the buyers do in every round."""
 
     kind: Annotated[str, _knob(_Choice(WORKLOADS), "What the buyers do.", name="workload", of_locust=False)] = "buy"
     capacity: Annotated[int, _knob(_Whole(1, 10_000_000), "Tickets of a round.", by_hand=100)] = 200
@@ -227,6 +224,6 @@ def of_locust_files(names: Iterable[str]) -> dict[str, Knob]:
 
 
 def locust_options(workload: Workload) -> list[str]:
-    """What the locust file of a workload is told of it on the command line."""
+    """The command-line options of a workload's locust file."""
     knobs = of_locust_files([WORKLOADS[workload.kind].locust_file]).values()
     return [word for knob in knobs for word in (knob.option, str(getattr(workload, knob.field)))]

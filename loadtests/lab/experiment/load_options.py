@@ -35,7 +35,7 @@ def add_options(parser: Any, workloads: Sequence[str]) -> None:
 
 
 def locust_file(workloads: Sequence[str]) -> str:
-    """What locust's ``-f`` takes for some workloads."""
+    """The argument of locust's ``-f`` for some workloads."""
     return ",".join(f"loadtests/{workload}.py" for workload in workloads)
 
 
@@ -74,7 +74,6 @@ def _add_own(parser: Any, workloads: Sequence[str]) -> None:
 
 
 def addresses(nodes: str) -> list[str]:
-    """The addresses in ``--nodes``."""
     return [each.strip().rstrip("/") for each in nodes.split(",") if each.strip()]
 
 

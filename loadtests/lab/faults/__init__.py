@@ -60,7 +60,7 @@ class Fault(ABC):
     """So many tickets of a round are sold before there is an occasion."""
 
     def adapt(self, service: Any) -> Any:
-        """The ``launcher.Service`` as the fault needs it. Raises ``FaultUnfit``."""
+        """The service's settings as the fault needs them. Raises ``FaultUnfit``."""
         return service
 
     @abstractmethod
@@ -78,7 +78,7 @@ class Fault(ABC):
 
 
 def wait_for_sales(server: Any, over: threading.Event) -> None:
-    """Until ``SOLD_FIRST`` of the round's tickets are sold. Raises ``NotInjected``."""
+    """Wait until ``SOLD_FIRST`` of the round's tickets are sold. Raises ``NotInjected``."""
     live = LiveCount(server.folder)
     while live.read() < SOLD_FIRST:
         if over.wait(_POLL_S):
@@ -127,7 +127,7 @@ def refuse_unfit(name: str, service: Any, tickets: int) -> None:
 
 
 def fault_named(name: str) -> Fault:
-    """A fault of the registry, built; to be entered as a context manager. Raises ``KeyError`` where there is none."""
+    """A fault of the registry, to be entered as a context manager. Raises ``KeyError`` for an unknown name."""
     fault: Fault = pkgutil.resolve_name(FAULTS[name])()
     return fault
 
@@ -161,12 +161,11 @@ def injected(fault: Fault | None, server: Any, happened: list[Happened]) -> Iter
 
 
 def keep(folder: Path, happened: Sequence[Happened]) -> None:
-    """Write down in a results folder what was injected."""
     (folder / FAULTS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(happened)) + b"\n")
 
 
 def read(folder: Path) -> list[Happened]:
-    """What was injected into the run of a results folder; nothing where nothing was written down."""
+    """The faults of a results folder; empty where none was written down."""
     try:
         return msgspec.json.decode((folder / FAULTS_FILE).read_bytes(), type=list[Happened])
     except FileNotFoundError:

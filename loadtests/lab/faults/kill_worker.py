@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import psutil
 
 from loadtests.lab.faults import SOLD_FIRST, Fault, FaultUnfit, Happened, wait_for_sales
-from loadtests.lab.servers.footprint import workers_of
+from loadtests.lab.servers.resources import children_of
 
 KILLS = 5
 PAUSE_S = 0.15
@@ -37,7 +37,7 @@ class KillWorker(Fault):
         begin_ns = end_ns = time.monotonic_ns()
         killed = 0
         for turn in range(KILLS):
-            workers = sorted(workers_of(server.pid), key=lambda worker: worker.pid)
+            workers = sorted(children_of(server.pid), key=lambda worker: worker.pid)
             if workers:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     workers[turn % len(workers)].kill()

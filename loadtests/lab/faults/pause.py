@@ -101,7 +101,7 @@ class Pause(Fault):
         return found
 
     def _go_on(self) -> None:
-        """Let the stopped worker write; its gate first, so that this is the next thing it does."""
+        """Let the stopped worker continue: its gate opens first, so that it writes as soon as it runs."""
         with self._mutex:
             holder, self._holder, self._wanted = self._holder, None, False
         if holder is not None:
@@ -110,7 +110,7 @@ class Pause(Fault):
                 os.kill(holder.pid, signal.SIGCONT)
 
     def _keep_the_gates(self) -> None:
-        """Let everybody pass at once, but for the one who is stopped."""
+        """Open every gate at once, except that of the stopped worker."""
         while not self._ended.is_set():
             with contextlib.suppress(queue.Empty):
                 happening = self._stage.happenings.get(timeout=_POLL_S)

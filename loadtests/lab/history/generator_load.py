@@ -16,16 +16,16 @@ LIMIT = 0.9
 _SCHEDSTAT = Path("/proc/self/schedstat")
 
 
-class Busy(msgspec.Struct, frozen=True):
-    """Shares of the run, 0 to 1: computing, and ready to compute but without a core."""
+class GeneratorLoad(msgspec.Struct, frozen=True):
+    """Shares of the run, 0 to 1: computing, and waiting for a core to compute on."""
 
     computing: float
     waiting_for_core: float
     locust_warned: bool = False
 
 
-class BusyMeter:
-    """Measures this process from its creation on."""
+class GeneratorMeter:
+    """Measures this process from the meter's creation on."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -33,10 +33,10 @@ class BusyMeter:
         self._waited = _waited_for_core_s()
         self.locust_warned = False
 
-    def read(self) -> Busy:
+    def read(self) -> GeneratorLoad:
         """The shares so far. ``waiting_for_core`` is 0 where the system keeps no such account."""
         lasted = max(time.monotonic() - self._began, 1e-6)
-        return Busy(
+        return GeneratorLoad(
             computing=round(min((time.process_time() - self._computed) / lasted, 1.0), 3),
             waiting_for_core=round(min((_waited_for_core_s() - self._waited) / lasted, 1.0), 3),
             locust_warned=self.locust_warned,
@@ -51,7 +51,7 @@ def _waited_for_core_s() -> float:
         return 0.0
 
 
-def bottleneck_message(loads: list[Busy]) -> str | None:
+def bottleneck_message(loads: list[GeneratorLoad]) -> str | None:
     """The warning that belongs beside the verdict, about the busiest load generator; None if all had time to spare.
 
     The verdict itself does not depend on it: a slow load generator records what it saw, only later.

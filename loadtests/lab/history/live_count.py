@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 
-class _Line(msgspec.Struct):
+class _PurchaseLine(msgspec.Struct):
     op: str
     outcome: str
     quantity: int = 1
@@ -18,13 +18,13 @@ class LiveCount:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._decoder = msgspec.json.Decoder(_Line)
+        self._decoder = msgspec.json.Decoder(_PurchaseLine)
         self._part: Path | None = None
         self._offset = 0
         self._tickets = 0
 
     def read(self) -> int:
-        """The count now; cancellations are left out of account. 0 between two rounds."""
+        """The count now; cancellations are ignored. 0 between two rounds."""
         part = next(iter(self._folder.glob("parts-*/*.jsonl")), None)
         if part != self._part:
             self._part, self._offset, self._tickets = part, 0, 0

@@ -75,7 +75,6 @@ class Recorder:
         self.operations += 1
 
     def close(self) -> None:
-        """Idempotent; what was written stays."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -26,13 +26,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Adapter(ABC):
-    """How to deal with one kind of service. Counts what could not be read in its answers."""
+    """Speaks the protocol of one kind of service. Counts what could not be read in its answers."""
 
     def __init__(self) -> None:
         self._unreadable: Counter[tuple[str, str]] = Counter()
 
     def unreadable(self, op: str, fields: Iterable[str]) -> None:
-        """Note that these fields of an answer were there, and not as they have to be."""
+        """Count fields of an answer that were there and could not be read."""
         for field in fields:
             self._unreadable[op, field] += 1
 
@@ -55,11 +55,11 @@ class Adapter(ABC):
         raise NotImplementedError("of carts only the office's own manners know")
 
     def may_ask_again(self, op: str) -> bool:
-        """Whether the service knows a repeated request by its key."""
+        """Whether the service recognizes a repeated request by its key."""
         return True
 
     def notes(self) -> list[str]:
-        """What should be said beside the verdict."""
+        """What to say beside the verdict."""
         return [
             f"{count:,} answers to {op} had a `{field}` that cannot be read; they count, and the field is left out"
             for (op, field), count in self._unreadable.items()

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from loadtests.lab.protocol.http_calls import MOST_BYTES, Answer, NoAnswer, ask
+from loadtests.lab.protocol.http_calls import MOST_BYTES, HttpAnswer, NoAnswer, ask
 from loadtests.lab.untrusted import NOT_JSON, printable
 
 TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
@@ -39,7 +39,7 @@ class Unreachable(OfficeError):
     """Nobody answered. For a call that changes something this is indefinite."""
 
 
-class Refused(OfficeError):
+class CallRefused(OfficeError):
     """The service answered with an error; ``code`` is the problem's."""
 
     def __init__(self, message: str, status: int, code: str | None) -> None:
@@ -49,7 +49,7 @@ class Refused(OfficeError):
 
 
 class GuardState(msgspec.Struct):
-    """``GET /guard``: which guard is on, since which epoch, and which there are."""
+    """``GET /guard``: the guard that is on, since which epoch, and the guards that exist."""
 
     guard: str
     epoch: int
@@ -63,7 +63,7 @@ class _Problem(msgspec.Struct):
 
 
 def find_token(given: str | None, data: Path | str | None) -> str | None:
-    """The admin token: as given, else from the environment, else from the file that the service made."""
+    """The admin token as given, or from the environment, or from the file that the service made."""
     if given or os.environ.get(TOKEN_VARIABLE):
         return given or os.environ[TOKEN_VARIABLE]
     try:
@@ -74,8 +74,6 @@ def find_token(given: str | None, data: Path | str | None) -> str | None:
 
 
 class Office:
-    """A service at one address."""
-
     has_audit = True
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -83,7 +81,7 @@ class Office:
         self.token = token
 
     def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
-        """Make a fresh lab event, one that unsafe guards may touch; its doors open at that time of the Unix clock."""
+        """Make a fresh lab event, which unsafe guards may touch; it opens at that time of the Unix clock."""
         wanted: dict[str, Any] = {"event": event, "name": event, "capacity": capacity, "lab": True}
         if opens_at is not None:
             wanted["opens_at"] = datetime.fromtimestamp(opens_at, UTC)
@@ -108,7 +106,7 @@ class Office:
             return None
 
     def workers(self) -> int | None:
-        """How many processes sell here, where the service counts them; the one that answers may be one of several."""
+        """How many processes sell here, where the service counts them."""
         try:
             found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0).body)
         except OfficeError:
@@ -123,7 +121,7 @@ class Office:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         most_bytes: int = MOST_BYTES,
-    ) -> Answer:
+    ) -> HttpAnswer:
         headers = {} if body is None else {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -142,7 +140,7 @@ class Office:
         except NOT_JSON as error:
             raise OfficeError(f"{method} /guard was answered by {self.url} with no guard: {error}") from None
 
-    def _refused(self, method: str, path: str, answer: Answer) -> Refused:
+    def _refused(self, method: str, path: str, answer: HttpAnswer) -> CallRefused:
         try:
             problem = msgspec.json.decode(answer.body, type=_Problem)
         except NOT_JSON:
@@ -158,7 +156,7 @@ class Office:
             what = "it sends the caller elsewhere, and no redirection is followed; name the right address"
         code = printable((problem.code or "no code")[:_SHOWN])
         message = f"{method} {path} was refused by {self.url}: {what} ({answer.status}, {code})."
-        return Refused(message, answer.status, problem.code)
+        return CallRefused(message, answer.status, problem.code)
 
     def _nobody_there(self, method: str, path: str, error: NoAnswer) -> str:
         if method == "GET" or not error.sent:
@@ -190,12 +188,11 @@ class Offices:
         return self.nodes[0].url
 
     def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
-        """Make a fresh lab event, known to all nodes."""
         self.nodes[0].create_event(event, capacity, opens_at)
         for node in self.nodes[1:]:
             try:
                 node.create_event(event, capacity, opens_at)
-            except Refused as refused:
+            except CallRefused as refused:
                 if refused.code != "event_exists":
                     raise
 
@@ -216,7 +213,7 @@ class Offices:
                 try:
                     return ask(node)
                 except OfficeError as error:
-                    if isinstance(error, Refused) and error.status < _SERVER_ERROR:
+                    if isinstance(error, CallRefused) and error.status < _SERVER_ERROR:
                         raise
                     if isinstance(error, Unreachable) and len(self.nodes) == 1:
                         raise

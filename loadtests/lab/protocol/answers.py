@@ -50,12 +50,12 @@ _decoder = msgspec.json.Decoder(Answer)
 
 
 def parse(body: bytes | None) -> Answer:
-    """The body's fields that can be read. What is no JSON (a proxy's page, half an answer) has none of them."""
+    """The readable fields of a body. What is no JSON (a proxy's page, half an answer) has none."""
     return read_fields(body or b"", _decoder)[0]
 
 
 def read_fields(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[Fields]) -> tuple[Fields, list[str]]:
-    """The fields, and the names of those that are there and cannot be read; ``body`` where it is no JSON at all."""
+    """The readable fields, and the names of the unreadable ones: ``body`` where it is no JSON at all."""
     wrong: list[str] = []
     try:
         answer = decoder.decode(body)
@@ -84,7 +84,7 @@ def _each_by_itself(body: bytes | msgspec.Raw, kind: type[Fields]) -> tuple[Fiel
 
 
 def outcome_of(op: str, status: int, answer: Answer) -> Outcome:
-    """What may be said after an answer with this status: see the table in the contract."""
+    """The outcome of an answer with this status, by the table in the contract."""
     if status in {200, 201}:
         return "ok"
     if answer.code == "sold_out":
@@ -105,7 +105,7 @@ def outcome_without_answer(method: str, error: BaseException | None) -> Outcome:
 
 
 def keep_fields(operation: Operation, answer: Answer, headers: Mapping[str, str]) -> None:
-    """Copy what the history keeps of an answer: the body's facts, who gave it, and where the time went."""
+    """Copy what the history keeps of an answer: the body's facts, the worker and epoch, and the timings."""
     operation.remaining = answer.remaining
     operation.version = answer.version
     if operation.outcome == "ok" and operation.op != "read":

@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder(_OfEvent)
 
 
 def lines_of(key: str, items: Mapping[str, int], processes: Iterable[int], attempt: int = 1) -> list[Operation]:
-    """The lines of one attempt at a cart, in the order in which its events are asked for."""
+    """The lines of one attempt at a cart, in the order of its events."""
     return [
         Operation(
             process=process, op="buy", event=event, key=key, cart=key, attempt=attempt, quantity=quantity,
@@ -44,7 +44,6 @@ def lines_of(key: str, items: Mapping[str, int], processes: Iterable[int], attem
 
 
 def request_of(lines: Sequence[Operation], buyer: str) -> Request:
-    """The request for a cart."""
     items = [{"event": line.event, "quantity": line.quantity} for line in lines]
     headers = {"Content-Type": "application/json", "Idempotency-Key": lines[0].key or ""}
     return Request("POST", "/carts", "/carts", headers, msgspec.json.encode({"items": items, "buyer": buyer}))

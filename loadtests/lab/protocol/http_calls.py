@@ -21,16 +21,14 @@ _LONGER_AS_A_WHOLE = 5
 
 
 class NoAnswer(Exception):
-    """No whole answer came. ``sent`` is false where surely nothing was asked: the connection was refused."""
+    """No whole answer came. ``sent`` is false where the connection was refused: surely nothing was asked."""
 
     def __init__(self, why: str, *, sent: bool) -> None:
         super().__init__(why)
         self.sent = sent
 
 
-class Answer(NamedTuple):
-    """What a server said, whatever its status."""
-
+class HttpAnswer(NamedTuple):
     status: int
     reason: str
     headers: http.client.HTTPMessage
@@ -38,7 +36,7 @@ class Answer(NamedTuple):
 
     @property
     def is_fine(self) -> bool:
-        """Whether it is a success; a redirection is none."""
+        """Whether it is a success; a redirection is not."""
         return 200 <= self.status < 300
 
 
@@ -50,7 +48,7 @@ def ask(
     *,
     timeout_s: float,
     most_bytes: int = MOST_BYTES,
-) -> Answer:
+) -> HttpAnswer:
     """Send one request and read the whole answer.
 
     Raises ``NoAnswer`` where none comes within ``timeout_s`` of silence or five times that altogether, or where it has
@@ -68,7 +66,7 @@ def ask(
                 path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
                 connection.request(method, path, body, {"Connection": "close", **(headers or {})})
                 response = connection.getresponse()
-                return Answer(response.status, response.reason, response.headers, _read(response, most_bytes))
+                return HttpAnswer(response.status, response.reason, response.headers, _read(response, most_bytes))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(str(error) or type(error).__name__, sent=sent) from None
 
@@ -86,7 +84,7 @@ def _read(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
 
 @contextlib.contextmanager
 def _ended_after(limit_s: float, sock: socket.socket) -> Iterator[None]:
-    """Shut the connection down when the time is up, which wakes whoever waits for it; then raise ``TimeoutError``."""
+    """Shut the connection down when the time is up, which ends every wait on it; then raise ``TimeoutError``."""
     over = threading.Event()
 
     def end() -> None:
