@@ -17,8 +17,8 @@ from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.measurement import Course, Measures
 from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.experiment.runner import Experiment, Result
-from loadtests.lab.report.page import write_page
-from loadtests.lab.report.picture import picture
+from loadtests.lab.report.demo_picture import picture
+from loadtests.lab.report.demo_report import write_page
 from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
 from loadtests.lab.servers.machine import describe

@@ -18,10 +18,10 @@ from loadtests.lab.checks import judge_folder
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.synthetic import draw, write
+from loadtests.lab.report.counterexample.sentence import duration, numbers_of
 from loadtests.lab.report.figures import distribution, jain, larger_before, latencies, overtaking, rates, workers
 from loadtests.lab.report.run_report import draw_counterexamples, write_run_report
-from loadtests.lab.report.telling import duration, numbers_of
-from loadtests.lab.report.timeline import timeline
+from loadtests.lab.report.svg.timeline import timeline
 
 INVALID = Path(__file__).parent / "histories" / "invalid"
 VALID = Path(__file__).parent / "histories" / "valid"

@@ -9,7 +9,7 @@ from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.tables import grids, in_order
 from loadtests.lab.bench.words import machine_in_words, notes
 from loadtests.lab.report import markdown
-from loadtests.lab.report.templates import own, template
+from loadtests.lab.report.pages import own, template
 
 BEGIN, END = "<!-- results: written by `lastseat bench --write` -->", "<!-- end of results -->"
 

@@ -10,8 +10,8 @@ from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.tables import program_of, ratio, shape_of
 from loadtests.lab.report import svg
-from loadtests.lab.report.curves import RIGHT, TOP, WIDTH, Curve, Frame, below, dot, picture, tick, upwards
-from loadtests.lab.report.curves import curves as draw_curves
+from loadtests.lab.report.svg.chart import RIGHT, TOP, WIDTH, Curve, Frame, below, dot, picture, tick, upwards
+from loadtests.lab.report.svg.chart import curves as draw_curves
 
 _ROW_H, _NAMES_W = 22.0, 330.0
 _CURVE_POINTS = 60

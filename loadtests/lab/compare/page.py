@@ -15,7 +15,7 @@ from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.compare.tables import MEANING, cells_grid
 from loadtests.lab.paths import as_text
 from loadtests.lab.report import markdown as sections
-from loadtests.lab.report.templates import own, template
+from loadtests.lab.report.pages import own, template
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
 BEGIN, END = "<!-- matrix: written by `lastseat compare --write` -->", "<!-- end of matrix -->"

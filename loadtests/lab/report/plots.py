@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from loadtests.lab.experiment.measurement import Course
 from loadtests.lab.report import svg
 from loadtests.lab.report.figures import Distribution, Rates
-from loadtests.lab.report.timeline import round_step
+from loadtests.lab.report.svg.timeline import round_step
 
 _W, _H, _LEFT, _RIGHT, _TOP = 1080.0, 250.0, 72.0, 1064.0, 20.0
 _HALF_H = 120.0

@@ -22,9 +22,9 @@ from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.history import OUTCOMES
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.report import figures
-from loadtests.lab.report.counterexample import Drawing, counterexamples
+from loadtests.lab.report.counterexample.drawing import Drawing, counterexamples
+from loadtests.lab.report.pages import own, template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
-from loadtests.lab.report.templates import own, template
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.untrusted import NOT_JSON, read_file
 

@@ -24,7 +24,7 @@ from loadtests.lab.experiment.run_options import experiment_of
 from loadtests.lab.experiment.runner import Experiment, hold_sale
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg
-from loadtests.lab.report.timeline import round_step
+from loadtests.lab.report.svg.timeline import round_step
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice
 from workers import WORKER_MODELS

@@ -31,7 +31,7 @@ from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import hold_sale
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg
-from loadtests.lab.report.curves import Curve, Frame, below, curves, picture, tick, upwards
+from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, picture, tick, upwards
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice, Service
 from workers import WORKER_MODELS

@@ -15,9 +15,19 @@ from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.history.audit import Audit
 from loadtests.lab.history.operations import Operations
 from loadtests.lab.report import svg
-from loadtests.lab.report.scene import MOST_RECORDS, Act, Entry, Scene, scenes
-from loadtests.lab.report.telling import asked, client, duration, numbers_of, rivals, saw_before, tell, tickets_of, told
-from loadtests.lab.report.timeline import Timeline, timeline
+from loadtests.lab.report.counterexample.selection import MOST_RECORDS, Act, Entry, Scene, scenes
+from loadtests.lab.report.counterexample.sentence import (
+    asked,
+    client,
+    duration,
+    numbers_of,
+    rivals,
+    saw_before,
+    tell,
+    tickets_of,
+    told,
+)
+from loadtests.lab.report.svg.timeline import Timeline, timeline
 
 _W, _LEFT, _RIGHT = 1080.0, 104.0, 1064.0
 _ACT_H, _OTHER_H, _TOP, _AXIS_H = 80.0, 28.0, 34.0, 34.0

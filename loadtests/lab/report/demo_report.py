@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from loadtests.lab.experiment.runner import Result
 from loadtests.lab.history.generator_load import bottleneck_message
-from loadtests.lab.report.picture import picture
+from loadtests.lab.report.demo_picture import picture
+from loadtests.lab.report.pages import own, template
 from loadtests.lab.report.run_report import REPORT, draw_counterexamples
 from loadtests.lab.report.sentences import by_luck, heading, kept_word, sentence, summary
 from loadtests.lab.report.tables import guard_and_think
-from loadtests.lab.report.templates import own, template
 from loadtests.lab.report.text import found
 from loadtests.lab.servers.machine import Machine
 
@@ -35,7 +35,7 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         }
         for number, worker in enumerate(dict.fromkeys(map(_worker, results)))
     ]
-    page = template("page.html").render(
+    page = template("demo.html").render(
         when=when,
         command=command,
         workload=results[0].experiment.workload,
@@ -48,7 +48,7 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         picture=Markup(picture(results)),
         plots=_as_script(pairs),
         css=own("page.css"),
-        js=own("page.js") + own("save.js"),
+        js=own("demo.js") + own("save.js"),
         plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
     )
     path.write_text(page, encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from loadtests.lab.report import svg
-from loadtests.lab.report.timeline import round_step
+from loadtests.lab.report.svg.timeline import round_step
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP = 1080.0, 230.0, 84.0, 880.0, 26.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 
-from loadtests.lab.report.scene import Act, Scene
+from loadtests.lab.report.counterexample.selection import Act, Scene
 
 _ASKED = {
     "read": "looked how many were left",
