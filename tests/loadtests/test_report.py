@@ -19,8 +19,8 @@ from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.experiment.runner import Experiment, Result
 from loadtests.lab.report.demo_picture import picture
 from loadtests.lab.report.demo_report import write_page
-from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
+from loadtests.lab.report.text import sentence, summary
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
 
@@ -103,7 +103,7 @@ def test_every_number_of_the_plots_is_in_the_table_too(page: Path) -> None:
 
 def test_the_picture_is_an_svg_with_the_capacity_in_every_panel(cells: list[Result]) -> None:
     drawn = ElementTree.fromstring(picture(cells))
-    lines = [line for line in drawn.iter("{http://www.w3.org/2000/svg}line") if line.get("class") == "seats"]
+    lines = [line for line in drawn.iter("{http://www.w3.org/2000/svg}path") if line.get("class") == "capacity"]
     assert len(lines) == 2
 
 

@@ -10,7 +10,7 @@ from loadtests.lab.bench.paired import Measured
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.tables import program_of, ratio, shape_of
 from loadtests.lab.report import svg
-from loadtests.lab.report.svg.chart import RIGHT, TOP, WIDTH, Curve, Frame, below, dot, picture, tick, upwards
+from loadtests.lab.report.svg.chart import RIGHT, TOP, WIDTH, Curve, Frame, below, picture, tick, upwards
 from loadtests.lab.report.svg.chart import curves as draw_curves
 
 _ROW_H, _NAMES_W = 22.0, 330.0
@@ -49,7 +49,7 @@ def ratios_plot(measured: Sequence[Measured], name: str) -> str:
             f'<path class="curve" style="stroke:var(--{colour})" '
             f'd="M{svg.number(x(each.ratio.low))} {svg.number(y)}H{svg.number(x(each.ratio.high))}"/>'
         )
-        body.append(dot(x(each.ratio.median), y, colour))
+        body.append(svg.dot(x(each.ratio.median), y, colour))
         body.append(svg.text(ratio(each.ratio), right + 8, y + 4, "soft"))
     about = "Median and 95 % bootstrap interval of the paired ratios; the dashed line is the ceiling."
     title = "Sold a second, as a share of the ceiling"
@@ -66,7 +66,7 @@ def growth_plot(rows: Sequence[Grown], name: str) -> str:
     body = [*upwards(at, "sold a second")]
     for orders in sorted({row.orders for row in rows}):
         body += tick(at, orders, f"{orders:,}")
-    body.append(below("orders that the event has"))
+    body.append(below(at, "orders that the event has"))
     curves = []
     for store, colour in zip(dict.fromkeys(row.store for row in rows), svg.COLOURS, strict=False):
         mine = [row for row in rows if row.store == store]
@@ -89,7 +89,7 @@ def scaling_plot(scaling: Scaling, name: str) -> str:
     body = [*upwards(at, "sold a second")]
     for row in scaling.rows:
         body += tick(at, row.workers, str(row.workers))
-    body.append(below("workers"))
+    body.append(below(at, "workers"))
     curves: list[Curve] = [("measured", "one", sold, "dots")]
     if limits:
         curves.append(("1 / hold", "two", limits, ""))

@@ -18,9 +18,8 @@ from loadtests.lab.history.generator_load import bottleneck_message
 from loadtests.lab.report.demo_picture import picture
 from loadtests.lab.report.pages import own, template
 from loadtests.lab.report.run_report import REPORT, draw_counterexamples
-from loadtests.lab.report.sentences import by_luck, heading, kept_word, sentence, summary
 from loadtests.lab.report.tables import guard_and_think
-from loadtests.lab.report.text import found
+from loadtests.lab.report.text import by_luck, found, heading, kept_word, sentence, summary
 from loadtests.lab.servers.machine import Machine
 
 

@@ -11,7 +11,7 @@ from loadtests.lab.experiment.measurement import quantile, span_ns
 from loadtests.lab.history.arrays import ABSENT, Ints
 from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, REFUSED, SOLD_OUT
 from loadtests.lab.history.operations import Floats, Operations
-from loadtests.lab.report.svg.timeline import round_step
+from loadtests.lab.report.svg.chart import round_step
 
 SHARES = (0.5, 0.9, 0.99, 0.999)
 _BUCKETS = 60

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.runner import Result
-from loadtests.lab.report.sentences import by_luck
+from loadtests.lab.report.text import by_luck
 
 _Row = dict[str, Text | str]
 _Group = Callable[[Result], _Row]

@@ -24,12 +24,12 @@ from loadtests.lab.experiment.run_options import experiment_of
 from loadtests.lab.experiment.runner import Experiment, hold_sale
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg
-from loadtests.lab.report.svg.timeline import round_step
+from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice
 from workers import WORKER_MODELS
 
-_W, _LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 1080.0, 160.0, 940.0, 40.0, 44.0, 22.0
+_LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 160.0, 940.0, 40.0, 44.0, 22.0
 _ENDLESS = 1_000_000
 
 
@@ -86,31 +86,24 @@ def read_paid(history: Path) -> Paid:
 
 
 def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) -> str:
-    """A bar for each way to pay, and the line that a guard held over the payment cannot pass."""
+    """A bar for each way to pay, and the limit for a guard that is held during the payment."""
     most = max([line_per_s, *(each.sales_per_s for _, each in rows)]) * 1.3 or 1.0
-    bottom = _TOP + len(rows) * _ROW_H
-
-    def x(per_s: float) -> float:
-        return _LEFT + per_s / most * (_RIGHT - _LEFT)
-
-    body = [svg.box(_LEFT, _TOP, _RIGHT - _LEFT, bottom - _TOP, "axis")]
-    step = round_step(most / 6)
-    for number in range(int(most / step) + 1):
-        body.append(svg.line(x(number * step), _TOP, x(number * step), bottom, "grid"))
-        body.append(svg.text(f"{number * step:,.6g}", x(number * step), bottom + 18, "soft", "middle"))
+    at = Frame(most, linear(most), _LEFT, _RIGHT, _TOP, len(rows) * _ROW_H)
+    body = [outline(at)]
+    for per_s in at.steps(about=6):
+        body += tick(at, per_s, f"{per_s:,.6g}")
     for number, (name, each) in enumerate(rows):
         y = _TOP + number * _ROW_H + (_ROW_H - _BAR_H) / 2
         body.append(svg.text(name, _LEFT - 10, y + _BAR_H * 0.7, "strong", "end"))
-        body.append(svg.box(_LEFT, y, x(each.sales_per_s) - _LEFT, _BAR_H, "bar", 3))
-        words, right = f"{each.sales_per_s:,.0f} paid sales a second", x(each.sales_per_s) + 8
-        crosses = right - 8 < x(line_per_s) < right + svg.width_of(words)
-        body.append(svg.text(words, x(line_per_s) + 8 if crosses else right, y + _BAR_H * 0.7))
-    body.append(svg.line(x(line_per_s), _TOP - 8, x(line_per_s), bottom, "capacity"))
-    body.append(svg.text(f"1 / hold: a guard held over {payment} ms", x(line_per_s) + 6, _TOP - 12, "soft"))
+        body.append(svg.box(_LEFT, y, at.x(each.sales_per_s) - _LEFT, _BAR_H, "bar", 3))
+        words, right = f"{each.sales_per_s:,.0f} paid sales a second", at.x(each.sales_per_s) + 8
+        crosses = right - 8 < at.x(line_per_s) < right + svg.width_of(words)
+        body.append(svg.text(words, at.x(line_per_s) + 8 if crosses else right, y + _BAR_H * 0.7))
+    body.append(svg.line(at.x(line_per_s), _TOP - 8, at.x(line_per_s), at.bottom, "capacity"))
+    body.append(svg.text(f"1 / hold: a guard held over {payment} ms", at.x(line_per_s) + 6, _TOP - 12, "soft"))
+    title = "A payment inside the guard and outside it"
     about = "Paid sales a second: with the guard held over the payment, and with the tickets held instead."
-    return svg.document(
-        body, _W, bottom + 34, title="A payment inside the guard and outside it", about=about, name="pay"
-    )
+    return svg.document(body, WIDTH, at.bottom + 34, title=title, about=about, name="pay")
 
 
 @click.command()

@@ -30,8 +30,7 @@ from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import hold_sale
 from loadtests.lab.history.shards import HISTORY
-from loadtests.lab.report import svg
-from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, picture, tick, upwards
+from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, limit, linear, picture, tick, upwards
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice, Service
 from workers import WORKER_MODELS
@@ -129,14 +128,13 @@ def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float
     """Both goodputs over the offered load."""
     last = max(point.times for point in [*without, *bounded])
     most = max([capacity, *(point.goodput_per_s for point in [*without, *bounded])])
-    at = Frame(most * 1.15, lambda times: times / last)
+    at = Frame(most * 1.15, linear(last))
     body = [*upwards(at, f"sold within {deadline_ms:g} ms, a second")]
     for times in (1, 2, 3, 5, 10):
         if times <= last:
             body += tick(at, times, f"{times} ×")
-    body.append(below("offered, as a multiple of what can be served"))
-    body.append(svg.line(at.x(0), at.y(capacity), at.x(last), at.y(capacity), "capacity"))
-    body.append(svg.text("what can be served", at.x(last) - 6, at.y(capacity) - 6, "soft", "end"))
+    body.append(below(at, "offered, as a multiple of what can be served"))
+    body += limit(at, capacity, "what can be served")
     some: list[Curve] = [
         ("with bounds", "right", [(each.times, each.goodput_per_s) for each in bounded], "dots"),
         ("everybody let in", "wrong", [(each.times, each.goodput_per_s) for each in without], "dots"),
