@@ -9,7 +9,7 @@ from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.tables import grids, in_order
 from loadtests.lab.bench.words import machine_in_words, notes
 from loadtests.lab.report import markdown
-from loadtests.lab.report.pages import own, template
+from loadtests.lab.report.pages import template
 
 BEGIN, END = "<!-- results: written by `lastseat bench --write` -->", "<!-- end of results -->"
 
@@ -42,8 +42,6 @@ def write_page(path: Path, results: Results, *, when: str, command: str) -> None
         machine=machine_in_words(results),
         when=when,
         command=command,
-        css=own("page.css"),
-        js=own("save.js"),
     )
     path.write_text(page, encoding="utf-8")
 

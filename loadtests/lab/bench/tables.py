@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from dataclasses import dataclass
 
 from loadtests.lab.bench.figures import Interval
 from loadtests.lab.bench.growth import Grown
@@ -16,39 +12,17 @@ from loadtests.lab.bench.results import Results
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.targets import Mark
 from loadtests.lab.bench.without_http import WithoutHttp
+from loadtests.lab.report.tables import Grid
 
-_LEFT = {"worker", "program", "store", "guard", "mark", "reached"}
+_LEFT = frozenset({"worker", "program", "store", "guard", "mark", "reached"})
 _NULL = "the ceiling against itself"
 
 
 @dataclass
-class Grid:
-    """A table as text: cells that begin with ``!`` are alarming; ``ends`` are the rows that end a group."""
+class BenchGrid(Grid):
+    """A grid with the benchmark's columns of words."""
 
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    ends: set[int] = field(default_factory=set)
-
-    def left(self, column: str) -> bool:
-        """Whether a column holds words."""
-        return column in _LEFT
-
-    def rich(self) -> Table:
-        """For the terminal."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-        for name in self.columns:
-            table.add_column(name, justify="left" if self.left(name) else "right", no_wrap=True)
-        for number, row in enumerate(self.rows):
-            cells = [Text(cell, style="red" if cell.startswith("!") else "") for cell in row]
-            table.add_row(*cells, end_section=number in self.ends)
-        return table
-
-    def markdown(self) -> str:
-        """For the documentation."""
-        rule = ["---" if self.left(name) else "--:" for name in self.columns]
-        lines = ["| " + " | ".join(row) + " |" for row in [self.columns, rule, *self.rows]]
-        return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
+    words: frozenset[str] = _LEFT
 
 
 def grids(results: Results) -> list[Grid]:
@@ -76,7 +50,7 @@ def _cells(measured: Sequence[Measured]) -> Grid:
     columns = ["worker", "program", "clients", "sold/s", "ceiling/s", "of the ceiling", "refused/s", "p50 ms", "p99 ms",
                "p99.9 ms", "CPU µs", "ceiling's", "batch", "other"]  # fmt: skip
     ends = {n for n in range(len(measured) - 1) if measured[n].worker != measured[n + 1].worker}
-    return Grid("One hot event, one ticket a purchase", columns, [_cell(each) for each in measured], ends)
+    return BenchGrid("One hot event, one ticket a purchase", columns, [_cell(each) for each in measured], ends)
 
 
 def _cell(each: Measured) -> list[str]:
@@ -113,7 +87,7 @@ def program_of(each: Measured) -> str:
 def _marks(marks: Sequence[Mark]) -> Grid:
     rows = [[each.worker, each.what, f"{each.wanted:.2f}", ratio(each.found), each.verdict] for each in marks]
     title = "The marks: journal + file with the largest batch; reached if the whole interval is"
-    return Grid(title, ["worker", "mark", "wanted", "found", "reached"], rows)
+    return BenchGrid(title, ["worker", "mark", "wanted", "found", "reached"], rows)
 
 
 def _growth(growth: Sequence[Grown]) -> Grid:
@@ -140,7 +114,7 @@ def _growth(growth: Sequence[Grown]) -> Grid:
         ]
         for row in growth
     ]
-    return Grid("An event that grows, beside a fresh one", columns, rows)
+    return BenchGrid("An event that grows, beside a fresh one", columns, rows)
 
 
 def _scaling(scaling: Scaling) -> Grid:
@@ -154,7 +128,7 @@ def _scaling(scaling: Scaling) -> Grid:
         ]
         for row in scaling.rows
     ]
-    return Grid(law_in_words(scaling), ["workers", "sold/s", "1/hold", "the law", "hold ms"], rows)
+    return BenchGrid(law_in_words(scaling), ["workers", "sold/s", "1/hold", "the law", "hold ms"], rows)
 
 
 def law_in_words(scaling: Scaling) -> str:
@@ -174,7 +148,7 @@ def _without_http(rows: Sequence[WithoutHttp]) -> Grid:
         [row.store, row.guard, str(row.batch), str(row.threads), _count(row.sold_per_s), _count(row.decisions_per_s)]
         for row in rows
     ]
-    return Grid("Without HTTP, in one process", columns, shown)
+    return BenchGrid("Without HTTP, in one process", columns, shown)
 
 
 def _starts(measured: Sequence[Measured]) -> Grid:
@@ -184,7 +158,7 @@ def _starts(measured: Sequence[Measured]) -> Grid:
         for each in measured
         if first[each.worker, each.program] is each
     ]
-    return Grid("Start-up and memory", ["worker", "program", "seconds until ready", "MB, largest worker"], rows)
+    return BenchGrid("Start-up and memory", ["worker", "program", "seconds until ready", "MB, largest worker"], rows)
 
 
 def ratio(value: Interval) -> str:

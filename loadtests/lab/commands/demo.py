@@ -20,7 +20,7 @@ from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, run
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
 from loadtests.lab.report.demo_picture import picture
 from loadtests.lab.report.demo_report import write_page
-from loadtests.lab.report.run_progress import DemoProgress
+from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.report.tables import cell_tables, matrix_table
 from loadtests.lab.report.text import sentence, summary

@@ -24,7 +24,7 @@ from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
-from loadtests.lab.report.run_progress import DemoProgress
+from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt

@@ -15,7 +15,7 @@ from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.compare.tables import MEANING, cells_grid
 from loadtests.lab.paths import as_text
 from loadtests.lab.report import markdown as sections
-from loadtests.lab.report.pages import own, template
+from loadtests.lab.report.pages import template
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
 BEGIN, END = "<!-- matrix: written by `lastseat compare --write` -->", "<!-- end of matrix -->"
@@ -46,8 +46,6 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
         shape=results.shape,
         when=when,
         command=command,
-        css=own("page.css"),
-        js=own("save.js"),
     )
     (folder / REPORT).write_text(page, encoding="utf-8")
     (folder / MARKDOWN).write_text(markdown(results, when=when, command=command), encoding="utf-8")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from loadtests.lab.bench.tables import Grid
 from loadtests.lab.compare.findings import rate_of
 from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.experiment.expectation import Met
+from loadtests.lab.report.tables import Grid
 
 _COLUMNS = ["worker", "store", "guard", "think", "verdict", "wrong", "oversold", "lost", "sold/s", "refused/s", "503s",
             "p50 ms", "p99 ms", "wait p50", "wait p99", "CPU ms", "engine's", "overtaken"]  # fmt: skip
@@ -18,19 +18,12 @@ MEANING = (
 )
 
 
-class CellGrid(Grid):
-    """A grid in which more columns hold words."""
-
-    def left(self, column: str) -> bool:
-        return column in _WORDS
-
-
-def cells_grid(results: Results) -> CellGrid:
+def cells_grid(results: Results) -> Grid:
     """A row for each cell that was measured, those of one delay and worker model together."""
     found = results.by_think
     rows = [_row(each) for each in found]
     ends = {n for n in range(len(found) - 1) if found[n].shape != found[n + 1].shape}
-    return CellGrid("Every cell", list(_COLUMNS), rows, ends)
+    return Grid("Every cell", list(_COLUMNS), rows, ends, _WORDS)
 
 
 def _row(each: Found) -> list[str]:

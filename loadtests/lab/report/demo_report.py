@@ -16,7 +16,7 @@ from markupsafe import Markup
 from loadtests.lab.experiment.runner import Result
 from loadtests.lab.history.generator_load import bottleneck_message
 from loadtests.lab.report.demo_picture import picture
-from loadtests.lab.report.pages import own, template
+from loadtests.lab.report.pages import template
 from loadtests.lab.report.run_report import REPORT, draw_counterexamples
 from loadtests.lab.report.tables import guard_and_think
 from loadtests.lab.report.text import by_luck, found, heading, kept_word, sentence, summary
@@ -46,8 +46,6 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         packages=", ".join(f"{name} {version}" for name, version in machine.packages.items()),
         picture=Markup(picture(results)),
         plots=_as_script(pairs),
-        css=own("page.css"),
-        js=own("demo.js") + own("save.js"),
         plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
     )
     path.write_text(page, encoding="utf-8")

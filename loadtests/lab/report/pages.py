@@ -1,42 +1,54 @@
-"""The pages' templates, and the files that they carry within."""
+"""The templates of all pages, and the files that pages contain.
+
+``document.html`` is the frame of every page, ``report.html`` that of the reports; ``parts.html`` has the tables, plots
+and drawings that they share. A package with pages of its own keeps their templates beside its code and gives its folder
+to ``template``; they may extend the templates of this folder and call ``own``.
+"""
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from loadtests.lab.untrusted import printable
 
-
-def _shown(value: object) -> object:
-    """Text of the page as it is read, whoever wrote it: nothing turns the direction of writing around."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return "\n".join(map(printable, value.split("\n")))
-    return value
+_HERE = Path(__file__).parent
 
 
-_jinja = Environment(
-    loader=PackageLoader("loadtests.lab", "report"),
-    autoescape=True,
-    finalize=_shown,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_jinja.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
-_jinja.filters["ms"] = lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
-_jinja.filters["drawn"] = Markup
-_jinja.filters["codes"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def template(name: str) -> Template:
-    """A template of this folder; what it is given is escaped, but for Markup."""
-    return _jinja.get_template(name)
+def template(name: str, folder: Path = _HERE) -> Template:
+    """A template of a folder, or of this one. All that it is given is escaped, except for Markup."""
+    return _environment(folder).get_template(name)
 
 
 def own(name: str) -> Markup:
-    """A file of this folder, to stand within a page."""
-    return Markup((files("loadtests.lab.report") / name).read_text(encoding="utf-8"))
+    """A file of this folder, to be placed within a page."""
+    return Markup((_HERE / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    found = Environment(
+        loader=FileSystemLoader([folder, _HERE]),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.globals["own"] = own
+    found.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    found.filters["ms"] = lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+    found.filters["drawn"] = Markup
+    found.filters["codes"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return found
+
+
+def _shown(value: object) -> object:
+    """Text without characters that would change the direction of writing in the page."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(printable, value.split("\n")))
+    return value

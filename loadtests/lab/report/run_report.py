@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from markupsafe import Markup
 
 from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
 from loadtests.lab.experiment.measurement import courses, span_ns
@@ -23,7 +22,7 @@ from loadtests.lab.history.history import OUTCOMES
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample.drawing import Drawing, counterexamples
-from loadtests.lab.report.pages import own, template
+from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.untrusted import NOT_JSON, read_file
@@ -66,8 +65,6 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
         experiment=_experiment(folder),
         files=[path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name != REPORT],
-        css=own("page.css"),
-        js=own("save.js"),
     )
     path = folder / REPORT
     path.write_text(page, encoding="utf-8")
@@ -149,17 +146,17 @@ def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict
     return {
         "events": len(found),
         "most_events": MOST_EVENTS,
-        "course": Markup(course_plot(found, capacities, bands, "course")),
-        "rates": Markup(rates_plot(figures.rates(run), bands, "rates")),
+        "course": course_plot(found, capacities, bands, "course"),
+        "rates": rates_plot(figures.rates(run), bands, "rates"),
         "latencies": latencies,
-        "latency_plot": Markup(percentile_plot(latencies, "Latency by percentile", "latency")) if latencies else "",
+        "latency_plot": percentile_plot(latencies, "Latency by percentile", "latency") if latencies else "",
         "open_loop": bool((run.intended_ns >= 0).any()),
         "times": times,
-        "times_plot": Markup(percentile_plot(times, "Wait, hold and store by percentile", "times")) if times else "",
+        "times_plot": percentile_plot(times, "Wait, hold and store by percentile", "times") if times else "",
         "workers": figures.workers(run),
-        "nodes": [(str(node), dict(zip(OUTCOMES, counts, strict=True))) for node, counts in figures.nodes(run)],
+        "nodes": figures.nodes(run),
         "overtaking": figures.overtaking(run),
-        "outcomes": [(name, dict(zip(OUTCOMES, counts, strict=True))) for name, counts in figures.outcomes(run)],
+        "outcomes": list(figures.outcomes(run)),
         "kinds": [outcome.replace("_", " ") for outcome in OUTCOMES],
         "faults": bands,
     }
