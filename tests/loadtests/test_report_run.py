@@ -15,11 +15,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from loadtests.lab.checks import judge_folder
+from loadtests.lab.experiment.fairness import larger_before
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.synthetic import draw, write
 from loadtests.lab.report.counterexample.sentence import duration, numbers_of
-from loadtests.lab.report.figures import distribution, jain, larger_before, latencies, overtaking, rates, workers
+from loadtests.lab.report.figures import distribution, jain, latencies, overtaking, rates, workers
 from loadtests.lab.report.run_report import draw_counterexamples, write_run_report
 from loadtests.lab.report.svg.timeline import timeline
 

@@ -1,11 +1,12 @@
-"""``report.html`` of one run: the verdict first, the counterexample drawn, how it went; one page that opens offline.
+"""The report of one run, ``report.html``: the verdict, the counterexample as a drawing, the figures. It opens offline.
 
-Everything is drawn here, as static SVG from aggregated columns: the page has no scripts but for saving a drawing, and
-its size does not grow with the history.
+All drawings are static SVG from aggregated columns: the page needs a script only for saving a drawing, and its size
+does not grow with the history.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,23 +25,23 @@ from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample.drawing import Drawing, counterexamples
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
-from loadtests.lab.report.text import found, headline, numbers
+from loadtests.lab.report.text import headline, numbers
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 COUNTEREXAMPLE = "counterexample.svg"
 REPORT = "report.html"
 
 Fault = tuple[str, int, int]
-"""What was injected, and from when to when on the history's clock, in nanoseconds."""
+"""The name of a fault, and its beginning and end on the history's clock, in nanoseconds."""
 
 
 def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Path:
-    """Write the ``report.html`` of a results folder from what is in it; returns its path.
+    """Write the ``report.html`` of a results folder from its files, and return its path.
 
-    Beside it goes the first drawing of an invalid one, as ``counterexample.svg``.
+    If the verdict is invalid, the first drawing is also written as ``counterexample.svg``.
 
-    Reads the history, the audits, and where they are there ``verdict.json`` (else it judges) and ``experiment.json``.
-    A history that cannot be read makes a page that says so. Raises FileNotFoundError where there is no history.
+    The history and the audits are read, and if they exist ``verdict.json`` (otherwise the history is judged) and
+    ``experiment.json``. If the history cannot be read, the page says so. Raises FileNotFoundError without a history.
     """
     conclusion = _conclusion(folder)
     happened = read_faults(folder)
@@ -58,10 +59,9 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
         headline=headline(conclusion.verdict),
         lead=_lead(conclusion.verdict),
         numbers=numbers(conclusion.verdict),
-        found=found(conclusion.verdict),
         notes=[*conclusion.notes, *(f"{each.name}: {each.text}" for each in happened), *([trouble] if trouble else [])],
         drawings=drawings,
-        more=_not_drawn(conclusion.verdict),
+        more=_violations(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
         experiment=_experiment(folder),
         files=[path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name != REPORT],
@@ -74,7 +74,7 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
 def draw_counterexamples(
     folder: Path, verdict: Verdict, run: Operations | None = None, name: str = "counterexample"
 ) -> list[Drawing]:
-    """The drawings of a folder's verdict, the most telling first; none where nothing was found or can be read."""
+    """The drawings of a folder's verdict, the clearest first; none if nothing was found or nothing can be read."""
     if verdict.verdict != "invalid":
         return []
     try:
@@ -92,7 +92,7 @@ def _history(folder: Path) -> Path:
 
 
 def _audits(folder: Path) -> dict[str, Audit]:
-    """The audits that can be read, by event."""
+    """The readable audits, by event."""
     audits = {}
     for path in sorted([*folder.glob("audit*.jsonl"), *folder.glob("audit*.jsonl.gz")]):
         try:
@@ -110,7 +110,7 @@ def _conclusion(folder: Path) -> Conclusion:
 
 
 def _lead(verdict: Verdict) -> str:
-    """The verdict in a sentence for everybody."""
+    """The verdict in a sentence for readers without prior knowledge."""
     seats = [counts.capacity for counts in verdict.events.values()]
     known = [capacity for capacity in seats if capacity is not None]
     hall = f" for {sum(known):,} seats" if known and len(known) == len(seats) else ""
@@ -129,12 +129,11 @@ def _lead(verdict: Verdict) -> str:
     return said + (f" {'; '.join(parts).capitalize()}." if parts else " No honest clerk could have answered like that.")
 
 
-def _not_drawn(verdict: Verdict) -> list[tuple[str, int, str]]:
-    """Every violation found, with how often and what it means."""
-    counts: dict[str, int] = {}
+def _violations(verdict: Verdict) -> list[tuple[str, int, str]]:
+    """Every kind of violation found, with its count and its meaning."""
+    counts: Counter[str] = Counter()
     for check in verdict.checks:
-        for violation, count in check.violations.items():
-            counts[violation] = counts.get(violation, 0) + count
+        counts.update(check.violations)
     return [(violation, count, VIOLATIONS.get(violation, "")) for violation, count in counts.items()]
 
 
@@ -163,7 +162,7 @@ def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict
 
 
 def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
-    """The faults in each event's own time, those that touch it."""
+    """The faults that overlap with an event, in the time of that event."""
     found = []
     for _, rows in run.events():
         began, ended = span_ns(run, rows)
@@ -176,7 +175,7 @@ def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
 
 
 def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
-    """``experiment.json`` as groups of names and values: whatever kind of experiment it was."""
+    """``experiment.json`` as groups of names and values, for every kind of experiment."""
     try:
         content = msgspec.json.decode(read_file(folder / "experiment.json"))
     except (OSError, *NOT_JSON):

@@ -18,13 +18,13 @@ _MEANING = {
 
 
 def headline(verdict: Verdict) -> str:
-    """``valid: no violation found in 412 operations``; never that anything was proved."""
+    """``valid: no violation found in 412 operations``. It never claims that anything was proved."""
     why = f": {verdict.why}" if verdict.why and verdict.verdict == "unknown" else ""
     return f"{verdict.verdict}: {_MEANING[verdict.verdict]} in {verdict.operations:,} operations{why}"
 
 
 def numbers(verdict: Verdict) -> list[tuple[str, str]]:
-    """The counts of a run, each with its name; over all its events."""
+    """The counts of a run over all its events, each with its name."""
     capacities = [counts.capacity for counts in verdict.events.values() if counts.capacity is not None]
     return [
         ("capacity", f"{sum(capacities):,}" if capacities else "unknown"),
@@ -36,7 +36,7 @@ def numbers(verdict: Verdict) -> list[tuple[str, str]]:
 
 
 def found(verdict: Verdict) -> list[str]:
-    """A line for each check that is not content: its name, how often, and the first witness."""
+    """A line for each check that is not valid: its name, its counts, and the first witness."""
     return [_finding(check) for check in verdict.checks if check.verdict != "valid"]
 
 
@@ -49,7 +49,7 @@ def _finding(check: CheckResult) -> str:
 
 
 def conclusion_text(conclusion: Conclusion) -> str:
-    """What is printed when a run has ended."""
+    """The text that is printed at the end of a run."""
     verdict = conclusion.verdict
     lines = [
         "",
@@ -64,7 +64,7 @@ def conclusion_text(conclusion: Conclusion) -> str:
 
 
 def sentence(result: Result) -> str:
-    """How many tickets for how many seats, and what became of the buyers."""
+    """The result of a cell for somebody who has never heard of a race: tickets, seats, and what buyers lost."""
     service = result.experiment.service
     known = GUARDS.get(service.guard)
     who = f"{service.spelled} {(known and known.words) or f'with the guard {service.guard}'}"
@@ -86,7 +86,7 @@ def sentence(result: Result) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """All cells in a breath: what went wrong without enough of a lock, what did not with one."""
+    """All cells in two sentences: the sales that went wrong, and those that did not."""
     wrong = [each for each in results if each.rounds_wrong]
     exact = [each for each in results if not each.rounds_wrong and each.verdict.verdict == "valid"]
     said = []
@@ -112,7 +112,7 @@ def summary(results: list[Result]) -> str:
 
 
 def heading(result: Result, beside: list[Result]) -> str:
-    """What tells a cell from those beside it: the lock, and the think time where it differs."""
+    """The difference between a cell and those beside it: the lock, and the think time if it differs."""
     service = result.experiment.service
     guards = {each.experiment.service.guard for each in beside}
     lock = f"guard {service.guard}" if len(guards) != 2 else "lock off" if service.guard == OFF else "lock on"
@@ -121,12 +121,12 @@ def heading(result: Result, beside: list[Result]) -> str:
 
 
 def by_luck(result: Result) -> bool:
-    """Whether it came out right though nothing kept the purchases apart."""
+    """Was the result right although nothing kept the purchases apart?"""
     return result.promise is Expectation.EITHER and result.verdict.verdict == "valid"
 
 
-def kept_word(result: Result) -> str:
-    """Whether the guard did what it promises, in a word or two."""
+def met_word(result: Result) -> str:
+    """A word or two: did the guard do what it promises?"""
     if by_luck(result):
         return "exact by luck"
     return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.kept]
