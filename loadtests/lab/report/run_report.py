@@ -22,7 +22,7 @@ from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.history import OUTCOMES
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.report import figures
-from loadtests.lab.report.counterexample.drawing import Drawing, counterexamples
+from loadtests.lab.report.counterexample.drawing import Drawing, draw_all
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
 from loadtests.lab.report.text import headline, numbers
@@ -81,7 +81,7 @@ def draw_counterexamples(
         run = run or read_operations(_history(folder))
     except (HistoryError, FileNotFoundError):
         return []
-    return counterexamples(verdict, run, _audits(folder), name)
+    return draw_all(verdict, run, _audits(folder), name)
 
 
 def _history(folder: Path) -> Path:

@@ -1,11 +1,11 @@
-"""A scene in plain words: what each buyer asked and was told, and why the two cannot both be true."""
+"""The sentence of a counterexample: each buyer's request and answer, and why the answers cannot all be true."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
 
-from loadtests.lab.report.counterexample.selection import Act, Scene
+from loadtests.lab.report.counterexample.selection import Counterexample, DrawnOperation
 
 _ASKED = {
     "read": "looked how many were left",
@@ -21,35 +21,35 @@ _TOLD = {
 }
 
 
-def tell(scene: Scene) -> str:
-    """The sentence above a drawing: from the operations themselves, for somebody who has never heard of a race."""
-    said = _TELLERS.get(scene.violation, _plainly)(scene)
+def sentence(example: Counterexample) -> str:
+    """The sentence above a drawing, for somebody who has never heard of a race."""
+    said = _SENTENCES.get(example.violation, _plainly)(example)
     return said[0].upper() + said[1:]
 
 
-def client(act: Act) -> str:
-    """How a buyer is called."""
-    return f"client {act.process}"
+def client(operation: DrawnOperation) -> str:
+    return f"client {operation.process}"
 
 
-def asked(act: Act) -> str:
-    """What a buyer did, as the end of a sentence: ``asked for 4 tickets``."""
-    if act.op in _ASKED:
-        return _ASKED[act.op]
-    wanted = tickets_of(act.quantity) if act.quantity is not None else "tickets"
-    return f"asked {'for' if act.op == 'buy' else 'to hold'} {wanted}"
+def asked(operation: DrawnOperation) -> str:
+    """A buyer's request as a predicate: ``asked for 4 tickets``."""
+    if operation.op in _ASKED:
+        return _ASKED[operation.op]
+    wanted = tickets_of(operation.quantity) if operation.quantity is not None else "tickets"
+    return f"asked {'for' if operation.op == 'buy' else 'to hold'} {wanted}"
 
 
-def told(act: Act) -> str:
-    """What a buyer was answered: ``was sold tickets 1–4``."""
-    if act.outcome in _TOLD:
-        return _TOLD[act.outcome]
-    if act.op == "read":
-        return "was shown nothing" if act.remaining is None else f"was shown {act.remaining:,} left"
-    if act.op in {"buy", "confirm", "hold"}:
-        given = numbers_of(act.tickets) if act.tickets else "tickets" if not act.quantity else tickets_of(act.quantity)
-        return f"was given {given} on hold" if act.op == "hold" else f"was sold {given}"
-    return f"was told that it is {'cancelled' if act.op == 'cancel' else 'released'}"
+def told(operation: DrawnOperation) -> str:
+    """A buyer's answer as a predicate: ``was sold tickets 1–4``."""
+    if operation.outcome in _TOLD:
+        return _TOLD[operation.outcome]
+    if operation.op == "read":
+        return "was shown nothing" if operation.remaining is None else f"was shown {operation.remaining:,} left"
+    if operation.op in {"buy", "confirm", "hold"}:
+        counted = tickets_of(operation.quantity) if operation.quantity else "tickets"
+        given = numbers_of(operation.tickets) if operation.tickets else counted
+        return f"was given {given} on hold" if operation.op == "hold" else f"was sold {given}"
+    return f"was told that it is {'cancelled' if operation.op == 'cancel' else 'released'}"
 
 
 def tickets_of(count: int) -> str:
@@ -75,40 +75,43 @@ def in_words(things: list[str]) -> str:
 
 
 def duration(ns: int) -> str:
-    """A time in the unit that suits it."""
+    """A time in a suitable unit."""
     for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
         if abs(ns) >= size:
             return f"{ns / size:.3g} {unit}"
     return f"{ns} ns"
 
 
-def saw_before(act: Act) -> tuple[int, int] | None:
-    """What a buyer's sale was decided on: how many were left, at which version; None where the answer does not say."""
-    if act.outcome != "ok" or act.op not in {"buy", "hold"} or act.remaining is None or act.version is None:
+def saw_before(operation: DrawnOperation) -> tuple[int, int] | None:
+    """The tickets left and the version that a sale was decided on; None if the answer does not say."""
+    is_sale = operation.outcome == "ok" and operation.op in {"buy", "hold"}
+    if not is_sale or operation.remaining is None or operation.version is None:
         return None
-    taken = len(act.tickets) or act.quantity
-    return None if taken is None else (act.remaining + taken, act.version - 1)
+    taken = len(operation.tickets) or operation.quantity
+    return None if taken is None else (operation.remaining + taken, operation.version - 1)
 
 
-def shared_tickets(a: Act, b: Act) -> list[int]:
-    """The ticket numbers that two buyers hold."""
+def shared_tickets(a: DrawnOperation, b: DrawnOperation) -> list[int]:
+    """The ticket numbers that both buyers hold."""
     return sorted(set(a.tickets) & set(b.tickets))
 
 
-def rivals(scene: Scene) -> tuple[Act, Act] | None:
-    """The two operations that cannot both be true, who asked first first; None where the scene is not about two.
+def rivals(example: Counterexample) -> tuple[DrawnOperation, DrawnOperation] | None:
+    """The two operations that cannot both be true, in the order of their requests; None if there are not two.
 
-    Of an oversell they are those that read the same version; the sale that passed the capacity may be one of them.
+    In an oversell they read the same version; the sale that passed the capacity may be one of them.
     """
-    acts = scene.acts[1:] if len(scene.acts) == 3 and scene.violation == "oversold" else scene.acts
-    if len(acts) != 2:
+    operations = example.operations
+    if len(operations) == 3 and example.violation == "oversold":
+        operations = operations[1:]
+    if len(operations) != 2:
         return None
-    first, second = sorted(acts, key=lambda act: (act.invoke_ns, act.line))
+    first, second = sorted(operations, key=lambda operation: (operation.invoke_ns, operation.line))
     return first, second
 
 
-def race(a: Act, b: Act) -> str:
-    """What two buyers read and were told: ``client 12 and client 40 both read 1 left at version 99; both were …``."""
+def race(a: DrawnOperation, b: DrawnOperation) -> str:
+    """The reads and answers of two buyers: ``client 12 and client 40 both read 1 left at version 99; both were …``."""
     both = f"{client(a)} and {client(b)}"
     before, after = saw_before(a), saw_before(b)
     twice = shared_tickets(a, b)
@@ -124,8 +127,8 @@ def race(a: Act, b: Act) -> str:
     return f"{both} {sold}" if twice else told_each
 
 
-def _oversold(scene: Scene) -> str:
-    crossing, counts, pair = scene.acts[0], scene.counts, rivals(scene)
+def _oversold(example: Counterexample) -> str:
+    crossing, counts, pair = example.operations[0], example.counts, rivals(example)
     said = f"{race(*pair)}. " if pair else ""
     passed = f"{client(crossing)} {asked(crossing)} and {told(crossing)}"
     if counts is None or counts.capacity is None:
@@ -136,24 +139,24 @@ def _oversold(scene: Scene) -> str:
     return f"{said}{hall}: {counted}the first too many went to {client(crossing)}, who {told(crossing)}."
 
 
-def _double_booked(scene: Scene) -> str:
-    pair = rivals(scene)
-    return race(*pair) + "." if pair and shared_tickets(*pair) else _plainly(scene)
+def _double_booked(example: Counterexample) -> str:
+    pair = rivals(example)
+    return race(*pair) + "." if pair and shared_tickets(*pair) else _plainly(example)
 
 
-def _lost(scene: Scene) -> str:
-    lost = scene.acts[0]
+def _lost(example: Counterexample) -> str:
+    lost = example.operations[0]
     said = f"{client(lost)} {asked(lost)} and {told(lost)}{_at(lost)}, and the office's own list has no record of it"
-    if len(scene.acts) == 2:
-        winner = scene.acts[1]
+    if len(example.operations) == 2:
+        winner = example.operations[1]
         return f"{said}: at that version stands {client(winner)}, who {told(winner)}. One was written over the other."
     return said + "."
 
 
-def _inversion(scene: Scene) -> str:
-    early, ahead = scene.acts[0], scene.acts[1]
+def _inversion(example: Counterexample) -> str:
+    early, ahead = example.operations[0], example.operations[1]
     if early.return_ns is None:
-        return _plainly(scene)
+        return _plainly(example)
     pause = duration(ahead.invoke_ns - early.return_ns)
     if _only_looked(ahead):
         before = f"{client(early)} had its answer{_at(early)}, {pause} before {client(ahead)} asked"
@@ -165,41 +168,41 @@ def _inversion(scene: Scene) -> str:
     return f"{before}; yet {client(ahead)} stands ahead of it{_at(ahead)}: who came later was put first."
 
 
-def _only_looked(act: Act) -> bool:
-    return act.op == "read" or act.outcome in {"sold_out", "refused"}
+def _only_looked(operation: DrawnOperation) -> bool:
+    return operation.op == "read" or operation.outcome in {"sold_out", "refused"}
 
 
-def _sold_out(scene: Scene) -> str:
-    act, why = scene.acts[0], scene.witness.text
+def _sold_out(example: Counterexample) -> str:
+    operation, why = example.operations[0], example.witness.text
     there = (why.partition("; ")[2] or why).replace("there were 1 ", "there was 1 ")
-    return f"{client(act)} {asked(act)} and {told(act)}{_at(act)}; {there}."
+    return f"{client(operation)} {asked(operation)} and {told(operation)}{_at(operation)}; {there}."
 
 
-def _half_a_cart(scene: Scene) -> str:
-    """A cart is one request, so one buyer: its lines are told as one."""
-    first, why = scene.acts[0], scene.witness.text
+def _half_a_cart(example: Counterexample) -> str:
+    """A cart is one request of one buyer, so its lines make one sentence."""
+    first, why = example.operations[0], example.witness.text
     return f"{client(first)} asked for a cart and {told(first)}. {why[:1].upper()}{why[1:]}."
 
 
-def _plainly(scene: Scene) -> str:
-    """Whatever else: what each did and was told, and what the check says about it."""
-    named = scene.violation in {"answer differs", "duplicate"}
+def _plainly(example: Counterexample) -> str:
+    """For all other violations: requests, answers, and the words of the check."""
+    named = example.violation in {"answer differs", "duplicate"}
     deeds = [
-        f"{client(act)} {asked(act)} and {told(act)}{_at(act)}"
-        + (f", order {act.order}" if named and act.order else "")
-        for act in scene.acts[:3]
+        f"{client(operation)} {asked(operation)} and {told(operation)}{_at(operation)}"
+        + (f", order {operation.order}" if named and operation.order else "")
+        for operation in example.operations[:3]
     ]
-    why = scene.witness.text
+    why = example.witness.text
     if not deeds:
-        return f"the office's own list cannot be true: {why}." if scene.entries else f"{why}."
+        return f"the office's own list cannot be true: {why}." if example.records else f"{why}."
     return f"{'; '.join(deeds)}. {why[:1].upper()}{why[1:]}."
 
 
-def _at(act: Act) -> str:
-    return "" if act.version is None else f" at version {act.version:,}"
+def _at(operation: DrawnOperation) -> str:
+    return "" if operation.version is None else f" at version {operation.version:,}"
 
 
-_TELLERS: dict[str, Callable[[Scene], str]] = {
+_SENTENCES: dict[str, Callable[[Counterexample], str]] = {
     "oversold": _oversold,
     "double-booked": _double_booked,
     "lost sale": _lost,
