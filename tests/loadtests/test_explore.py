@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from loadtests.lab.commands.explore import explore as command
 from loadtests.lab.explore import execution
-from loadtests.lab.explore.exploration import Case, Explored, performer, run
+from loadtests.lab.explore.exploration import Case, Explored, run, schedule_runner
 from loadtests.lab.explore.schedules import Chooser
 from loadtests.lab.servers.gate_server import Arrival
 
@@ -71,7 +71,7 @@ def test_no_schedule_loses_under_the_guards_of_an_engine_and_the_story_says_why(
 def test_guard_thread_loses_between_processes() -> None:
     explored = run(Case(guard="thread", worker="sync", most=8))
     assert explored.verdict == "invalid"
-    assert explored.kept
+    assert explored.met
 
 
 def test_without_a_guard_two_tickets_have_all_seventy_schedules() -> None:
@@ -103,18 +103,18 @@ def test_waits_without_end_are_reported_with_who_waits(monkeypatch: pytest.Monke
     monkeypatch.setattr(execution, "_WAKE_S", 0.2)
     monkeypatch.setattr(execution, "_PATIENCE_S", 5.0)
     with (
-        performer(Case(guard="file", worker="gthread")) as stage,
+        schedule_runner(Case(guard="file", worker="gthread")) as stage,
         FileLock(stage.office.data / "locks" / "x1.lock", thread_local=False),
     ):
-        played = stage.play(Chooser())
+        played = stage.execute(Chooser())
     assert played.failing
     assert "A waits for the guard; B waits for the guard" in played.stuck
 
 
 def test_a_worker_that_dies_by_itself_is_reported_as_such() -> None:
-    with performer(Case(guard="none", worker="sync")) as stage:
+    with schedule_runner(Case(guard="none", worker="sync")) as stage:
         pids: list[int] = []
-        hear = stage.stage.happenings.put
+        hear = stage.gate_server.happenings.put
 
         def kill_the_second(heard: object) -> None:
             if isinstance(heard, Arrival) and heard.gate == "view" and not pids:
@@ -122,8 +122,8 @@ def test_a_worker_that_dies_by_itself_is_reported_as_such() -> None:
                 threading.Thread(target=os.kill, args=(heard.pid, signal.SIGKILL)).start()
             hear(heard)  # type: ignore[arg-type]
 
-        stage.stage.happenings.put = kill_the_second  # type: ignore[method-assign, assignment]
-        played = stage.play(Chooser())
+        stage.gate_server.happenings.put = kill_the_second  # type: ignore[method-assign, assignment]
+        played = stage.execute(Chooser())
     assert "died by itself" in played.stuck
 
 

@@ -12,9 +12,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from loadtests.lab.explore import drawing
+from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.execution import DEFAULT_GATES, Stuck
-from loadtests.lab.explore.exploration import Case, Explored, performer, run
+from loadtests.lab.explore.exploration import Case, Explored, run, schedule_runner
 from loadtests.lab.explore.page import report
 from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
@@ -78,9 +78,9 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
     try:
         with process.sigterm_as_interrupt():
             if serve:
-                from loadtests.lab.explore.interactive import serve_game
+                from loadtests.lab.explore.interactive import serve_page
 
-                return serve_game(case, port)
+                return serve_page(case, port)
             if replay_id is not None:
                 return _play_again(case, replay_id, step=step, as_json=as_json)
             return _explore(case, results, as_json=as_json)
@@ -103,14 +103,14 @@ def _explore(case: Case, results: Path, *, as_json: bool) -> int:
     (folder / "report.html").write_text(report(explored), encoding="utf-8")
     if explored.first is not None:
         title = f"The losing schedule: guard {case.guard}"
-        (folder / "schedule.svg").write_text(drawing.svg(explored.first.steps, case.buyers, title), encoding="utf-8")
+        (folder / "schedule.svg").write_text(draw(explored.first.steps, case.buyers, title), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:
         _show(explored, seconds, folder)
     if explored.undecided and not explored.failing:
         return 2
-    return 0 if explored.kept else 1
+    return 0 if explored.met else 1
 
 
 def summary(explored: Explored) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def summary(explored: Explored) -> dict[str, Any]:
             "why": explored.first.why,
         },
         "verdict": explored.verdict,
-        "kept": explored.kept,
+        "kept": explored.met,
         "stuck": explored.stuck,
         "undecided": explored.undecided,
         "whole": explored.whole,
@@ -157,10 +157,10 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(
             f"[bold red]{explored.failing} of them go wrong.[/] The first, with {_count(first.preemptions)}:\n"
         )
-        console.print(drawing.table(first.steps, case.buyers))
+        console.print(table(first.steps, case.buyers))
         console.print(Text(f"\n{first.why}", "red"))
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
-    if not explored.kept:
+    if not explored.met:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
     console.print(f"report: {shown(folder / 'report.html')}", markup=False, soft_wrap=True)
 
@@ -180,20 +180,20 @@ def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int
         told = len(steps)
         click.prompt("[Enter]", default="", show_default=False, prompt_suffix="")
 
-    with performer(case) as stage:
+    with schedule_runner(case) as runner:
         if step and not as_json:
-            stage.on_decision = show_steps
+            runner.on_decision = show_steps
         try:
-            played = stage.play(Chooser(parse(replay_id).prefix))
+            executed = runner.execute(Chooser(parse(replay_id).prefix))
         except Diverged as error:
             raise click.ClickException(f"the service did not follow this schedule: {error}. Explore again.") from None
     explored = Explored(case=case)
-    explored.add(played)
+    explored.add(executed)
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:
-        console.print(drawing.table(played.steps, case.buyers))
-        word = "goes wrong" if played.failing else "no violation found"
-        why = played.stuck or (played.verdict.why if played.verdict else "")
-        console.print(Text(f"\n{word}: {why}", "bold red" if played.failing else "bold green"))
-    return 1 if played.failing else 0
+        console.print(table(executed.steps, case.buyers))
+        word = "goes wrong" if executed.failing else "no violation found"
+        why = executed.stuck or (executed.verdict.why if executed.verdict else "")
+        console.print(Text(f"\n{word}: {why}", "bold red" if executed.failing else "bold green"))
+    return 1 if executed.failing else 0

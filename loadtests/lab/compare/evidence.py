@@ -87,7 +87,7 @@ def keep_schedules(folder: Path, case: Case, explored: Explored) -> Schedules:
         schedules=explored.schedules,
         whole=explored.whole,
         undecided=explored.undecided,
-        kept=explored.kept,
+        kept=explored.met,
         anomalies=explored.anomalies,
     )
     path = _path(folder, case)
