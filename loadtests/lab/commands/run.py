@@ -26,13 +26,13 @@ from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
+from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
-from loadtests.lab.studies.held_payment import read_paid
+from loadtests.lab.studies.held_payment import paid
+from loadtests.lab.studies.held_sale import read_lines
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
-
-_COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
 
 def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,7 +126,7 @@ def _say(result: Result, out: Console) -> None:
             soft_wrap=True,
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
-        out.print(f"payments: {read_paid(result.folder / HISTORY).words}", highlight=False, soft_wrap=True)
+        out.print(f"payments: {paid(read_lines(result.folder / HISTORY)).words}", highlight=False, soft_wrap=True)
     for arrived in result.conclusion.arrived:
         out.print(
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
@@ -153,7 +153,7 @@ def _say(result: Result, out: Console) -> None:
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
     verdict = conclusion.verdict
-    out.print(Text(printable(headline(verdict)), style=f"bold {_COLOUR[verdict.verdict]}"), soft_wrap=True)
+    out.print(Text(printable(headline(verdict)), style=f"bold {VERDICT_COLOURS[verdict.verdict]}"), soft_wrap=True)
     weaker = next((each for each in verdict.why.split("; ") if each.startswith("tier ")), "")
     said = [*(f"{name} {value}" for name, value in numbers(verdict)), weaker or f"tier {verdict.tier}"]
     out.print(" · ".join(said), highlight=False, markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,14 +75,10 @@ def distribution(name: str, values: Floats) -> Distribution | None:
 def latencies(run: Operations) -> list[Distribution]:
     """Latency by operation and outcome; operations without an answer have none."""
     kinds = [(op, outcome) for op in range(len(OPS)) for outcome in (OK, SOLD_OUT, REFUSED, FAIL)]
-    found = (
-        distribution(
-            f"{OPS[op]}: {OUTCOMES[outcome].replace('_', ' ')}",
-            run.latency_ms[(run.op == op) & (run.outcome == outcome)],
-        )
+    return _distributions(
+        (f"{OPS[op]}: {OUTCOMES[outcome].replace('_', ' ')}", run.latency_ms[(run.op == op) & (run.outcome == outcome)])
         for op, outcome in kinds
     )
-    return [each for each in found if each is not None]
 
 
 def service_times(run: Operations) -> list[Distribution]:
@@ -90,12 +86,12 @@ def service_times(run: Operations) -> list[Distribution]:
 
     Reads take no guard; their zeros would hide how long the others waited.
     """
-    mutations = run.op != READ
-    found = (
-        distribution(name, times[mutations])
-        for name, times in (("wait", run.wait_ms), ("hold", run.hold_ms), ("store", run.store_ms))
-    )
-    return [each for each in found if each is not None]
+    times = {"wait": run.wait_ms, "hold": run.hold_ms, "store": run.store_ms}
+    return _distributions((name, values[run.op != READ]) for name, values in times.items())
+
+
+def _distributions(named: Iterable[tuple[str, Floats]]) -> list[Distribution]:
+    return [found for name, values in named if (found := distribution(name, values)) is not None]
 
 
 def rates(run: Operations) -> list[Rates]:

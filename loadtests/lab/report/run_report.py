@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
+from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file, judge_folder
 from loadtests.lab.experiment.measurement import courses, span_ns
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.faults import read as read_faults
@@ -48,7 +48,7 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
     if faults is None:
         faults = [(each.name, each.begin_ns, each.end_ns) for each in happened]
     try:
-        run, trouble = read_operations(_history(folder)), ""
+        run, trouble = read_operations(history_file(folder)), ""
     except HistoryError as error:
         run, trouble = None, str(error)
     drawings = [] if run is None else draw_counterexamples(folder, conclusion.verdict, run)
@@ -78,23 +78,16 @@ def draw_counterexamples(
     if verdict.verdict != "invalid":
         return []
     try:
-        run = run or read_operations(_history(folder))
+        run = run or read_operations(history_file(folder))
     except (HistoryError, FileNotFoundError):
         return []
     return draw_all(verdict, run, _audits(folder), name)
 
 
-def _history(folder: Path) -> Path:
-    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).is_file()]
-    if not found:
-        raise FileNotFoundError(f"there is no history.jsonl in {folder}")
-    return found[0]
-
-
 def _audits(folder: Path) -> dict[str, Audit]:
     """The readable audits, by event."""
     audits = {}
-    for path in sorted([*folder.glob("audit*.jsonl"), *folder.glob("audit*.jsonl.gz")]):
+    for path in audit_files(folder):
         try:
             audit = read_audit(path)
         except HistoryError:

@@ -1,8 +1,7 @@
-"""How fast the checker is: ``python -m loadtests.lab.studies.checker_speed``.
+"""The speed of the checker: ``python -m loadtests.lab.studies.checker_speed``.
 
-Histories of growing size are judged from their files, each in a process of its own, which tells the peak of its
-memory. Beside it stands what ``json.loads`` needs for the same lines in the same run, and how far a general search
-gets with prefixes of such histories.
+Histories of growing size are judged from their files, each in a process of its own, which reports its peak memory.
+For comparison the study measures ``json.loads`` on the same lines, and a general search on prefixes of such histories.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ print(json.dumps([verdict.verdict, verdict.seconds, peak * (1 if sys.platform ==
 
 @dataclass(frozen=True)
 class Measured:
-    """One size: medians of the repeated runs, and the largest peak of memory."""
+    """The figures of one size: medians of the repeated runs, and the largest peak of memory."""
 
     operations: int
     file_bytes: int
@@ -52,13 +51,13 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """The time to a verdict, in units of what json.loads alone takes."""
+        """The time to a verdict, as a multiple of the time of json.loads alone."""
         return self.seconds / self.json_seconds
 
 
 @dataclass(frozen=True)
 class Searched:
-    """One general search of the first operations of a history."""
+    """The result of one general search of the first operations of a history."""
 
     clients: int
     operations: int
@@ -119,7 +118,7 @@ def _seconds_of_json(path: Path) -> float:
 
 
 def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[Searched]:
-    """Searches of growing prefixes, for each number of clients up to the first that gives up."""
+    """Search growing prefixes for each number of clients, until a search gives up."""
     searched = []
     for clients in SEARCHED_CLIENTS:
         run = draw(SEARCHED_SIZES[-1], clients, seed)

@@ -1,14 +1,13 @@
 """A lock held over a slow payment, and the cure: ``python -m loadtests.lab.studies.held_payment``.
 
 The same buyers pay with the same payments twice. *Inside*: the office waits for each payment while it holds the guard
-around the whole request; one buyer after another, so no more than one sale in the time of a payment, whatever the
-machine. *After a hold*: the tickets are set aside, the buyer pays, and the sale is confirmed; the guard is held twice
+around the whole request. The buyers come one after another, so no machine makes more than one sale in the time of a
+payment. *After a hold*: the tickets are set aside, the buyer pays, and the sale is confirmed. The guard is held twice
 for a moment, and payments overlap as buyers do.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -21,43 +20,30 @@ from rich.console import Console
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Delay
 from loadtests.lab.experiment.run_options import experiment_of
-from loadtests.lab.experiment.runner import Experiment, hold_sale
-from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg
 from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
-from loadtests.lab.servers.office import RunningOffice
+from loadtests.lab.studies.held_sale import ENDLESS, Line, held_sale
 from workers import WORKER_MODELS
 
 _LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 160.0, 940.0, 40.0, 44.0, 22.0
-_ENDLESS = 1_000_000
-
-
-class Line(msgspec.Struct):
-    """What a history says of one operation, as far as it matters here."""
-
-    op: str
-    outcome: str
-    return_ns: int | None
-    hold_ms: float | None = None
 
 
 class Paid(msgspec.Struct):
-    """How many sales were paid for and made, and how long one of them held the guard."""
+    """The paid sales, and the time for which one of them held the guard."""
 
     sales: int
     sales_per_s: float
     guard_ms: float
-    """Of one sale, median: in one piece, or for the hold and the confirmation together."""
+    """The median of one sale: in one piece, or for the hold and the confirmation together."""
 
     @property
     def limit_per_s(self) -> float:
-        """1 / hold: what one sale after another allows."""
+        """1 / hold: the largest rate of sales one after another."""
         return 1e3 / self.guard_ms if self.guard_ms else 0.0
 
     @property
     def words(self) -> str:
-        """One line for people."""
         return (
             f"{self.sales_per_s:,.1f} paid sales a second; each holds the guard for {self.guard_ms:,.1f} ms (median), "
             f"and 1 / hold is {self.limit_per_s:,.1f} a second, one after another"
@@ -78,11 +64,6 @@ def paid(lines: Iterable[Line]) -> Paid:
         sales_per_s=round((len(returns) - 1) / spent_s, 1) if spent_s else 0.0,
         guard_ms=round(held["buy"] or held["hold"] + held["confirm"], 3),
     )
-
-
-def read_paid(history: Path) -> Paid:
-    """The figures of a ``history.jsonl``."""
-    return paid(msgspec.json.Decoder(Line).decode_lines(history.read_bytes()))
 
 
 def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) -> str:
@@ -117,7 +98,7 @@ def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) 
 def pay(
     *, worker: str, store: str, payment: str, buyers: int, seconds: float, to: Path | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Sales a second with each payment waited for under the guard, and with the tickets held meanwhile.
+    """Sales a second with the guard held during each payment, and with the tickets held instead.
 
     \b
     Examples:
@@ -130,10 +111,12 @@ def pay(
     for name, workload in (("inside the guard", "pay-inside"), ("after a hold", "pay-after-hold")):
         chosen: dict[str, Any] = {
             "workload": workload, "worker": worker, "store": store, "payment": payment, "buyers": buyers,
-            "capacity": _ENDLESS, "limit": seconds, "max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0,
+            "capacity": ENDLESS, "limit": seconds, "max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0,
             "payment_refused": 0.0, "payment_lost": 0.0, "lock_timeout": 25.0,
         }  # fmt: skip
-        rows.append((name, _measured(experiment_of({}, chosen))))
+        experiment = experiment_of({}, chosen)
+        with held_sale(experiment.service, experiment.workload) as (_, lines):
+            rows.append((name, paid(lines)))
     if to is not None:
         to.write_text(pay_plot(rows, payment, line_per_s), encoding="utf-8")
     if as_json:
@@ -148,14 +131,6 @@ def pay(
     for name, each in rows:
         console.print(f"{name}: {each.words}", highlight=False, soft_wrap=True)
     console.print(f"1 / payment: {line_per_s:,.1f} a second, which no guard held over it can pass", highlight=False)
-
-
-def _measured(experiment: Experiment) -> Paid:
-    with tempfile.TemporaryDirectory(prefix="lastseat-pay-") as name:
-        folder = Path(name)
-        with RunningOffice(experiment.service, folder) as office:
-            hold_sale(experiment.workload, office, folder)
-        return read_paid(folder / HISTORY)
 
 
 if __name__ == "__main__":

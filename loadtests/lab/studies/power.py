@@ -1,8 +1,8 @@
-"""The verdict's power: how seldom may a guard fail before nobody notices? ``python -m loadtests.lab.studies.power``.
+"""The power of the verdict, or the rarest failure that is noticed: ``python -m loadtests.lab.studies.power``.
 
-Guard ``leaky`` is guard ``file``, skipped with probability p. For each p so many runs of the default sale are held
-and judged like any other. A p is *caught* if at least 95 of 100 runs come out invalid. A p that can no longer reach
-that is left as soon as it is certain; nothing else is cut short, and no run is repeated.
+Guard ``leaky`` is guard ``file``, skipped with probability p. For each p, ``--runs`` default sales are held and judged
+like any other. A p is *caught* if at least 95 of 100 runs are invalid. A p ends early only if it can no longer reach
+that. No run is repeated.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ PROBABILITIES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 
 
 class Power(msgspec.Struct):
-    """How often one probability was caught."""
+    """The number of runs in which one probability was caught."""
 
     probability: float
     runs: int
     invalid: int
     undecided: int
     whole: bool
-    """Whether all runs were held; false where ``caught`` was out of reach before."""
+    """All runs were held. False if ``caught`` was out of reach before."""
 
     @property
     def caught(self) -> bool:
@@ -51,7 +51,7 @@ class Power(msgspec.Struct):
 def try_probability(
     service: Service, workload: Workload, runs: int, on_run: Callable[[Power], None] = lambda _power: None
 ) -> Power:
-    """Hold up to ``runs`` sales on one service, each with an event, a locust and a verdict of its own."""
+    """Hold up to ``runs`` sales on one service, each with its own event, locust and verdict."""
     power = Power(service.leak, 0, 0, 0, whole=False)
     allowed_misses = int(runs * (1 - CAUGHT_SHARE) + 1e-9)
     with tempfile.TemporaryDirectory(prefix="lastseat-power-") as name:
