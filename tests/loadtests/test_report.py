@@ -65,7 +65,7 @@ def page(tmp_path: Path, cells: list[Result]) -> Path:
 def test_a_cell_that_went_wrong_is_told_in_a_sentence() -> None:
     assert sentence(result("none", 1_765, lost=31)) == (
         "gevent × 2 without a lock: 1 of 1 round went wrong. Buyers were promised 1,765 tickets for 100 seats: 1,665"
-        " too many. 31 orders that had been confirmed to the buyer stand in no book."
+        " too many. The office has no record of 31 orders that it had confirmed to buyers."
     )
 
 

@@ -21,6 +21,7 @@ from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
 from loadtests.lab.explore.trace import Step
 from loadtests.lab.paths import new_results_folder, shown
 from loadtests.lab.protocol.admin_api import OfficeError
+from loadtests.lab.report.text import counted
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
 from workers import WORKER_MODELS
@@ -140,7 +141,7 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
     console, case = Console(), explored.case
     by = ", ".join(f"{count} with {n}" for n, count in sorted(explored.by_preemptions.items()))
     console.print(
-        f"{case.buyers} buyers, {case.tickets} ticket{'s' * (case.tickets > 1)}, guard [bold]{case.guard}[/], store "
+        f"{case.buyers} buyers, {counted(case.tickets, 'ticket')}, guard [bold]{case.guard}[/], store "
         f"{case.store}, {case.worker}: {explored.schedules} schedules in {seconds:.1f} s (preemptions: {by})"
     )
     if case.walks:
@@ -154,19 +155,14 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(f"[bold green]No violation found in any of {explored.schedules} schedules.[/]")
     else:
         first = explored.first
-        console.print(
-            f"[bold red]{explored.failing} of them go wrong.[/] The first, with {_count(first.preemptions)}:\n"
-        )
+        preemptions = counted(first.preemptions, "preemption")
+        console.print(f"[bold red]{explored.failing} of them go wrong.[/] The first, with {preemptions}:\n")
         console.print(table(first.steps, case.buyers))
         console.print(Text(f"\n{first.why}", "red"))
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
     if not explored.met:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
     console.print(f"report: {shown(folder / 'report.html')}", markup=False, soft_wrap=True)
-
-
-def _count(preemptions: int) -> str:
-    return f"{preemptions} preemption{'s' * (preemptions != 1)}"
 
 
 def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.evidence import Evidence
+from loadtests.lab.report.text import counted
 
 BEGIN = "<!-- anomalies: written by `lastseat compare --anomalies --write` -->"
 END = "<!-- end of anomalies -->"
@@ -36,12 +37,12 @@ def _store(store: str, found: Sequence[Evidence]) -> str:
 def _cell(evidence: Evidence, anomaly: str) -> str:
     seen = []
     if schedules := evidence.seen_by_explorer(anomaly):
-        seen.append(f"{schedules} of {_count(evidence.schedules, 'schedule')}")
+        seen.append(f"{schedules} of {counted(evidence.schedules, 'schedule')}")
     if sales := evidence.seen_in.get(anomaly, 0):
-        seen.append(f"{sales} of {_count(evidence.sales, 'sale')}")
+        seen.append(f"{sales} of {counted(evidence.sales, 'sale')}")
     if seen:
         return f"**seen** ({', '.join(seen)})"
-    tried = [_count(number, thing) for number, thing in _tried(evidence) if number]
+    tried = [counted(number, thing) for number, thing in _tried(evidence) if number]
     return f"no violation found ({', '.join(tried)})" if tried else "not tried"
 
 
@@ -59,7 +60,3 @@ def _schedules(found: Sequence[Evidence]) -> list[str]:
                 shows.setdefault(replay, []).append(anomaly)
         lines += [f"- `{each.guard}`: {', '.join(names)}: `{replay}`" for replay, names in shows.items()]
     return lines
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -25,7 +25,7 @@ from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample.drawing import Drawing, draw_all
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
-from loadtests.lab.report.text import headline, numbers
+from loadtests.lab.report.text import counted, headline, numbers
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 COUNTEREXAMPLE = "counterexample.svg"
@@ -106,19 +106,19 @@ def _lead(verdict: Verdict) -> str:
     """The verdict in a sentence for readers without prior knowledge."""
     seats = [counts.capacity for counts in verdict.events.values()]
     known = [capacity for capacity in seats if capacity is not None]
-    hall = f" for {sum(known):,} seats" if known and len(known) == len(seats) else ""
-    said = f"Buyers hold an answer for {verdict.acknowledged:,} tickets{hall}."
+    seats_known = f" for {sum(known):,} seats" if known and len(known) == len(seats) else ""
+    said = f"Buyers hold an answer for {verdict.acknowledged:,} tickets{seats_known}."
     if verdict.verdict == "valid":
-        return f"{said} What they saw could have come from one honest clerk who serves one after another."
+        return f"{said} One honest clerk, who serves one buyer after another, could have answered like that."
     if verdict.verdict == "unknown":
-        return f"{said} Whether that could have come from one honest clerk is not known: {verdict.why}."
+        return f"{said} It is unknown whether one honest clerk could have answered like that: {verdict.why}."
     parts = []
     if verdict.oversold:
         parts.append(f"{verdict.oversold:,} too many")
     if verdict.lost:
-        parts.append(f"{verdict.lost:,} confirmed orders stand in no book")
+        parts.append(f"the office has no record of {counted(verdict.lost, 'confirmed order')}")
     if verdict.double_booked:
-        parts.append(f"{verdict.double_booked:,} ticket numbers belong to two buyers")
+        parts.append(f"{counted(verdict.double_booked, 'ticket number')} with two buyers")
     return said + (f" {'; '.join(parts).capitalize()}." if parts else " No honest clerk could have answered like that.")
 
 

@@ -17,6 +17,11 @@ _MEANING = {
 }
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 ticket``, ``4,000 tickets``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def headline(verdict: Verdict) -> str:
     """``valid: no violation found in 412 operations``. It never claims that anything was proved."""
     why = f": {verdict.why}" if verdict.why and verdict.verdict == "unknown" else ""
@@ -65,23 +70,21 @@ def conclusion_text(conclusion: Conclusion) -> str:
 
 def sentence(result: Result) -> str:
     """The result of a cell for somebody who has never heard of a race: tickets, seats, and what buyers lost."""
-    service = result.experiment.service
+    service, verdict = result.experiment.service, result.verdict
     known = GUARDS.get(service.guard)
     who = f"{service.spelled} {(known and known.words) or f'with the guard {service.guard}'}"
-    rounds = _count(result.rounds, "round")
-    if result.rounds_wrong == 0 and result.verdict.verdict == "valid":
-        return (
-            f"{who}: {_count(result.verdict.acknowledged, 'ticket')} for {_count(result.capacity, 'seat')} in {rounds},"
-            " to the last seat. None was sold twice, and no order was lost, not by kill -9 either."
-        )
-    if result.rounds_wrong == 0:
-        return f"{who}: {headline(result.verdict)}."
+    rounds = counted(result.rounds, "round")
+    sold = f"{counted(verdict.acknowledged, 'ticket')} for {counted(result.capacity, 'seat')}"
+    if not result.rounds_wrong and verdict.verdict == "valid":
+        right = "None was sold twice, and no order was lost, not by kill -9 either."
+        return f"{who}: {sold} in {rounds}, to the last seat. {right}"
+    if not result.rounds_wrong:
+        return f"{who}: {headline(verdict)}."
     said = f"{who}: {result.rounds_wrong} of {rounds} went wrong."
-    if result.verdict.oversold:
-        promised = f"{_count(result.verdict.acknowledged, 'ticket')} for {_count(result.capacity, 'seat')}"
-        said += f" Buyers were promised {promised}: {result.verdict.oversold:,} too many."
-    if result.verdict.lost:
-        said += f" {_count(result.verdict.lost, 'order')} that had been confirmed to the buyer stand in no book."
+    if verdict.oversold:
+        said += f" Buyers were promised {sold}: {verdict.oversold:,} too many."
+    if verdict.lost:
+        said += f" The office has no record of {counted(verdict.lost, 'order')} that it had confirmed to buyers."
     return said
 
 
@@ -97,16 +100,16 @@ def summary(results: list[Result]) -> str:
         sales, oversold = sum(each.rounds for each in wrong), sum(each.verdict.oversold for each in wrong)
         lost = sum(each.verdict.lost or 0 for each in wrong)
         said.append(
-            f"{which}: {sum(each.rounds_wrong for each in wrong)} of {_count(sales, 'sale')} went wrong,"
-            f" {_count(oversold, 'ticket')} too many"
-            + (f" and {_count(lost, 'confirmed order')} lost." if lost else ".")
+            f"{which}: {sum(each.rounds_wrong for each in wrong)} of {counted(sales, 'sale')} went wrong,"
+            f" {counted(oversold, 'ticket')} too many"
+            + (f" and {counted(lost, 'confirmed order')} lost." if lost else ".")
         )
     if exact:
         which = "Lock on" if all(each.experiment.service.guard != OFF for each in exact) else "Where they did not"
         said.append(
-            f"{which}: {_count(sum(each.rounds for each in exact), 'sale')} to the last seat,"
-            f" {_count(sum(each.verdict.acknowledged for each in exact), 'ticket')} for"
-            f" {_count(sum(each.capacity for each in exact), 'seat')}, nothing lost."
+            f"{which}: {counted(sum(each.rounds for each in exact), 'sale')} to the last seat,"
+            f" {counted(sum(each.verdict.acknowledged for each in exact), 'ticket')} for"
+            f" {counted(sum(each.capacity for each in exact), 'seat')}, nothing lost."
         )
     return " ".join(said)
 
@@ -130,7 +133,3 @@ def met_word(result: Result) -> str:
     if by_luck(result):
         return "exact by luck"
     return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.kept]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

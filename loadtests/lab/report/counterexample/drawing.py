@@ -30,10 +30,10 @@ from loadtests.lab.report.counterexample.sentence import (
     rivals,
     saw_before,
     sentence,
-    tickets_of,
     told,
 )
 from loadtests.lab.report.svg.timeline import Timeline, timeline
+from loadtests.lab.report.text import counted
 
 _W, _LEFT, _RIGHT = 1080.0, 104.0, 1064.0
 _OPERATION_H, _OTHER_H, _TOP, _AXIS_H = 80.0, 28.0, 34.0, 34.0
@@ -119,7 +119,7 @@ def _in_order(example: Counterexample) -> list[DrawnOperation]:
 
 def _beside(example: Counterexample) -> str:
     if not example.operations:
-        return "The last operations of the event; none of them is to blame by itself."
+        return "The last operations of the event; no single one of them is to blame."
     shown, all_ = len(example.neighbours), example.overlapping
     others = f"{shown} others" if shown == all_ else f"{shown} of {all_:,} others"
     return f"{others} that were under way meanwhile" if all_ > 1 else "one other that was under way meanwhile"
@@ -259,7 +259,7 @@ def _facts(operation: DrawnOperation) -> str:
 
 def _row(operation: DrawnOperation, zero: int) -> dict[str, str]:
     """An operation as a row of the table below its drawing."""
-    unasked = "" if operation.quantity is None else f" ({tickets_of(operation.quantity)})"
+    unasked = "" if operation.quantity is None else f" ({counted(operation.quantity, 'ticket')})"
     return {
         "client": str(operation.process),
         "operation": operation.op + unasked,

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable
 
 from loadtests.lab.report.counterexample.selection import Counterexample, DrawnOperation
+from loadtests.lab.report.text import counted
 
 _ASKED = {
     "read": "looked how many were left",
@@ -35,7 +36,7 @@ def asked(operation: DrawnOperation) -> str:
     """A buyer's request as a predicate: ``asked for 4 tickets``."""
     if operation.op in _ASKED:
         return _ASKED[operation.op]
-    wanted = tickets_of(operation.quantity) if operation.quantity is not None else "tickets"
+    wanted = counted(operation.quantity, "ticket") if operation.quantity is not None else "tickets"
     return f"asked {'for' if operation.op == 'buy' else 'to hold'} {wanted}"
 
 
@@ -46,15 +47,10 @@ def told(operation: DrawnOperation) -> str:
     if operation.op == "read":
         return "was shown nothing" if operation.remaining is None else f"was shown {operation.remaining:,} left"
     if operation.op in {"buy", "confirm", "hold"}:
-        counted = tickets_of(operation.quantity) if operation.quantity else "tickets"
-        given = numbers_of(operation.tickets) if operation.tickets else counted
+        wanted = counted(operation.quantity, "ticket") if operation.quantity else "tickets"
+        given = numbers_of(operation.tickets) if operation.tickets else wanted
         return f"was given {given} on hold" if operation.op == "hold" else f"was sold {given}"
     return f"was told that it is {'cancelled' if operation.op == 'cancel' else 'released'}"
-
-
-def tickets_of(count: int) -> str:
-    """``1 ticket``, ``4 tickets``."""
-    return f"{count:,} ticket" if count == 1 else f"{count:,} tickets"
 
 
 def numbers_of(tickets: Iterable[int]) -> str:

@@ -66,14 +66,12 @@ def text(words: str, x: float, y: float, kind: str = "", anchor: str = "start") 
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 0) -> str:  # noqa: PLR0917
-    """A rectangle."""
     round_ = f' rx="{number(radius)}"' if radius else ""
     size = f'width="{number(max(0, width))}" height="{number(max(0, height))}"'
     return f'<rect{_kind(kind)} x="{number(x)}" y="{number(y)}" {size}{round_}/>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    """A straight line."""
     return f'<path{_kind(kind)} d="M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}"/>'
 
 
@@ -90,7 +88,6 @@ def stairs(points: Iterable[tuple[float, float]], colour: str, opacity: float = 
 
 
 def dot(x: float, y: float, colour: str) -> str:
-    """A measured point."""
     return f'<circle cx="{number(x)}" cy="{number(y)}" r="3.5" style="fill:var(--{colour})"/>'
 
 

@@ -54,7 +54,6 @@ def round_step(least: float) -> float:
 
 
 def outline(at: Frame) -> str:
-    """The border of the area."""
     return svg.box(at.left, at.top, at.right - at.left, at.height, "axis")
 
 
@@ -79,7 +78,6 @@ def tick(at: Frame, value: float, label: str) -> Iterator[str]:
 
 
 def below(at: Frame, label: str) -> str:
-    """The name of the axis at the bottom."""
     return svg.text(label, at.right, at.bottom + 34, "soft", "end")
 
 
