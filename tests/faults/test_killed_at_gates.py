@@ -19,7 +19,7 @@ import pytest
 from typed import send
 
 from loadtests.lab.explore.execution import ExecutedSchedule, ScheduleRunner
-from loadtests.lab.explore.exploration import Case, schedule_runner
+from loadtests.lab.explore.exploration import Scenario, schedule_runner
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.experiments.gates import GATES
@@ -98,7 +98,7 @@ def assert_all_is_there_after_a_restart(service: Service, folder: Path, played: 
 
 
 def kill_at_every_gate(store: type[Store], worker: str, rounds: int) -> None:
-    case = Case(
+    case = Scenario(
         store=store.name, guard=store.safe_guard, worker=worker, buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED
     )
     dice = random.Random(SEED)
@@ -116,7 +116,7 @@ def kill_at_every_gate(store: type[Store], worker: str, rounds: int) -> None:
 @pytest.mark.servers
 def test_a_store_that_forgets_at_the_kill_is_found_out() -> None:
     """The negative control: the same run, and of what was answered nothing is kept."""
-    case = Case(store="journal", guard="file", buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED)
+    case = Scenario(store="journal", guard="file", buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED)
     with schedule_runner(case) as stage:
         played = play_with_kills(stage, ["answer"], random.Random(SEED))
         stage.office.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtests.lab.explore.execution import ExecutedSchedule
-from loadtests.lab.explore.exploration import Case, schedule_runner
+from loadtests.lab.explore.exploration import Scenario, schedule_runner
 from loadtests.lab.explore.schedules import Chooser, tokens
 
 pytestmark = pytest.mark.servers
@@ -13,7 +13,7 @@ STOPPED_BEFORE_ITS_WRITE = "AA-ABBBB"
 
 
 def played(guard: str) -> list[ExecutedSchedule]:
-    with schedule_runner(Case(store="redis", guard=guard, worker="sync", pause=True)) as stage:
+    with schedule_runner(Scenario(store="redis", guard=guard, worker="sync", pause=True)) as stage:
         return [stage.execute(Chooser(tokens(STOPPED_BEFORE_ITS_WRITE))) for _ in range(3)]
 
 

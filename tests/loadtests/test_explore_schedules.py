@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from loadtests.lab.explore.replay import Replay, check_case, check_gates, parse
+from loadtests.lab.explore.replay import ReplayId, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Choices, Chooser, Diverged, explore, pct, pct_bound, tokens
 
 
@@ -101,7 +101,7 @@ def test_tokens_are_steps_kills_and_stops() -> None:
 
 
 def test_a_replay_id_says_the_whole_case() -> None:
-    replay = Replay("json", "none", 2, 1, ("acquire", "view", "append", "answer"), "AABBBBAA")
+    replay = ReplayId("json", "none", 2, 1, ("acquire", "view", "append", "answer"), "AABBBBAA")
     assert replay.id == "1.json.none.2x1.avpw.AABBBBAA"
     assert parse(replay.id) == replay
 

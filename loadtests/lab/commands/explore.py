@@ -14,7 +14,7 @@ from rich.text import Text
 
 from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.execution import DEFAULT_GATES, Stuck
-from loadtests.lab.explore.exploration import Case, Explored, run, schedule_runner
+from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
 from loadtests.lab.explore.page import report
 from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
@@ -75,7 +75,7 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
         check_case(options["buyers"], options["tickets"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    case = Case(**options)
+    case = Scenario(**options)
     try:
         with process.sigterm_as_interrupt():
             if serve:
@@ -89,7 +89,7 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
         raise click.ClickException(str(error)) from None
 
 
-def _explore(case: Case, results: Path, *, as_json: bool) -> int:
+def _explore(case: Scenario, results: Path, *, as_json: bool) -> int:
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting the service …") as status:
@@ -165,7 +165,7 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
     console.print(f"report: {shown(folder / 'report.html')}", markup=False, soft_wrap=True)
 
 
-def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int:
+def _play_again(case: Scenario, replay_id: str, *, step: bool, as_json: bool) -> int:
     console = Console()
     told = 0
 

@@ -14,7 +14,7 @@ import msgspec
 
 from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.sale import Sale
-from loadtests.lab.explore.exploration import Case, Explored, Seen
+from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
 from service.catalogue import GUARDS
 
 EXPLORED = "explored"
@@ -32,7 +32,7 @@ class Schedules(msgspec.Struct, kw_only=True):
     undecided: int
     kept: bool
     """The guard did what it promises."""
-    anomalies: dict[str, Seen]
+    anomalies: dict[str, SeenAnomaly]
 
     @property
     def name(self) -> str:
@@ -64,13 +64,13 @@ class Evidence(msgspec.Struct, kw_only=True):
         return sum(each.anomalies[anomaly].schedules for each in self.explored if anomaly in each.anomalies)
 
 
-def cases(store: str, guard: str) -> list[Case]:
+def cases(store: str, guard: str) -> list[Scenario]:
     """What is explored of a pair: sync workers, so that every buyer is in a process of his own."""
-    plain = Case(store=store, guard=guard, worker="sync")
+    plain = Scenario(store=store, guard=guard, worker="sync")
     return [plain, msgspec.structs.replace(plain, pause=True)] if GUARDS[guard].is_lease else [plain]
 
 
-def read_schedules(folder: Path, case: Case) -> Schedules | None:
+def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
     """What was kept of an exploration; None where it was not made, or cannot be read."""
     try:
         return msgspec.json.decode(_path(folder, case).read_bytes(), type=Schedules)
@@ -78,7 +78,7 @@ def read_schedules(folder: Path, case: Case) -> Schedules | None:
         return None
 
 
-def keep_schedules(folder: Path, case: Case, explored: Explored) -> Schedules:
+def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedules:
     """Write it down, in one step."""
     found = Schedules(
         store=case.store,
@@ -114,5 +114,5 @@ def gather(
     )
 
 
-def _path(folder: Path, case: Case) -> Path:
+def _path(folder: Path, case: Scenario) -> Path:
     return folder / EXPLORED / f"{case.store}-{case.guard}{'-pause' if case.pause else ''}.json"

@@ -12,7 +12,7 @@ import msgspec
 from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.experiment.expectation import Expectation, promise
 from loadtests.lab.explore.execution import DEFAULT_GATES, ExecutedSchedule, ScheduleRunner
-from loadtests.lab.explore.replay import Replay
+from loadtests.lab.explore.replay import ReplayId
 from loadtests.lab.explore.schedules import Choices, Chooser, buyer_names, explore, pct
 from loadtests.lab.explore.trace import Step
 from loadtests.lab.servers.gate_server import GateServer
@@ -24,7 +24,7 @@ _LOCK_WAIT_S, _LOCK_WAIT_PAUSED_S = 3600.0, 0.8
 _LEASE_MS, _SHORT_LEASE_MS = 3_600_000, 300
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The case that is explored."""
 
     store: str = "json"
@@ -40,8 +40,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 3
     seed: int = 1
 
-    def replay(self, choices: Choices) -> Replay:
-        return Replay(self.store, self.guard, self.buyers, self.tickets, self.gates, choices.schedule)
+    def replay(self, choices: Choices) -> ReplayId:
+        return ReplayId(self.store, self.guard, self.buyers, self.tickets, self.gates, choices.schedule)
 
     def service(self, gates: str) -> Service:
         """A service in which all buyers can be under way at once, and the lab's own calls beside them."""
@@ -69,7 +69,7 @@ class First(msgspec.Struct):
     why: str
 
 
-class Seen(msgspec.Struct):
+class SeenAnomaly(msgspec.Struct):
     """An anomaly: the number of schedules with it, and the replay id of the first."""
 
     schedules: int
@@ -79,7 +79,7 @@ class Seen(msgspec.Struct):
 class Explored(msgspec.Struct, kw_only=True):
     """The results of all schedules. ``whole``: no schedule was left out."""
 
-    case: Case
+    case: Scenario
     schedules: int = 0
     by_preemptions: dict[int, int] = {}
     failing: int = 0
@@ -87,7 +87,7 @@ class Explored(msgspec.Struct, kw_only=True):
     undecided: int = 0
     whole: bool = True
     first: First | None = None
-    anomalies: dict[str, Seen] = {}
+    anomalies: dict[str, SeenAnomaly] = {}
     """By name, in the order in which they were found."""
     example: list[Step] = []
     """The steps of the last schedule that did not fail."""
@@ -124,7 +124,7 @@ class Explored(msgspec.Struct, kw_only=True):
 
     def _note_anomalies(self, executed: ExecutedSchedule) -> None:
         for name in anomalies_of(executed.verdict) if executed.verdict else ():
-            seen = self.anomalies.setdefault(name, Seen(0, self.case.replay(executed.choices).id))
+            seen = self.anomalies.setdefault(name, SeenAnomaly(0, self.case.replay(executed.choices).id))
             seen.schedules += 1
 
 
@@ -135,7 +135,7 @@ def _only_serial(executed: ExecutedSchedule) -> bool:
 
 
 @contextmanager
-def schedule_runner(case: Case) -> Iterator[ScheduleRunner]:
+def schedule_runner(case: Scenario) -> Iterator[ScheduleRunner]:
     """A runner for the schedules of a case, with a running service; both end with the block."""
     with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, GateServer() as gate_server:
         folder = Path(name)
@@ -157,7 +157,7 @@ def schedule_runner(case: Case) -> Iterator[ScheduleRunner]:
                 office.kill()
 
 
-def run(case: Case, on_executed: Callable[[Explored], None] = lambda _explored: None) -> Explored:
+def run(case: Scenario, on_executed: Callable[[Explored], None] = lambda _explored: None) -> Explored:
     """Explore a case: all its schedules, or the number of random walks given by ``walks``."""
     explored = Explored(case=case)
     with schedule_runner(case) as runner:

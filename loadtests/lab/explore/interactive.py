@@ -19,7 +19,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from loadtests.lab.explore.drawing import draw
 from loadtests.lab.explore.execution import ScheduleRunner, Stuck
-from loadtests.lab.explore.exploration import Case, schedule_runner
+from loadtests.lab.explore.exploration import Scenario, schedule_runner
 from loadtests.lab.explore.page import HERE
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.explore.trace import Step
@@ -161,7 +161,7 @@ class Session:
         return {**now, "tries": self.tries, "wins": self.wins, "tickets": self._runner.tickets}
 
 
-def serve_page(case: Case, port: int) -> int:
+def serve_page(case: Scenario, port: int) -> int:
     """Serve the page on loopback until Ctrl-C."""
     with schedule_runner(case) as runner:
         session = Session(runner)

@@ -16,7 +16,7 @@ MOST_TICKETS = 100
 GATE_LETTERS = {"acquire": "a", "view": "v", "append": "p", "release": "r", "durable": "d", "answer": "w"}
 
 
-class Replay(msgspec.Struct, frozen=True):
+class ReplayId(msgspec.Struct, frozen=True):
     """The content of a replay id."""
 
     store: str
@@ -36,7 +36,7 @@ class Replay(msgspec.Struct, frozen=True):
         return tokens(self.schedule)
 
 
-def parse(text: str) -> Replay:
+def parse(text: str) -> ReplayId:
     """The content of a replay id. Raises ``ValueError`` if it has another format or is broken."""
     parts = text.strip().split(".")
     if parts[0] != FORMAT:
@@ -56,7 +56,7 @@ def parse(text: str) -> Replay:
     for token in tokens(schedule):
         if ord(token[-1].upper()) - ord("A") >= buyers:
             raise ValueError(f"{text!r} lets {token[-1].upper()} go on, and there are {buyers} buyers")
-    return Replay(store, guard, buyers, tickets, gates, schedule)
+    return ReplayId(store, guard, buyers, tickets, gates, schedule)
 
 
 def check_case(buyers: int, tickets: int) -> None:

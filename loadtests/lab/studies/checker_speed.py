@@ -40,7 +40,7 @@ print(json.dumps([verdict.verdict, verdict.seconds, peak * (1 if sys.platform ==
 
 
 @dataclass(frozen=True)
-class Measured:
+class CheckerFigures:
     """The figures of one size: medians of the repeated runs, and the largest peak of memory."""
 
     operations: int
@@ -56,7 +56,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchFigures:
     """The result of one general search of the first operations of a history."""
 
     clients: int
@@ -94,7 +94,7 @@ def bench_check(largest: int, repeat: int, limit_s: float, seed: int, as_json: b
         click.echo(json.dumps(figures))
 
 
-def _measure(folder: Path, size: int, repeat: int, seed: int) -> Measured:
+def _measure(folder: Path, size: int, repeat: int, seed: int) -> CheckerFigures:
     files = write(folder, draw(size, CLIENTS, seed))
     seconds, parsing, peaks = [], [], []
     for _ in range(repeat):
@@ -106,7 +106,7 @@ def _measure(folder: Path, size: int, repeat: int, seed: int) -> Measured:
         peaks.append(peak)
         parsing.append(sum(map(_seconds_of_json, files)))
     file_bytes = sum(file.stat().st_size for file in files)
-    return Measured(size, file_bytes, statistics.median(seconds), max(peaks), statistics.median(parsing))
+    return CheckerFigures(size, file_bytes, statistics.median(seconds), max(peaks), statistics.median(parsing))
 
 
 def _seconds_of_json(path: Path) -> float:
@@ -117,7 +117,7 @@ def _seconds_of_json(path: Path) -> float:
     return time.perf_counter() - began
 
 
-def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[Searched]:
+def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[SearchFigures]:
     """Search growing prefixes for each number of clients, until a search gives up."""
     searched = []
     for clients in SEARCHED_CLIENTS:
@@ -126,13 +126,13 @@ def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[Searched]:
         for size in SEARCHED_SIZES:
             began = time.perf_counter()
             answer = search(history.take(np.arange(size)), run.capacity, limit_s)
-            searched.append(Searched(clients, size, answer, time.perf_counter() - began))
+            searched.append(SearchFigures(clients, size, answer, time.perf_counter() - began))
             if answer == "gave up":
                 break
     return searched
 
 
-def _figures(measured: list[Measured]) -> Table:
+def _figures(measured: list[CheckerFigures]) -> Table:
     table = Table("operations", "MB", "seconds", "operations/s", "peak MB", "json.loads, s", "ratio", box=None)
     for one in measured:
         table.add_row(
@@ -147,7 +147,7 @@ def _figures(measured: list[Measured]) -> Table:
     return table
 
 
-def _searches(searched: list[Searched]) -> Table:
+def _searches(searched: list[SearchFigures]) -> Table:
     table = Table("clients", "operations", "answer", "seconds", box=None)
     for one in searched:
         table.add_row(f"{one.clients}", f"{one.operations:,}", one.answer, f"{one.seconds:.2f}")

@@ -32,7 +32,7 @@ from loadtests.lab.report.counterexample.sentence import (
     sentence,
     told,
 )
-from loadtests.lab.report.svg.timeline import Timeline, timeline
+from loadtests.lab.report.svg.time_axis import TimeAxis, time_axis
 from loadtests.lab.report.text import counted
 
 _W, _LEFT, _RIGHT = 1080.0, 104.0, 1064.0
@@ -85,7 +85,7 @@ def _body(example: Counterexample) -> tuple[list[str], float]:
     if shown:
         if all(operation.return_ns is None for operation in shown):  # a moment has no width
             shown = (*shown, *example.neighbours)
-        times = timeline([(operation.invoke_ns, _end(operation)) for operation in shown], _LEFT, _RIGHT)
+        times = time_axis([(operation.invoke_ns, _end(operation)) for operation in shown], _LEFT, _RIGHT)
         parts, y = _lanes(example, times)
     if example.records:
         parts += _list(example.records, y)
@@ -95,7 +95,7 @@ def _body(example: Counterexample) -> tuple[list[str], float]:
     return parts, y
 
 
-def _lanes(example: Counterexample, times: Timeline) -> tuple[list[str], float]:
+def _lanes(example: Counterexample, times: TimeAxis) -> tuple[list[str], float]:
     bottom = _TOP + _OPERATION_H * len(example.operations)
     lanes = list(dict.fromkeys(operation.process for operation in example.neighbours))
     foot = bottom + (26 + _OTHER_H * len(lanes) if lanes else 0)
@@ -125,7 +125,7 @@ def _beside(example: Counterexample) -> str:
     return f"{others} that were under way meanwhile" if all_ > 1 else "one other that was under way meanwhile"
 
 
-def _axis(example: Counterexample, times: Timeline, y: float) -> Iterator[str]:
+def _axis(example: Counterexample, times: TimeAxis, y: float) -> Iterator[str]:
     unit, size = _unit(sum(each.end_ns - each.begin_ns for each in times.stretches))
     for stretch in times.stretches:
         yield svg.line(stretch.left, y, stretch.right, y, "axis")
@@ -138,7 +138,7 @@ def _axis(example: Counterexample, times: Timeline, y: float) -> Iterator[str]:
         yield svg.text(f"{duration(int(after.begin_ns - before.end_ns))} left out", middle, _TOP - 14, "soft", "middle")
 
 
-def _between(example: Counterexample, times: Timeline, bottom: float) -> Iterator[str]:
+def _between(example: Counterexample, times: TimeAxis, bottom: float) -> Iterator[str]:
     """The relation of the two rivals: both were under way at once, or one had ended before the other was sent."""
     pair = rivals(example)
     if pair is None:
@@ -162,7 +162,7 @@ def _between(example: Counterexample, times: Timeline, bottom: float) -> Iterato
     yield svg.text(words, middle, top - 11, "alarm soft", "middle")
 
 
-def _operation(operation: DrawnOperation, times: Timeline, y: float, *, named: bool) -> Iterator[str]:
+def _operation(operation: DrawnOperation, times: TimeAxis, y: float, *, named: bool) -> Iterator[str]:
     """One operation that takes part: focusable, with the request above its bar and the answer below."""
     left, right = _ends(operation, times)
     answer = f"{told(operation)}{_facts(operation)}"
@@ -199,7 +199,7 @@ def _label(strong: str, rest: str, bar: tuple[float, float], y: float, kind: str
     return f'<text x="{svg.number(min(x, _RIGHT))}" y="{svg.number(y)}"{side} xml:space="preserve">{head}{tail}</text>'
 
 
-def _lane(process: int, operations: list[DrawnOperation], times: Timeline, y: float) -> Iterator[str]:
+def _lane(process: int, operations: list[DrawnOperation], times: TimeAxis, y: float) -> Iterator[str]:
     """The lane of a client that takes no part: thin and grey, with its answer if there is room for it."""
     yield svg.text(f"client {process}", 16, y + 15, "soft")
     ends = [_ends(operation, times) for operation in operations]
@@ -272,7 +272,7 @@ def _row(operation: DrawnOperation, zero: int) -> dict[str, str]:
     }
 
 
-def _ends(operation: DrawnOperation, times: Timeline) -> tuple[float, float]:
+def _ends(operation: DrawnOperation, times: TimeAxis) -> tuple[float, float]:
     left, right = times.x(operation.invoke_ns), times.x(_end(operation), ends=True)
     return left, max(right, left + _LEAST_BAR)
 

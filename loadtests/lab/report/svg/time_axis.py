@@ -29,7 +29,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TimeAxis:
     """Stretches from left to right, separated by cuts."""
 
     stretches: tuple[Stretch, ...]
@@ -57,7 +57,7 @@ class Timeline:
         return found
 
 
-def timeline(intervals: Iterable[tuple[int, int]], left: float, right: float) -> Timeline:
+def time_axis(intervals: Iterable[tuple[int, int]], left: float, right: float) -> TimeAxis:
     """Lay out intervals between two places; a gap longer than all intervals together is cut to a fixed width."""
     busy = _joined(sorted(intervals))
     total = max(1, sum(end - begin for begin, end in busy))
@@ -75,7 +75,7 @@ def timeline(intervals: Iterable[tuple[int, int]], left: float, right: float) ->
     for (begins, ends), share in zip(spans, widths, strict=True):
         stretches.append(Stretch(begins, ends, at, at + share * room))
         at += share * room + _CUT_W
-    return Timeline(tuple(stretches))
+    return TimeAxis(tuple(stretches))
 
 
 def _joined(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
