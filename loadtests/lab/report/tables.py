@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rich import box
@@ -52,9 +52,17 @@ class Grid:
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 
-def empty_table() -> Table:
+def empty_table(*columns: str, title: str | None = None) -> Table:
     """A table in the style of all tables of the terminal."""
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    return Table(*columns, title=title, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A table of texts."""
+    table = empty_table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def cell_tables(results: list[Result], console: Console) -> list[Table]:

@@ -94,23 +94,20 @@ def summary(results: list[Result]) -> str:
     exact = [each for each in results if not each.rounds_wrong and each.verdict.verdict == "valid"]
     said = []
     if wrong:
-        which = (
-            "Lock off" if all(each.experiment.service.guard == OFF for each in wrong) else "Where purchases overlapped"
-        )
-        sales, oversold = sum(each.rounds for each in wrong), sum(each.verdict.oversold for each in wrong)
+        is_off = all(each.experiment.service.guard == OFF for each in wrong)
+        failed, sales = sum(each.rounds_wrong for each in wrong), counted(sum(each.rounds for each in wrong), "sale")
+        oversold = counted(sum(each.verdict.oversold for each in wrong), "ticket")
         lost = sum(each.verdict.lost or 0 for each in wrong)
-        said.append(
-            f"{which}: {sum(each.rounds_wrong for each in wrong)} of {counted(sales, 'sale')} went wrong,"
-            f" {counted(oversold, 'ticket')} too many"
-            + (f" and {counted(lost, 'confirmed order')} lost." if lost else ".")
-        )
+        and_lost = f" and {counted(lost, 'confirmed order')} lost" if lost else ""
+        where = "Lock off" if is_off else "Where purchases overlapped"
+        said.append(f"{where}: {failed} of {sales} went wrong, {oversold} too many{and_lost}.")
     if exact:
-        which = "Lock on" if all(each.experiment.service.guard != OFF for each in exact) else "Where they did not"
-        said.append(
-            f"{which}: {counted(sum(each.rounds for each in exact), 'sale')} to the last seat,"
-            f" {counted(sum(each.verdict.acknowledged for each in exact), 'ticket')} for"
-            f" {counted(sum(each.capacity for each in exact), 'seat')}, nothing lost."
-        )
+        is_on = all(each.experiment.service.guard != OFF for each in exact)
+        sales = counted(sum(each.rounds for each in exact), "sale")
+        tickets = counted(sum(each.verdict.acknowledged for each in exact), "ticket")
+        seats = counted(sum(each.capacity for each in exact), "seat")
+        where = "Lock on" if is_on else "Where they did not"
+        said.append(f"{where}: {sales} to the last seat, {tickets} for {seats}, nothing lost.")
     return " ".join(said)
 
 

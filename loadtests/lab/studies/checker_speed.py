@@ -23,6 +23,7 @@ from rich.table import Table
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.history.history import read_history
 from loadtests.lab.history.synthetic import draw, write
+from loadtests.lab.report.tables import plain_table
 from loadtests.lab.studies.general_search import search
 
 CLIENTS = 50
@@ -133,25 +134,21 @@ def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[SearchFigu
 
 
 def _figures(measured: list[CheckerFigures]) -> Table:
-    table = Table("operations", "MB", "seconds", "operations/s", "peak MB", "json.loads, s", "ratio", box=None)
-    for one in measured:
-        table.add_row(
-            f"{one.operations:,}",
-            f"{one.file_bytes / 1e6:.0f}",
-            f"{one.seconds:.2f}",
-            f"{one.operations / one.seconds:,.0f}",
-            f"{one.peak_bytes / 1e6:.0f}",
-            f"{one.json_seconds:.2f}",
+    columns = ("operations", "MB", "seconds", "operations/s", "peak MB", "json.loads, s", "ratio")
+    rows = (
+        (
+            f"{one.operations:,}", f"{one.file_bytes / 1e6:.0f}", f"{one.seconds:.2f}",
+            f"{one.operations / one.seconds:,.0f}", f"{one.peak_bytes / 1e6:.0f}", f"{one.json_seconds:.2f}",
             f"{one.ratio:.2f}",
         )
-    return table
+        for one in measured
+    )  # fmt: skip
+    return plain_table(columns, rows)
 
 
 def _searches(searched: list[SearchFigures]) -> Table:
-    table = Table("clients", "operations", "answer", "seconds", box=None)
-    for one in searched:
-        table.add_row(f"{one.clients}", f"{one.operations:,}", one.answer, f"{one.seconds:.2f}")
-    return table
+    rows = ((f"{one.clients}", f"{one.operations:,}", one.answer, f"{one.seconds:.2f}") for one in searched)
+    return plain_table(("clients", "operations", "answer", "seconds"), rows)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ import click
 import msgspec
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.measurement import quantile
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, limit, linear, picture, tick, upwards
+from loadtests.lab.report.tables import plain_table
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
 from loadtests.lab.studies.held_sale import ENDLESS, HistoryLine, held_sale
@@ -167,15 +167,17 @@ def overload(
 
 
 def _say(console: Console, capacity: float, deadline_ms: float, found: dict[str, list[Point]]) -> None:
-    table = Table("offered", "", f"in time ({deadline_ms:g} ms)", "sold", "503", "p99 sold", "p99 read", "verdict")
-    for rows in zip(*found.values(), strict=True):
-        for name, point in zip(found, rows, strict=True):
-            table.add_row(
-                f"{point.times:g} × · {point.offered_per_s:,.0f}/s", name, f"{point.goodput_per_s:,.0f}/s",
-                f"{point.sold_per_s:,.0f}/s", f"{point.refused_per_s:,.0f}/s", _ms(point.sold_p99_ms),
-                _ms(point.read_p99_ms), point.verdict,
-            )  # fmt: skip
-    console.print(table)
+    columns = ("offered", "", f"in time ({deadline_ms:g} ms)", "sold", "503", "p99 sold", "p99 read", "verdict")
+    rows = (
+        (
+            f"{point.times:g} × · {point.offered_per_s:,.0f}/s", name, f"{point.goodput_per_s:,.0f}/s",
+            f"{point.sold_per_s:,.0f}/s", f"{point.refused_per_s:,.0f}/s", _ms(point.sold_p99_ms),
+            _ms(point.read_p99_ms), point.verdict,
+        )
+        for points in zip(*found.values(), strict=True)
+        for name, point in zip(found, points, strict=True)
+    )  # fmt: skip
+    console.print(plain_table(columns, rows))
     console.print(f"It can serve {capacity:,.0f} purchases a second.")
 
 

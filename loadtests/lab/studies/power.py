@@ -12,17 +12,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.status import Status
 
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import hold_sale
+from loadtests.lab.report.tables import plain_table
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.catalogue import GUARDS
@@ -46,6 +46,10 @@ class Power(msgspec.Struct):
     @property
     def caught(self) -> bool:
         return self.whole and self.invalid >= CAUGHT_SHARE * self.runs
+
+    @property
+    def words(self) -> str:
+        return ("yes" if self.caught else "no") + ("" if self.whole else " (stopped: 95 % was out of reach)")
 
 
 def try_probability(
@@ -84,44 +88,36 @@ def power(worker: str, runs: int, think_ms: float, probabilities: tuple[float, .
       python -m loadtests.lab.studies.power                             the published figure; some twenty minutes
       python -m loadtests.lab.studies.power --runs 20 --probability 0.05
     """
-    console, progress = Console(), Console(stderr=True)
+    progress = Console(stderr=True)
     found: list[Power] = []
     began = time.monotonic()
     for probability in sorted(probabilities or PROBABILITIES, reverse=True):
         service = Service(worker=worker, guard=LEAKY, leak=probability, think_ms=think_ms)
         with progress.status(f"p = {probability:g}") as status:
-            result = try_probability(
-                service,
-                Workload(),
-                runs,
-                lambda now: status.update(f"p = {now.probability:g}: {now.invalid} of {now.runs} caught"),
-            )
-        found.append(result)
-        progress.print(f"p = {probability:g}: {result.invalid} of {result.runs} runs invalid")
-        if not result.caught:
+
+            def show(now: Power, status: Status = status) -> None:
+                status.update(f"p = {now.probability:g}: {now.invalid} of {now.runs} caught")
+
+            found.append(try_probability(service, Workload(), runs, show))
+        progress.print(f"p = {probability:g}: {found[-1].invalid} of {found[-1].runs} runs invalid")
+        if not found[-1].caught:
             break
-    if as_json:
-        click.echo(json.dumps(_summary(worker, think_ms, found)))
-        return
-    table = Table("p", "runs", "invalid", "caught", title=f"Guard file skipped with probability p, {worker}")
-    for each in found:
-        stopped = "" if each.whole else " (stopped: 95 % was out of reach)"
-        table.add_row(
-            f"{each.probability:g}", f"{each.runs}", f"{each.invalid}", ("yes" if each.caught else "no") + stopped
-        )
-    console.print(table)
     smallest = min((each.probability for each in found if each.caught), default=None)
+    if as_json:
+        summary = {
+            "worker": worker,
+            "think_ms": think_ms,
+            "powers": [{**msgspec.to_builtins(each), "caught": each.caught} for each in found],
+            "smallest_caught": smallest,
+            "machine": msgspec.to_builtins(describe(Path.cwd())),
+        }
+        click.echo(json.dumps(summary))
+        return
+    rows = ((f"{each.probability:g}", f"{each.runs}", f"{each.invalid}", each.words) for each in found)
+    title = f"Guard file skipped with probability p, {worker}"
+    console = Console()
+    console.print(plain_table(("p", "runs", "invalid", "caught"), rows, title))
     console.print(f"smallest p that is caught: {smallest} ({time.monotonic() - began:.0f} s)")
-
-
-def _summary(worker: str, think_ms: float, found: list[Power]) -> dict[str, Any]:
-    return {
-        "worker": worker,
-        "think_ms": think_ms,
-        "powers": [{**msgspec.to_builtins(each), "caught": each.caught} for each in found],
-        "smallest_caught": min((each.probability for each in found if each.caught), default=None),
-        "machine": msgspec.to_builtins(describe(Path.cwd())),
-    }
 
 
 if __name__ == "__main__":
