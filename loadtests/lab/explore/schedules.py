@@ -1,4 +1,4 @@
-"""Which schedules are tried, and in which order: by growing number of preemptions.
+"""The schedules of an exploration, in the order of their execution: by growing number of preemptions.
 
 A schedule is a string with a letter for each decision: ``A`` lets buyer A pass the gate at which they stand. Taking the
 turn from a buyer who could have continued is a *preemption*. Most races need one or two, so schedules with few

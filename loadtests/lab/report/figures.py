@@ -140,7 +140,7 @@ def jain(shares: Floats) -> float:
 
 
 def overtaking(run: Operations) -> Overtaking | None:
-    """How often a mutation was overtaken between being sent and being decided; None without versions.
+    """The mutations that were overtaken between being sent and being decided; None without versions.
 
     This counts acknowledged purchases, cancellations, holds, confirmations and releases whose answer names a version,
     each key once, within each event. Two of them are a pair if one was sent *earlier* (by its client's clock) and has

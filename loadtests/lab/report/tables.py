@@ -66,7 +66,7 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
 
 
 def cell_tables(results: list[Result], console: Console) -> list[Table]:
-    """One table, or two where the terminal is too narrow for it: what happened, and how fast."""
+    """One table, or two if the terminal is too narrow for it: the outcomes, and the speed."""
     whole = _table(results, [_identity, _outcome, _speed])
     if Measurement.get(console, console.options.update(max_width=1000), whole).maximum <= console.width:
         return [whole]
@@ -115,7 +115,7 @@ def _speed(result: Result) -> _Row:
 
 
 def matrix_table(results: list[Result]) -> Table:
-    """What each guard excludes: a row for each worker model, a column for each guard, tickets acknowledged in each."""
+    """Tickets acknowledged, with a row for each worker model and a column for each guard and delay."""
     table = empty_table()
     table.add_column("worker", no_wrap=True)
     columns = list(dict.fromkeys(guard_and_think(result) for result in results))

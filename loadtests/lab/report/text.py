@@ -72,15 +72,15 @@ def sentence(result: Result) -> str:
     """The result of a cell for somebody who has never heard of a race: tickets, seats, and what buyers lost."""
     service, verdict = result.experiment.service, result.verdict
     known = GUARDS.get(service.guard)
-    who = f"{service.spelled} {(known and known.words) or f'with the guard {service.guard}'}"
+    which = f"{service.spelled} {(known and known.words) or f'with the guard {service.guard}'}"
     rounds = counted(result.rounds, "round")
     sold = f"{counted(verdict.acknowledged, 'ticket')} for {counted(result.capacity, 'seat')}"
     if not result.rounds_wrong and verdict.verdict == "valid":
         right = "None was sold twice, and no order was lost, not by kill -9 either."
-        return f"{who}: {sold} in {rounds}, to the last seat. {right}"
+        return f"{which}: {sold} in {rounds}, to the last seat. {right}"
     if not result.rounds_wrong:
-        return f"{who}: {headline(verdict)}."
-    said = f"{who}: {result.rounds_wrong} of {rounds} went wrong."
+        return f"{which}: {headline(verdict)}."
+    said = f"{which}: {result.rounds_wrong} of {rounds} went wrong."
     if verdict.oversold:
         said += f" Buyers were promised {sold}: {verdict.oversold:,} too many."
     if verdict.lost:

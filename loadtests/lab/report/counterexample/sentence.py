@@ -131,8 +131,8 @@ def _oversold(example: Counterexample) -> str:
         return said + passed + ", beyond the last."
     seats = "is 1 seat" if counts.capacity == 1 else f"are {counts.capacity:,} seats"
     hall = f"There {seats}, and buyers were promised {counts.acknowledged:,}"
-    counted = "" if crossing.version is None else "counted in the order of their versions, "
-    return f"{said}{hall}: {counted}the first too many went to {client(crossing)}, who {told(crossing)}."
+    in_order = "" if crossing.version is None else "counted in the order of their versions, "
+    return f"{said}{hall}: {in_order}the first too many went to {client(crossing)}, who {told(crossing)}."
 
 
 def _double_booked(example: Counterexample) -> str:
@@ -161,7 +161,7 @@ def _inversion(example: Counterexample) -> str:
         before = f"{client(early)} {told(early)}{_at(early)}, {pause} before {client(ahead)} asked"
         return f"{before}; yet what {client(ahead)} did is counted in it{_at(ahead)}: it saw the future."
     before = f"{client(early)} had its answer{_at(early)}, {pause} before {client(ahead)} asked"
-    return f"{before}; yet {client(ahead)} stands ahead of it{_at(ahead)}: who came later was put first."
+    return f"{before}; yet {client(ahead)} stands ahead of it{_at(ahead)}: the later request was put first."
 
 
 def _only_looked(operation: DrawnOperation) -> bool:
