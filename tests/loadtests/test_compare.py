@@ -32,7 +32,7 @@ from loadtests.lab.compare.page import as_json, write_report, write_section
 from loadtests.lab.compare.results import NO_TIME, Results, Sale, summarize
 from loadtests.lab.compare.run import FEWEST, MOST, CompareProgress, Comparison, seats_for, turns
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
-from loadtests.lab.explore.exploration import Seen
+from loadtests.lab.explore.exploration import SeenAnomaly
 from loadtests.lab.report import markdown as sections
 from loadtests.lab.servers import office
 from loadtests.lab.servers.machine import describe
@@ -463,7 +463,7 @@ def test_an_inversion_of_who_changed_nothing_is_stale(op: str, outcome: str, nam
 
 def evidence(guard: str, sales: int = 2, **changes: Any) -> Evidence:
     replay = f"1.json.{guard}.2x1.avpw.AABBBBAA"
-    seen = {"oversold": Seen(36, replay), "lost": Seen(36, replay)} if guard == "none" else {}
+    seen = {"oversold": SeenAnomaly(36, replay), "lost": SeenAnomaly(36, replay)} if guard == "none" else {}
     tried = Schedules(
         store="json", guard=guard, pause=False, schedules=62, whole=True, undecided=0, met=True, anomalies=seen
     )

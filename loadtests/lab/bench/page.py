@@ -12,9 +12,9 @@ from loadtests.lab.bench.results import BenchResults
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.tables import grids, in_order, machine_in_words, notes, program_of, shape_of
 from loadtests.lab.report import markdown, svg
-from loadtests.lab.report.curves import RIGHT, TOP, WIDTH, Curve, Frame, below, dot, picture, tick, upwards
-from loadtests.lab.report.curves import curves as draw_curves
-from loadtests.lab.report.templates import own, template
+from loadtests.lab.report.pages import template
+from loadtests.lab.report.svg.chart import RIGHT, TOP, WIDTH, Curve, Frame, below, picture, tick, upwards
+from loadtests.lab.report.svg.chart import curves as draw_curves
 
 BEGIN, END = "<!-- results: written by `lastseat bench --write` -->", "<!-- end of results -->"
 
@@ -53,8 +53,6 @@ def write_page(path: Path, results: BenchResults, *, when: str, command: str) ->
         machine=machine_in_words(results),
         when=when,
         command=command,
-        css=own("page.css"),
-        js=own("save.js"),
     )
     path.write_text(page, encoding="utf-8")
 
@@ -107,7 +105,7 @@ def ratios_plot(measured: Sequence[MeasuredCell], name: str) -> str:
             f'<path class="curve" style="stroke:var(--{colour})" '
             f'd="M{svg.number(x(each.ratio.low))} {svg.number(y)}H{svg.number(x(each.ratio.high))}"/>'
         )
-        body.append(dot(x(each.ratio.median), y, colour))
+        body.append(svg.dot(x(each.ratio.median), y, colour))
         body.append(svg.text(str(each.ratio), right + 8, y + 4, "soft"))
     about = "Median and 95 % bootstrap interval of the paired ratios; the dashed line is the ceiling."
     title = "Sold a second, as a share of the ceiling"
@@ -124,7 +122,7 @@ def growth_plot(rows: Sequence[Grown], name: str) -> str:
     body = [*upwards(at, "sold a second")]
     for orders in sorted({row.orders for row in rows}):
         body += tick(at, orders, f"{orders:,}")
-    body.append(below("orders that the event has"))
+    body.append(below(at, "orders that the event has"))
     curves = []
     for store, colour in zip(dict.fromkeys(row.store for row in rows), svg.COLOURS, strict=False):
         mine = [row for row in rows if row.store == store]
@@ -147,7 +145,7 @@ def scaling_plot(scaling: Scaling, name: str) -> str:
     body = [*upwards(at, "sold a second")]
     for row in scaling.rows:
         body += tick(at, row.workers, str(row.workers))
-    body.append(below("workers"))
+    body.append(below(at, "workers"))
     curves: list[Curve] = [("measured", "one", sold, "dots")]
     if limits:
         curves.append(("1 / hold", "two", limits, ""))

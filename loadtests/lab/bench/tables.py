@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from loadtests.lab.bench.paired import MeasuredCell
 from loadtests.lab.bench.results import BenchResults, not_available
 from loadtests.lab.bench.scaling import Scaling
+from loadtests.lab.report.tables import Grid
 from service.catalogue import REFERENCE
 
 _LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached"})
 _NULL = "the ceiling against itself"
-
-
-@dataclass
-class Grid:
-    """A table as text: cells that begin with ``!`` are alarming; ``ends`` are the rows that end a group."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    ends: set[int] = field(default_factory=set)
-    words: frozenset[str] = _LEFT
-    """The columns that hold words; the others hold numbers."""
-
-    def left(self, column: str) -> bool:
-        return column in self.words
-
-    def rich(self) -> Table:
-        """For the terminal."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-        for name in self.columns:
-            table.add_column(name, justify="left" if self.left(name) else "right", no_wrap=True)
-        for number, row in enumerate(self.rows):
-            cells = [Text(cell, style="red" if cell.startswith("!") else "") for cell in row]
-            table.add_row(*cells, end_section=number in self.ends)
-        return table
-
-    def markdown(self) -> str:
-        """For the documentation."""
-        rule = ["---" if self.left(name) else "--:" for name in self.columns]
-        lines = ["| " + " | ".join(row) + " |" for row in [self.columns, rule, *self.rows]]
-        return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 
 Column = Callable[[Any], str]

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
-from loadtests.lab.commands.output import COLOUR, say
+from loadtests.lab.commands.output import say
+from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.untrusted import printable
 
 
@@ -65,7 +66,7 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
 def show(verdict: Verdict, console: Console) -> None:
     """The verdict in words: the word itself first, then why, one row a check, and each witness as a sentence."""
     console.print(
-        Text(verdict.verdict.upper(), style=f"bold {COLOUR[verdict.verdict]}"),
+        Text(verdict.verdict.upper(), style=f"bold {VERDICT_COLOURS[verdict.verdict]}"),
         Text(printable(verdict.why)),
         soft_wrap=True,
     )
@@ -94,7 +95,7 @@ def _counts(verdict: Verdict) -> Table:
 def _rows(checks: list[CheckResult]) -> Table:
     table = Table("check", "verdict", "found", "why", box=None)
     for result in checks:
-        verdict = Text(result.verdict, style=COLOUR[result.verdict])
+        verdict = Text(result.verdict, style=VERDICT_COLOURS[result.verdict])
         table.add_row(result.name, verdict, f"{result.count:,}" if result.count else "", Text(printable(result.why)))
     return table
 

@@ -14,12 +14,12 @@ from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, run
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
-from loadtests.lab.report.page import write_page
-from loadtests.lab.report.picture import picture
-from loadtests.lab.report.run_progress import DemoProgress
+from loadtests.lab.report.demo_picture import picture
+from loadtests.lab.report.demo_report import write_page
+from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import write_run_report
-from loadtests.lab.report.sentences import sentence, summary
 from loadtests.lab.report.tables import cell_tables, matrix_table
+from loadtests.lab.report.text import sentence, summary
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
 from loadtests.lab.servers.process import sigterm_as_interrupt

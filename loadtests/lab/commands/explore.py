@@ -13,19 +13,20 @@ from rich.console import Console
 from rich.text import Text
 
 from loadtests.lab.commands import options, output
-from loadtests.lab.explore import drawing
+from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.execution import DEFAULT_GATES, Stuck
-from loadtests.lab.explore.exploration import Case, Explored, performer, run
+from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
 from loadtests.lab.explore.page import report
 from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
 from loadtests.lab.explore.trace import Step
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.admin_api import OfficeError
+from loadtests.lab.report.text import counted
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
 
-_CASE = Case()
+_CASE = Scenario()
 
 
 @click.command()
@@ -75,13 +76,13 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
         check_case(given["buyers"], given["tickets"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    case = Case(**given)
+    case = Scenario(**given)
     try:
         with process.sigterm_as_interrupt():
             if serve:
-                from loadtests.lab.explore.interactive import serve_game
+                from loadtests.lab.explore.interactive import serve_page
 
-                return serve_game(case, port)
+                return serve_page(case, port)
             if replay_id is not None:
                 return _play_again(case, replay_id, step=step, as_json=as_json)
             return _explore(case, results, as_json=as_json)
@@ -89,7 +90,7 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
         raise click.ClickException(str(error)) from None
 
 
-def _explore(case: Case, results: Path, *, as_json: bool) -> int:
+def _explore(case: Scenario, results: Path, *, as_json: bool) -> int:
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting the service …") as status:
@@ -104,28 +105,28 @@ def _explore(case: Case, results: Path, *, as_json: bool) -> int:
     (folder / "report.html").write_text(report(explored), encoding="utf-8")
     if explored.first is not None:
         title = f"The losing schedule: guard {case.guard}"
-        (folder / "schedule.svg").write_text(drawing.svg(explored.first.steps, case.buyers, title), encoding="utf-8")
+        (folder / "schedule.svg").write_text(draw(explored.first.steps, case.buyers, title), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:
         _show(explored, seconds, folder)
     if explored.undecided and not explored.failing:
         return 2
-    return 0 if explored.kept else 1
+    return 0 if explored.met else 1
 
 
 def summary(explored: Explored) -> dict[str, Any]:
     """The result for scripts."""
     built: dict[str, Any] = msgspec.to_builtins(explored, str_keys=True)
     del built["anomalies"], built["example"]
-    return built | {"verdict": explored.verdict, "kept": explored.kept}
+    return built | {"verdict": explored.verdict, "kept": explored.met}
 
 
 def _show(explored: Explored, seconds: float, folder: Path) -> None:
     console, case = Console(), explored.case
     by = ", ".join(f"{count} with {n}" for n, count in sorted(explored.by_preemptions.items()))
     console.print(
-        f"{case.buyers} buyers, {case.tickets} ticket{'s' * (case.tickets > 1)}, guard [bold]{case.guard}[/], store "
+        f"{case.buyers} buyers, {counted(case.tickets, 'ticket')}, guard [bold]{case.guard}[/], store "
         f"{case.store}, {case.worker}: {explored.schedules} schedules in {seconds:.1f} s (preemptions: {by})"
     )
     if case.walks:
@@ -139,17 +140,17 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(f"[bold green]No violation found in any of {explored.schedules} schedules.[/]")
     else:
         first = explored.first
-        preemptions = f"{first.preemptions} preemption{'s' * (first.preemptions != 1)}"
+        preemptions = counted(first.preemptions, "preemption")
         console.print(f"[bold red]{explored.failing} of them go wrong.[/] The first, with {preemptions}:\n")
-        console.print(drawing.table(first.steps, case.buyers))
+        console.print(table(first.steps, case.buyers))
         console.print(Text(f"\n{first.why}", "red"))
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
-    if not explored.kept:
+    if not explored.met:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
     output.say_report(console, folder / "report.html")
 
 
-def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int:
+def _play_again(case: Scenario, replay_id: str, *, step: bool, as_json: bool) -> int:
     console = Console()
     told = 0
 
@@ -160,20 +161,20 @@ def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int
         told = len(steps)
         click.prompt("[Enter]", default="", show_default=False, prompt_suffix="")
 
-    with performer(case) as stage:
+    with schedule_runner(case) as runner:
         if step and not as_json:
-            stage.on_decision = show_steps
+            runner.on_decision = show_steps
         try:
-            played = stage.play(Chooser(parse(replay_id).prefix))
+            executed = runner.execute(Chooser(parse(replay_id).prefix))
         except Diverged as error:
             raise click.ClickException(f"the service did not follow this schedule: {error}. Explore again.") from None
     explored = Explored(case=case)
-    explored.add(played)
+    explored.add(executed)
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:
-        console.print(drawing.table(played.steps, case.buyers))
-        word = "goes wrong" if played.failing else "no violation found"
-        why = played.stuck or (played.verdict.why if played.verdict else "")
-        console.print(Text(f"\n{word}: {why}", "bold red" if played.failing else "bold green"))
-    return 1 if played.failing else 0
+        console.print(table(executed.steps, case.buyers))
+        word = "goes wrong" if executed.failing else "no violation found"
+        why = executed.stuck or (executed.verdict.why if executed.verdict else "")
+        console.print(Text(f"\n{word}: {why}", "bold red" if executed.failing else "bold green"))
+    return 1 if executed.failing else 0

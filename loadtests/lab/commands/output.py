@@ -18,8 +18,6 @@ from loadtests.lab.experiment.runner import Result
 from loadtests.lab.paths import as_text, shown
 from loadtests.lab.report import markdown
 
-COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
-
 
 def now() -> str:
     return time.strftime("%Y-%m-%d %H:%M")

@@ -22,11 +22,13 @@ from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
-from loadtests.lab.report.run_progress import DemoProgress
+from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
+from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
-from loadtests.lab.studies.held_payment import read_paid
+from loadtests.lab.studies.held_payment import paid
+from loadtests.lab.studies.held_sale import read_lines
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
@@ -111,7 +113,7 @@ def _say(result: Result, out: Console) -> None:
             f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
-        say(out, f"payments: {read_paid(result.folder / HISTORY).words}")
+        say(out, f"payments: {paid(read_lines(result.folder / HISTORY)).words}")
     for arrived in result.conclusion.arrivals:
         say(
             out,
@@ -135,7 +137,7 @@ def _say(result: Result, out: Console) -> None:
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
     verdict = conclusion.verdict
-    say(out, printable(headline(verdict)), f"bold {output.COLOUR[verdict.verdict]}")
+    say(out, printable(headline(verdict)), f"bold {VERDICT_COLOURS[verdict.verdict]}")
     weaker = next((each for each in verdict.why.split("; ") if each.startswith("tier ")), "")
     said = [*(f"{name} {value}" for name, value in numbers(verdict)), weaker or f"tier {verdict.tier}"]
     say(out, " · ".join(said))

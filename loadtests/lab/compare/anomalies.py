@@ -15,7 +15,7 @@ from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.matrix import NO_DELAY, Cell, Matrix, Plan, Shape, offers, plan
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.explore.execution import Stuck
-from loadtests.lab.explore.exploration import Case, run
+from loadtests.lab.explore.exploration import Scenario, run
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.servers.office import NotReady
 from service.catalogue import OFF
@@ -51,7 +51,7 @@ class _Explorations:
                 self.trouble[pair] = first_line(str(error))
                 self._screen.print(Text(f"{' + '.join(pair)}: not explored: {self.trouble[pair]}", "yellow"))
 
-    def _explore(self, case: Case) -> Schedules:
+    def _explore(self, case: Scenario) -> Schedules:
         what = f"{case.store} + {case.guard}" + (", one may be stopped" if case.pause else "")
         with self._screen.status(f"exploring {what} …"):
             found = keep_schedules(self._folder, case, run(case))

@@ -14,10 +14,10 @@ import msgspec
 
 from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.cache import write_json
-from loadtests.lab.compare.findings import count_of
 from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.results import Sale, seen_in
-from loadtests.lab.explore.exploration import Case, Explored, Seen
+from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
+from loadtests.lab.report.text import counted
 from service.catalogue import GUARDS
 
 EXPLORED = "explored"
@@ -37,7 +37,7 @@ class Schedules(msgspec.Struct, kw_only=True):
     undecided: int
     met: bool = msgspec.field(name="kept")
     """True where the guard did what it promises."""
-    anomalies: dict[str, Seen]
+    anomalies: dict[str, SeenAnomaly]
 
 
 class Evidence(msgspec.Struct, kw_only=True):
@@ -65,13 +65,13 @@ class Evidence(msgspec.Struct, kw_only=True):
         return sum(each.anomalies[anomaly].schedules for each in self.explored if anomaly in each.anomalies)
 
 
-def cases(store: str, guard: str) -> list[Case]:
+def cases(store: str, guard: str) -> list[Scenario]:
     """The explorations of a pair, under sync workers, so that every buyer is in a process of their own."""
-    plain = Case(store=store, guard=guard, worker="sync")
+    plain = Scenario(store=store, guard=guard, worker="sync")
     return [plain, msgspec.structs.replace(plain, pause=True)] if GUARDS[guard].is_lease else [plain]
 
 
-def read_schedules(folder: Path, case: Case) -> Schedules | None:
+def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
     """The result of an earlier exploration; None where there was none, or it cannot be read."""
     try:
         return msgspec.json.decode(_path(folder, case).read_bytes(), type=Schedules)
@@ -79,7 +79,7 @@ def read_schedules(folder: Path, case: Case) -> Schedules | None:
         return None
 
 
-def keep_schedules(folder: Path, case: Case, explored: Explored) -> Schedules:
+def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedules:
     """Write down what an exploration found, in one step."""
     found = Schedules(
         store=case.store,
@@ -88,7 +88,7 @@ def keep_schedules(folder: Path, case: Case, explored: Explored) -> Schedules:
         schedules=explored.schedules,
         whole=explored.whole,
         undecided=explored.undecided,
-        met=explored.kept,
+        met=explored.met,
         anomalies=explored.anomalies,
     )
     path = _path(folder, case)
@@ -112,7 +112,7 @@ def gather(
     )
 
 
-def _path(folder: Path, case: Case) -> Path:
+def _path(folder: Path, case: Scenario) -> Path:
     return folder / EXPLORED / f"{case.store}-{case.guard}{'-pause' if case.pause else ''}.json"
 
 
@@ -144,13 +144,13 @@ def _store(store: str, found: Sequence[Evidence]) -> str:
 def _cell(evidence: Evidence, anomaly: str) -> str:
     seen = []
     if schedules := evidence.seen_by_explorer(anomaly):
-        seen.append(f"{schedules} of {count_of(evidence.schedules, 'schedule')}")
+        seen.append(f"{schedules} of {counted(evidence.schedules, 'schedule')}")
     if sales := evidence.seen_in.get(anomaly, 0):
-        seen.append(f"{sales} of {count_of(evidence.sales, 'sale')}")
+        seen.append(f"{sales} of {counted(evidence.sales, 'sale')}")
     if seen:
         return f"**seen** ({', '.join(seen)})"
     tried = [
-        count_of(number, thing)
+        counted(number, thing)
         for number, thing in ((evidence.schedules, "schedule"), (evidence.sales, "sale"))
         if number
     ]

@@ -15,6 +15,7 @@ from loadtests.lab.bench.paired import Interval, quotient_interval
 from loadtests.lab.compare.matrix import DELAYS, NO_DELAY
 from loadtests.lab.compare.results import Found, Results, grouped
 from loadtests.lab.experiment.expectation import Met
+from loadtests.lab.report.text import counted
 from service.catalogue import OFF
 
 
@@ -46,7 +47,7 @@ def _wrong(found: Sequence[Found]) -> list[str]:
     if right:
         guards = ", ".join(f"`{guard}`" for guard in dict.fromkeys(each.cell.guard for each in right))
         said.append(
-            f"No violation was found in {sum(each.sales for each in right):,} sales of {count_of(len(right), 'cell')} "
+            f"No violation was found in {sum(each.sales for each in right):,} sales of {counted(len(right), 'cell')} "
             f"in which a guard keeps the purchases apart: {guards}; "
             f"{sum(each.acknowledged for each in right):,} tickets."
         )
@@ -59,7 +60,7 @@ def _guard_went_wrong(guard: str, found: Sequence[Found]) -> str:
         return ""
     lost, oversold = sum(each.lost or 0 for each in wrong), sum(each.oversold for each in wrong)
     said = (
-        f"`{guard}` went wrong in {len(wrong)} of {count_of(len(found), 'cell')}: {oversold:,} tickets too many, "
+        f"`{guard}` went wrong in {len(wrong)} of {counted(len(found), 'cell')}: {oversold:,} tickets too many, "
         f"{lost:,} acknowledged orders lost."
     )
     if len(wrong) == len(found):
@@ -186,16 +187,16 @@ def _notes(results: Results) -> list[str]:
     for why, failed in grouped((each for each in results.missing if each.failed), lambda each: each.why).items():
         said.append(f"! not measured: {_list([each.cell.spelled for each in failed])}: {first_line(why)}")
     for why, others in grouped((each for each in results.missing if not each.failed), lambda each: each.why).items():
-        said.append(f"{count_of(len(others), 'cell')} not measured: {why}.")
+        said.append(f"{counted(len(others), 'cell')} not measured: {why}.")
     slow = [each for each in results.found if each.slow_load]
     if slow:
         said.append(
-            f"In {count_of(len(slow), 'cell')} the load generator was the bottleneck (≥): the rates are lower bounds, "
+            f"In {counted(len(slow), 'cell')} the load generator was the bottleneck (≥): the rates are lower bounds, "
             "and those cells are not to be told apart from each other."
         )
     once = [each for each in results.found if each.sales == 1]
     if once:
-        said.append(f"{count_of(len(once), 'cell')} held only once: a rate without an interval is a hint.")
+        said.append(f"{counted(len(once), 'cell')} held only once: a rate without an interval is a hint.")
     return said
 
 
@@ -223,8 +224,3 @@ def _times(ratio: Interval) -> str:
 def _list(names: Sequence[str], most: int = 6) -> str:
     shown = list(names[:most]) + ([f"{len(names) - most} more"] if len(names) > most else [])
     return "; ".join(shown)
-
-
-def count_of(number: int, thing: str) -> str:
-    """``1 cell``, ``2 cells``"""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.bench.tables import Column, Grid, grid_of, number
+from loadtests.lab.bench.tables import Column, grid_of, number
 from loadtests.lab.compare.cache import write_json
 from loadtests.lab.compare.findings import Answers, answers, rate_of
 from loadtests.lab.compare.heat_map import heat_map
@@ -15,7 +15,8 @@ from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.paths import as_text
 from loadtests.lab.report import markdown as sections
-from loadtests.lab.report.templates import own, template
+from loadtests.lab.report.pages import template
+from loadtests.lab.report.tables import Grid
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
 BEGIN, END = "<!-- matrix: written by `lastseat compare --write` -->", "<!-- end of matrix -->"
@@ -47,8 +48,6 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
         shape=results.shape,
         when=when,
         command=command,
-        css=own("page.css"),
-        js=own("save.js"),
     )
     (folder / REPORT).write_text(page, encoding="utf-8")
     (folder / MARKDOWN).write_text(markdown(results, when=when, command=command), encoding="utf-8")

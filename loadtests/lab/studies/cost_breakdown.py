@@ -1,7 +1,7 @@
-"""Where a durable purchase's time goes: ``python -m loadtests.lab.studies.cost_breakdown``.
+"""The parts of a durable purchase's time: ``python -m loadtests.lab.studies.cost_breakdown``.
 
-The journal's purchase with its parts taken away one by one (``stubbed``), each beside the ceiling in pairs, at 64
-clients: the CPU time of all workers for a sale says what a part costs, the rate what it takes from the buyers.
+The journal's purchase is measured with its parts removed one by one (``stubbed``), in pairs with the ceiling, at 64
+clients. The CPU time of all workers for a sale is the cost of a part; the rate is its effect on the buyers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""What all drawings share: their colours for light and dark, their text, and how a document is put together.
+"""The kit for every drawing of the lab and of the lessons: shapes, texts, colours for light and dark, documents.
 
-Every drawing carries its own style, so that it can be saved and shown alone; the style reaches nothing but drawings
-(class ``ls``). Text stays text: it can be searched, copied and read aloud.
+Every drawing carries its style, so that it can be saved and shown alone. The style applies only to drawings (class
+``ls``). Text stays text: it can be searched, copied and read aloud.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 from loadtests.lab.untrusted import printable
@@ -19,6 +20,7 @@ STYLE = """
 --band:#4a4020;--inside:#1a2028}}
 .ls text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:var(--ink)}
 .ls .soft{fill:var(--soft);font-size:12px}.ls .strong{font-weight:650}.ls .alarm{fill:var(--wrong);font-weight:650}
+.ls .fine{fill:var(--right);font-weight:650}.ls .title{font-size:17px;font-weight:650}
 .ls .axis{stroke:var(--line);fill:none}.ls .grid{stroke:var(--grid);fill:none}
 .ls .act{fill:var(--wrong)}.ls .other{fill:var(--grey)}.ls .open{stroke:var(--wrong);stroke-dasharray:4 4;fill:none}
 .ls .together{fill:var(--pale)}.ls .open.faint{stroke:var(--line)}
@@ -36,19 +38,24 @@ STYLE = """
 COLOURS = ("one", "two", "three", "four", "five")
 
 
-def document(body: list[str], width: float, height: float, *, title: str, about: str, name: str) -> str:
-    """An SVG with a title and a description; ``name`` tells its ids from those of other drawings of the page."""
+def document(
+    body: Iterable[str], width: float, height: float, *, title: str, about: str, name: str, style: str = STYLE
+) -> str:
+    """A complete SVG with a title and a description for screen readers.
+
+    ``name`` begins the ids of the two, which must be unique in a page. Another ``style`` replaces the colours.
+    """
     return (
         f'<svg class="ls" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" '
         f'width="{number(width)}" height="{number(height)}" role="group" '
         f'aria-labelledby="{name}-title" aria-describedby="{name}-about">\n'
         f'<title id="{name}-title">{escaped(title)}</title>\n<desc id="{name}-about">{escaped(about)}</desc>\n'
-        f"<style>{STYLE}</style>\n" + "\n".join(body) + "\n</svg>\n"
+        f"<style>{style}</style>\n" + "\n".join(body) + "\n</svg>\n"
     )
 
 
 def escaped(words: str) -> str:
-    """Words as they may stand in a drawing, between tags and in attributes: XML has no control characters."""
+    """Words that may be placed between tags and in attributes: control characters, which XML forbids, are escaped."""
     return escape(printable(words))
 
 
@@ -59,25 +66,43 @@ def text(words: str, x: float, y: float, kind: str = "", anchor: str = "start") 
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 0) -> str:  # noqa: PLR0917
-    """A rectangle."""
     round_ = f' rx="{number(radius)}"' if radius else ""
     size = f'width="{number(max(0, width))}" height="{number(max(0, height))}"'
     return f'<rect{_kind(kind)} x="{number(x)}" y="{number(y)}" {size}{round_}/>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    """A straight line."""
     return f'<path{_kind(kind)} d="M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}"/>'
 
 
+def curve(points: Iterable[tuple[float, float]], colour: str, opacity: float = 1) -> str:
+    """Straight lines from point to point."""
+    return _path("M" + "L".join(f"{number(x)} {number(y)}" for x, y in points), colour, opacity)
+
+
+def stairs(points: Iterable[tuple[float, float]], colour: str, opacity: float = 1) -> str:
+    """Steps from point to point: a value is valid until the next one."""
+    (x, y), *rest = points
+    steps = "".join(f"H{number(x)}V{number(y)}" for x, y in rest)
+    return _path(f"M{number(x)} {number(y)}{steps}", colour, opacity)
+
+
+def dot(x: float, y: float, colour: str) -> str:
+    return f'<circle cx="{number(x)}" cy="{number(y)}" r="3.5" style="fill:var(--{colour})"/>'
+
+
 def width_of(words: str, size: float = 13) -> float:
-    """About how wide a line of text is: on the generous side, since fonts differ."""
+    """The estimated width of a line of text, rather too much than too little, since fonts differ."""
     return len(words) * size * 0.56
 
 
 def number(value: float) -> str:
-    """A coordinate, no longer than it must be."""
+    """A coordinate with at most one decimal."""
     return f"{value:.1f}".rstrip("0").rstrip(".") if "." in f"{value:.1f}" else f"{value:.0f}"
+
+
+def _path(path: str, colour: str, opacity: float) -> str:
+    return f'<path class="curve" style="stroke:var(--{colour})" opacity="{opacity:g}" d="{path}"/>'
 
 
 def _kind(kind: str) -> str:

@@ -1,10 +1,12 @@
-"""Where moments stand on a drawing: to scale, but long stretches in which nobody that matters did anything are cut."""
+"""The time axis of a counterexample: to scale, but long stretches in which nothing relevant happened are cut."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from loadtests.lab.report.svg.chart import round_step
 
 _CUT_W = 46.0
 _LEAST_SHARE = 0.24
@@ -27,13 +29,13 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """Stretches from left to right, with a cut between each two."""
+class TimeAxis:
+    """Stretches from left to right, separated by cuts."""
 
     stretches: tuple[Stretch, ...]
 
     def x(self, moment_ns: float, *, ends: bool = False) -> float:
-        """Where a moment stands. In a cut, what begins there stands after it, and what ``ends`` there before it."""
+        """The place of a moment. In a cut it is the end of the cut, or the beginning if something ``ends`` there."""
         place = self.stretches[0].left
         for stretch in self.stretches:
             if ends and moment_ns <= stretch.begin_ns:
@@ -44,7 +46,7 @@ class Timeline:
         return place
 
     def ticks(self, zero_ns: int) -> list[tuple[float, float]]:
-        """Round times after ``zero_ns``, each in nanoseconds and where it stands; some in every stretch."""
+        """Round times after ``zero_ns``: pairs of nanoseconds and place, some in every stretch."""
         spans = [each.end_ns - each.begin_ns for each in self.stretches]
         step = round_step(max(min(spans) / 3, sum(spans) / _MOST_TICKS))
         found = []
@@ -55,8 +57,8 @@ class Timeline:
         return found
 
 
-def timeline(intervals: Iterable[tuple[int, int]], left: float, right: float) -> Timeline:
-    """Lay intervals out between two places; gaps longer than all that happens are cut to a fixed width."""
+def time_axis(intervals: Iterable[tuple[int, int]], left: float, right: float) -> TimeAxis:
+    """Lay out intervals between two places; a gap longer than all intervals together is cut to a fixed width."""
     busy = _joined(sorted(intervals))
     total = max(1, sum(end - begin for begin, end in busy))
     clusters = [list(busy[0])]
@@ -73,17 +75,11 @@ def timeline(intervals: Iterable[tuple[int, int]], left: float, right: float) ->
     for (begins, ends), share in zip(spans, widths, strict=True):
         stretches.append(Stretch(begins, ends, at, at + share * room))
         at += share * room + _CUT_W
-    return Timeline(tuple(stretches))
-
-
-def round_step(least: float) -> float:
-    """The next of 1, 2, 5, 10, 20, … that is not below."""
-    power = 10.0 ** math.floor(math.log10(max(least, 1e-9)))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
+    return TimeAxis(tuple(stretches))
 
 
 def _joined(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Intervals that touch, as one."""
+    """Intervals that touch are joined."""
     found: list[tuple[int, int]] = []
     for begin, end in intervals:
         if found and begin <= found[-1][1]:
@@ -94,6 +90,6 @@ def _joined(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _shares(lengths: list[float]) -> list[float]:
-    """Shares of the width: as the lengths are, but none too narrow to be seen."""
+    """Shares of the width, proportional to the lengths, but none too narrow to be seen."""
     raised = [max(length / sum(lengths), _LEAST_SHARE) for length in lengths]
     return [share / sum(raised) for share in raised]

@@ -1,4 +1,4 @@
-"""A scene: the few operations that prove a violation, and those around them, picked from the whole history."""
+"""The selection of a counterexample: the few operations that prove a violation, and those around them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from loadtests.lab.history.audit import KINDS, Audit
 from loadtests.lab.history.history import OPS, OUTCOMES, READ
 from loadtests.lab.history.operations import Operations
 
-MOST_SCENES = 4
+MOST_COUNTEREXAMPLES = 4
 MOST_NEIGHBOURS = 6
 MOST_RECORDS = 6
 
-TELLING = (
+CLEAREST = (
     "oversold", "double-booked", "lost sale", "half a cart", "inversion", "double apply", "false sold-out", "phantom",
 )  # fmt: skip
-"""Violations that a stranger understands soonest; the others follow in the order of the checks."""
+"""The violations that are easiest to understand; the others follow in the order of the checks."""
 
 
 @dataclass(frozen=True)
-class Act:
-    """One operation as it is drawn. What nobody told is None."""
+class DrawnOperation:
+    """One operation for a drawing. A value that no answer gave is None."""
 
     line: int
     process: int
@@ -44,8 +44,8 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One record of the audit as it is drawn; ``place`` counts from 1; ``mark``: wrong, here, or nothing."""
+class DrawnRecord:
+    """One record of the audit for a drawing; ``place`` counts from 1; ``mark`` is wrong, here, or empty."""
 
     place: int
     version: int
@@ -56,21 +56,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Counterexample:
     """A witness with its surroundings.
 
-    ``acts`` take part, in the order of the witness; ``neighbours`` are a few of the ``overlapping`` other operations
-    that were under way meanwhile. ``entries`` are the records of the audit that matter, and those beside them.
+    ``operations`` take part, in the order of the witness; ``neighbours`` are a few of the ``overlapping`` other
+    operations that were under way meanwhile. ``records`` are the relevant records of the audit, and those beside them.
     ``also`` are violations that the same operations prove.
     """
 
     witness: Witness
     event: str
     counts: EventCounts | None
-    acts: tuple[Act, ...]
-    neighbours: tuple[Act, ...]
+    operations: tuple[DrawnOperation, ...]
+    neighbours: tuple[DrawnOperation, ...]
     overlapping: int
-    entries: tuple[Entry, ...] = ()
+    records: tuple[DrawnRecord, ...] = ()
     also: tuple[str, ...] = field(default=())
 
     @property
@@ -78,10 +78,10 @@ class Scene:
         return self.witness.violation
 
 
-def scenes(verdict: Verdict, run: Operations, audits: Mapping[str, Audit]) -> list[Scene]:
-    """The first witness of each violation, the most telling first, at most ``MOST_SCENES``.
+def select(verdict: Verdict, run: Operations, audits: Mapping[str, Audit]) -> list[Counterexample]:
+    """The first witness of each violation, the clearest first, at most ``MOST_COUNTEREXAMPLES``.
 
-    Tickets that two buyers hold are not drawn again where the same buyers stand in the drawing of the oversell.
+    A double booking gets no drawing of its own if its buyers already stand in the drawing of the oversell.
     """
     first: dict[str, Witness] = {}
     for check in verdict.checks:
@@ -93,44 +93,44 @@ def scenes(verdict: Verdict, run: Operations, audits: Mapping[str, Audit]) -> li
     if oversold and twice and _lines(twice) <= _lines(oversold):
         chosen.remove(twice)
         also = (twice.violation,)
-    drawn = [_scene(witness, verdict, run, audits) for witness in chosen[:MOST_SCENES]]
-    return [replace(scene, also=also) if scene.violation == "oversold" else scene for scene in drawn]
+    drawn = [_counterexample(witness, verdict, run, audits) for witness in chosen[:MOST_COUNTEREXAMPLES]]
+    return [replace(example, also=also) if example.violation == "oversold" else example for example in drawn]
 
 
 def _rank(violation: str) -> int:
-    return TELLING.index(violation) if violation in TELLING else len(TELLING)
+    return CLEAREST.index(violation) if violation in CLEAREST else len(CLEAREST)
 
 
 def _lines(witness: Witness) -> set[int]:
     return {operation.line for operation in witness.operations}
 
 
-def _scene(witness: Witness, verdict: Verdict, run: Operations, audits: Mapping[str, Audit]) -> Scene:
+def _counterexample(witness: Witness, verdict: Verdict, run: Operations, audits: Mapping[str, Audit]) -> Counterexample:
     rows = _rows(run, list(dict.fromkeys(operation.line for operation in witness.operations)))
     event = witness.operations[0].event if witness.operations else _only_event(verdict, audits)
     audit = audits.get(event)
-    entries: tuple[Entry, ...] = ()
+    records: tuple[DrawnRecord, ...] = ()
     if audit is not None:
         if witness.violation == "lost sale":
-            rows, entries = _with_the_winner(rows, run, audit)
+            rows, records = _with_the_winner(rows, run, audit)
         else:
-            entries = _entries(audit, witness.records)
+            records = _records(audit, witness.records)
     number = _event_number(run, event)
     rivals = rows[1:] if witness.violation == "oversold" and len(rows) == 3 else rows  # the race is between the two
     beside, overlapping = _neighbours(run, number, rows, rivals)
-    return Scene(
+    return Counterexample(
         witness=witness,
         event=event,
         counts=verdict.events.get(event),
-        acts=tuple(_act(run, row) for row in rows.tolist()),
-        neighbours=tuple(_act(run, row) for row in beside.tolist()),
+        operations=tuple(_operation(run, row) for row in rows.tolist()),
+        neighbours=tuple(_operation(run, row) for row in beside.tolist()),
         overlapping=overlapping,
-        entries=entries,
+        records=records,
     )
 
 
 def _only_event(verdict: Verdict, audits: Mapping[str, Audit]) -> str:
-    """The event of a witness that names no operation: known only where there is one."""
+    """The event of a witness that names no operation: known only if there is just one."""
     events = list(verdict.events) or list(audits)
     return events[0] if len(events) == 1 else ""
 
@@ -145,22 +145,22 @@ def _rows(run: Operations, lines: list[int]) -> Ints:
     return at.astype(np.int64)
 
 
-def _with_the_winner(rows: Ints, run: Operations, audit: Audit) -> tuple[Ints, tuple[Entry, ...]]:
-    """Whose record stands at the version that the lost one was answered: that buyer's operation, and the record."""
+def _with_the_winner(rows: Ints, run: Operations, audit: Audit) -> tuple[Ints, tuple[DrawnRecord, ...]]:
+    """Add the winner: the operation whose record has the version that the lost operation was answered; and records."""
     version = int(run.version[rows[0]])
     places = np.flatnonzero(audit.version == version) if version != ABSENT else np.zeros(0, np.int64)
     if not len(places):
-        return rows, _entries(audit, [len(audit)] if len(audit) else [], "")
+        return rows, _records(audit, [len(audit)] if len(audit) else [], "")
     key = audit.keys.string(int(audit.key[places[0]]))
     event = run.event[rows[0]]
     same = np.flatnonzero((run.version == version) & (run.event == event) & (run.op != READ))
     winners = [row for row in same.tolist() if run.names["key"].string(int(run.key[row])) == key and row != rows[0]]
-    entries = _entries(audit, [int(places[0]) + 1], "here")
-    return np.concatenate((rows, np.array(winners[:1], np.int64))), entries
+    records = _records(audit, [int(places[0]) + 1], "here")
+    return np.concatenate((rows, np.array(winners[:1], np.int64))), records
 
 
-def _entries(audit: Audit, places: list[int], mark: str = "wrong") -> tuple[Entry, ...]:
-    """The records at some places with those before and after, as many as may be shown."""
+def _records(audit: Audit, places: list[int], mark: str = "wrong") -> tuple[DrawnRecord, ...]:
+    """The records at some places, and those before and after them, up to the largest number shown."""
     wanted = [place for place in places if 1 <= place <= len(audit)][:MOST_RECORDS]
     for distance in (1, 2):
         for place in list(wanted):
@@ -168,7 +168,7 @@ def _entries(audit: Audit, places: list[int], mark: str = "wrong") -> tuple[Entr
                 if 1 <= beside <= len(audit) and beside not in wanted and len(wanted) < MOST_RECORDS:
                     wanted.append(beside)
     return tuple(
-        Entry(
+        DrawnRecord(
             place=place,
             version=int(audit.version[place - 1]),
             kind=KINDS[audit.kind[place - 1]],
@@ -181,10 +181,10 @@ def _entries(audit: Audit, places: list[int], mark: str = "wrong") -> tuple[Entr
 
 
 def _neighbours(run: Operations, event: int, drawn: Ints, rows: Ints) -> tuple[Ints, int]:
-    """A few operations of the event that were under way together with some of ``rows``, and how many there were.
+    """A few operations of the event that were under way together with some of ``rows``, and the number of them all.
 
-    Those of the same version come first, then mutations, then whoever was under way longest. Where no operation
-    takes part, the last ones that the event had stand for the place at which it was noticed.
+    Those of the same version come first, then mutations, then those with the longest overlap. If no operation takes
+    part, the last operations of the event are chosen.
     """
     here = np.flatnonzero(run.event == event) if event >= 0 else np.arange(len(run))
     here = here[~np.isin(here, drawn)]
@@ -205,8 +205,8 @@ def _neighbours(run: Operations, event: int, drawn: Ints, rows: Ints) -> tuple[I
     return chosen[np.argsort(run.invoke_ns[chosen], kind="stable")], len(meanwhile)
 
 
-def _act(run: Operations, row: int) -> Act:
-    return Act(
+def _operation(run: Operations, row: int) -> DrawnOperation:
+    return DrawnOperation(
         line=int(run.line[row]),
         process=int(run.process[row]),
         op=OPS[run.op[row]],
