@@ -1,4 +1,4 @@
-"""Fault ``cut-node``: one node silently loses the engine during the sale, as by a broken switch; it is reconnected later.
+"""Fault ``cut-node``: one node silently loses the engine during the sale, as by a broken switch, for some time.
 
 For this, nodes and engine are hosts with addresses of their own (``network``). The cut node still answers its buyers:
 what it had asked the engine to write is unknown, and what it cannot ask is refused. The other nodes sell on: at once

@@ -1,9 +1,9 @@
 """Fault ``pause``: a worker is stopped (SIGSTOP) between reading and writing, and continues when another one has sold.
 
 It forces the interleaving that a lease does not survive, by the service's gates: A has the lease, has read what is
-left, and comes to the gate before writing. There its process is stopped, as a swapped page, a garbage collection or a live
-migration would stop it. The lease ends by the engine's clock; B gets it, reads the same, sells, and releases it. Then A
-continues and writes. In every round A continues only after B's sale was seen.
+left, and comes to the gate before writing. There its process is stopped, as a swapped page, a garbage collection or a
+live migration would stop it. The lease ends by the engine's clock; B gets it, reads the same, sells, and releases it.
+Then A continues and writes. In every round A continues only after B's sale was seen.
 
 Under a guard that is no lease B waits instead, and A continues after the lease's length and some seconds more.
 """

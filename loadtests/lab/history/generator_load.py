@@ -1,8 +1,8 @@
 """Whether the load generator itself was the bottleneck.
 
-Locust is one thread: when it computes all the time, or waits all the time for a core that the server uses, then its
-response times are its own and a faster server would not look faster. Locust warns only about computing, and looks
-every ten seconds; a sale may last one. So the whole run is measured here, by the kernel's own account.
+Locust is one thread: when it computes all the time, or waits all the time for a core that the server uses, it measures
+itself, and a faster server would not look faster. Locust warns only about computing, and looks every ten seconds; a
+sale may last one. So this module measures the whole run, by the kernel's own account.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def _waited_for_core_s() -> float:
 
 
 def bottleneck_message(loads: list[GeneratorLoad]) -> str | None:
-    """The warning that belongs beside the verdict, about the busiest load generator; None if all had time to spare.
+    """The warning about the busiest load generator, to show beside the verdict; None if all had time to spare.
 
-    The verdict itself does not depend on it: a slow load generator records what it saw, only later.
+    The verdict does not depend on it: a slow load generator records what it saw, only later.
     """
     if not loads:
         return None

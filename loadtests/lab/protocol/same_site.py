@@ -1,8 +1,8 @@
 """Refuses requests to a page of the lab that a browser makes for a page of another site.
 
 The office has the same rule; the lab has its own because it imports nothing of the service. ``Host`` has to be a name
-of this page: another site could let its own name point here, but not a numeric address. A request that changes something
-has to come from the page itself, as the browser's headers say. Programs send no such headers and are allowed.
+of this page: another site could let its own name point here, but not a numeric address. A request that changes
+something has to come from the page itself, as the browser's headers say. Programs send no such headers and are allowed.
 """
 
 from __future__ import annotations
