@@ -28,17 +28,17 @@ class GeneratorMeter:
     """Measures this process from the meter's creation on."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._computed = time.process_time()
-        self._waited = _waited_for_core_s()
+        self._began_s = time.monotonic()
+        self._computed_s = time.process_time()
+        self._waited_s = _waited_for_core_s()
         self.locust_warned = False
 
     def read(self) -> GeneratorLoad:
         """The shares so far. ``waiting_for_core`` is 0 where the system keeps no such account."""
-        lasted = max(time.monotonic() - self._began, 1e-6)
+        lasted_s = max(time.monotonic() - self._began_s, 1e-6)
         return GeneratorLoad(
-            computing=round(min((time.process_time() - self._computed) / lasted, 1.0), 3),
-            waiting_for_core=round(min((_waited_for_core_s() - self._waited) / lasted, 1.0), 3),
+            computing=round(min((time.process_time() - self._computed_s) / lasted_s, 1.0), 3),
+            waiting_for_core=round(min((_waited_for_core_s() - self._waited_s) / lasted_s, 1.0), 3),
             locust_warned=self.locust_warned,
         )
 
