@@ -9,9 +9,9 @@
     locust -f loadtests/buy.py,loadtests/pay.py         with those who pay, in one sale; -f loadtests: with all
     locust -f loadtests/buy.py --help-sale              all options of the sale
 
-Each test makes a fresh event, records every operation, and ends by itself when it is sold out and every buyer has
-left. Then the audit is fetched and the verdict printed; the exit status is 0 valid, 1 invalid, 2 undecided, 64 wrong
-usage, 70 the lab itself failed.
+Each test makes a fresh event, records every operation, and ends when it is sold out and every buyer has left. Then it
+fetches the audit and prints the verdict; the exit status is 0 valid, 1 invalid, 2 undecided, 64 wrong usage, 70 the lab
+itself failed.
 """
 
 from __future__ import annotations

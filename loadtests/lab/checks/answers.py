@@ -1,7 +1,7 @@
 """From the buyers' answers alone, whatever the store believes: oversold and double-booked.
 
 A document that is rewritten as a whole always looks right: after a lost update it says 200 sold of 200 while 524
-buyers have an answer. Only the buyers can tell.
+buyers have an answer. Only the buyers' answers show it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The attempts of one key: they may be many, but they tell one story.
+"""The attempts of one key must agree with each other.
 
 A key takes effect once, so at most one answer is not a replay, every answer repeats the first one's words, and
 what is replayed was committed by an attempt that can have done so, before anybody was told.

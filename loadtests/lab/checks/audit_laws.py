@@ -1,7 +1,7 @@
-"""The audit's laws: it is whole, and it and the buyers tell the same story, key by key.
+"""The audit must be whole, and agree with the buyers' answers, key by key.
 
-A torn audit ends nothing: the service contradicts itself, and whatever else it says is still compared, in the
-order of the file. Where the ledger was derived from the answers only what they can contradict is compared.
+A torn audit does not end the check: the service contradicts itself, and everything else in the audit is still compared,
+in the order of the file. A ledger derived from the answers is compared only with what they can contradict.
 """
 
 from __future__ import annotations

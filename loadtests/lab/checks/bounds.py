@@ -1,6 +1,6 @@
-"""What has no place in the order is at least bounded: by what had surely happened, and what can have happened.
+"""Bounds what has no place in the order: by what had surely happened, and by what can have happened.
 
-Each answer is bounded by itself, which is sound and far from complete: it refutes, and never finds valid.
+Each answer is bounded alone, which is sound and far from complete: it can refute, and never finds valid.
 """
 
 from __future__ import annotations

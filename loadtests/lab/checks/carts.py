@@ -1,8 +1,8 @@
 """Carts: purchases in several events under one key, which are in all of these events or in none.
 
-The one check that looks at several events at once. Each event by itself may look right, and half a cart be sold: its
-audit lists an order like any other. Which events a cart was for, only the buyer knows: the lines of the history that
-name it. Whether an event has it, the event's audit says, or, where there is none, the buyer's answer.
+This is the one check that looks at several events at once. Each event alone may look right while half a cart is sold:
+its audit lists an order like any other. Only the buyer knows which events a cart was for: the lines of the history name
+the cart. Whether an event has it is said by the event's audit or, where there is none, by the buyer's answer.
 """
 
 from __future__ import annotations

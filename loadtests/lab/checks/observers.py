@@ -1,4 +1,4 @@
-"""What an answer shows must have been so at the version that it was decided on."""
+"""What an answer shows must have been true at the version on which it was decided."""
 
 from __future__ import annotations
 

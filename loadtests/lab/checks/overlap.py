@@ -1,4 +1,4 @@
-"""Whether anything was tested: a history in which no two operations were under way at once shows no race."""
+"""Whether anything was tested: a history in which no two operations overlapped shows no race."""
 
 from __future__ import annotations
 

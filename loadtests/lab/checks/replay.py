@@ -1,4 +1,4 @@
-"""Replays the ledger: what it records must be what one honest clerk could have written, line by line."""
+"""Replays the ledger: its records must be those of a correct sequential office, one after another."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Speed and course of a run, from its history: how fast it sold, how long a purchase took, when it passed the limit.
 
 Correctness is not decided here; see ``checks``. A history may hold several events: rates and percentiles are over all
-of them, the course is one line an event.
+of them, and each event has a course of its own.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ A history is immutable and columnar: row i of every column belongs to one operat
 not have are ``ABSENT``, strings are ids of ``Names``, times are nanoseconds, and an operation that never
 returned returns at ``NEVER``.
 
-What cannot have been recorded honestly is refused here, with its line, so that no check ever draws a verdict
-from it: a return before its invocation, one key with two payloads, one attempt twice, a process that is in two
-operations at once.
+What cannot have been recorded honestly is refused here, with its line, so that no check draws a verdict from it: a
+return before its invocation, one key with two payloads, one attempt twice, a process in two operations at once.
 """
 
 from __future__ import annotations

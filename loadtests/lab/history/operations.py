@@ -1,7 +1,7 @@
 """A history for reports: every operation with all that was recorded of it, in columns.
 
 The checks read only what they decide on, and refuse what cannot have been recorded (``history``). A report must be
-written then too, and needs more: which worker answered, how long it waited. So this reader judges nothing.
+possible then too, and needs more: which worker answered, how long it waited. So this reader judges nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The shards of a history: one file for each locust process with users, put together at the end of a run.
 
-What the processes of a run tell each other goes through files in the run's folder, which outlive a process that dies.
+The processes of a run exchange files in the run's folder, which outlive a process that dies.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class RunNotice(msgspec.Struct):
     event: str
     folder: str
     round: int = 0
-    """How many runs the folder holds already: process numbers go on where theirs ended."""
+    """How many runs the folder holds already: process numbers continue after theirs."""
     users: int = 1
-    """How many users there are in all processes, who share the rate of an open loop."""
+    """The number of users in all processes, who share the rate of an open loop."""
     second: str | None = None
     """The other event, where the buyers have carts."""
     opens_at: float | None = None
@@ -58,7 +58,7 @@ class ShardNote(msgspec.Struct):
     operations: int
     load: GeneratorLoad
     arrivals: list[ArrivalStats] = []
-    """Of the open loop: what became of each stream of arrivals."""
+    """How each stream of arrivals of the open loop was kept."""
     notes: list[str] = []
 
 

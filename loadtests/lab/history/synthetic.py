@@ -1,8 +1,8 @@
 """Histories of any size as an honest office would have given them, for benchmarks.
 
 Step i takes effect at time i, within an interval around it: that order is a linearization, so the history is valid.
-Buyers with mixed quantities, cancellations, reads, one lost answer in a hundred; the last third finds the event
-as good as sold out. All is drawn in arrays; only the lines are written one by one.
+There are mixed quantities, cancellations, reads, and one lost answer in a hundred; for the last third the event is as
+good as sold out. Everything is drawn in arrays; only the lines are written one by one.
 """
 
 from __future__ import annotations

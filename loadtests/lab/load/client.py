@@ -192,7 +192,7 @@ class Client:
         """Send one request, and record a line for each event that it is about."""
         if self.context.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
-            # give its users to the others. They would write into a part that is being closed.
+            # give its users to the others. They would write into a shard that is being closed.
             raise StopUser
         adapter, alone = self.context.adapter, len(lines) == 1
         request = adapter.request(lines[0], self.name) if alone else adapter.request_together(lines, self.name)

@@ -3,7 +3,7 @@
 Buyers of a closed loop wait for their answer before they ask again; a service that stalls is then asked less, and
 its stall shows in one latency per buyer instead of in all the requests that should have come meanwhile. That is
 *coordinated omission*. Here each arrival is a greenlet of its own that starts at its intended time, and the history
-keeps that time (``intended_ns``): whoever is late, the service or this load generator, it is in the latency.
+keeps that time (``intended_ns``): the latency includes every delay, of the service or of this load generator.
 
 The number of requests in flight has a bound. An arrival that meets the bound waits in line: it is counted, its waiting
 is in its latency, and no arrival is dropped while the run lasts.

@@ -39,7 +39,7 @@ class Role:
     """What every role answers to, and the users of this process, where it has some."""
 
     interrupted_after_s: ClassVar[float] = 0.0
-    """Ctrl-C reaches all processes of a terminal; this process ends after so many seconds more."""
+    """Ctrl-C reaches all processes of a terminal; this process ends this many seconds later."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment

@@ -1,6 +1,6 @@
 """The lab's own calls to a ticket office: make an event, read its audit, switch the guard.
 
-Plain HTTP by the contract; nothing of the service is imported. These calls stand in no history.
+Plain HTTP by the contract; nothing of the service is imported. These calls are in no history.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
 TOKEN_FILE = "admin-token"
 DEFAULT_TIMEOUT_S = 10.0
 MOST_AUDIT_BYTES = 256 << 20
-"""Some two million records; an audit without an end is not read on."""
+"""Some two million records; a longer audit is refused."""
 _SERVER_ERROR = 500
 _POLL_S = 0.1
 _WORKERS = re.compile(rb"^lastseat_workers ([0-9]{1,9})(?:\.0*)?$", re.MULTILINE)
@@ -170,15 +170,15 @@ class Office:
 
 
 class Offices:
-    """The nodes of one service, one or more. What is read is read from the first that answers.
+    """The nodes of one service, one or more. The first node that answers is read.
 
-    Calls that change something go to the first node alone, except ``create_event``: nodes that share no store (which
-    is what an experiment may be about) have to know of it each by itself.
+    Calls that change something go to the first node alone, except ``create_event``: every node must have the event,
+    also in an experiment with nodes that share no store.
     """
 
     has_audit = True
     ANSWERS_WITHIN_S = 15.0
-    """A node may be starting again, or an engine: so long they are asked. A single one that is gone is not."""
+    """How long nodes are asked: one or an engine may be restarting. A single node that is gone fails at once."""
 
     def __init__(self, nodes: Sequence[Office]) -> None:
         self.nodes = list(nodes)

@@ -1,7 +1,7 @@
 """What an answer of a ticket office means: its outcome in the history's words, and the fields worth keeping.
 
-The rule that everything hangs on: ``fail`` is claimed only where surely nothing was written, now or later. An error
-that does not say so is ``unknown``.
+The most important rule: the outcome is ``fail`` only where surely nothing was written, now or later. An error that does
+not say so is ``unknown``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 
 
 class Answer(msgspec.Struct):
-    """The body of an answer, as far as the lab reads it; whatever a service does not give is None.
+    """The fields of an answer that the lab reads; those that a service does not give are None.
 
-    A field is what a history may hold, no more: a line that its reader refuses would take the verdict from all others.
+    A field accepts only what a history may hold: one line that its reader refused would make all others useless.
     """
 
     order: Id | None = None
@@ -95,11 +95,11 @@ def outcome_of(op: str, status: int, answer: Answer) -> Outcome:
 
 
 def outcome_without_answer(method: str, error: BaseException | None) -> Outcome:
-    """What may be said when no answer came.
+    """The outcome when no answer came.
 
-    A refused connection means that nothing was sent, but only for POST: the client resends GET, PUT and DELETE by
-    itself when the server closes the connection. A server that applies a DELETE and dies makes the resend report
-    "connection refused" for something that was done.
+    A refused connection means that nothing was sent, but only for POST: locust's client resends GET, PUT and DELETE
+    when the server closes the connection. If a server applies a DELETE and dies, the resend reports "connection
+    refused" for something that was done.
     """
     return "fail" if method == "POST" and isinstance(error, ConnectionRefusedError) else "unknown"
 

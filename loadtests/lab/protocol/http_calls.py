@@ -1,8 +1,8 @@
-"""The lab's own HTTP calls: to the address that was given and nowhere else, and never without an end.
+"""The lab's own HTTP calls: to the given address only, and limited in time and size.
 
-A service under test may be broken or mean harm. So no redirection is followed (the admin token would go along), no
-proxy of the environment comes between, at most so many bytes are read, and a call as a whole has a time limit: a
-server that sends one byte now and then would never meet the limit of a single read.
+A service under test may be broken or malicious. So no redirection is followed (the admin token would go along), no
+proxy of the environment is used, the number of bytes is limited, and a call as a whole has a time limit: a server that
+sends one byte now and then would never exceed the limit of a single read.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def ask(
 ) -> HttpAnswer:
     """Send one request and read the whole answer.
 
-    Raises ``NoAnswer`` where none comes within ``timeout_s`` of silence or five times that altogether, or where it has
-    more than ``most_bytes``. Unless that says otherwise, it is not known what the server did.
+    Raises ``NoAnswer`` after ``timeout_s`` of silence, after five times that in all, or where the answer has more than
+    ``most_bytes``. What the server did is unknown then, unless the error's ``sent`` is false.
     """
     parts = urllib.parse.urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

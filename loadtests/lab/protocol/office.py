@@ -1,4 +1,4 @@
-"""How a ticket office that keeps the contract is asked, and what its answers mean."""
+"""Speaks to a ticket office that keeps the contract."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OfficeAdapter(Adapter):
                 return Request("POST", path, f"{name}/holds/<hold>/confirm", headers)
             case "release":
                 return Request("DELETE", f"{event}/holds/{_part(operation.hold)}", f"{name}/holds/<hold>", headers)
-        raise ValueError(f"customers do not know the operation {operation.op}")
+        raise ValueError(f"clients do not know the operation {operation.op}")
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         answer, wrong = read_fields(body or b"", _decoder)

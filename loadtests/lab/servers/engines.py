@@ -1,8 +1,7 @@
 """Private servers for the stores that need an engine: each is started when it is first asked for, all end together.
 
-An engine is one file and one line in ``ENGINES``. All of them have the same shape: built with a folder and settings;
-``url``, ``fresh_database``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``resume``, ``pid``, ``log``; and to
-be reached from other hosts ``listen_at``, ``by_address``.
+An engine is one file and one line in ``ENGINES``: a ``PrivateServer`` with ``url``, ``fresh_database``, ``pause`` and
+``resume``, and, to be reached from other hosts, ``listen_at`` and ``by_address``.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _LOG_TAIL = 10
 
 
 class NoEngine(Exception):
-    """There is no server to start, or it does not come up. The message says what to install or where the log is."""
+    """There is no server to start, or it does not start. The message says what to install or where the log is."""
 
 
 class PrivateServer(process.ServerProcess):
@@ -125,7 +124,7 @@ def set_up(address: str) -> None:
     """Run ``lastseat store init``. Raises ``NoEngine`` with what the service says where that fails."""
     done = subprocess.run(
         [sys.executable, "-c", "from service.commands.store import init; init()"],
-        # Not among the arguments, where `ps` would show a password to everybody.
+        # In the environment: among the arguments `ps` would show a password to every user.
         env={**os.environ, "LASTSEAT_STORE": address, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",

@@ -1,8 +1,7 @@
-"""The other end of the service's gates: who stands where, and the one hand that lets somebody go on.
+"""The lab's end of the service's gates: it sees which purchases wait at which gate, and lets them continue.
 
-The service connects to a socket here and names its gate (see the service's ``gates``); the connection stays open
-until ``let_go``. Everything that happens, arrivals, notes and the answers that the buyers get, comes out of one queue
-in the order in which it was heard.
+The service connects to a socket here and names its gate (see the service's ``gates``); the connection stays open until
+``let_go``. One queue has everything that happens, arrivals, notes and the answers to buyers, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ class GateServer:
                 line, _ = self._listener.accept()
             except OSError:
                 return
-            # One after the other: what is heard first happened first. A line is short and sent at once.
+            # One after the other: the first message read happened first. A line is short and sent at once.
             line.settimeout(5)
             try:
                 heard = msgspec.json.decode(_read_line(line), type=Arrival)

@@ -1,4 +1,4 @@
-"""What a result was measured on: processor, memory, versions, and what a promise to the disk costs there."""
+"""What a result was measured on: processor, memory, versions, and how long a synced write to the disk takes."""
 
 from __future__ import annotations
 

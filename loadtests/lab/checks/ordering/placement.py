@@ -23,7 +23,7 @@ from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, REL
 from loadtests.lab.history.history import BUY, SOLD_OUT
 
 MOST_FILLED_IN = 10**7
-"""Numbers that nobody told are filled in, up to so many; beyond, a history has none."""
+"""The most ticket numbers that are filled in where no answer tells them; where more are missing, none are."""
 
 _KIND_OF_OP = np.array([SOLD, EXPIRED, CANCELLED, HELD, CONFIRMED, RELEASED], np.int8)  # a read is none of these
 
@@ -61,7 +61,7 @@ def unplaced(case: Case, tier: str, weaker_because: str) -> Placement:
 def candidates(case: Case) -> Ints:
     """The unknown mutations that can have been committed where nothing is given back.
 
-    A key of which one attempt was told *sold out* is none: if it had been committed before, the first answer was
+    A key with an attempt that was told *sold out* is none: if it had been committed before, the first answer was
     due, and afterwards there were no more places than then.
     """
     m, h = case.mutations, case.history
