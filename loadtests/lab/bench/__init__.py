@@ -10,5 +10,5 @@ to 1 is the price of deciding, excluding and keeping. A bare Flask endpoint (``c
 
 A measure must not lie. The first part of each window is discarded; what the buyers were told is counted over the
 whole of it and compared with what the store kept; every answer that is no sale is reported; and the load generator
-(``generator``, a process of its own) says how busy it was, and how fast it is against a server that does nothing.
+(``load_process``, a process of its own) says how busy it was, and how fast it is against a server that does nothing.
 """
