@@ -2,8 +2,7 @@
 
 gunicorn runs ``loadtests.lab.bench.applications.stubbed:ceiling()``. There every line of a purchase runs but those
 within ``BoxOffice.buy``: routing, validation, keys, fingerprint, the answer and its headers. So what is missing to
-this rate
-is what deciding, excluding and keeping cost, and nothing else. The other functions put some of it back.
+this rate is the cost of deciding, excluding and keeping, and nothing else. The other functions put some of it back.
 
 The lab knows the service over HTTP alone. This module is an exception with a reason: there is no other way to take
 parts out of the real application. Nothing of the lab imports it; only a gunicorn worker loads it.
@@ -28,7 +27,7 @@ from service.settings import from_environment
 from service.stores.journal import ledger
 
 DISK_S = 0.0003
-"""What is slept in the place of the disk, or of all that a leader does."""
+"""The sleep in the place of the disk, or of all that a leader does."""
 
 _DONE = Done(
     Record(
