@@ -302,6 +302,24 @@ def test_what_is_lost_behind_a_repair_before_anybody_sold_on_is_missed(data: Pat
     assert [record.key for record in after.records()] == ["a"]
 
 
+def test_a_line_that_is_lost_between_an_older_gap_and_the_repairs_head_is_missed(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 2)
+    office = Office(data)
+    office.sell("a", 4)
+    office.sell("b", 4)
+    office.ask(Cancel("c", "r", "o-b"))
+    first, second = segments(data)
+    first.write_bytes(b"".join([lines_of(first)[0], b"#\n", *lines_of(first)[2:]]))
+    repaired(data)
+    second.write_bytes(b"".join([lines_of(second)[0], *lines_of(second)[2:]]))
+    assert run(data, "verify").return_value == 1
+    after = repaired(data)
+    assert after.ask(Cancel("x", "r", "o-b")) == []
+    assert sell_out(after) == 8
+
+
 def test_a_damaged_head_with_another_one_is_made_anew_and_the_only_one_is_left_as_it_is(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

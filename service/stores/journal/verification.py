@@ -104,6 +104,8 @@ class Books:
         if self.about is not None:
             if self.pending:
                 self._settle(before.sold + before.held, before.version)
+            elif before.version != counters.version:
+                yield f"it says that version {before.version} stands before it, and that is {counters.version}"
             elif not self.gaps:
                 # Of a journal that was repaired only the head behind it is true, and it knows more than the lines.
                 if before.count != counters.count:
