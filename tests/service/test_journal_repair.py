@@ -320,6 +320,32 @@ def test_a_line_that_is_lost_between_an_older_gap_and_the_repairs_head_is_missed
     assert sell_out(after) == 8
 
 
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_gap_that_changes_places_with_a_record_is_seen_and_every_key_is_found_behind_a_repair(
+    data: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """``at`` the beginning of a segment, where its head was lost, and at its end, where a record was."""
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 3)
+    office = Office(data)
+    for key in "abcdefg":
+        office.sell(key)
+    second = segments(data)[1]
+    lose = 0 if at == 1 else 3
+    content = lines_of(second)
+    second.write_bytes(b"".join([*content[:lose], b"#\n", *content[lose + 1 :]]))
+    kept = [record.key for record in repaired(data).records()]
+    content = lines_of(second)
+    gap, other = at, 2 if at == 1 else 1
+    assert content[gap].startswith(b'{"gap"')
+    content[gap], content[other] = content[other], content[gap]
+    second.write_bytes(b"".join(content))
+    assert run(data, "verify").return_value == 1
+    after = repaired(data)
+    assert [record.key for record in after.records()] == kept
+    for key in kept:
+        assert after.sell(key) == []
+
+
 def test_a_damaged_head_with_another_one_is_made_anew_and_the_only_one_is_left_as_it_is(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
