@@ -116,7 +116,7 @@ def test_ctrl_c_ends_every_server_and_the_generator_and_keeps_what_there_is(tmp_
             assert running.poll() is None
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=150)
     finally:
         running.kill()
         running.wait()
