@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from typed import wait_for
 
 from service.app import create_app
 from service.rules.carts import Granted, decide_cart
@@ -87,7 +88,9 @@ def office(data: Path, kind: str, **settings: Any) -> Client:
     client = opened(data, kind, **settings)
     for event in "abc":
         client.application.extensions["office"].create(Event(event, event, 9, lab=True))
-    client.post("/events/b/holds", json={"quantity": 8, "seconds": 0.001})
+    held = client.post("/events/b/holds", json={"quantity": 8, "seconds": 0.001}).json
+    ends = datetime.fromisoformat(held["expires_at"])
+    wait_for(lambda: datetime.now(UTC) > ends, "the end of the hold")
     return client
 
 

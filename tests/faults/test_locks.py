@@ -23,7 +23,7 @@ from service.stores import open_store
 
 def run(script: str, *arguments: object) -> str:
     ended = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=150, check=False
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()

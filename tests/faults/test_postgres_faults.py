@@ -29,7 +29,7 @@ from service.stores.postgres.schema import MIGRATIONS, VERSION
 from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers
-FAR = 30.0
+FAR = 90.0
 JSON = {"Content-Type": "application/json"}
 
 

@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.stores import open_store
 from service.switch.shared_memory import Control
 
-FAR = 30.0
+FAR = 90.0
 LOCKED = ["json", "journal"]
 ONE_BY_ONE = {"Connection": "close"}
 

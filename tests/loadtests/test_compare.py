@@ -585,7 +585,7 @@ def test_ctrl_c_leaves_nothing_running_keeps_what_was_measured_and_the_compare_g
             assert running.poll() is None
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=150)
     finally:
         running.kill()
         running.wait()

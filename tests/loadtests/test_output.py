@@ -47,7 +47,7 @@ def said(
         [sys.executable, "-c", program, *arguments],
         cwd=directory,
         env=environment | {"PYTHONPATH": str(ROOT)} | (around or {}),
-        timeout=110,
+        timeout=150,
         check=False,
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more),
     )

@@ -167,7 +167,11 @@ def asked(tmp_path: Path, *answers: tuple[int, str], time_outs: float = 0.0, buy
     """The operations of some buyers before a server that gives these answers, the last one again and again."""
     words = [json.dumps(answers), str(tmp_path / "history.jsonl"), str(time_outs), str(buyers)]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), *words],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["history"]

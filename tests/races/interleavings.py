@@ -63,7 +63,7 @@ def main(guard: str, batch: int) -> None:
         invariant=Sale.sold_once,
         max_executions=200,
         reproduce_on_failure=3,
-        total_timeout=60,
+        total_timeout=120,
         detect_io=False,
         clock="virtual",
     )

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.servers
 
 WORKLOAD = Workload(
     kind="mixed", capacity=60, buyers=16, rounds=1, retries=4, time_outs=0.05, hold_share=0.6, hold_s=0.4,
-    payment="5-15", payment_refused=0.15, payment_lost=0.05, cancel_share=0.15, cart_share=0.2, limit_s=30,
+    payment="5-15", payment_refused=0.15, payment_lost=0.05, cancel_share=0.15, cart_share=0.2, limit_s=120,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from service.stores.sqlite.store import Sqlite
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SHOW = Event("show", "Show", 10_000, lab=True)
-FAR_S = 30.0
+FAR_S = 90.0
 
 
 def sale(view: View, key: str) -> list[Record]:

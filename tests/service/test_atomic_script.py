@@ -38,7 +38,7 @@ from service.stores.redis.records import microseconds
 from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
-FAR = 30
+FAR = 90.0
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from service.runtime.epoch import Mode
 from service.switch.shared_memory import Control
 from service.switch.words import EPOCH, WISH, Slot, Words
 
-FAR = 30.0
+FAR = 90.0
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_store_init_as_typed_says_what_is_wrong_without_the_password() -> None:
         ("postgresql://u:hush@/x?host=/nowhere", 70, "cannot be reached"),
     ):
         arguments = [*command, address] if address else command
-        ran = subprocess.run(arguments, capture_output=True, text=True, timeout=60, env=environment, check=False)
+        ran = subprocess.run(arguments, capture_output=True, text=True, timeout=150, env=environment, check=False)
         assert (ran.returncode, words in ran.stderr) == (status, True), ran
         assert "hush" not in ran.stdout + ran.stderr
 
@@ -441,12 +441,12 @@ print(len(ticks))
 
 def test_waiting_for_postgres_lets_the_other_greenlets_run(settings: Settings, tmp_path: Path) -> None:
     command = [sys.executable, "-c", GREENLETS, settings.store_url, str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=150, check=True)
     assert int(ran.stdout) > 5
 
 
 def test_psycopg_imported_before_the_patch_is_refused(settings: Settings, tmp_path: Path) -> None:
     """It would wait in C: the hub stands still while PostgreSQL thinks."""
     command = [sys.executable, "-c", "import psycopg\n" + GREENLETS, settings.store_url, str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert "psycopg was imported before gevent's monkey patch" in ran.stderr

@@ -24,7 +24,7 @@ from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
-FAR_S = 30.0
+FAR_S = 90.0
 LOCKS = [RowGuard, TableGuard, AdvisoryGuard]
 
 

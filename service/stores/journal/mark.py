@@ -20,6 +20,8 @@ import os
 import struct
 from pathlib import Path
 
+from service.runtime.files import replace_durably
+
 _BOOT, _PLACE, _WRITTEN = 0, 8, 16
 _SIZE = 24
 
@@ -74,6 +76,11 @@ class DurableMark:
 
     def _set_word(self, offset: int, value: int) -> None:
         struct.pack_into("=q", self._words, offset, value)
+
+
+def set_mark(path: Path, place: int) -> None:
+    """Make a mark anew, durably: everything before ``place`` was synced, in this boot. Errors: ``OSError``."""
+    replace_durably(path, struct.pack("=qqq", _this_boot(), place, place))
 
 
 def _this_boot() -> int:

@@ -15,7 +15,7 @@ from service.rules.inventory import Record, Sell, View, decide_all, records_of
 from service.settings import Settings
 from service.stores.redis.store import Redis
 
-FAR = 30.0
+FAR = 90.0
 SHORT_S = 1.0
 PASSWORD = "s3cret-w0rd"
 GUARDS = ["none", "thread", "optimistic", "atomic", "lease", "fenced"]
