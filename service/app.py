@@ -13,11 +13,9 @@ from flask import Flask
 
 from service.catalogue import OFF
 from service.errors import Problem, RefusedToStart
-from service.http import register
-from service.http.answers import MAX_BODY_BYTES
+from service.http import OfficeApp, register
 from service.http.early_refusal import RefuseEarly
-from service.http.limits import limit_rate
-from service.http.rate_limit import RateLimit
+from service.http.rate_limit import RateLimit, limit_rate
 from service.http.request_checks import Hosts
 from service.rules.inventory import Event
 from service.runtime import gunicorn, logs
@@ -61,11 +59,7 @@ def create_app(settings: Settings) -> Flask:
         admin_token = _admin_token(settings)
     except OSError as error:
         raise _unusable(settings.data, error) from None
-    app = Flask("service")
-    # Werkzeug cuts a chunked body at its limit and does not say so; what is longer than ours shows by this one byte.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
+    app = OfficeApp()
     logs.set_up(app, settings.log)
     app.extensions["results"] = settings.results
     app.extensions["carts"] = Carts(settings, office)

@@ -84,6 +84,17 @@ class Problem(Exception):
         self.extra = extra
         super().__init__(f"{code}: {detail or self.kind.title}")
 
+    def shown(self) -> dict[str, object]:
+        """What every answer with this problem says; see ``http.schemas.ProblemShown``."""
+        kind = self.kind
+        return {
+            "type": f"about:blank#{self.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "code": self.code,
+            "definite": kind.definite,
+        }
+
 
 class RefusedToStart(SystemExit):
     """The settings or the surroundings would make the service wrong; the message names the remedy.

@@ -15,13 +15,13 @@ import msgspec
 from flask import Flask
 from werkzeug.routing import Rule
 
-from service.errors import TABLE
+from service.errors import TABLE, Problem
 from service.http.described import Description, description_of
-from service.http.shapes import ProblemShown
+from service.http.request_checks import SAFE_METHODS
+from service.http.schemas import ProblemShown
 from service.settings import EVENT_ID
 
 SCHEMAS = "#/components/schemas/{name}"
-CHANGING_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 ALWAYS = ("Server-Timing", "Last-Seat-Worker", "Last-Seat-Epoch", "X-Request-Id")
 """Headers of every answer."""
 
@@ -89,7 +89,7 @@ def document(app: Flask, version: str) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "headers": {name: {"description": says, "schema": schema} for name, (says, schema) in HEADERS.items()},
-            "examples": {code: {"value": _example(code)} for code in TABLE},
+            "examples": {code: {"value": Problem(code).shown()} for code in TABLE},
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "The admin's token."}},
         },
     }
@@ -117,7 +117,7 @@ def _types_of(about: Description) -> Iterator[Any]:
 
 
 def _operation(rule: Rule, method: str, about: Description, named: dict[Any, Any]) -> dict[str, Any]:
-    changes = method in CHANGING_METHODS
+    changes = method not in SAFE_METHODS
     found: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
         "summary": about.summary,
@@ -161,24 +161,16 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
-    if about.keyed:
-        yield {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            # In words: what HTTP strips around it, and the quotes of the draft, are no part of it.
-            "description": "Names this operation; sent again with it, it commits at most once. Let it be unguessable: "
-            "1 to 200 printable ASCII characters.",
-            "schema": {"type": "string"},
-        }
-    if about.tagged:
-        yield {
-            "name": "If-None-Match",
-            "in": "header",
-            "required": False,
-            "description": "The ETag of what the client has: 304 if it is still so.",
-            "schema": {"type": "string"},
-        }
+    known = {
+        # In words: what HTTP strips around it, and the quotes of the draft, are no part of it.
+        "Idempotency-Key": about.keyed
+        and "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 to 200 "
+        "printable ASCII characters.",
+        "If-None-Match": about.tagged and "The ETag of what the client has: 304 if it is still so.",
+    }
+    for name, says in known.items():
+        if says:
+            yield {"name": name, "in": "header", "required": False, "description": says, "schema": {"type": "string"}}
 
 
 def _answer(status: int, shape: Any, about: Description, method: str, named: dict[Any, Any]) -> dict[str, Any]:
@@ -222,17 +214,6 @@ def _refusals(codes: list[str], named: dict[Any, Any]) -> Iterator[tuple[str, di
                 },
             },
         )
-
-
-def _example(code: str) -> dict[str, Any]:
-    kind = TABLE[code]
-    return {
-        "type": f"about:blank#{code}",
-        "title": kind.title,
-        "status": kind.status,
-        "code": code,
-        "definite": kind.definite,
-    }
 
 
 def _headers(names: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What answers look like. The description of the interface is made of these types, and so are the tests' expectations.
+"""The types of all answers. Routes answer with them, and the description of the interface is made of them.
 
 Each is exact: an answer has these fields and no others.
 """
@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
-Tickets = Annotated[list[Annotated[int, Meta(ge=1)]], Meta(description="Numbers, given out in order, never twice.")]
+Tickets = Annotated[
+    tuple[Annotated[int, Meta(ge=1)], ...], Meta(description="Numbers, given out in order, never twice.")
+]
 Version = Annotated[int, Meta(ge=0, description="How many mutations of the event are committed.")]
 # PostgreSQL cannot keep a NUL, so no store is asked to: an office answers the same whatever its store is. The other
 # character that not every store has, half a surrogate pair, is not JSON to the decoder.
@@ -19,7 +21,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class Shown(Struct, forbid_unknown_fields=True):
-    """The base of all."""
+    """The base of all answers but problems."""
 
 
 class EventShown(Shown):
