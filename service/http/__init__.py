@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from service.errors import Problem
 from service.http import admin, carts, events, health, holds, interface, orders, page
@@ -32,6 +33,23 @@ class OfficeApp(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function as it is: no route here is a coroutine, and Flask would look at each one in every request."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Routes are matched by path and method. Flask would work out the name of the host again, which ``Hosts`` has
+        checked: no address that this service gives out has a host in it."""
+        if request is None:
+            return None
+        environ = request.environ
+        return MapAdapter(
+            self.url_map,
+            server_name="localhost",
+            script_name=environ.get("SCRIPT_NAME", ""),
+            subdomain="",
+            url_scheme=environ["wsgi.url_scheme"],
+            path_info=request.path,
+            default_method=request.method,
+            query_args=environ.get("QUERY_STRING", ""),
+        )
 
 
 def register(app: Flask, office: BoxOffice, admin_token: str, hosts: Hosts, metrics: Unmeasured) -> None:

@@ -121,14 +121,15 @@ def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> N
         times: Times = getattr(here, "times", None) or _NO_TIMES
         epoch = office.control.epoch if times.epoch is None else times.epoch
         headers = common_headers(times, epoch, getattr(here, "request_id", ""))
-        kind = answer.headers.get("Content-Type", "").partition(";")[0]
+        own = dict(answer.headers)
+        kind = own.get("Content-Type", "").partition(";")[0]
         is_page = kind == "text/html"
         if not kind.endswith("json"):  # no browser shows JSON as a page, as long as it does not sniff
             policy = PAGE_POLICY if is_page else DATA_POLICY
             headers += [("Content-Security-Policy", policy), ("Cross-Origin-Resource-Policy", "same-origin")]
         if is_page:
             headers += _PAGE_HEADERS
-        if "Cache-Control" not in answer.headers:
+        if "Cache-Control" not in own:
             headers.append(("Cache-Control", "no-store"))
         answer.common = headers  # type: ignore[attr-defined]
         outcome = getattr(here, "outcome", None) or "ok"
