@@ -1,6 +1,6 @@
-"""The words of the office: events, commands, the records that they leave, and orders and holds as records leave them.
+"""The data of the office: events, commands, the records that they leave, and orders and holds as records leave them.
 
-Data alone. What may be written when is ``inventory``'s, which offers these names too; a store needs no more than this
+It is data alone: ``inventory`` decides what may be written when, and exports these names too. A store needs only this
 and the view.
 """
 
@@ -42,7 +42,7 @@ class Sell(msgspec.Struct, frozen=True):
     quantity: int
     buyer: str | None = None
     cart: str = ""
-    """The cart that it is part of; empty for a purchase by itself."""
+    """The cart that it is part of; empty for a single purchase."""
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """Nothing is wanted but that the holds which are due are expired."""
+    """Expire the holds that are due, and nothing else."""
 
     key: str = ""
     request: str = ""
@@ -100,7 +100,7 @@ CHANGES: dict[Kind, tuple[int, int, bool]] = {
     "released": (0, -1, False),
     "expired": (0, -1, False),
 }
-"""By what, times its quantity, a record changes the tickets sold and those held, and whether its numbers are new.
+"""For each kind: the change of the tickets sold and of those held for each ticket, and whether the numbers are new.
 
 A later record of the same tickets repeats their numbers."""
 
@@ -108,8 +108,8 @@ A later record of the same tickets repeats their numbers."""
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One committed mutation: a line of the audit, with what is needed to repeat its answer.
 
-    What a kind has not is empty: ``expired`` has no key (the service did it by itself), ``held`` and ``released`` have
-    no order, ``sold`` has a hold only where it is a late confirmation.
+    A field that a kind does not have is empty: ``expired`` has no key (no client asked for it), ``held`` and
+    ``released`` have no order, ``sold`` has a hold only if it is a late confirmation.
     """
 
     version: int
@@ -140,9 +140,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def taken(self) -> int:
-        """By how much the tickets grow that are sold or held: those that nobody else can have."""
-        sold, held, _ = CHANGES[self.kind]
-        return (sold + held) * self.quantity
+        """By how much the tickets grow that are sold or held, and so not for sale."""
+        return self.sold + self.held
 
     def audit_line(self) -> dict[str, object]:
         """The public part: no buyer, no fingerprint."""
@@ -209,7 +208,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """No hold is due any more; the version that this was seen on."""
+    """No hold is due any more, as of ``version``."""
 
     version: int
     remaining: int
