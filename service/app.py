@@ -27,6 +27,7 @@ from service.runtime.files import (
     sync_names,
     temporary_beside,
     unique,
+    write_durably,
 )
 from service.runtime.gevent import call_blocking
 from service.runtime.metrics import Unmeasured, open_metrics, remove_what_is_left
@@ -177,14 +178,10 @@ def _admin_token(settings: Settings) -> str:
         return settings.admin_token
     path = settings.data / "admin-token"
     mine = temporary_beside(path)
-    fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # Durable before it has its name: a power cut could leave an empty file, which the next start would refuse.
+    write_durably(mine, secrets.token_urlsafe(24).encode() + b"\n")
     try:
-        with os.fdopen(fd, "w") as file:
-            file.write(secrets.token_urlsafe(24) + "\n")
-            file.flush()
-            # Before it has its name: else a power cut could leave an empty one, and the next start would refuse it.
-            os.fsync(fd)
-        # A link fails where another worker was faster; then its token is the one.
+        # A link fails where another worker was faster; then the token is that worker's.
         with contextlib.suppress(FileExistsError):
             os.link(mine, path)
     finally:

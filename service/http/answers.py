@@ -16,6 +16,7 @@ from service.errors import Problem
 from service.http.schemas import EventShown, Sold
 from service.rules.inventory import Record, View
 from service.sales.box_office import BoxOffice, Done, Times
+from service.sales.carts import CartDone
 from service.settings import EVENT_ID
 
 T = TypeVar("T")
@@ -220,23 +221,14 @@ def is_admin_token(token: str) -> bool:
 def event_shown(view: View) -> EventShown:
     """An event with its counters, as the contract shows it."""
     mode = office().control.mode()
-    event = view.event
     return EventShown(
-        event=event.event,
-        name=event.name,
-        capacity=event.capacity,
+        **msgspec.structs.asdict(view.event),
         sold=view.sold,
         held=view.held,
         remaining=view.remaining,
         version=view.version,
-        guard=office().acting_guard(event, mode),
+        guard=office().acting_guard(view.event, mode),
         epoch=mode.epoch,
-        lab=event.lab,
-        opens_at=event.opens_at,
-        max_per_order=event.max_per_order,
-        max_per_buyer=event.max_per_buyer,
-        max_held=event.max_held,
-        max_hold_s=event.max_hold_s,
     )
 
 
@@ -252,11 +244,11 @@ def sold(event: str, record: Record) -> Sold:
     )
 
 
-def mutation_answer(content: object, status: int, times: Times, *, replayed: bool) -> Answer:
+def mutation_answer(done: Done | CartDone, content: object, status: int) -> Answer:
     """The answer to a mutation. A replayed one is marked, for its buyer and for the metrics."""
-    g.times = times
+    g.times = done.times
     answer = json_answer(content, status)
-    if replayed:
+    if done.replayed:
         g.outcome = "replayed"
         answer.headers["Idempotency-Replayed"] = "true"
     return answer
@@ -264,6 +256,6 @@ def mutation_answer(content: object, status: int, times: Times, *, replayed: boo
 
 def order_answer(event: str, done: Done) -> Answer:
     """The answer to a purchase, or to a confirmation, which is one."""
-    answer = mutation_answer(sold(event, done.record), 201, done.times, replayed=done.replayed)
+    answer = mutation_answer(done, sold(event, done.record), 201)
     answer.headers["Location"] = f"/events/{event}/orders/{done.record.order}"
     return answer

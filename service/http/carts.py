@@ -57,4 +57,4 @@ def buy() -> Response:
     carts: Carts = current_app.extensions["carts"]
     done = carts.buy(items, key=operation_key(), request=fingerprint(wanted), buyer=wanted.buyer)
     content = schemas.CartSold(done.cart, [sold(event, record) for event, record in done.records.items()])
-    return mutation_answer(content, 201, done.times, replayed=done.replayed)
+    return mutation_answer(done, content, 201)

@@ -51,7 +51,7 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Page(msgspec.Struct):
-    """Which events to list."""
+    """The part of the list of events to answer with."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = MAX_PAGE
     cursor: EventId | None = None
@@ -72,17 +72,7 @@ class Page(msgspec.Struct):
 def create() -> Response:
     require_admin()
     new = body(NewEvent)
-    event = Event(
-        new.event,
-        new.name or new.event,
-        new.capacity,
-        new.opens_at,
-        new.max_per_order,
-        new.max_per_buyer,
-        new.lab,
-        new.max_held,
-        new.max_hold_s,
-    )
+    event = Event(**msgspec.structs.asdict(new) | {"name": new.name or new.event})
     answer = json_answer(event_shown(office().create(event)), 201)
     answer.headers["Location"] = f"/events/{event.event}"
     return answer

@@ -64,7 +64,7 @@ def hold(event: str) -> Response:
             remaining=record.remaining,
             version=record.version,
         )
-        return mutation_answer(content, 201, done.times, replayed=done.replayed)
+        return mutation_answer(done, content, 201)
 
 
 def usual_seconds(event: str) -> float:
@@ -102,4 +102,4 @@ def release(event: str, hold: str) -> Response:
         done = office().release(event, hold, key=operation_key(), request=fingerprint())
         record = done.record
         content = schemas.Released(record.hold, "released", record.remaining, record.version)
-        return mutation_answer(content, 200, done.times, replayed=done.replayed)
+        return mutation_answer(done, content, 200)

@@ -90,4 +90,4 @@ def cancel(event: str, order: str) -> Response:
         done = office().cancel(event, order, key=operation_key(), request=fingerprint())
         record = done.record
         content = schemas.Cancelled(record.order, "cancelled", record.remaining, record.version)
-        return mutation_answer(content, 200, done.times, replayed=done.replayed)
+        return mutation_answer(done, content, 200)

@@ -35,7 +35,6 @@ from service.http.described import described
 from service.http.holds import usual_seconds
 from service.http.orders import NewOrder
 from service.rules.records import Held, Order
-from service.sales.box_office import Done
 
 blueprint = Blueprint("page", __name__)
 
@@ -139,35 +138,21 @@ def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
         return {"switched": ""}
     # The key came with the page: a double click, or the same form sent again, is one operation.
     key = checked_key(form["key"]) if "key" in form else operation_key()
-    order, hold = form.get("order", ""), form.get("hold", "")
     quantity, buyer = wanted.quantity, wanted.buyer
     asked = fingerprint([do, event, quantity] if buyer is None else [do, event, quantity, buyer])
     with office().request_scope(event):
-        match do:
-            case "buy":
-                done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
-                return _seen(done, order=done.record.order)
-            case "hold":
-                seconds = usual_seconds(event)
-                done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
-                return _seen(done, hold=done.record.hold)
-            case "confirm":
-                done = office().confirm(event, hold, key=key, request=fingerprint(["confirm", event, hold]))
-                return _seen(done, order=done.record.order)
-            case "release":
-                done = office().release(event, hold, key=key, request=fingerprint(["release", event, hold]))
-                return _seen(done, hold=hold)
-            case "cancel":
-                done = office().cancel(event, order, key=key, request=fingerprint(["cancel", event, order]))
-                return _seen(done, order=order)
-    raise Problem("bad_request")
-
-
-def _seen(done: Done, **what: str) -> dict[str, str]:
-    """What the page is to show; the same form sent again is counted as what it is."""
+        if do == "buy":
+            done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
+        elif do == "hold":
+            seconds = usual_seconds(event)
+            done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
+        else:
+            named = form.get("order" if do == "cancel" else "hold", "")
+            mutate = {"confirm": office().confirm, "release": office().release, "cancel": office().cancel}[do]
+            done = mutate(event, named, key=key, request=fingerprint([do, event, named]))
     if done.replayed:
         g.outcome = "replayed"
-    return what
+    return {"hold": done.record.hold} if do in ("hold", "release") else {"order": done.record.order}
 
 
 def _wanted() -> NewOrder:

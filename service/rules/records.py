@@ -105,6 +105,10 @@ CHANGES: dict[Kind, tuple[int, int, bool]] = {
 A later record of the same tickets repeats their numbers."""
 
 
+AUDITED = ("version", "kind", "key", "hold", "order", "cart", "quantity", "tickets", "expires_at")
+"""The fields of a record in the public audit, in this order."""
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One committed mutation: a line of the audit, with what is needed to repeat its answer.
 
@@ -144,21 +148,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.sold + self.held
 
     def audit_line(self) -> dict[str, object]:
-        """The public part: no buyer, no fingerprint."""
-        line: dict[str, object] = {"version": self.version, "kind": self.kind}
-        if self.key:
-            line["key"] = self.key
-        if self.hold:
-            line["hold"] = self.hold
-        if self.order:
-            line["order"] = self.order
-        if self.cart:
-            line["cart"] = self.cart
-        line["quantity"] = self.quantity
-        line["tickets"] = self.tickets
-        if self.expires_at is not None:
-            line["expires_at"] = self.expires_at
-        return line
+        """The public part: no buyer, no fingerprint, and no field that this kind does not have."""
+        return {name: value for name in AUDITED if (value := getattr(self, name))}
 
 
 class Order(msgspec.Struct, frozen=True):

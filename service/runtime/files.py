@@ -192,8 +192,12 @@ def _check_lock_excludes(directory: Path, path: Path, flags: int) -> None:
     )
 
 
-class _StorageProblems:
-    """Written by hand: ``@contextmanager`` costs as much as deciding a purchase."""
+class storage_problems:
+    """Turn an ``OSError`` of this block into a problem that says that nothing was changed, and what to do. Only for
+    blocks for which that is true; a ``CommitFailed`` passes through.
+
+    Written by hand: ``@contextmanager`` costs as much as deciding a purchase.
+    """
 
     __slots__ = ()
 
@@ -216,12 +220,3 @@ class _StorageProblems:
                 f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again."
             )
         raise Problem("storage_refused", detail, retry_after_s=5) from error
-
-
-_storage_problems = _StorageProblems()
-
-
-def storage_problems() -> _StorageProblems:
-    """Turn an ``OSError`` of this block into a problem that says that nothing was changed, and what to do. Only for
-    blocks for which that is true; a ``CommitFailed`` passes through."""
-    return _storage_problems

@@ -200,15 +200,10 @@ class Control:
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """
-        if self._words.is_at(self._path):
-            return
-        try:
-            with self.alone(1.0 if deadline is None else max(0.0, deadline - time.monotonic())):
-                pass
-        except Problem as problem:
-            if problem.code == "switch_timeout":
-                raise Problem("switching", problem.detail, retry_after_s=1) from None
-            raise
+        if not self._words.is_at(self._path):
+            patience_s = 1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            with self._excluding(patience_s, "switching"):
+                self._reconcile()
 
     def switch(self, guard: str, timeout_s: float) -> Mode:
         """Make ``guard`` the guard of all processes; returns when no transaction of an older epoch is left.
@@ -230,7 +225,7 @@ class Control:
             yield
 
     @contextlib.contextmanager
-    def _excluding(self, timeout_s: float) -> Iterator[None]:
+    def _excluding(self, timeout_s: float, code: str = "switch_timeout") -> Iterator[None]:
         deadline = time.monotonic() + timeout_s
         wish = time.monotonic_ns() + int(timeout_s * 1e9)
         with storage_problems():
@@ -239,7 +234,7 @@ class Control:
         try:
             while not _try_lock(fd, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
-                    raise Problem("switch_timeout", f"They did not end within {timeout_s:g} s.", retry_after_s=1)
+                    raise Problem(code, f"They did not end within {timeout_s:g} s.", retry_after_s=1)
                 self._words[WISH] = wish
                 time.sleep(_POLL_S)
             yield
