@@ -1,4 +1,4 @@
-"""The only place that wires: settings → store, guards, control, box office, routes."""
+"""The office, put together: settings → store, guards, control, box office, routes. This is the only place for it."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ log = logging.getLogger("lastseat")
 
 
 def create_app(settings: Settings) -> Flask:
-    """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
+    """The office as a WSGI application. Raises ``RefusedToStart`` where it would not be right."""
     around = gunicorn.look_around()
     gunicorn.believe_no_header()
     gunicorn.raise_descriptor_limit()
     if around.threads > 1:
-        # A thread that comes back from a system call waits up to this long for the GIL while another one computes. A
-        # purchase makes several; with Python's 5 ms they, and not the disk, would decide how fast it is.
+        # A thread that returns from a system call waits up to this long for the GIL while another one computes. A
+        # purchase makes several such calls; with Python's 5 ms these waits, and not the disk, would limit the speed.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         office = _open_office(settings, around)
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Flask:
         limit_rate(app, RateLimit(*settings.rate), settings.proxies)
     if office.admission is not None:
         app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
-    # What it takes to wait for the disk under gevent is opened now, and not by the first buyer, who may find none left.
+    # The pool that waits for the disk under gevent is opened now: at the first purchase no descriptor may be free.
     call_blocking(lambda: None)
     gunicorn.bound_connections()
     return app
@@ -82,7 +82,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
     local = Control(settings.data, settings.store_identity)
     local.refuse_another_store()
     store = open_store(settings)
-    # The directory that the store keeps its events in has to be there after a power cut, or all they hold is gone.
+    # The directory of the store's events must survive a power cut, or everything in it is lost.
     sync_names(settings.data)
     control = EngineControl(store, settings.data, local) if isinstance(store, SharesSwitch) else local
     guard = {"": store.safe_guard, "on": store.safe_guard, "off": OFF}.get(settings.guard, settings.guard)
@@ -93,7 +93,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
     try:
         name = office.resolve(guard)
     except Problem as problem:
-        raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.kind.title}. {problem.detail}") from None
+        raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.sentences}") from None
 
     def tidy() -> None:
         store.tidy()
@@ -106,7 +106,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
         )
     except Problem as problem:
         if problem.code != "switch_timeout":
-            raise RefusedToStart(f"{problem.kind.title}. {problem.detail}") from None
+            raise RefusedToStart(problem.sentences) from None
         raise RefusedToStart(
             f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
             "LASTSEAT_DATA name another directory."
@@ -115,7 +115,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
     if admission is not None:
         admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
-        log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
+        log.warning("guard %r acts on lab events only; all others are sold under %r", name, store.safe_guard)
     if first and settings.worker_model and not around.configured:
         log.warning(
             "LASTSEAT_WORKER_MODEL=%s has no effect: gunicorn was started without the settings that read it. Start it "
@@ -124,8 +124,8 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
         )
     if first and (command := how_to_close(settings.data)):
         log.warning(
-            "other users of this machine can enter the data directory: whoever opens a file in it can read orders, and "
-            "stop every sale by locking it. Close it, unless you opened it for somebody: %s",
+            "other users of this machine can enter the data directory: they can read the orders in it, and stop all "
+            "sales by locking a file. Close it, unless you opened it on purpose: %s",
             command,
         )
     if settings.first_event is not None:
@@ -134,7 +134,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
 
 
 def _open_metrics(data: Path, master: str) -> Unmeasured:
-    """Without room for them tickets are sold all the same: those of this process are then not counted."""
+    """Without room for metrics tickets are still sold: those of this process are then not counted."""
     try:
         return open_metrics(data, master)
     except OSError as error:
@@ -160,20 +160,19 @@ def _unusable(data: Path, error: OSError) -> RefusedToStart:
 
 
 def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: bool) -> None:
-    """Let there be the event. A worker that comes back while the engine is away is ``patient``: it answers 503 until
-    the engine is back, where a refusal would stop the whole master."""
+    """Make the event if there is none. A worker that respawns while the engine is away is ``patient``: it answers 503
+    until the engine is back, since a refusal would stop the whole master."""
     try:
         if name not in office.store.names():
             office.create(Event(name, name.replace("-", " ").replace("_", " ").title(), capacity, lab=True))
     except Problem as problem:
         another_was_faster = problem.code == "event_exists"
         if not another_was_faster and not (patient and problem.code in {"engine_unreachable", "pool_exhausted"}):
-            what = f"{problem.kind.title}. {problem.detail}".strip()
-            raise RefusedToStart(f"the first event could not be made: {what}") from None
+            raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
 
 
 def _admin_token(settings: Settings) -> str:
-    """The token of the settings, or the one that was made once for this data directory."""
+    """The token of the settings; without one, the token that was made once for this data directory."""
     if settings.admin_token:
         return settings.admin_token
     path = settings.data / "admin-token"

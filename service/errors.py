@@ -1,6 +1,6 @@
-"""One table of everything that can go wrong: its code, whether it is definite, its HTTP status, its words.
+"""The table of all problems: the code, the HTTP status, whether it is definite, and the title.
 
-*Definite* means: surely nothing was written for this request, now or later, so it can be repeated at will.
+*Definite* means: nothing was or will be written for this request, so it can be repeated freely.
 *Indefinite* means: it may have been written; repeat it with the same ``Idempotency-Key``, which commits at most once.
 """
 
@@ -21,24 +21,24 @@ TABLE: dict[str, Kind] = {
     "doors_closed": Kind(409, True, "The sale has not opened yet"),
     "buyer_limit": Kind(409, True, "This buyer has as many tickets as one buyer may have"),
     "too_many_held": Kind(
-        409, True, "Too many tickets are set aside already; they can be bought, or held a little later"
+        409, True, "Too many tickets are set aside already; buy without a hold, or try again a little later"
     ),
-    "hold_too_long": Kind(422, True, "A hold of this event may not be that long"),
+    "hold_too_long": Kind(422, True, "A hold of this event may not last that long"),
     "buyer_needed": Kind(422, True, "This event is sold to buyers who give a name"),
     "over_limit": Kind(422, True, "More tickets than one order may have"),
-    "not_open": Kind(409, True, "It is not open any more"),
+    "not_open": Kind(409, True, "This order or hold is not open any more"),
     "hold_expired": Kind(409, True, "The hold has ended, and its places are gone"),
-    "half_cart": Kind(500, True, "Some of the cart's events have it and some do not; nothing was written"),
+    "half_cart": Kind(500, True, "Only some of the cart's events have this cart; nothing was written now"),
     "unknown_order": Kind(404, True, "There is no such order"),
     "unknown_hold": Kind(404, True, "There is no such hold"),
     "key_reused": Kind(422, True, "This Idempotency-Key was used for another request"),
     # what is wrong with the request
     "not_json": Kind(400, True, "The body is not JSON"),
-    "invalid_value": Kind(422, True, "A value can never be accepted"),
+    "invalid_value": Kind(422, True, "A value in the request is not allowed"),
     "wrong_content_type": Kind(415, True, "The body must be application/json"),
     "too_large": Kind(413, True, "The body is over 64 KiB"),
     "bad_request": Kind(400, True, "The request cannot be understood"),
-    "too_many_requests": Kind(429, True, "This client asks too often; nothing was written"),
+    "too_many_requests": Kind(429, True, "This client sends too many requests; nothing was written"),
     "wrong_host": Kind(421, True, "This service does not answer to that Host"),
     "cross_site": Kind(403, True, "Another site may not change anything here"),
     "unauthorized": Kind(401, True, "This call needs the admin token"),
@@ -49,12 +49,12 @@ TABLE: dict[str, Kind] = {
     "method_not_allowed": Kind(405, True, "This address does not answer to that method"),
     "unknown_guard": Kind(422, True, "There is no such guard"),
     "guard_unfit": Kind(422, True, "This guard does not fit the store or the processes"),
-    "not_supported": Kind(501, True, "This office cannot do that with the store that it has"),
+    "not_supported": Kind(501, True, "The store of this office does not support this; nothing was written"),
     # what the machine could not do
     "lock_timeout": Kind(503, True, "The guard was not free in time; nothing was written"),
     "lease_lost": Kind(503, True, "The lease ended before the write, and somebody else has it; nothing was written"),
-    "overloaded": Kind(503, True, "More want to buy than can be served; nothing was written"),
-    "contention": Kind(503, True, "Others wrote first, every time; nothing was written"),
+    "overloaded": Kind(503, True, "Too many requests are waiting already; nothing was written"),
+    "contention": Kind(503, True, "Other purchases wrote first at every attempt; nothing was written"),
     "scheduler_gone": Kind(503, True, "The scheduler of an experiment is gone; nothing was written"),
     "stopping": Kind(503, True, "This process is being stopped"),
     "switching": Kind(503, True, "The guard is being switched; nothing was written"),
@@ -74,7 +74,7 @@ TABLE: dict[str, Kind] = {
 
 
 class Problem(Exception):
-    """Something of ``TABLE`` happened. ``detail`` says it in words for this case; ``extra`` goes into the answer."""
+    """A problem of ``TABLE``. ``detail`` explains this case; ``extra`` is added to the answer."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after_s: int | None = None, **extra: object) -> None:
         self.code = code
@@ -83,6 +83,11 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s
         self.extra = extra
         super().__init__(f"{code}: {detail or self.kind.title}")
+
+    @property
+    def sentences(self) -> str:
+        """The title and the detail, for people."""
+        return f"{self.kind.title}. {self.detail}".strip()
 
     def shown(self) -> dict[str, object]:
         """What every answer with this problem says; see ``http.schemas.ProblemShown``."""
@@ -97,10 +102,10 @@ class Problem(Exception):
 
 
 class RefusedToStart(SystemExit):
-    """The settings or the surroundings would make the service wrong; the message names the remedy.
+    """With these settings, or on this server, the service would not be right; the message says what to change.
 
-    A SystemExit with gunicorn's own status for "this application cannot be loaded" (4), so that the master stops
-    at once instead of starting workers for ever, and nobody sees a traceback.
+    It is a ``SystemExit`` with gunicorn's own status for "this application cannot be loaded" (4), so that the master
+    stops at once, instead of starting workers for ever, and without a traceback.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,4 +1,4 @@
-"""``/openapi.json``: what this service answers to, for programs. ``/docs``: the same for people, as a page."""
+"""``/openapi.json``: the description of this service's interface, for programs. ``/docs``: the same as a page."""
 
 from __future__ import annotations
 

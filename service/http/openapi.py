@@ -1,7 +1,7 @@
 """The description of the HTTP interface (OpenAPI 3.1), made of the routes, their descriptions and msgspec's types.
 
-The types that validate what is sent are the ones described, so the two cannot differ. What each route may refuse stands
-in the description by status, each with its codes out of ``errors.TABLE``.
+The types that validate requests are the ones described, so the two cannot differ. The refusals of each route are listed
+by status, each with its codes out of ``errors.TABLE``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ look at it and cancel it.
 
 
 def described_rules(app: Flask) -> Iterator[tuple[Rule, str, Description | None]]:
-    """Every address and method that the application answers to, static files apart, with its description."""
+    """Every address and method of the application, except static files, with its description."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         if rule.endpoint != "static":
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -67,7 +67,7 @@ def path_of(rule: Rule) -> str:
 
 
 def document(app: Flask, version: str) -> dict[str, Any]:
-    """The whole description. A route without one of its own is left out; a test says that there is none."""
+    """The whole document. A route without a description is left out; a test checks that there is none."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     types: dict[Any, None] = {ProblemShown: None}
     routes = [(rule, method, about) for rule, method, about in described_rules(app) if about is not None]
@@ -96,7 +96,7 @@ def document(app: Flask, version: str) -> dict[str, Any]:
 
 
 def _links(about: Description, rules: dict[str, Rule]) -> dict[str, Any]:
-    """Where what was answered can be used: what the answer does not say was in the request's address."""
+    """The routes for which this answer has the ids; ids that are not in the answer were in the request's address."""
     said = about.answers[min(about.answers)].__struct_fields__
     return {
         to.rpartition(".")[2]: {
@@ -155,14 +155,14 @@ def _query_parameters(about: Description) -> Iterator[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left out or is there; there is no null in an address."""
+    """A parameter can be left out; an address has no null."""
     kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     return kinds[0] if len(kinds) == 1 else schema
 
 
 def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
     known = {
-        # In words: what HTTP strips around it, and the quotes of the draft, are no part of it.
+        # No pattern: blanks that HTTP strips, and the quotes of the IETF draft, are not part of the key.
         "Idempotency-Key": about.keyed
         and "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 to 200 "
         "printable ASCII characters.",
@@ -207,7 +207,7 @@ def _refusals(codes: list[str], named: dict[Any, Any]) -> Iterator[tuple[str, di
                 "headers": _headers(headers),
                 "content": {
                     "application/problem+json": {
-                        # Not narrowed to these codes: generators would make a type of each answer, or drop it.
+                        # Not restricted to these codes: code generators would make a type for each answer, or drop it.
                         "schema": named[ProblemShown],
                         "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in some},
                     }

@@ -45,7 +45,7 @@ Do = Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
 
 
 class Button(msgspec.Struct):
-    """A form of the page: what to do, with what."""
+    """A form of the page: the operation and its values."""
 
     do: Do
     event: str
@@ -61,7 +61,7 @@ class Button(msgspec.Struct):
 @blueprint.get("/")
 @described("The office as a page", tag="page", answers={200: "text/html"}, stored=True)
 def show() -> Response:
-    """The event that ``?event=`` names, else the first; with it ``?order=``, ``?hold=``, and ``?problem=`` in words."""
+    """The event that ``?event=`` names, or the first one; also the ``?order=``, ``?hold=`` and ``?problem=`` of it."""
     views, last = office().events(EVENTS_SHOWN)
     wanted = request.args.get("event")
     problem = request.args.get("problem")
@@ -110,7 +110,7 @@ def show() -> Response:
     details="What an office refuses is told on the page that the answer leads to; what no button sends, at once.",
 )
 def act() -> Response:
-    """One button; then back to the page, so that a reload repeats nothing."""
+    """Carry one button out and redirect to the page, so that a reload repeats nothing."""
     request.stream = io.BytesIO(whole_body(current_request()))  # Flask's own reading of a form takes what there is
     form = request.form
     event = event_id(form.get("event", ""))
@@ -123,13 +123,13 @@ def act() -> Response:
         seen |= _carry_out(event, do, wanted)
     except Problem as problem:
         seen["problem"] = g.outcome = problem.code
-        # What somebody has is still there after a refusal.
+        # After a refusal the page still shows the buyer's order or hold.
         seen |= {name: form[name] for name in ("order", "hold") if form.get(name)}
     return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
 
 
 def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
-    """Do it, and say what the page is to show then."""
+    """Carry it out; returns the query of the page that shows the result."""
     form = request.form
     if do == "switch":
         if not is_admin_token(form.get("token", "")):
@@ -156,7 +156,7 @@ def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
 
 
 def _wanted() -> NewOrder:
-    """How many tickets, and for whom, by the rules of every order. Errors: ``invalid_value``."""
+    """The number of tickets and the buyer, by the rules of every order. Errors: ``invalid_value``."""
     quantity = request.form.get("quantity", "1")
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
         raise Problem("invalid_value")
@@ -171,7 +171,7 @@ def _in_words(seconds: float) -> str:
 
 
 def _order(event: str, order: str, problem: str | None) -> tuple[Order | None, str | None]:
-    """The order that is asked for, or why it cannot be shown, unless there is worse to tell."""
+    """The order that is asked for, and the problem to show: an earlier one, or why the order cannot be shown."""
     if not order:
         return None, problem
     try:
@@ -200,7 +200,7 @@ class _Check(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct):
-    """What the judges found in one run."""
+    """The lab's verdict about one run."""
 
     verdict: str
     operations: int = 0
@@ -242,11 +242,11 @@ def _changed(path: Path) -> float:
 
 
 def _content(path: Path) -> bytes:
-    """The content of a regular file; opened so that a pipe in its place keeps nobody waiting."""
+    """The content of a regular file; opened so that a pipe in its place does not block."""
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(number, "rb") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise OSError("it is no file")
+            raise OSError("it is not a regular file")
         content = file.read(_MAX_VERDICT_BYTES + 1)
     if len(content) > _MAX_VERDICT_BYTES:
         raise OSError("it is too large")

@@ -15,8 +15,8 @@ Tickets = Annotated[
     tuple[Annotated[int, Meta(ge=1)], ...], Meta(description="Numbers, given out in order, never twice.")
 ]
 Version = Annotated[int, Meta(ge=0, description="How many mutations of the event are committed.")]
-# PostgreSQL cannot keep a NUL, so no store is asked to: an office answers the same whatever its store is. The other
-# character that not every store has, half a surrogate pair, is not JSON to the decoder.
+# PostgreSQL cannot store a NUL, so no store has to: an office answers the same with every store. The decoder refuses
+# the other character that not every store has, half a surrogate pair, as not being JSON.
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
