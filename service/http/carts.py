@@ -23,7 +23,7 @@ class CartItem(msgspec.Struct, forbid_unknown_fields=True):
     """The tickets that are wanted of one event."""
 
     event: EventId
-    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    quantity: schemas.Quantity
 
 
 class NewCart(msgspec.Struct, forbid_unknown_fields=True):

@@ -31,7 +31,7 @@ blueprint = Blueprint("events", __name__)
 LINES_AT_ONCE = 1000
 MAX_PAGE = 100
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
+TicketLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
 HoldSeconds = Annotated[float, msgspec.Meta(ge=0.001, le=3600.0)]
 EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_ID.pattern}\Z")]
 
@@ -40,13 +40,13 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     """An event to be made."""
 
     event: EventId
-    capacity: Count
+    capacity: TicketLimit
     name: schemas.Name | None = None
     opens_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    max_per_order: Count = 10
-    max_per_buyer: Count | None = None
+    max_per_order: TicketLimit = 10
+    max_per_buyer: TicketLimit | None = None
     lab: bool = False
-    max_held: Count | None = None
+    max_held: TicketLimit | None = None
     max_hold_s: HoldSeconds | None = None
 
 

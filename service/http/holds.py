@@ -5,8 +5,6 @@ The buyer pays between the first call and the second, and no guard is held meanw
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from flask import Blueprint, Response
 
@@ -23,7 +21,7 @@ DEFAULT_S = 300.0
 class NewHold(msgspec.Struct, forbid_unknown_fields=True):
     """How many tickets to set aside, all or none, and for how long."""
 
-    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    quantity: schemas.Quantity
     buyer: schemas.Name | None = None
     seconds: HoldSeconds | msgspec.UnsetType = msgspec.UNSET
     """The default is five minutes, or as long as the event allows if that is less."""

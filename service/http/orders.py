@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from flask import Blueprint, Response, g
 
@@ -26,7 +24,7 @@ blueprint = Blueprint("orders", __name__)
 class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
     """How many tickets, all or none. The buyer's name is kept and shown to nobody."""
 
-    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    quantity: schemas.Quantity
     buyer: schemas.Name | None = None
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+"""The tickets of one request. How many an order may have is the event's rule."""
 Tickets = Annotated[
     tuple[Annotated[int, Meta(ge=1)], ...], Meta(description="Numbers, given out in order, never twice.")
 ]

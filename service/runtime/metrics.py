@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -33,7 +34,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.rules.records import Record
+from service.rules.records import Kind, Record
 from service.runtime.files import close_directory, open_directory
 from service.runtime.shared_numbers import Book, Number
 
@@ -69,7 +70,6 @@ HELP = {
     DEADLOCKS: "Carts that gave up because each waited for a lock that another one of them held",
     HOLDER_AGE: "How long the guard has been held by whoever has held it longest; 0 where nobody does",
 }
-KINDS = ("sold", "cancelled", "held", "confirmed", "released", "expired")
 
 
 class Unmeasured:
@@ -110,7 +110,9 @@ class Metrics(Unmeasured):
         self._books = {kind: _open_book(slot / f"{kind}_{number}.db", room) for kind, room in _ROOM.items()}
         self._answers: dict[tuple[str, str], Number] = {}
         self._holders: dict[int, float] = {}
-        self._tickets = {kind: self._number("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in KINDS}
+        self._tickets = {
+            kind: self._number("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in get_args(Kind)
+        }
         self._wait, self._hold, self._store = (self._histogram(name, SECONDS) for name in (WAIT, HOLD, STORE))
         self._batch = self._histogram(BATCH, COMMANDS)
         self._deadlocks = self._number("counter", DEADLOCKS, f"{DEADLOCKS}_total")
