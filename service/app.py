@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from flask import Flask
@@ -38,7 +39,7 @@ from service.sales.readiness import Readiness
 from service.settings import Settings, is_token
 from service.stores import SharesSwitch, open_store
 from service.switch.engine import EngineControl
-from service.switch.shared_memory import Control
+from service.switch.shared_memory import OTHERS_PATIENCE_S, Control
 
 SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
@@ -57,7 +58,7 @@ def create_app(settings: Settings) -> Flask:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         office = _open_office(settings, around)
-        admin_token = _admin_token(settings)
+        admin_token = settings.admin_token or _kept_admin_token(settings.data, office, around.respawned)
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = OfficeApp()
@@ -171,11 +172,13 @@ def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: b
             raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
 
 
-def _admin_token(settings: Settings) -> str:
-    """The token of the settings; without one, the token that was made once for this data directory."""
-    if settings.admin_token:
-        return settings.admin_token
-    path = settings.data / "admin-token"
+def _kept_admin_token(data: Path, office: BoxOffice, respawned: bool) -> str:
+    """The token that was made once for this data directory. Where its file was removed while the service runs, the
+    other workers make it again: a worker that respawned waits for them."""
+    path = data / "admin-token"
+    deadline = time.monotonic() + OTHERS_PATIENCE_S
+    while respawned and not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     mine = temporary_beside(path)
     # Durable before it has its name: a power cut could leave an empty file, which the next start would refuse.
     write_durably(mine, secrets.token_urlsafe(24).encode() + b"\n")
@@ -185,8 +188,9 @@ def _admin_token(settings: Settings) -> str:
             os.link(mine, path)
     finally:
         mine.unlink()
-    sync_names(settings.data)
+    sync_names(data)
     token = path.read_text(errors="replace").strip()
     if not is_token(token):
         raise RefusedToStart(f"{path} is empty or damaged. Remove it, and the next start makes a new one.")
+    office.control.keep(path, token.encode() + b"\n")
     return token

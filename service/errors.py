@@ -16,7 +16,7 @@ class ProblemKind(NamedTuple):
 
 
 TABLE: dict[str, ProblemKind] = {
-    # what the rules refuse
+    # refused by the rules
     "sold_out": ProblemKind(409, True, "Not enough tickets are left"),
     "doors_closed": ProblemKind(409, True, "The sale has not opened yet"),
     "buyer_limit": ProblemKind(409, True, "This buyer has as many tickets as one buyer may have"),
@@ -32,7 +32,7 @@ TABLE: dict[str, ProblemKind] = {
     "unknown_order": ProblemKind(404, True, "There is no such order"),
     "unknown_hold": ProblemKind(404, True, "There is no such hold"),
     "key_reused": ProblemKind(422, True, "This Idempotency-Key was used for another request"),
-    # what is wrong with the request
+    # an error in the request
     "not_json": ProblemKind(400, True, "The body is not JSON"),
     "invalid_value": ProblemKind(422, True, "A value in the request is not allowed"),
     "wrong_content_type": ProblemKind(415, True, "The body must be application/json"),
@@ -50,10 +50,10 @@ TABLE: dict[str, ProblemKind] = {
     "unknown_guard": ProblemKind(422, True, "There is no such guard"),
     "guard_unfit": ProblemKind(422, True, "This guard does not fit the store or the processes"),
     "not_supported": ProblemKind(501, True, "The store of this office does not support this; nothing was written"),
-    # what the machine could not do
+    # a failure of the machine or of the store
     "lock_timeout": ProblemKind(503, True, "The guard was not free in time; nothing was written"),
     "lease_lost": ProblemKind(
-        503, True, "The lease ended before the write, and somebody else has it; nothing was written"
+        503, True, "The lease ended before the write, and another holder has it; nothing was written"
     ),
     "overloaded": ProblemKind(503, True, "Too many requests are waiting already; nothing was written"),
     "contention": ProblemKind(503, True, "Other purchases wrote first at every attempt; nothing was written"),

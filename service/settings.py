@@ -109,7 +109,7 @@ def _second_of(*choices: str) -> _Reader:
 
 
 def _store(value: str) -> tuple[str, str]:
-    """A store's name, and its address where that is what was given. A password in it is not repeated."""
+    """A store's name and, if an address was given, the address. No message repeats a password in it."""
     scheme, separator, _ = value.partition("://")
     if not separator:
         if value in SCHEMES.values():

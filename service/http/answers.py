@@ -31,7 +31,7 @@ class Answer(Response):
     whole: bytes | None = None
     """The whole body, where it is known beforehand."""
     common: Sequence[tuple[str, str]] = ()
-    """Headers that are appended when the answer is sent, as they are: what is in them was checked or made here."""
+    """Headers that are appended unchecked when the answer is sent: their values were checked or made here."""
 
     def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         whole = self.whole
@@ -51,7 +51,7 @@ def office() -> BoxOffice:
 
 
 def current_request() -> Request:
-    """The request itself: Flask's ``request`` finds it anew at each use, which costs more than the use."""
+    """The request itself: Flask's ``request`` finds it again at each use, which costs more than the use."""
     found: Request = request._get_current_object()  # type: ignore[attr-defined]
     return found
 

@@ -44,8 +44,8 @@ class NewCart(msgspec.Struct, forbid_unknown_fields=True):
         "half_cart",
     ),
     keyed=True,
-    details="Either there is an order in each event, or nothing is written in any; then `event` names the one that "
-    "could not. The key is of the whole cart. Each order is given back by itself. Every store but `memory`.",
+    details="Either there is an order in each event, or nothing is written in any; then `event` names the event that "
+    "refused. The key belongs to the whole cart. Each order is cancelled separately. Every store but `memory`.",
 )  # fmt: skip
 def buy() -> Response:
     wanted = body(NewCart)

@@ -136,8 +136,8 @@ def delete(event: str) -> Response:
     problems=("unknown_event", "unauthorized", "forbidden"),
     stored=True,
     details="JSON Lines: a header with the event, its capacity and the number of versions; then a line a mutation. No "
-    "buyer's name stands in it, but the ids of orders do, and who knows one may cancel it. So only events made for the "
-    "lab show it to everybody; for any other it takes the admin's token.",
+    "buyer's name is in it, but the ids of orders are, and with an id anybody may cancel the order. So only events "
+    "made for the lab show it to everybody; any other needs the admin's token.",
 )
 def audit(event: str) -> Response:
     if not office().about(event_id(event)).lab:

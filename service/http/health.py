@@ -35,10 +35,10 @@ def ready() -> Response:
 
 @blueprint.get("/metrics")
 @described(
-    "What was counted, for Prometheus",
+    "Metrics for Prometheus",
     tag="operation",
     answers={200: "text/plain"},
-    details="Added up over all processes of this server, those that have died too. Numbers alone: no name, no id.",
+    details="Added up over all processes of this server, also those that have died. Only numbers: no name, no id.",
 )
 def metrics() -> Response:
     counted: Unmeasured = current_app.extensions["metrics"]

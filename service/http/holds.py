@@ -78,7 +78,7 @@ def usual_seconds(event: str) -> float:
     answers={201: schemas.Sold},
     problems=("unknown_event", "unknown_hold", "not_open", "hold_expired", "buyer_limit"),
     keyed=True,
-    details="A hold that has expired is sold anew, under new ticket numbers, if the places are still there.",
+    details="A hold that has expired is sold again, under new ticket numbers, if the places are still there.",
     leads_to=("orders.look", "orders.cancel"),
 )
 def confirm(event: str, hold: str) -> Response:

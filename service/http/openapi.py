@@ -32,12 +32,15 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Last-Seat-Worker": ("The process that answered.", {"type": "integer"}),
     "Last-Seat-Epoch": ("How often the guard had been switched when this was decided.", {"type": "integer"}),
-    "X-Request-Id": ("The client's own, if it sent one, else made here; it stands in the log.", {"type": "string"}),
-    "Location": ("Where what was made is found.", {"type": "string"}),
+    "X-Request-Id": (
+        "The client's own if it sent a valid one, otherwise a new one; it is in the log.",
+        {"type": "string"},
+    ),
+    "Location": ("The address of the new resource.", {"type": "string"}),
     "ETag": ("Changes with the content; send it back as If-None-Match.", {"type": "string"}),
     "Link": ("The next page, rel=next.", {"type": "string"}),
     "Retry-After": ("Seconds after which it is worth trying again.", {"type": "integer", "minimum": 0}),
-    "Idempotency-Replayed": ("There, if this is the first answer again.", {"type": "string", "enum": ["true"]}),
+    "Idempotency-Replayed": ("Present if this repeats the first answer.", {"type": "string", "enum": ["true"]}),
 }
 
 IN_PATH: dict[str, dict[str, Any]] = {
@@ -48,8 +51,8 @@ OVERVIEW = """A ticket office that sells each seat once.
 
 Errors are `application/problem+json` with a `code` and `definite`: *definite* means that surely nothing was written for
 this request, now or later. After an indefinite one, and after no answer at all, send the same request again with the
-same `Idempotency-Key`: it commits at most once. The id of an order or a hold is its owner's secret: who knows it may
-look at it and cancel it.
+same `Idempotency-Key`: it commits at most once. The id of an order or a hold is its owner's secret: anybody who knows
+it may look at the order or hold and cancel it.
 """
 
 

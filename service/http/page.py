@@ -107,7 +107,8 @@ def show() -> Response:
     form=Button,
     answers={303: None},
     problems=("unknown_event", "bad_request", "invalid_value"),
-    details="What an office refuses is told on the page that the answer leads to; what no button sends, at once.",
+    details="A refusal of the office is shown on the page that the answer leads to. A form that no button sends is "
+    "refused at once.",
 )
 def act() -> Response:
     """Carry one button out and redirect to the page, so that a reload repeats nothing."""
@@ -217,7 +218,7 @@ class Verdict(msgspec.Struct):
 def last_verdict(results: Path) -> Verdict | None:
     """The newest ``results/<experiment>/latest/verdict.json`` that can be read; None where there is none.
 
-    Whatever else has that name is passed over: a pipe, a link to nothing, a file without an end.
+    Anything else of that name is ignored: a pipe, a link to nothing, a file without an end.
     """
     try:
         found = sorted(((_changed(path), path) for path in results.glob("*/latest/verdict.json")), reverse=True)

@@ -6,7 +6,7 @@ request that would move it further than ``burst / rate`` ahead of now finds the 
 rate algorithm, GCRA.) A refused request moves nothing, so a client that keeps asking is not kept out for it.
 
 What it does *not* do: each process has buckets of its own, so n processes let a client in up to n times as often; and
-there is a bucket for each of the most recent ``MOST_CLIENTS`` clients, so whoever has more addresses than that has as
+there is a bucket for each of the most recent ``MOST_CLIENTS`` clients, so a client with more addresses than that has as
 many full buckets. It keeps one eager client from taking the others' turn; it is no defence against many machines.
 """
 
@@ -84,7 +84,7 @@ def limit_rate(app: Flask, limit: RateLimit, proxies: int) -> None:
 def client_of(address: str, forwarded_for: str, forwarded: str, proxies: int) -> str:
     """The client that asks: the peer's address, or the one that the outermost of ``proxies`` trusted proxies names.
 
-    Each proxy writes the address of whoever asked *it* at the end of ``X-Forwarded-For`` or of ``Forwarded``
+    Each proxy writes the address of its own client at the end of ``X-Forwarded-For`` or of ``Forwarded``
     (RFC 7239), with its port or without; only the last ``proxies`` of them are ours, all before is what the client may
     have made up. A header with fewer than that did not come through all of them. The peer counts where neither header
     came through them, where the proxy knows no address (``unknown``, ``_hidden``), and where the two headers name

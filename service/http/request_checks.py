@@ -102,7 +102,7 @@ def _host_of(origin: str) -> str:
 
 
 def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> None:
-    """Check every request of ``app`` before all else, and give every answer what all of them have."""
+    """Check every request of ``app`` before all else; add the common headers to every answer, count it and log it."""
 
     @app.before_request
     def check() -> None:

@@ -16,7 +16,7 @@ Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 Tickets = Annotated[
     tuple[Annotated[int, Meta(ge=1)], ...], Meta(description="Numbers, given out in order, never twice.")
 ]
-Version = Annotated[int, Meta(ge=0, description="How many mutations of the event are committed.")]
+Version = Annotated[int, Meta(ge=0, description="The number of committed mutations of the event.")]
 # PostgreSQL cannot store a NUL, so no store has to: an office answers the same with every store. The decoder refuses
 # the other character that not every store has, half a surrogate pair, as not being JSON.
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
@@ -35,7 +35,7 @@ class EventShown(Shown):
     sold: Count
     held: Count
     remaining: int
-    """Below zero only where an unsafe guard oversold."""
+    """Below zero only if an unsafe guard oversold."""
     version: Version
     guard: Annotated[str, Meta(description="The guard that this event obeys.")]
     epoch: Annotated[int, Meta(ge=1, description="How often the guard was switched.")]
@@ -55,7 +55,7 @@ class EventsShown(Shown):
 
 
 class Sold(Shown):
-    """An order that was just bought. Its id is the buyer's secret: who knows it may look at it and cancel it."""
+    """An order that was just bought. Its id is the buyer's secret: anybody who knows it may cancel it."""
 
     order: str
     event: str
@@ -93,7 +93,7 @@ class Cancelled(Shown):
 
 
 class HoldShown(Shown):
-    """Tickets set aside. The hold's id is the buyer's secret: who knows it may confirm it and give it back."""
+    """Tickets set aside. The id is the buyer's secret: anybody who knows it may confirm the hold or give it back."""
 
     hold: str
     event: str
@@ -132,7 +132,7 @@ class Ready(Shown):
 
 
 class ProblemShown(Struct):
-    """What went wrong (RFC 9457). Definite: surely nothing was or will be written. Else repeat it with the same key."""
+    """A problem (RFC 9457). If it is definite, nothing was or will be written; if not, repeat with the same key."""
 
     type: str
     title: str

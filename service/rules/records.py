@@ -65,7 +65,7 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Confirm(msgspec.Struct, frozen=True):
-    """Turn a hold into an order. One that has expired is sold anew, under new numbers, if the places are there."""
+    """Turn a hold into an order. One that has expired is sold again, under new numbers, if the places are there."""
 
     key: str
     request: str
@@ -123,7 +123,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     quantity: int
     tickets: tuple[int, ...]
     remaining: int
-    """What was left right after this mutation; not part of the public audit."""
+    """The tickets that were left right after this mutation; not part of the public audit."""
     request: str = ""
     buyer: str | None = None
     hold: str = ""
@@ -163,7 +163,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A hold as it stands. ``sold`` is one that had expired and was sold anew."""
+    """A hold as it stands. ``sold``: it had expired and was sold again."""
 
     hold: str
     version: int

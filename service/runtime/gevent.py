@@ -23,7 +23,7 @@ def patched() -> bool:
 
 
 def call_blocking(call: Callable[[], T]) -> T:
-    """The result of a call that may block; what it raises is raised here."""
+    """The result of a call that may block. The call's exceptions are raised here."""
     if not patched():
         return call()
     global _pool  # noqa: PLW0603

@@ -68,7 +68,7 @@ HELP = {
     WORKERS: "Processes of this master that are open for sales",
     HELD_SINCE: "When the guard was taken that is held now (Unix time)",
     DEADLOCKS: "Carts that gave up because each waited for a lock that another one of them held",
-    HOLDER_AGE: "How long the guard has been held by whoever has held it longest; 0 where nobody does",
+    HOLDER_AGE: "How long the present holder of the guard has held it, the longest of all; 0 if it is free",
 }
 
 
@@ -274,7 +274,7 @@ def _is_held(slot: Path) -> bool:
 
 
 def _open_book(path: Path, room: int) -> Book:
-    """A process's file. Counters continue from the slot's last process; gauges begin anew."""
+    """A process's file. Counters continue from the slot's last process; gauges start from zero."""
     if path.name.startswith("gauge"):
         path.unlink(missing_ok=True)
     return Book(path, room)

@@ -132,6 +132,10 @@ class EngineControl:
         """No transaction is kept out: the block's work is atomic in the engine, where no transaction is half done."""
         yield
 
+    def keep(self, path: Path, content: bytes) -> None:
+        """``Control.keep`` for this node's own directory."""
+        self._local.keep(path, content)
+
     def look_after(self, deadline: float | None = None) -> None:
         """``Control.look_after`` for this node's own directory."""
         self._local.look_after(deadline)

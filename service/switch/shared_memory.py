@@ -93,6 +93,7 @@ class Control:
         self._inside = 0
         self._mode = Mode("", -1, -1)
         self._master = ""
+        self._kept: tuple[Path, bytes] | None = None
 
     def start(
         self,
@@ -194,12 +195,19 @@ class Control:
             self.leave()
             self.look_after(deadline)
 
+    def keep(self, path: Path, content: bytes) -> None:
+        """Let ``look_after`` without a deadline make this file again where it was removed."""
+        self._kept = (path, content)
+
     def look_after(self, deadline: float | None = None) -> None:
         """Make ``control`` again where it was removed or replaced, from what this process knows; not to be called
         inside a transaction. Without a ``deadline`` it waits for a second at most.
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """
+        if deadline is None and self._kept is not None and not self._kept[0].exists():
+            with storage_problems():
+                replace_durably(*self._kept)
         if not self._words.is_at(self._path):
             patience_s = 1.0 if deadline is None else max(0.0, deadline - time.monotonic())
             with self._excluding(patience_s, "switching"):
