@@ -47,6 +47,12 @@ IN_PATH: dict[str, dict[str, Any]] = {
     "event": {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"},
 }
 
+# No pattern: blanks that HTTP strips, and the quotes of the IETF draft, are not part of the key.
+KEY = (
+    "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 to 200 printable "
+    "ASCII characters."
+)
+
 OVERVIEW = """A ticket office that sells each seat once.
 
 Errors are `application/problem+json` with a `code` and `definite`: *definite* means that surely nothing was written for
@@ -127,7 +133,7 @@ def _operation(rule: Rule, method: str, about: Description, named: dict[Any, Any
         "tags": [about.tag],
         **({"description": about.details} if about.details else {}),
     }
-    if parameters := [*_path_parameters(rule), *_query_parameters(about), *_header_parameters(about)]:
+    if parameters := list(_parameters(rule, about)):
         found["parameters"] = parameters
     if about.body is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": named[about.body]}}}
@@ -143,37 +149,26 @@ def _operation(rule: Rule, method: str, about: Description, named: dict[Any, Any
     return found
 
 
-def _path_parameters(rule: Rule) -> Iterator[dict[str, Any]]:
+def _parameters(rule: Rule, about: Description) -> Iterator[dict[str, Any]]:
     for name in sorted(rule.arguments):
         schema = IN_PATH.get(name, {"type": "string", "minLength": 1, "maxLength": 200})
         yield {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _query_parameters(about: Description) -> Iterator[dict[str, Any]]:
-    if about.query is None:
-        return
-    [_], schemas = msgspec.json.schema_components([about.query], ref_template=SCHEMAS)
-    for name, schema in _as_ecma(schemas[about.query.__name__])["properties"].items():
-        yield {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
+    if about.query is not None:
+        [_], schemas = msgspec.json.schema_components([about.query], ref_template=SCHEMAS)
+        for name, schema in _as_ecma(schemas[about.query.__name__])["properties"].items():
+            yield {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
+    for name, is_read, says in (
+        ("Idempotency-Key", about.keyed, KEY),
+        ("If-None-Match", about.tagged, "The ETag of what the client has: 304 if it is still so."),
+    ):
+        if is_read:
+            yield {"name": name, "in": "header", "required": False, "description": says, "schema": {"type": "string"}}
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter can be left out; an address has no null."""
     kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     return kinds[0] if len(kinds) == 1 else schema
-
-
-def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
-    known = {
-        # No pattern: blanks that HTTP strips, and the quotes of the IETF draft, are not part of the key.
-        "Idempotency-Key": about.keyed
-        and "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 to 200 "
-        "printable ASCII characters.",
-        "If-None-Match": about.tagged and "The ETag of what the client has: 304 if it is still so.",
-    }
-    for name, says in known.items():
-        if says:
-            yield {"name": name, "in": "header", "required": False, "description": says, "schema": {"type": "string"}}
 
 
 def _answer(status: int, shape: Any, about: Description, method: str, named: dict[Any, Any]) -> dict[str, Any]:
