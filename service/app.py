@@ -57,8 +57,8 @@ def create_app(settings: Settings) -> Flask:
         # purchase makes several such calls; with Python's 5 ms these waits, and not the disk, would limit the speed.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        office = _open_office(settings, around)
-        admin_token = settings.admin_token or _kept_admin_token(settings.data, office, around.respawned)
+        office, first = _open_office(settings, around)
+        admin_token = settings.admin_token or _kept_admin_token(settings.data, office, first)
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = OfficeApp()
@@ -77,7 +77,8 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice:
+def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[BoxOffice, bool]:
+    """The office, and whether this process is the first of its master."""
     _prepare(settings.data)
     check_locks_exclude(settings.data)
     local = Control(settings.data, settings.store_identity)
@@ -131,7 +132,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
         )
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
-    return office
+    return office, first
 
 
 def _open_metrics(data: Path, master: str) -> Unmeasured:
@@ -172,12 +173,12 @@ def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: b
             raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
 
 
-def _kept_admin_token(data: Path, office: BoxOffice, respawned: bool) -> str:
-    """The token that was made once for this data directory. Where its file was removed while the service runs, the
-    other workers make it again: a worker that respawned waits for them."""
+def _kept_admin_token(data: Path, office: BoxOffice, first: bool) -> str:
+    """The token that was made once for this data directory. The ``first`` process of a master makes it if there is
+    none; the others wait for its file, which those that run make again where it was removed."""
     path = data / "admin-token"
     deadline = time.monotonic() + OTHERS_PATIENCE_S
-    while respawned and not path.exists() and time.monotonic() < deadline:
+    while not first and not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     mine = temporary_beside(path)
     # Durable before it has its name: a power cut could leave an empty file, which the next start would refuse.

@@ -212,6 +212,7 @@ def test_where_nobody_is_left_who_knows_the_store_is_closed_until_a_restart(tmp_
 @pytest.mark.servers
 def test_the_removed_file_of_the_token_comes_again_and_a_new_worker_has_the_same_token(tmp_path: Path) -> None:
     with Typed("-w 2 service:app", tmp_path / "here", LASTSEAT_ADMIN_TOKEN="") as server:
+        guards_of_all(server)  # all are there
         path = server.data / "admin-token"
         token = path.read_text()
         path.unlink()
