@@ -333,9 +333,11 @@ class Control:
         it again. Returns True where there may have been others and none made it."""
         if self._words.is_at(self._path):
             return False
-        saved = self._read_saved()
-        if not respawned and (saved is None or saved.master != self._master):
-            return False
+        if not respawned:
+            # A respawned worker does not read the file: it may have been damaged together with ``control``.
+            saved = self._read_saved()
+            if saved is None or saved.master != self._master:
+                return False
         deadline = time.monotonic() + OTHERS_PATIENCE_S
         while (found := open_words(self._path)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
