@@ -86,7 +86,10 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
     store = open_store(settings)
     # The directory of the store's events must survive a power cut, or everything in it is lost.
     sync_names(settings.data)
-    control = EngineControl(store, settings.data, local) if isinstance(store, SharesSwitch) else local
+    control = local
+    if isinstance(store, SharesSwitch):
+        local.close()
+        control = EngineControl(store, settings.data, settings.store_identity)
     guard = {"": store.safe_guard, "on": store.safe_guard, "off": OFF}.get(settings.guard, settings.guard)
     gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)

@@ -1,20 +1,19 @@
 """The guard's switch in the store's engine, so that the processes of many hosts follow it.
 
-It has the interface of ``Control``. There, a transaction takes part in an epoch by a lock on the data directory, and
-the epoch cannot change before it ends. Here a transaction remembers the mode that it was begun under (``taking_part``),
-and the engine compares it, in the transaction or script that reads or writes: a transaction of another epoch gets
-``Switched``, has written nothing, and the box office runs its commands again under the new guard. So the mode that is
-remembered here may be old: that costs a repetition, never a sale.
+In a plain ``Control`` a transaction takes part in an epoch by a lock on the data directory, and the epoch cannot change
+before it ends. Here a transaction remembers the mode that it was begun under (``taking_part``), and the engine compares
+it, in the transaction or script that reads or writes: a transaction of another epoch gets ``Switched``, has written
+nothing, and the box office runs its commands again under the new guard. So the mode that is remembered here may be old:
+that costs a repetition, never a sale.
 
-What belongs to one node stays in its own directory, in a ``Control``: whether a process is the first of a new master,
-and whether the store was closed after a failed write. The epochs of that ``Control`` mean nothing here.
+What belongs to one node stays in the control files of its directory, as for every ``Control``: whether a process is the
+first of a new master, and whether the store was closed after a failed write. The epochs in these files mean nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,19 +21,19 @@ from pathlib import Path
 from service.errors import Problem
 from service.runtime.epoch import Mode
 from service.stores import SharesSwitch
-from service.switch.shared_memory import Control, TakingPart
+from service.switch.shared_memory import Control
 
 REMEMBERED_S = 0.05
 log = logging.getLogger("lastseat")
 
 
-class EngineControl:
+class EngineControl(Control):
     """This process's view of the switch in the engine. Threads and greenlets share one."""
 
-    def __init__(self, store: SharesSwitch, directory: Path, local: Control | None = None) -> None:
-        self._store = store
-        self._local = local or Control(directory)
-        self._mutex = threading.Lock()
+    def __init__(self, store: SharesSwitch, directory: Path, identity: str = "") -> None:
+        """``identity`` names the store that the directory belongs to, as in ``Control``."""
+        super().__init__(directory, identity)
+        self._engine = store
         self._forgotten = 0
         """How often the mode was forgotten, or switched here: an answer from before then is not remembered."""
         self._remembered: tuple[Mode, float] | None = None
@@ -57,22 +56,22 @@ class EngineControl:
         Errors: ``RefusedToStart``; ``switch_timeout``, ``engine_unreachable`` (definite).
         """
         warnings: list[str] = []
-        if not self._local.follows(master):
+        if not self.follows(master):
             # All processes look at once, and not in turn as below: in turn each would wait for an engine that does not
             # answer. They refuse together (see ``runtime.gunicorn.stand_back``).
-            warnings = self._store.check()
+            warnings = self._engine.check()
 
         def first() -> None:
             for warning in warnings:
                 log.warning("%s", warning)
             tidy()
-            found = self._store.mode()
+            found = self._engine.mode()
             if given or found is None:
-                self._store.begin_epoch(guard, timeout_s)
+                self._engine.begin_epoch(guard, timeout_s)
             elif found.guard != guard:
                 log.warning("the engine says guard %r (epoch %d), and this node follows it", found.guard, found.epoch)
 
-        return self._local.start(guard, master, timeout_s, first, respawned=respawned)
+        return super().start(guard, master, timeout_s, first, respawned=respawned)
 
     def mode(self) -> Mode:
         """The guard and the epoch that a transaction starting now takes part in; at most ``REMEMBERED_S`` old.
@@ -83,7 +82,7 @@ class EngineControl:
         if remembered is not None and time.monotonic() < remembered[1]:
             return remembered[0]
         forgotten = self._forgotten
-        mode = self._store.mode()
+        mode = self._engine.mode()
         if mode is None:
             raise Problem(
                 "engine_went_back",
@@ -107,21 +106,21 @@ class EngineControl:
         """The last known epoch, for answers that belong to none. The engine, which may be away, is not asked."""
         return self._last_known.epoch
 
-    def transaction(self, deadline: float) -> TakingPart:
+    def enter(self, deadline: float) -> Mode:
         """Take part in the current epoch. Errors: ``store_closed`` and those of ``mode`` (definite)."""
-        return TakingPart(self._enter, lambda: None, deadline)
-
-    def _enter(self, deadline: float) -> Mode:
         self.look_after(deadline)
         self.refuse_if_closed()
         return self.mode()
+
+    def leave(self) -> None:
+        """Nothing to do: the engine holds nothing for a transaction."""
 
     def switch(self, guard: str, timeout_s: float) -> Mode:
         """Make ``guard`` the guard of all nodes; no transaction of an older epoch can write when it returns.
 
         Errors: those of ``SharesSwitch.begin_epoch``.
         """
-        mode = self._store.begin_epoch(guard, timeout_s)
+        mode = self._engine.begin_epoch(guard, timeout_s)
         with self._mutex:
             self._forgotten += 1
             self._remember(mode)
@@ -132,36 +131,16 @@ class EngineControl:
         """No transaction is kept out: the block's work is atomic in the engine, where no transaction is half done."""
         yield
 
-    def keep(self, path: Path, content: bytes) -> None:
-        """``Control.keep`` for this node's own directory."""
-        self._local.keep(path, content)
-
-    def look_after(self, deadline: float | None = None) -> None:
-        """``Control.look_after`` for this node's own directory."""
-        self._local.look_after(deadline)
-
-    lock_series = 0
-    """The guards of an engine have no lock files."""
+    @property
+    def lock_series(self) -> int:
+        """Always 0: the guards of an engine have no lock files."""
+        return 0
 
     def renew_locks(self) -> int:
         return self.lock_series
 
     def forget_events(self) -> None:
         """Nothing to do: the store's ``delete`` raises the generation together with what it removes."""
-
-    def close_store(self) -> None:
-        self._local.close_store()
-
-    def refuse_if_closed(self) -> None:
-        """Errors: ``store_closed`` (definite)."""
-        self._local.refuse_if_closed()
-
-    @property
-    def closed(self) -> bool:
-        return self._local.closed
-
-    def close(self) -> None:
-        self._local.close()
 
     def _remember(self, mode: Mode) -> None:
         self._last_known = mode
