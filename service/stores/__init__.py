@@ -281,8 +281,9 @@ class SharesSwitch(ABC):
         """
 
     @abstractmethod
-    def check(self) -> None:
-        """Look at the engine before the first sale of a master; warn of settings that lose what was acknowledged.
+    def check(self) -> list[str]:
+        """Look at the engine before the first sale of a master. Returns a warning for each of its settings that can
+        lose what was acknowledged.
 
         Errors: ``RefusedToStart`` where it cannot be reached, or its schema is missing or of another version.
         """

@@ -92,10 +92,10 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
         with contextlib.closing(self._connected()) as connection:
             return set_up(connection)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         with contextlib.closing(self._connected()) as connection:
             connection.until = min(connection.until, time.monotonic() + CONNECT_WITHIN_S)
-            check(connection)
+            return check(connection)
 
     def _connected(self) -> Patient:
         try:

@@ -94,8 +94,8 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         """Make the office in the engine, or bring it to this version; says what was done."""
         return set_up(self._engine)
 
-    def check(self) -> None:
-        check(self._engine)
+    def check(self) -> list[str]:
+        return check(self._engine)
 
     def mode(self) -> Mode | None:
         how, mode, _ = self._ask(scripts.LOOK, "", b"[]", with_mode=False)
