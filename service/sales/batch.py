@@ -30,6 +30,9 @@ from service.rules.inventory import Command, Outcome
 from service.runtime.notifications import Signal
 from service.stores import OneRefused
 
+Purchases = Transaction[Sequence[Outcome]]
+"""A transaction of commands for one event, each with an outcome of its own."""
+
 
 class Waiting:
     """One command in line, and what became of it."""
@@ -42,7 +45,7 @@ class Waiting:
         self.woken: Signal | None = None
         self.taken = False
         self.wait_ms = 0.0
-        self.transaction: Transaction | None = None
+        self.transaction: Purchases | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
 
@@ -66,7 +69,7 @@ class Line:
         command: Command,
         deadline: float,
         answer_deadline: float,
-        lead: Callable[[Take], Transaction],
+        lead: Callable[[Take], Purchases],
         has_to_wait: Callable[[], None] = lambda: None,
     ) -> Waiting:
         """Have ``command`` decided, by this thread or by another one's transaction, and return what became of it.
@@ -117,7 +120,7 @@ class Line:
                 if not self._kept:
                     self._next_leads()
 
-    def _lead(self, mine: Waiting, lead: Callable[[Take], Transaction]) -> None:
+    def _lead(self, mine: Waiting, lead: Callable[[Take], Purchases]) -> None:
         take = Take(self)
         try:
             _decide(take, lead)
@@ -199,7 +202,7 @@ class Take:
         return [Take(self._line, self.taken[:middle]), Take(self._line, self.taken[middle:])]
 
 
-def _decide(take: Take, lead: Callable[[Take], Transaction]) -> None:
+def _decide(take: Take, lead: Callable[[Take], Purchases]) -> None:
     """Run a transaction of all that are taken. If the engine refuses it for the sake of one of them, run one of each
     half, in order, and so on: that one has the refusal for itself, and each of the others is decided."""
     try:
@@ -213,8 +216,8 @@ def _decide(take: Take, lead: Callable[[Take], Transaction]) -> None:
             for half in take.halves():
                 _decide(half, lead)
     else:
-        if not take.taken:
-            raise RuntimeError("the guard ended a transaction without taking its commands")
+        if not take.taken or transaction.outcomes is None:
+            raise RuntimeError("the guard ended a transaction without deciding its commands")
         for waiting, outcome in zip(take.taken, transaction.outcomes, strict=True):
             waiting.transaction = transaction
             waiting.outcome = outcome

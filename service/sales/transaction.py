@@ -42,6 +42,7 @@ class Transacting:
         self._control = control
         self._processes = processes
         self._forget = forget
+        self._closing = _ClosingIfNotDurable(control)
         self._built: dict[str, Guard] = {}
         self._known: tuple[int, dict[str, Event]] = (-1, {})
         """What events were made as, and the generation in which that was read: of no other generation is it true."""
@@ -100,9 +101,10 @@ class Transacting:
 
     def acting_guard(self, event: Event, mode: Mode) -> str:
         """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
-        if event.lab or guard_class(mode.guard).safe(self._store.scope, self._processes):
+        safe_guard = self._store.safe_guard
+        if event.lab or mode.guard == safe_guard or guard_class(mode.guard).safe(self._store.scope, self._processes):
             return mode.guard
-        return self._store.safe_guard
+        return safe_guard
 
     def guard(self, name: str) -> Guard:
         """The guard of that name, built when it is first asked for."""
@@ -126,11 +128,11 @@ class Transacting:
 
     def closing_if_not_durable(self) -> _ClosingIfNotDurable:
         """A ``CommitFailed`` inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
-        return _ClosingIfNotDurable(self._control)
+        return self._closing
 
 
 class _ClosingIfNotDurable:
-    """Not a generator: every purchase passes here."""
+    """Written by hand: ``@contextmanager`` is too slow on this path. It has no state: all threads use one."""
 
     __slots__ = ("_control",)
 

@@ -32,6 +32,8 @@ class Store(ABC):
     """
 
     name: ClassVar[str]
+    spans_events: ClassVar[bool] = True
+    """Whether ``append`` takes several views."""
     scope: ClassVar[str]
     durable: ClassVar[bool]
     safe_guard: ClassVar[str]
@@ -84,10 +86,14 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        """Let the event hold what ``view`` read, and after it ``records``; returns the position to make durable.
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        """Let each event hold what its view read, and after it the view's ``fresh`` records. Returns the positions to
+        make durable, in the order of the views. Visible to every later ``view`` when it returns.
 
-        Visible to every later ``view`` when it returns. Errors: ``storage_full``, ``storage_refused`` (definite).
+        Several views are those of a cart, which its sales name: it comes into all of its events or into none, whoever
+        is killed and whenever the power goes. Whoever reads two of them while this runs may see the cart in one of them
+        already. Errors: ``storage_full``, ``storage_refused`` (definite), and then nothing was written in any;
+        ``CommitFailed``.
         """
 
     @abstractmethod
@@ -100,6 +106,15 @@ class Store(ABC):
     @abstractmethod
     def audit(self, event: str) -> tuple[Event, Iterable[Record], object]:
         """The event, all its records in the order in which they were written, and the position they reach to."""
+
+    def is_unfinished(self, event: str) -> bool:
+        """Whether somebody has begun to write a cart into the event and has not ended it: they are at it, or were
+        killed.
+
+        Whoever decides next about the event (a ``view`` with a ``now``) finishes what a killed one left; where nobody
+        does, who tidies asks this.
+        """
+        return False
 
     def next_expiry(self, event: str) -> datetime | None:
         """When the first of an event's open holds ends; None where none is open. For who tidies, not for who decides.
@@ -126,35 +141,23 @@ class OneRefused(Problem):
 
 
 class ComparesAndSets(ABC):
-    """A store that can write on the condition that nothing was committed since a view was read."""
+    """A store that can write on the condition that nothing was committed since the views were read."""
 
     @abstractmethod
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
-        """As ``append``; raises ``Conflict`` where the event is not at the view's version any more."""
-
-
-class LocksWriters(ABC):
-    """A store with a lock of its own among those who write."""
-
-    @abstractmethod
-    def writing(
-        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
-    ) -> AbstractContextManager[None]:
-        """Nobody else writes to the event inside this block, and what ``append`` writes is committed at its end.
-
-        ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite).
-        """
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        """As ``append``; raises ``Conflict`` where any of the events is not at its view's version any more."""
 
 
 class LockStatement(NamedTuple):
     """How an engine's transaction begins, and what it locks before anything is read."""
 
     isolation: str
+    """The isolation level, or in SQLite the kind of transaction."""
     statement: str
     """In the engine's language; ``{event}`` is the event's id. Empty: nothing is locked."""
 
 
-class TransactsUnder(ABC):
+class Transacts(ABC):
     """A store whose engine has transactions, and locks that last until they end."""
 
     @abstractmethod
@@ -172,35 +175,6 @@ class TransactsUnder(ABC):
     @abstractmethod
     def is_transacting(self) -> bool:
         """Whether this thread or greenlet is inside such a transaction already."""
-
-
-class CommitsCarts(ABC):
-    """A store that can write to several events, all or nothing."""
-
-    @abstractmethod
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        """Let each event hold what its view read, and after it the view's ``fresh`` records: in all events or in none,
-        whoever is killed and whenever the power goes. Returns the positions to make durable, in the order of the views.
-
-        Whoever reads two events while this runs may see the cart in one of them already. Errors: as of ``append``, and
-        then nothing was written in any; ``CommitFailed``.
-        """
-
-    def is_unfinished(self, event: str) -> bool:
-        """Whether somebody has begun to write a cart into the event and has not ended it: he is at it, or was killed.
-
-        Whoever decides next about the event (a ``view`` with a ``now``) finishes what a killed one left; where nobody
-        does, who tidies asks this.
-        """
-        return False
-
-
-class ComparesCarts(CommitsCarts):
-    """A store that can do so on the condition that nothing was committed since the views were read."""
-
-    @abstractmethod
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        """As ``append_cart``; raises ``Conflict`` where any of the events is not at its view's version any more."""
 
 
 class CommitsAtomically(ABC):
@@ -251,17 +225,9 @@ class GrantsLeases(ABC):
         """Let go of the lease, if ``owner`` (or the token) still has it; whether it had."""
 
     @abstractmethod
-    def append_fenced(self, view: View, records: Sequence[Record], token: str) -> object:
-        """As ``append``; raises ``LateToken`` where a newer token was given out."""
-
-
-class FencesCarts(CommitsCarts, GrantsLeases):
-    """A store that writes to several events under a lease of each."""
-
-    @abstractmethod
-    def append_cart_fenced(self, cart: str, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
-        """As ``append_cart``, with the token of each event; raises ``LateToken``, and has written nothing in any, where
-        a newer one was given out in one of them."""
+    def append_fenced(self, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
+        """As ``append``, with the token of each event; raises ``LateToken``, and has written nothing in any, where a
+        newer one was given out in one of them."""
 
 
 class SharesSwitch(ABC):

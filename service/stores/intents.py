@@ -40,12 +40,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from service.errors import Problem, RefusedToStart
+from service.rules.inventory import View
 from service.rules.records import Record
 from service.runtime.files import commit_failed, open_directory, storage_problems, temporary_beside, write_durably
 
@@ -62,6 +63,12 @@ class Intent(msgspec.Struct, frozen=True):
 
     cart: str
     parts: list[Part]
+
+
+def intent_of(views: Sequence[View]) -> Intent:
+    """Of the cart that was decided on these views."""
+    cart = next(record.cart for view in views for record in view.fresh if record.cart)
+    return Intent(cart, [Part(view.event.event, view.fresh) for view in views])
 
 
 _decoder = msgspec.json.Decoder(Intent)

@@ -19,6 +19,7 @@ class Memory(Store):
     """
 
     name: ClassVar[str] = "memory"
+    spans_events: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self._events: dict[str, tuple[Event, tuple[Record, ...]]] = {}
@@ -44,12 +45,13 @@ class Memory(Store):
         view.source = records
         return view
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        [view] = views
         before = view.source
         if not isinstance(before, tuple):
             raise TypeError("append takes a view that this store made")
-        self._events[view.event.event] = (view.event, (*before, *records))
-        return None
+        self._events[view.event.event] = (view.event, (*before, *view.fresh))
+        return (None,)
 
     def make_durable(self, event: str, position: object) -> None:
         """Nothing to do: this store promises no durability."""

@@ -67,7 +67,7 @@ def decided(store: Postgres, now: datetime, *commands: Command) -> list[Outcome]
     view = store.view("show", commands, now)
     outcomes = decide_all(view, commands, now)
     if view.fresh:
-        store.append(view, view.fresh)
+        store.append([view])
     return outcomes
 
 

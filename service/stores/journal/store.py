@@ -31,8 +31,8 @@ from service.experiments.gates import Gates
 from service.rules.inventory import Command, Event, Record, View
 from service.runtime.files import commit_failed, open_directory, storage_problems, unique
 from service.settings import Settings
-from service.stores import ComparesAndSets, ComparesCarts, Conflict, Store
-from service.stores.intents import Intent, Intents, Part
+from service.stores import ComparesAndSets, Conflict, Store
+from service.stores.intents import Intents, Part, intent_of
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head
 from service.stores.journal.segments import Position, begin_segment
@@ -62,7 +62,7 @@ class Records:
         return any(each == record for each in self)
 
 
-class Journal(Store, ComparesAndSets, ComparesCarts):
+class Journal(Store, ComparesAndSets):
     name: ClassVar[str] = "journal"
 
     def __init__(self, settings: Settings) -> None:
@@ -132,10 +132,13 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
             self._ends[event] = (path, file, ends)
         return ends
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        return self._append(view, records, None)
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        return [self._append(views[0])] if len(views) == 1 else self._append_cart(views, if_unchanged=False)
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        if len(views) > 1:
+            return self._append_cart(views, if_unchanged=True)
+        [view] = views
         if not isinstance(view.source, Position):
             raise TypeError("append_if_unchanged takes a view that this store made")
         event = view.event.event
@@ -143,13 +146,7 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
             # A cart that is sold and not written is no change of the journal yet; who reads again finishes it.
             if self._intents.is_unfinished(event):
                 raise Conflict
-            return self._append(view, records, view.source)
-
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(cart, views, if_unchanged=False)
-
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(cart, views, if_unchanged=True)
+            return [self._append(view, view.source)]
 
     def is_unfinished(self, event: str) -> bool:
         return self._intents.is_unfinished(event)
@@ -190,24 +187,18 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
         with commit_failed(self._directory):
             os.fsync(self._directory_fd)
 
-    def _append(
-        self,
-        view: View,
-        records: Sequence[Record],
-        unchanged_since: Position | None,
-        ledger: Ledger | None = None,
-    ) -> Position:
-        event = view.event.event
+    def _append(self, view: View, unchanged_since: Position | None = None, ledger: Ledger | None = None) -> Position:
+        event, records = view.event.event, view.fresh
         halfway = self._halfway(event, records) if self._gates is not None else None
         # Whatever fails besides the write itself, which takes back what it wrote, fails before it.
         with storage_problems():
             ledger = ledger or self._ledger(event)
             return ledger.append(records, unchanged_since=unchanged_since, halfway=halfway)
 
-    def _append_cart(self, cart: str, views: Sequence[View], *, if_unchanged: bool) -> Sequence[Position]:
+    def _append_cart(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[Position]:
         # All are opened before the first is locked: opening one takes its lock.
         ledgers = {event: self._ledger(event) for event in sorted(view.event.event for view in views)}
-        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
+        intent = intent_of(views)
         with contextlib.ExitStack() as held:
             with storage_problems():
                 for event, ledger in ledgers.items():
@@ -221,7 +212,7 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
                 ledger.sync(ledger.end())
             self._intents.write(intent)
             try:
-                positions = [self._append(view, view.fresh, None, ledgers[view.event.event]) for view in views]
+                positions = [self._append(view, ledger=ledgers[view.event.event]) for view in views]
             except Problem as problem:
                 raise Problem(
                     "outcome_unknown",

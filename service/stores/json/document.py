@@ -29,8 +29,8 @@ from service.runtime.files import (
     write_durably,
 )
 from service.settings import Settings
-from service.stores import FOREVER, CommitsCarts, Store
-from service.stores.intents import Intent, Intents, Part
+from service.stores import FOREVER, Store
+from service.stores.intents import Intents, Part, intent_of
 
 
 class _Document(msgspec.Struct):
@@ -62,7 +62,7 @@ class _Source(msgspec.Struct, frozen=True):
     file: _File
 
 
-class JsonDocuments(Store, CommitsCarts):
+class JsonDocuments(Store):
     name: ClassVar[str] = "json"
 
     def __init__(self, settings: Settings) -> None:
@@ -129,22 +129,25 @@ class JsonDocuments(Store, CommitsCarts):
             known = self._ends[event] = (file, due[0].expires_at if due else None)
         return known[1]
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        content = _moved(view, records)
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        if len(views) > 1:
+            return self._append_cart(views)
+        [view] = views
+        content = _moved(view)
         with storage_problems():
             stat = replace_durably(self._path(view.event.event), content)
-        return _file(stat)
+        return [_file(stat)]
 
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+    def _append_cart(self, views: Sequence[View]) -> Sequence[object]:
         written: list[tuple[Path, Path, _File]] = []
-        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
         try:
             # All that takes room comes first: a full disk is met before anything has happened.
             with storage_problems():
                 for view in views:
                     path = self._path(view.event.event)
                     temporary = temporary_beside(path)
-                    written.append((temporary, path, _file(write_durably(temporary, _moved(view, view.fresh)))))
+                    written.append((temporary, path, _file(write_durably(temporary, _moved(view)))))
+            intent = intent_of(views)
             self._intents.write(intent)
         except BaseException:
             for temporary, _, _ in written:
@@ -235,13 +238,13 @@ def _file(stat: os.stat_result) -> _File:
     return _File(stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
-def _moved(view: View, records: Sequence[Record]) -> bytes:
-    """The document that the view was made of, with these records after it."""
+def _moved(view: View) -> bytes:
+    """The document that the view was made of, with its fresh records after it."""
     source = view.source
     if not isinstance(source, _Source):
         raise TypeError("append takes a view that this store made")
     document = source.document
-    document.records.extend(records)
+    document.records.extend(view.fresh)
     document.sold, document.held = view.sold, view.held
     return _encode(document)
 

@@ -23,18 +23,17 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from service.errors import Problem, RefusedToStart
-from service.rules.inventory import Command, Event, Outcome, Record, View
+from service.rules.inventory import Command, Event, Outcome, View
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
     ComparesAndSets,
-    ComparesCarts,
     Conflict,
     LockStatement,
     SharesSwitch,
     Store,
-    TransactsUnder,
+    Transacts,
 )
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
 from service.stores.postgres.audit import Records
@@ -71,7 +70,7 @@ class _Source(NamedTuple):
     generation: int
 
 
-class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, ComparesCarts, SharesSwitch):
+class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "postgres"
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
@@ -199,41 +198,28 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        self._persist(lambda: self._write(view, records, None))
-        return None
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        # What was decided is written whatever others did meanwhile, for nobody excludes here: after a deadlock again.
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._append(views, if_unchanged=False)
+            except Conflict:
+                if self._transactions.mine is not None:
+                    raise
+        raise Problem("contention", retry_after_s=1)
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
-        self._write(view, records, _source(view).version)
-        return None
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        return self._append(views, if_unchanged=True)
 
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        self._persist(lambda: self._write_cart(views, compared=False))
-        return [None] * len(views)
-
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        self._write_cart(views, compared=True)
-        return [None] * len(views)
-
-    def _write_cart(self, views: Sequence[View], *, compared: bool) -> None:
+    def _append(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[object]:
         with self._transactions.transaction():
             # In one order for all, whatever was asked: a write locks its event's row until the commit.
             for view in sorted(views, key=lambda each: _source(each).row):
-                self._write(view, view.fresh, _source(view).version if compared else None)
+                self._write(view, _source(view).version if if_unchanged else None)
+        return [None] * len(views)
 
-    def _persist(self, write: Callable[[], None]) -> None:
-        """Write what was decided whatever others did meanwhile, for nobody excludes here: after a deadlock again."""
-        if self._transactions.mine is not None:
-            write()
-            return
-        for _ in range(_ATTEMPTS):
-            with contextlib.suppress(Conflict):
-                write()
-                return
-        raise Problem("contention", retry_after_s=1)
-
-    def _write(self, view: View, records: Sequence[Record], seen: int | None) -> None:
-        source, mode = _source(view), taking_part.get()
+    def _write(self, view: View, seen: int | None) -> None:
+        source, records, mode = _source(view), view.fresh, taking_part.get()
         epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
         counters = (view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended)
         written, opened, closed = columns_of(records)
@@ -243,13 +229,12 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
             statement = WRITE_WITH_HOLDS
             parameters += (*opened, closed)
         parameters += tuple(written)
-        with self._transactions.transaction():
-            count = self._transactions.write(statement, parameters).rowcount
-            if count != len(records):
-                # Another epoch, a deleted event, an engine that went back: looking again says which.
-                self.view(view.event.event)
-                raise Conflict
-            self._mark(view, source.appended + count)
+        count = self._transactions.write(statement, parameters).rowcount
+        if count != len(records):
+            # Another epoch, a deleted event, an engine that went back: looking again says which.
+            self.view(view.event.event)
+            raise Conflict
+        self._mark(view, source.appended + count)
 
     def _mark(self, view: View, appended: int) -> None:
         """So many records have been seen, once this is committed."""

@@ -31,7 +31,6 @@ from service.rules.inventory import (
     Event,
     Hold,
     Outcome,
-    Record,
     Release,
     Sell,
     Sweep,
@@ -42,9 +41,8 @@ from service.settings import Settings
 from service.stores import (
     CommitsAtomically,
     ComparesAndSets,
-    ComparesCarts,
     Conflict,
-    FencesCarts,
+    GrantsLeases,
     LateToken,
     SharesSwitch,
     Store,
@@ -77,7 +75,7 @@ class Seen(NamedTuple):
     generation: int = 0
 
 
-class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomically, SharesSwitch):
+class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "redis"
     translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
 
@@ -156,16 +154,29 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         self._note(event, born, count, mode)
         return instant(int(ends_us)) if ends_us else None
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        return self._append(view, records, "")
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        return self.append_fenced(views, [""] * len(views))
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+    def append_fenced(self, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
+        """``append`` is this with empty tokens, which are not compared."""
+        if len(views) > 1:
+            return self._append_cart(views, tokens)
+        [view], [token] = views, tokens
+        event = view.event.event
+        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, token))))
+
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        if len(views) > 1:
+            return self._append_cart(views, [""] * len(views), if_unchanged=True)
+        return self._append_watching(views[0])
+
+    def _append_watching(self, view: View) -> Sequence[object]:
         """As in any Redis: ``WATCH`` what was read, see whether it still is so, and write in ``MULTI`` … ``EXEC``,
         which the engine refuses where somebody has written to it since."""
         event, source = view.event.event, _source(view)
         latest, watched = self._latest, (self._key("office"), self._key("event", event))
         # Its text and not its digest: in a transaction there is no asking again for what the engine has forgotten.
-        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, records, ""))))
+        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, ""))))
         with self._engine.connection() as connection:
             looked = ("HMGET", watched[1], "born", "count")
             _, found = self._engine.exchange_all(connection, [("WATCH", *watched), looked], writes=False)
@@ -209,17 +220,6 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
     def close(self) -> None:
         self._engine.close()
 
-    # -- carts ----------------------------------------------------------------------------------------------------
-
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(views, [""] * len(views))
-
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(views, [""] * len(views), if_unchanged=True)
-
-    def append_cart_fenced(self, cart: str, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
-        return self._append_cart(views, tokens)
-
     # -- leases ---------------------------------------------------------------------------------------------------
 
     def take_lease(self, event: str, owner: str, lease_ms: int) -> bool:
@@ -236,22 +236,15 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
     def give_lease_back(self, event: str, owner: str) -> bool:
         return bool(self._engine.run(scripts.GIVE_BACK, [self._key("event", event, "lease")], owner))
 
-    def append_fenced(self, view: View, records: Sequence[Record], token: str) -> object:
-        return self._append(view, records, token)
-
     # -- within ---------------------------------------------------------------------------------------------------
 
-    def _append(self, view: View, records: Sequence[Record], token: str) -> object:
-        event = view.event.event
-        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, records, token))))
-
-    def _wrote(self, event: str, parts: tuple[bytes, Mode, list[bytes]]) -> object:
+    def _wrote(self, event: str, parts: tuple[bytes, Mode, list[bytes]]) -> Sequence[object]:
         how, mode, said = parts
         if how == b"fenced":
             raise LateToken(said[0].decode())
         self._sure(how)
         self._note(event, said[0], said[1], mode)
-        return None
+        return (None,)
 
     def _append_cart(
         self, views: Sequence[View], tokens: Sequence[str], *, if_unchanged: bool = False
@@ -261,7 +254,7 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         for view, token in zip(views, tokens, strict=True):
             event, still = view.event.event, _source(view).records if if_unchanged else None
             keys += self._keys(event)
-            parts.append(["", "", *self._seen.get(event, Seen()), *_moved(view, view.fresh, token), still])
+            parts.append(["", "", *self._seen.get(event, Seen()), *_moved(view, token), still])
         asked = encode([self._made, _told(taking_part.get()), parts])
         how, mode, said = self._parts(self._engine.run(scripts.APPEND_CART, keys, asked), latest)
         if how == b"conflict":
@@ -338,11 +331,11 @@ def _source(view: View) -> Source:
     return view.source
 
 
-def _moved(view: View, records: Sequence[Record], token: str) -> list[object]:
+def _moved(view: View, token: str) -> list[object]:
     """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
-    bought = bought_by(records) if view.event.max_per_buyer is not None else {}
+    bought = bought_by(view.fresh) if view.event.max_per_buyer is not None else {}
     counters = (view.version, view.sold, view.held, view.next_ticket)
-    return [_source(view).born, token, *counters, rows_of(records), bought]
+    return [_source(view).born, token, *counters, rows_of(view.fresh), bought]
 
 
 def _told(mode: Mode | None) -> str:

@@ -70,6 +70,11 @@ class Connections:
             except Busy:
                 _sleep_until_next_look(deadline)
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether this thread or greenlet is inside ``writing``."""
+        return getattr(self._mine, "connection", None) is not None
+
     @contextlib.contextmanager
     def writing(
         self, deadline: float | None = None, blocked: Callable[[], None] = lambda: None

@@ -40,7 +40,7 @@ from service.rules.inventory import (
     order_after,
 )
 from service.settings import Settings
-from service.stores import CommitsAtomically, ComparesAndSets, ComparesCarts, Conflict, LocksWriters, Store
+from service.stores import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transacts
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
 from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
@@ -57,7 +57,7 @@ class _Source(NamedTuple):
     version: int
 
 
-class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCarts):
+class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
     name: ClassVar[str] = "sqlite"
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
@@ -91,35 +91,32 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
     ) -> View:
         return self._connections.read(lambda connection: self._view(connection, event, commands, order, now))
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        source = _source(view)
-        with self._connections.writing() as connection:
-            self._write(connection, source.row, view, records)
-        return None
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        return self._append(views, if_unchanged=False)
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
-        source = _source(view)
-        with self._connections.writing() as connection:
-            _refuse_changed(connection, source)
-            self._write(connection, source.row, view, records)
-        return None
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        return self._append(views, if_unchanged=True)
 
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+    def _append(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[object]:
         with self._connections.writing() as connection:
+            if if_unchanged:
+                for view in views:
+                    _refuse_changed(connection, _source(view))
             for view in views:
-                self._write(connection, _source(view).row, view, view.fresh)
+                self._write(connection, _source(view).row, view)
         return [None] * len(views)
 
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        with self._connections.writing() as connection:
-            for view in views:
-                _refuse_changed(connection, _source(view))
-            return self.append_cart(cart, views)
-
     @contextlib.contextmanager
-    def writing(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def transacting(
+        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """There is one lock, that of the writer, for all events."""
         with self._connections.writing(deadline, blocked):
             yield
+
+    @property
+    def is_transacting(self) -> bool:
+        return self._connections.is_writing
 
     def commit_atomically(
         self,
@@ -223,11 +220,11 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
         return [record_of(found, self._path) for found in connection.execute(asked, (row, *values)).fetchall()]
 
     @staticmethod
-    def _write(connection: sqlite3.Connection, row: int, view: View, records: Sequence[Record]) -> None:
+    def _write(connection: sqlite3.Connection, row: int, view: View) -> None:
         counters = "UPDATE events SET version = ?, sold = ?, held = ?, next_ticket = ? WHERE id = ?"
         if not connection.execute(counters, (view.version, view.sold, view.held, view.next_ticket, row)).rowcount:
             raise Problem("unknown_event")
-        insert(connection, row, records)
+        insert(connection, row, view.fresh)
 
 
 class Records:
