@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar, cast, get_args
 
-from service.guards import Transaction
+from service.guards.base import until_no_conflict
 from service.guards.optimistic import OptimisticGuard
-from service.guards.retrying import until_no_conflict
+from service.guards.transaction import Transaction
 from service.rules.inventory import Command, Record, Replay
 from service.settings import Settings
-from service.stores import CommitsAtomically, Store
+from service.stores.base import CommitsAtomically, Store
 
 
 class AtomicGuard(OptimisticGuard):

@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from service.errors import Problem
-from service.guards import Transaction
 from service.guards.lease import LeaseGuard, wait_for
+from service.guards.transaction import Transaction
 from service.rules.inventory import View
-from service.stores import LateToken
+from service.stores.base import LateToken
 
 log = logging.getLogger("lastseat")
 

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 from filelock import FileLock, Timeout
 
 from service.errors import RefusedToStart
-from service.guards import LockLost, Mutex
-from service.guards.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
+from service.guards.base import LockLost, Mutex
 from service.runtime.epoch import taking_part
 from service.runtime.files import storage_problems, unique
+from service.runtime.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 log = logging.getLogger("lastseat")
 

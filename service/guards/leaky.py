@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from service.guards import Transaction
 from service.guards.file import FileGuard
 from service.guards.none import NoGuard
+from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 
 class LeakyGuard(FileGuard):

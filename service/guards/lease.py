@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar, TypeVar, cast
 
 from service.errors import Problem
-from service.guards import Mutex
+from service.guards.base import Mutex
 from service.guards.thread import ThreadGuard
 from service.settings import Settings
-from service.stores import GrantsLeases, Store
+from service.stores.base import GrantsLeases, Store
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from service.guards import Guard, Transaction
+from service.guards.base import Guard
+from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 
 class NoGuard(Guard):

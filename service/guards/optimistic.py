@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar, cast
 
-from service.guards import Guard, Transaction
-from service.guards.retrying import until_no_conflict
+from service.guards.base import Guard, until_no_conflict
+from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores import ComparesAndSets, Store
+from service.stores.base import ComparesAndSets, Store
 
 
 class OptimisticGuard(Guard):

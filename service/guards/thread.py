@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from service.errors import Problem
-from service.guards import Mutex
+from service.guards.base import Mutex
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 
 class ThreadGuard(Mutex):

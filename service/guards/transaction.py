@@ -20,7 +20,7 @@ from service.errors import Problem
 from service.experiments.gates import Gates
 from service.experiments.wait_graph import Waits
 from service.rules.inventory import Command, Record, View
-from service.stores import Store
+from service.stores.base import Store
 
 Exclusive = Callable[[str, float, Callable[[], None]], AbstractContextManager[None]]
 """Gives the lock of an event, until a deadline; calls back once if it is not free."""

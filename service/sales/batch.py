@@ -28,7 +28,7 @@ from service.errors import Problem
 from service.guards import Transaction
 from service.rules.inventory import Command, Outcome
 from service.runtime.notifications import Signal
-from service.stores import OneRefused
+from service.stores.base import OneRefused
 
 Purchases = Transaction[Sequence[Outcome]]
 """A transaction of commands for one event, each with an outcome of its own."""

@@ -48,7 +48,7 @@ from service.sales.admission import Admission
 from service.sales.batch import Line, Purchases, Take
 from service.sales.transaction import Transacting
 from service.settings import Settings, Think
-from service.stores import Store
+from service.stores.base import Store
 from service.switch.engine import EngineControl
 from service.switch.shared_memory import Control
 

@@ -14,8 +14,9 @@ from service.experiments.gates import Gates
 from service.guards import Guard, LockLost, guard_class
 from service.rules.inventory import Event
 from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.files import CommitFailed
 from service.settings import Settings
-from service.stores import CommitFailed, Store
+from service.stores.base import Store
 from service.switch.engine import EngineControl
 from service.switch.shared_memory import Control
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 
 class Memory(Store):

@@ -15,7 +15,7 @@ from servers import settings_of
 
 from service.errors import Problem
 from service.guards.advisory import AdvisoryGuard
-from service.guards.engine_locks import EngineLock
+from service.guards.base import EngineLock
 from service.guards.row import RowGuard
 from service.guards.table import TableGuard
 from service.rules.inventory import Event, Hold, Record, Sell, View, decide_all

@@ -20,7 +20,7 @@ from sqlite_sales import FAR_S, SHOW, sell, sold, write
 from typed import wait_for
 
 from service.errors import Problem
-from service.guards import Transaction, retrying
+from service.guards import Transaction, base
 from service.guards.immediate import ImmediateGuard
 from service.guards.optimistic import OptimisticGuard
 from service.rules.inventory import Sell, decide_all
@@ -125,7 +125,7 @@ def test_an_append_to_an_event_made_anew_under_the_same_name_writes_nothing(stor
 
 
 def test_who_loses_every_time_gives_up_definitely(store: Sqlite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "MOST_ATTEMPTS", 3)
+    monkeypatch.setattr(base, "MOST_ATTEMPTS", 3)
     overtaken = []
 
     def be_overtaken(views: Any, commands: Any, now: datetime) -> Any:

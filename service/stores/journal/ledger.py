@@ -31,7 +31,7 @@ from service.rules.inventory import (
 )
 from service.runtime.files import commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.journal.holds import Holds
 from service.stores.journal.index import (
     Index,

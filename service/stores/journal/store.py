@@ -31,7 +31,7 @@ from service.experiments.gates import Gates
 from service.rules.inventory import Command, Event, Record, View
 from service.runtime.files import commit_failed, open_directory, storage_problems, unique
 from service.settings import Settings
-from service.stores import ComparesAndSets, Conflict, Store
+from service.stores.base import ComparesAndSets, Conflict, Store
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head

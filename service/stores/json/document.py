@@ -29,7 +29,7 @@ from service.runtime.files import (
     write_durably,
 )
 from service.settings import Settings
-from service.stores import FOREVER, Store
+from service.stores.base import FOREVER, Store
 from service.stores.intents import Intents, Part, intent_of
 
 

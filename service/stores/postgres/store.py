@@ -26,7 +26,7 @@ from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Command, Event, Outcome, View
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
-from service.stores import (
+from service.stores.base import (
     CommitsAtomically,
     ComparesAndSets,
     Conflict,

@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 
 from service.errors import Problem
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.postgres.connections import SPARE_S, Connections, Patient
 from service.stores.postgres.errors import Silent, problem_of, problem_of_commit
 

@@ -38,7 +38,7 @@ from service.rules.inventory import (
 )
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
-from service.stores import (
+from service.stores.base import (
     CommitsAtomically,
     ComparesAndSets,
     Conflict,

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.errors import Problem
-from service.runtime.files import commit_failed, storage_problems
+from service.runtime.files import CommitFailed, commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
-from service.stores import CommitFailed, OneRefused
+from service.stores.base import OneRefused
 
 T = TypeVar("T")
 

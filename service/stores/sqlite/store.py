@@ -40,7 +40,7 @@ from service.rules.inventory import (
     order_after,
 )
 from service.settings import Settings
-from service.stores import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transacts
+from service.stores.base import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transacts
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
 from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
