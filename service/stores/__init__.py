@@ -11,39 +11,10 @@ import pkgutil
 
 from service.catalogue import STORES
 from service.errors import RefusedToStart
-from service.runtime.files import CommitFailed
 from service.settings import Settings, without_passwords
-from service.stores.base import (
-    FOREVER,
-    CommitsAtomically,
-    ComparesAndSets,
-    Conflict,
-    GrantsLeases,
-    LateToken,
-    LockStatement,
-    OneRefused,
-    SharesSwitch,
-    Store,
-    Transacts,
-)
+from service.stores.base import SharesSwitch, Store
 
-__all__ = [
-    "FOREVER",
-    "STORES",
-    "CommitFailed",
-    "CommitsAtomically",
-    "ComparesAndSets",
-    "Conflict",
-    "GrantsLeases",
-    "LateToken",
-    "LockStatement",
-    "OneRefused",
-    "SharesSwitch",
-    "Store",
-    "Transacts",
-    "open_store",
-    "store_class",
-]
+__all__ = ["STORES", "SharesSwitch", "Store", "open_store", "store_class"]
 
 
 def open_store(settings: Settings) -> Store:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 from service.catalogue import STORES
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode
 from service.settings import Settings
+
+S = TypeVar("S")
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -122,6 +124,30 @@ class Store(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections."""
+
+
+class Records(Collection[Record]):
+    """The records of an event up to a place: how many is known, and they are read when they are asked for."""
+
+    def __init__(self, count: int, read: Callable[[], Iterator[Record]]) -> None:
+        self._count = count
+        self._read = read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._read()
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+
+def source_of(view: View, kind: type[S]) -> S:
+    """What the store that made a view put into it. Raises ``TypeError`` where another one made it."""
+    if not isinstance(view.source, kind):
+        raise TypeError("a store takes only views that it made")
+    return view.source
 
 
 class Conflict(Exception):

@@ -9,7 +9,7 @@ from typing import ClassVar
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores.base import Store
+from service.stores.base import Store, source_of
 
 
 class Memory(Store):
@@ -47,10 +47,7 @@ class Memory(Store):
 
     def append(self, views: Sequence[View]) -> Sequence[object]:
         [view] = views
-        before = view.source
-        if not isinstance(before, tuple):
-            raise TypeError("append takes a view that this store made")
-        self._events[view.event.event] = (view.event, (*before, *view.fresh))
+        self._events[view.event.event] = (view.event, (*source_of(view, tuple), *view.fresh))
         return (None,)
 
     def make_durable(self, event: str, position: object) -> None:

@@ -29,7 +29,7 @@ from service.rules.inventory import Event
 from service.rules.records import Sell
 from service.runtime import gunicorn
 from service.settings import Settings
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.intents import Intents
 from service.stores.journal import ledger, segments
 

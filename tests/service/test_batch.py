@@ -14,7 +14,7 @@ from service.guards import Transaction
 from service.rules.inventory import Outcome, Refusal, Sell, View
 from service.runtime.notifications import Signal
 from service.sales.batch import Line, Purchases, Take, Waiting
-from service.stores import OneRefused
+from service.stores.base import OneRefused
 
 FAR = 30.0
 

@@ -12,15 +12,8 @@ from loadtests.lab.paths import PACKAGES
 from loadtests.lab.servers.engines import ENGINES
 from service.catalogue import GUARDS, GUARDS_OF, STORES
 from service.guards import guard_class
-from service.stores import (
-    CommitsAtomically,
-    ComparesAndSets,
-    GrantsLeases,
-    SharesSwitch,
-    Store,
-    Transacts,
-    store_class,
-)
+from service.stores import SharesSwitch, Store, store_class
+from service.stores.base import CommitsAtomically, ComparesAndSets, GrantsLeases, Transacts
 
 LAB = PACKAGES / "loadtests" / "lab"
 # What a guard calls, and so what each store that it fits must offer.

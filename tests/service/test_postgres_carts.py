@@ -19,7 +19,7 @@ from service.guards.base import EngineLock
 from service.guards.row import RowGuard
 from service.guards.table import TableGuard
 from service.rules.inventory import Event, Hold, Record, Sell, View, decide_all
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.postgres.store import Postgres
 
 pytestmark = pytest.mark.servers

@@ -13,7 +13,7 @@ from servers import settings_of
 from service.errors import Problem
 from service.rules.inventory import Event, Hold, Record, Sell, View, decide_all
 from service.runtime.epoch import Mode, Switched, taking_part
-from service.stores import ComparesAndSets, Conflict, LateToken
+from service.stores.base import ComparesAndSets, Conflict, LateToken
 from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers

@@ -26,7 +26,7 @@ from service.guards.optimistic import OptimisticGuard
 from service.rules.inventory import Sell, decide_all
 from service.sales.box_office import BoxOffice
 from service.settings import Settings
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.sqlite import connections
 from service.stores.sqlite.store import Sqlite
 from service.switch.shared_memory import Control

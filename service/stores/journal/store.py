@@ -21,7 +21,7 @@ import resource
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from errno import EEXIST, ENOTEMPTY
 from typing import ClassVar, TypeVar
@@ -29,9 +29,10 @@ from typing import ClassVar, TypeVar
 from service.errors import Problem
 from service.experiments.gates import Gates
 from service.rules.inventory import Command, Event, Record, View
-from service.runtime.files import commit_failed, open_directory, storage_problems, unique
+from service.runtime.files import storage_problems, unique
 from service.settings import Settings
-from service.stores.base import ComparesAndSets, Conflict, Store
+from service.stores.base import ComparesAndSets, Conflict, Records, Store, source_of
+from service.stores.directory import Names
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head
@@ -44,31 +45,12 @@ MOST_OPEN = 128
 Fewer where that would be more than a quarter of the descriptors that it may have."""
 
 
-class Records:
-    """The records of a journal up to a place: how many is known, each is read when it is asked for."""
-
-    def __init__(self, ledger: Ledger, count: int, until: Position) -> None:
-        self._ledger = ledger
-        self._count = count
-        self._until = until
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        return self._ledger.records(self._until)
-
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
-
-
 class Journal(Store, ComparesAndSets):
     name: ClassVar[str] = "journal"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "journal"
-        self._directory.mkdir(exist_ok=True)
-        self._directory_fd = open_directory(self._directory)
+        self._names = Names(self._directory)
         self._intents = Intents(settings.data / "journal-carts")
         self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self._ledgers: dict[str, Ledger] = {}
@@ -93,7 +75,7 @@ class Journal(Store, ComparesAndSets):
                     raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-        self._sync_names()
+        self._names.sync()
 
     def delete(self, event: str) -> None:
         # Before: what is left of a cart would else come into another event of this name.
@@ -104,7 +86,7 @@ class Journal(Store, ComparesAndSets):
                 (self._directory / event).rename(gone)
             except FileNotFoundError:
                 raise Problem("unknown_event") from None
-        self._sync_names()
+        self._names.sync()
         shutil.rmtree(gone, ignore_errors=True)
         self._forget(event)
 
@@ -139,14 +121,12 @@ class Journal(Store, ComparesAndSets):
         if len(views) > 1:
             return self._append_cart(views, if_unchanged=True)
         [view] = views
-        if not isinstance(view.source, Position):
-            raise TypeError("append_if_unchanged takes a view that this store made")
-        event = view.event.event
+        event, source = view.event.event, source_of(view, Position)
         with storage_problems(), self._ledger(event).writing():
             # A cart that is sold and not written is no change of the journal yet; who reads again finishes it.
             if self._intents.is_unfinished(event):
                 raise Conflict
-            return [self._append(view, view.source)]
+            return [self._append(view, source)]
 
     def is_unfinished(self, event: str) -> bool:
         return self._intents.is_unfinished(event)
@@ -169,7 +149,7 @@ class Journal(Store, ComparesAndSets):
     @staticmethod
     def _audit(ledger: Ledger) -> tuple[Event, Records, object]:
         count, end = ledger.audit()
-        return ledger.about, Records(ledger, count, end), end
+        return ledger.about, Records(count, lambda: ledger.records(end)), end
 
     def tidy(self) -> None:
         self._intents.finish_at_start(self._bring)
@@ -178,14 +158,8 @@ class Journal(Store, ComparesAndSets):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def close(self) -> None:
-        fd, self._directory_fd = self._directory_fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._names.close()
         self._intents.close()
-
-    def _sync_names(self) -> None:
-        with commit_failed(self._directory):
-            os.fsync(self._directory_fd)
 
     def _append(self, view: View, unchanged_since: Position | None = None, ledger: Ledger | None = None) -> Position:
         event, records = view.event.event, view.fresh

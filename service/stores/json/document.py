@@ -22,14 +22,14 @@ from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.runtime.files import (
     commit_failed,
-    open_directory,
     replace_durably,
     storage_problems,
     temporary_beside,
     write_durably,
 )
 from service.settings import Settings
-from service.stores.base import FOREVER, Store
+from service.stores.base import FOREVER, Store, source_of
+from service.stores.directory import Names
 from service.stores.intents import Intents, Part, intent_of
 
 
@@ -67,8 +67,7 @@ class JsonDocuments(Store):
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "events"
-        self._directory.mkdir(exist_ok=True)
-        self._directory_fd = open_directory(self._directory)
+        self._names = Names(self._directory)
         self._durable: dict[str, _File] = {}
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
         self._intents = Intents(settings.data / "carts")
@@ -86,7 +85,7 @@ class JsonDocuments(Store):
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
             finally:
                 temporary.unlink()
-        self._sync_names()
+        self._names.sync()
 
     def delete(self, event: str) -> None:
         # Before: what is left of a cart would else come into another event of this name.
@@ -98,7 +97,7 @@ class JsonDocuments(Store):
                 raise Problem("unknown_event") from None
         self._durable.pop(event, None)
         self._ends.pop(event, None)
-        self._sync_names()
+        self._names.sync()
 
     def names(self) -> list[str]:
         with storage_problems():
@@ -157,7 +156,7 @@ class JsonDocuments(Store):
         with commit_failed(self._directory):
             for temporary, path, _ in written:
                 temporary.rename(path)
-            os.fsync(self._directory_fd)
+        self._names.sync()
         self._intents.end(intent)
         self._durable.update((path.stem, file) for _, path, file in written)
         return [file for _, _, file in written]
@@ -178,7 +177,7 @@ class JsonDocuments(Store):
             document.held += sum(record.held for record in part.records)
             with storage_problems():
                 replace_durably(self._path(part.event), _encode(document))
-        self._sync_names()
+        self._names.sync()
 
     def make_durable(self, event: str, position: object) -> None:
         file = position.file if isinstance(position, _Source) else position
@@ -187,7 +186,7 @@ class JsonDocuments(Store):
         # The content was synced before it got its name; what is left is the name. A file known to be durable under
         # its name needs nothing: a later one that replaces it was synced too.
         if self._durable.get(event) != file:
-            self._sync_names()
+            self._names.sync()
             self._durable[event] = file
 
     def audit(self, event: str) -> tuple[Event, list[Record], object]:
@@ -200,14 +199,8 @@ class JsonDocuments(Store):
             leftover.unlink(missing_ok=True)
 
     def close(self) -> None:
-        fd, self._directory_fd = self._directory_fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._names.close()
         self._intents.close()
-
-    def _sync_names(self) -> None:
-        with commit_failed(self._directory):
-            os.fsync(self._directory_fd)
 
     def _path(self, event: str) -> Path:
         return self._directory / f"{event}.json"
@@ -240,10 +233,7 @@ def _file(stat: os.stat_result) -> _File:
 
 def _moved(view: View) -> bytes:
     """The document that the view was made of, with its fresh records after it."""
-    source = view.source
-    if not isinstance(source, _Source):
-        raise TypeError("append takes a view that this store made")
-    document = source.document
+    document = source_of(view, _Source).document
     document.records.extend(view.fresh)
     document.sold, document.held = view.sold, view.held
     return _encode(document)

@@ -18,12 +18,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from service.errors import Problem, RefusedToStart
-from service.rules.inventory import Command, Event, Outcome, View
+from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores.base import (
@@ -31,15 +32,16 @@ from service.stores.base import (
     ComparesAndSets,
     Conflict,
     LockStatement,
+    Records,
     SharesSwitch,
     Store,
     Transacts,
+    source_of,
 )
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
-from service.stores.postgres.audit import Records
 from service.stores.postgres.connections import CONNECT_WITHIN_S, Connections, Patient
 from service.stores.postgres.errors import reason_of
-from service.stores.postgres.records import columns_of, instant
+from service.stores.postgres.records import columns_of, instant, record_in
 from service.stores.postgres.schema import check, set_up
 from service.stores.postgres.statements import (
     AUDITED,
@@ -47,6 +49,7 @@ from service.stores.postgres.statements import (
     EPOCH,
     NEW,
     NEXT_EXPIRY,
+    PAGE,
     SWITCHING,
     VIEW,
     WRITE,
@@ -57,6 +60,7 @@ from service.stores.postgres.views import about_of, asked_for, fill
 from service.stores.watermark import Seen, Watermark
 
 _ATTEMPTS = 10
+AT_A_TIME = 2_000
 _IDLE_LIMIT_S = 30.0
 _encoder = msgspec.json.Encoder()
 
@@ -193,8 +197,17 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
     def audit(self, event: str) -> tuple[Event, Records, object]:
         self.view(event)  # refuses an engine that went back
         for row, about, count, last in self._transactions.ask(AUDITED, (event,)):
-            return about_of(about), Records(self._transactions, row, count, last), None
+            return about_of(about), Records(count, partial(self._records, row, last)), None
         raise Problem("unknown_event")
+
+    def _records(self, row: int, last: int) -> Iterator[Record]:
+        """A page at a time: a cursor in the engine would keep a connection and a snapshot for as long as the slowest
+        reader takes."""
+        after = 0
+        while page := self._transactions.ask(f"{PAGE} LIMIT {AT_A_TIME}", (row, after, last)):
+            for number, record in page:
+                yield record_in(record)
+                after = number
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -214,12 +227,12 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
     def _append(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[object]:
         with self._transactions.transaction():
             # In one order for all, whatever was asked: a write locks its event's row until the commit.
-            for view in sorted(views, key=lambda each: _source(each).row):
-                self._write(view, _source(view).version if if_unchanged else None)
+            for view in sorted(views, key=lambda each: source_of(each, _Source).row):
+                self._write(view, source_of(view, _Source).version if if_unchanged else None)
         return [None] * len(views)
 
     def _write(self, view: View, seen: int | None) -> None:
-        source, records, mode = _source(view), view.fresh, taking_part.get()
+        source, records, mode = source_of(view, _Source), view.fresh, taking_part.get()
         epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
         counters = (view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended)
         written, opened, closed = columns_of(records)
@@ -238,7 +251,7 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
 
     def _mark(self, view: View, appended: int) -> None:
         """So many records have been seen, once this is committed."""
-        source = _source(view)
+        source = source_of(view, _Source)
         seen = (view.event.event, source.generation, source.row, appended)
         self._transactions.after_commit(lambda: self._watermark.saw(*seen))
 
@@ -265,7 +278,7 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
     ) -> tuple[list[Outcome], object]:
         with self._transactions.transaction(deadline, blocked=blocked):
             view = self.view(event)
-            call = (_source(view).row, now, encoded(commands, now))
+            call = (source_of(view, _Source).row, now, encoded(commands, now))
             [(answers,)] = self._transactions.write(CALL, call).fetchall()
             if answers is None:
                 raise Problem("unknown_event")
@@ -278,9 +291,3 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
 
     def close(self) -> None:
         self._connections.close()
-
-
-def _source(view: View) -> _Source:
-    if not isinstance(view.source, _Source):
-        raise TypeError("append takes a view that this store made")
-    return view.source

@@ -44,8 +44,10 @@ from service.stores.base import (
     Conflict,
     GrantsLeases,
     LateToken,
+    Records,
     SharesSwitch,
     Store,
+    source_of,
 )
 from service.stores.redis import scripts
 from service.stores.redis.engine import Engine
@@ -60,14 +62,14 @@ from service.stores.redis.records import (
 )
 from service.stores.redis.scripts import Script
 from service.stores.redis.setup import check, set_up
-from service.stores.redis.views import Records, Source, asked_for, view_of
+from service.stores.redis.views import Source, asked_for, records_in, view_of
 from service.stores.watermark import went_back
 
 PARTS = ("records", "keys", "orders", "bought", "lease", "holds", "open")
 """What an event consists of besides its hash, in the order in which every script has their keys."""
 
 
-class Seen(NamedTuple):
+class LastSeen(NamedTuple):
     """What this process has seen of an event: which one of that name, how many records, under which generation."""
 
     born: str = ""
@@ -84,7 +86,7 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         self._made = ""
         """Which office this process sells for; empty until it has met it."""
         self._latest = (0, 0)
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, LastSeen] = {}
 
     # -- the switch -----------------------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     def _append_watching(self, view: View) -> Sequence[object]:
         """As in any Redis: ``WATCH`` what was read, see whether it still is so, and write in ``MULTI`` … ``EXEC``,
         which the engine refuses where somebody has written to it since."""
-        event, source = view.event.event, _source(view)
+        event, source = view.event.event, source_of(view, Source)
         latest, watched = self._latest, (self._key("office"), self._key("event", event))
         # Its text and not its digest: in a transaction there is no asking again for what the engine has forgotten.
         write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, ""))))
@@ -215,7 +217,11 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
 
     def audit(self, event: str) -> tuple[Event, Records, object]:
         view = self.view(event)
-        return view.event, Records(self._engine, self._key("event", event, "records"), _source(view).records), None
+        return (
+            view.event,
+            records_in(self._engine, self._key("event", event, "records"), source_of(view, Source).records),
+            None,
+        )
 
     def close(self) -> None:
         self._engine.close()
@@ -252,9 +258,9 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         """One script over all of the events, which are in one slot."""
         latest, keys, parts = self._latest, [self._key("office")], []
         for view, token in zip(views, tokens, strict=True):
-            event, still = view.event.event, _source(view).records if if_unchanged else None
+            event, still = view.event.event, source_of(view, Source).records if if_unchanged else None
             keys += self._keys(event)
-            parts.append(["", "", *self._seen.get(event, Seen()), *_moved(view, token), still])
+            parts.append(["", "", *self._seen.get(event, LastSeen()), *_moved(view, token), still])
         asked = encode([self._made, _told(taking_part.get()), parts])
         how, mode, said = self._parts(self._engine.run(scripts.APPEND_CART, keys, asked), latest)
         if how == b"conflict":
@@ -283,7 +289,7 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     def _arguments(self, event: str, more: bytes, *, with_mode: bool = True) -> list[Any]:
         """How many keys, the keys, and what is asked: a list of which ``more`` is the end."""
         mode = taking_part.get() if with_mode else None
-        asked = encode([self._made, _told(mode), *self._seen.get(event, Seen())])
+        asked = encode([self._made, _told(mode), *self._seen.get(event, LastSeen())])
         keys = [self._key("office"), *self._keys(event), self._key("events")]
         return [len(keys), *keys, asked[:-1] + b"," * (len(more) > 2) + more[1:]]
 
@@ -314,7 +320,7 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     def _note(self, event: str, born: bytes, count: bytes, mode: Mode) -> None:
         """Remember the most that was seen; of two answers the later one may come first."""
         before = self._seen.get(event)
-        seen = Seen(born.decode(), int(count), mode.generation)
+        seen = LastSeen(born.decode(), int(count), mode.generation)
         if before is None or before.born != seen.born or before.records <= seen.records:
             self._seen[event] = seen
 
@@ -325,17 +331,11 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         return ":".join((self._engine.tag, *parts))
 
 
-def _source(view: View) -> Source:
-    if not isinstance(view.source, Source):
-        raise TypeError("append takes a view that this store made")
-    return view.source
-
-
 def _moved(view: View, token: str) -> list[object]:
     """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
     bought = bought_by(view.fresh) if view.event.max_per_buyer is not None else {}
     counters = (view.version, view.sold, view.held, view.next_ticket)
-    return [_source(view).born, token, *counters, rows_of(view.fresh), bought]
+    return [source_of(view, Source).born, token, *counters, rows_of(view.fresh), bought]
 
 
 def _told(mode: Mode | None) -> str:

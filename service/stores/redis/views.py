@@ -10,6 +10,7 @@ import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, View, order_after
+from service.stores.base import Records
 from service.stores.redis.engine import Engine
 from service.stores.redis.records import held_of, microseconds, record_of
 
@@ -70,28 +71,19 @@ def view_of(asked: Asked, said: Sequence[bytes]) -> View:
     return view
 
 
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
+def records_in(engine: Engine, stream: str, count: int) -> Records:
+    """The first ``count`` records of an event."""
 
-    def __init__(self, engine: Engine, stream: str, count: int) -> None:
-        self._engine = engine
-        self._stream = stream
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        for first in range(1, self._count + 1, PAGE):
-            last = min(self._count, first + PAGE - 1)
-            found = self._engine.ask("XRANGE", self._stream, f"{first}-0", f"{last}-0")
+    def read() -> Iterator[Record]:
+        for first in range(1, count + 1, PAGE):
+            last = min(count, first + PAGE - 1)
+            found = engine.ask("XRANGE", stream, f"{first}-0", f"{last}-0")
             if len(found) != last - first + 1:
                 raise Problem("unknown_event", "It was removed while its audit was read.")
             for _, (_, line) in found:
                 yield record_of(line)
 
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
+    return Records(count, read)
 
 
 def _about(content: bytes) -> Event:

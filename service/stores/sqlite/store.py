@@ -18,8 +18,8 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -40,7 +40,16 @@ from service.rules.inventory import (
     order_after,
 )
 from service.settings import Settings
-from service.stores.base import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transacts
+from service.stores.base import (
+    CommitsAtomically,
+    ComparesAndSets,
+    Conflict,
+    LockStatement,
+    Records,
+    Store,
+    Transacts,
+    source_of,
+)
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
 from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
@@ -101,9 +110,9 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         with self._connections.writing() as connection:
             if if_unchanged:
                 for view in views:
-                    _refuse_changed(connection, _source(view))
+                    _refuse_changed(connection, source_of(view, _Source))
             for view in views:
-                self._write(connection, _source(view).row, view)
+                self._write(connection, source_of(view, _Source).row, view)
         return [None] * len(views)
 
     @contextlib.contextmanager
@@ -143,9 +152,21 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
             row, about, *_ = self._row(connection, event)
             bounds = "SELECT count(*), coalesce(max(id), 0) FROM records WHERE event = ?"
             count, last = connection.execute(bounds, (row,)).fetchone()
-            return about, Records(self._connections, self._path, row, count, last)
+            return about, Records(count, lambda: self._records(row, last))
 
         return *self._connections.read(find), None
+
+    def _records(self, row: int, last: int) -> Iterator[Record]:
+        asked = f"SELECT id, {RECORD} FROM records WHERE event = ? AND id > ? AND id <= ? ORDER BY id LIMIT {PAGE}"
+        after = 0
+        while after < last:
+            place = (row, after, last)
+            found = self._connections.read(partial(_rows, asked, place))
+            if not found:
+                raise Problem("unknown_event", "It was removed while its audit was read.")
+            after = found[-1][0]
+            for _, *columns in found:
+                yield record_of(columns, self._path)
 
     def tidy(self) -> None:
         for leftover in self._path.parent.glob(f"{self._path.name}.*.tmp*"):
@@ -227,41 +248,8 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         insert(connection, row, view.fresh)
 
 
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
-
-    def __init__(self, connections: Connections, path: Path, row: int, count: int, last: int) -> None:
-        self._connections = connections
-        self._path = path
-        self._row = row
-        self._count = count
-        self._last = last
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        after = 0
-        while after < self._last:
-            found = self._connections.read(lambda connection, after=after: self._some(connection, after))  # type: ignore[misc]
-            if not found:
-                raise Problem("unknown_event", "It was removed while its audit was read.")
-            after = found[-1][0]
-            for _, *columns in found:
-                yield record_of(columns, self._path)
-
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
-
-    def _some(self, connection: sqlite3.Connection, after: int) -> list[tuple[int, ...]]:
-        asked = f"SELECT id, {RECORD} FROM records WHERE event = ? AND id > ? AND id <= ? ORDER BY id LIMIT {PAGE}"
-        return connection.execute(asked, (self._row, after, self._last)).fetchall()
-
-
-def _source(view: View) -> _Source:
-    if not isinstance(view.source, _Source):
-        raise TypeError("append takes a view that this store made")
-    return view.source
+def _rows(query: str, parameters: Sequence[object], connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(query, parameters).fetchall()
 
 
 def _refuse_changed(connection: sqlite3.Connection, source: _Source) -> None:

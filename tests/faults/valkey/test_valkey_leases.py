@@ -11,7 +11,7 @@ from valkey_offices import beside, buy, keys, sell, told
 
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.rules.inventory import View
-from service.stores import LateToken
+from service.stores.base import LateToken
 from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
