@@ -13,7 +13,7 @@ from service.catalogue import GUARDS, GUARDS_OF
 from service.errors import Problem
 from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores.base import Conflict, LockStatement, Store, Transacts
+from service.stores.base import Blocked, Conflict, LockStatement, Store, Transacts, ignore
 
 MOST_ATTEMPTS = 200
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
@@ -77,7 +77,7 @@ class Mutex(Guard):
 
     @abstractmethod
     def exclusive(
-        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
         """Nobody else whom this lock excludes is in this block; the holder may enter it again.
 
@@ -116,7 +116,7 @@ class EngineLock(Mutex):
         self._store = cast(Transacts, store)
 
     def exclusive(
-        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
         return self._store.transacting(event, self.lock, deadline, blocked)
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from service.errors import Problem
 from service.guards.lease import LeaseGuard, wait_for
 from service.guards.transaction import Transaction
 from service.rules.inventory import View
-from service.stores.base import LateToken
+from service.stores.base import Blocked, LateToken
 
 log = logging.getLogger("lastseat")
 
@@ -51,5 +51,5 @@ class FencedGuard(LeaseGuard):
     def _append(self, views: Sequence[View]) -> Sequence[object]:
         return self._store.append_fenced(views, [self._held[view.event.event][1] for view in views])
 
-    def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
+    def _take(self, event: str, deadline: float, blocked: Blocked) -> str:
         return wait_for(lambda: self._store.take_fenced_lease(event, self._lease_ms), deadline, blocked)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from typing import ClassVar
 
 from service.errors import Problem
 from service.guards.base import Mutex
 from service.settings import Settings
-from service.stores.base import Store
+from service.stores.base import Blocked, Store, ignore
 
 
 class ThreadGuard(Mutex):
@@ -27,7 +26,7 @@ class ThreadGuard(Mutex):
         self._locks: dict[str, threading.RLock] = {}
 
     def exclusive(
-        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
         # setdefault: two threads that ask for the first time at once must get the same lock.
         lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
@@ -39,7 +38,7 @@ class _Held(contextlib.AbstractContextManager[None]):
 
     __slots__ = ("_blocked", "_deadline", "_lock")
 
-    def __init__(self, lock: threading.RLock, deadline: float, blocked: Callable[[], None]) -> None:
+    def __init__(self, lock: threading.RLock, deadline: float, blocked: Blocked) -> None:
         self._lock = lock
         self._deadline = deadline
         self._blocked = blocked

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from service.errors import Problem
 from service.experiments.gates import Gates
-from service.experiments.wait_graph import Waits
+from service.experiments.wait_graph import WaitGraph
 from service.rules.inventory import Command, Record, View
 from service.stores.base import Store
 
@@ -33,7 +33,7 @@ class LockOrder(NamedTuple):
 
     cart: str
     events: Sequence[str]
-    waits: Waits
+    waits: WaitGraph
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class Transaction(Generic[Outcomes]):
             self.reach("view", place)
             views.append(self.store.view(self.events[place], self.commands[place], now))
         read = time.perf_counter()
-        saw, left = first.version, first.remaining
+        seen = {} if self.gates is None else {"saw": first.version, "left": first.remaining}
         outcomes, answered = self.decide(views, self.commands, now)
         decided = time.perf_counter()
         # Those of this try alone: one before it may have been rolled back after it had written.
@@ -139,7 +139,7 @@ class Transaction(Generic[Outcomes]):
         for view in answered:
             records += view.fresh
         if records:
-            self.reach("append", saw=saw, left=left)
+            self.reach("append", **seen)
             decided = time.perf_counter()
             self.positions = (append or self.store.append)(answered)
         else:
@@ -161,7 +161,7 @@ class Transaction(Generic[Outcomes]):
             self.gates.note("blocked", event or self.events[0], [self.key])
 
 
-def _in_vain(waits: Waits, holds: Sequence[str], event: str) -> Problem:
+def _in_vain(waits: WaitGraph, holds: Sequence[str], event: str) -> Problem:
     """The problem of a cart that waited for an event until its time was up."""
     circle = waits.circle(holds, event) if holds else []
     if not circle:

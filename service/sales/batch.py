@@ -1,20 +1,21 @@
 """Purchases that wait in one process for one event, decided together.
 
-Everybody who wants something from an event stands in its *line*. The first in line is the *leader*: it waits for
-the guard on behalf of all, and when it has the guard it takes whoever stands in line by then, itself first, at most
-``limit``. When the next in line becomes leader depends on the guard:
+Every command for an event stands in the event's *line*. The first in line is the *leader*: it waits for the guard on
+behalf of all. When it has the guard it takes the commands that stand in line by then, at most ``limit``, its own first.
+When the next in line becomes the leader depends on the guard:
 
-- Under one that lets nobody in beside another (``Take.keep_the_line``) it is when the first transaction is durable. All
-  who come meanwhile, while the disk is waited for above all, are decided together in the next one: a *group commit*. It
-  costs no time, since what they would have waited for is the same disk.
-- Else at the moment in which the first ones were taken. So a line excludes nobody from deciding: without a guard there
-  is nothing to wait for, each takes itself and goes on, and they race as they should.
+- Under a guard that runs one transaction of an event at a time (``Take.keep_the_line``), when that transaction is
+  durable. The commands that come meanwhile, mostly while the leader waits for the disk, are decided together in the
+  next transaction: a *group commit*. It costs no time, since they would have waited for the same disk.
+- Under any other guard, as soon as the first commands were taken. So a line excludes nobody from deciding: without a
+  guard there is nothing to wait for, each command is taken alone, and they race as they should.
 
-One whose command the engine itself refuses has that refusal alone: the others are decided without it.
+If the engine refuses a transaction because of one command, that command is refused alone: the others are decided
+without it.
 
-A waiter who has waited too long withdraws, unless a leader has taken its command already. Both are decided under the
-line's mutex, so exactly one of them happens: withdrawn is definite (nothing was written), taken means that the
-outcome is on its way; if it does not come in time either, nobody can say (indefinite).
+A command that has waited too long is withdrawn, unless a leader has taken it already. Both happen under the line's
+mutex, so exactly one of them happens: withdrawn is definite (nothing was written); taken means that the outcome is on
+its way. If that does not come in time either, it is unknown whether the command was committed (indefinite).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Purchases = Transaction[Sequence[Outcome]]
 
 
 class Waiting:
-    """One command in line, and what became of it."""
+    """A command in line, and its outcome."""
 
     __slots__ = ("arrived", "command", "error", "outcome", "taken", "transaction", "wait_ms", "woken")
 
@@ -55,7 +56,7 @@ class Waiting:
 
 
 class Line:
-    """Those who wait in this process for one event."""
+    """The commands that wait in this process for one event."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -72,10 +73,10 @@ class Line:
         lead: Callable[[Take], Purchases],
         has_to_wait: Callable[[], None] = lambda: None,
     ) -> Waiting:
-        """Have ``command`` decided, by this thread or by another one's transaction, and return what became of it.
+        """Have ``command`` decided, in this thread's transaction or another one's; return it with its outcome.
 
         ``lead`` runs one transaction under the guard, durably; it is handed the function that takes from the line.
-        ``has_to_wait`` is called once by who finds somebody in line before him.
+        ``has_to_wait`` is called once if somebody stands in line already.
         Errors: ``lock_timeout`` (definite) past ``deadline``, ``outcome_unknown`` (indefinite) past
         ``answer_deadline``, and whatever the transaction that took this command raised.
         """
@@ -113,7 +114,7 @@ class Line:
         return False
 
     def _withdraw(self, mine: Waiting) -> None:
-        """Who is thrown out while he waits does not stand in the way of those behind him; if taken, he is decided."""
+        """Leave the line when the wait is interrupted, so that others go on; a command that was taken is decided."""
         with self._mutex:
             if not mine.taken:
                 self._waiting.remove(mine)
@@ -163,7 +164,7 @@ class Line:
             woken.set()
 
     def _settle(self, taken: Sequence[Waiting], error: BaseException) -> None:
-        """Those who were taken share the fate of the transaction; a leader that is being killed leaves them unknown."""
+        """All that were taken share the failure; if the leader is being killed, their outcome is unknown."""
         for waiting in taken:
             if not waiting.settled:
                 waiting.error = error if isinstance(error, Exception) else Problem("outcome_unknown")
@@ -177,9 +178,9 @@ class Line:
 
 
 class Take:
-    """The leader's hand: called under the guard, it takes the commands in line; called again, it gives the same.
+    """Takes the commands in line, when a leader calls it under the guard; called again, it returns the same.
 
-    A transaction is run again when it met another epoch, or when the engine refused it for the sake of another one.
+    A transaction is run again when it met another epoch, or when the engine refused it because of another one.
     """
 
     def __init__(self, line: Line, taken: Sequence[Waiting] = ()) -> None:
@@ -197,14 +198,14 @@ class Take:
         return [waiting.command for waiting in self.taken]
 
     def halves(self) -> list[Take]:
-        """What was taken, in two hands."""
+        """Two takes, each with half of the commands."""
         middle = len(self.taken) // 2
         return [Take(self._line, self.taken[:middle]), Take(self._line, self.taken[middle:])]
 
 
 def _decide(take: Take, lead: Callable[[Take], Purchases]) -> None:
-    """Run a transaction of all that are taken. If the engine refuses it for the sake of one of them, run one of each
-    half, in order, and so on: that one has the refusal for itself, and each of the others is decided."""
+    """Run one transaction of all commands that were taken. If the engine refuses it because of one of them, run one of
+    each half, in order, and so on: that command is refused alone, and each of the others is decided."""
     try:
         transaction = lead(take)
     except OneRefused as refused:

@@ -424,18 +424,24 @@ class BoxOffice:
 
 def _done(outcome: Outcome, times: Times) -> Done:
     if isinstance(outcome, Refusal):
-        raise Problem(
-            outcome.code,
-            retry_after_s=outcome.retry_after_s,
-            version=outcome.version,
-            remaining=outcome.remaining,
-            times=times,
-        )
+        raise problem_of(outcome, times)
     if isinstance(outcome, Replay):
         return Done(outcome.record, replayed=True, times=times)
     if isinstance(outcome, Swept):
         raise TypeError("a sweep is no mutation that anybody asked for")
     return Done(outcome, replayed=False, times=times)
+
+
+def problem_of(refusal: Refusal, times: Times, **more: Any) -> Problem:
+    """What to say of a command that was refused."""
+    return Problem(
+        refusal.code,
+        retry_after_s=refusal.retry_after_s,
+        version=refusal.version,
+        remaining=refusal.remaining,
+        times=times,
+        **more,
+    )
 
 
 def utc_now() -> datetime:

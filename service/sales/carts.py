@@ -14,14 +14,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from service.errors import Problem
-from service.experiments.wait_graph import Waits
+from service.experiments.wait_graph import WaitGraph
 from service.guards import Guard, Transaction
 from service.guards.transaction import LockOrder
 from service.rules.carts import Granted, Refused, decide_cart
 from service.rules.inventory import Command, Event, View
 from service.rules.records import Record, Sell
 from service.runtime.epoch import Mode
-from service.sales.box_office import BoxOffice, Times, think
+from service.sales.box_office import BoxOffice, Times, problem_of, think
 from service.settings import Settings
 
 
@@ -41,10 +41,10 @@ class Carts:
         self._settings = settings
         self._office = office
         self._transacting = office.transacting
-        self._waits = Waits(settings.data / "waits")
+        self._waits = WaitGraph(settings.data / "waits")
 
     def buy(self, items: Mapping[str, int], *, key: str, request: str, buyer: str | None) -> CartDone:
-        """Sell so many tickets of each event, all or none.
+        """Sell the given number of tickets in each event, all or none.
 
         Errors: as of ``BoxOffice.buy``, and ``not_supported``, ``half_cart`` (definite). Where one event is why, the
         problem names it in ``event``; ``lock_timeout`` in a deadlock has its events in ``deadlock``.
@@ -75,14 +75,7 @@ class Carts:
             case Granted(records, replayed):
                 return CartDone(records[0].cart, dict(zip(sales, records, strict=True)), replayed, times)
             case Refused(event, refusal):
-                raise Problem(
-                    refusal.code,
-                    retry_after_s=refusal.retry_after_s,
-                    event=event,
-                    version=refusal.version,
-                    remaining=refusal.remaining,
-                    times=times,
-                )
+                raise problem_of(refusal, times, event=event)
         raise RuntimeError("a cart was answered without an outcome")
 
     def _transact(

@@ -121,7 +121,7 @@ class Transacting:
 
     def make_durable(self, event: str, position: object) -> None:
         """Return when everything up to there is durable. Errors: ``not_durable`` (indefinite)."""
-        with self.closing_if_not_durable():
+        with self._closing:
             self._store.make_durable(event, position)
         if self._control.closed:
             # Another process met the failure meanwhile, and it may be about what was written here too.

@@ -10,11 +10,32 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 from service.catalogue import STORES
 from service.errors import Problem
-from service.rules.inventory import Command, Event, Outcome, Record, View
+from service.rules.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Sell,
+    View,
+    hold_after,
+    order_after,
+)  # fmt: skip
 from service.runtime.epoch import Mode
 from service.settings import Settings
 
 S = TypeVar("S")
+
+Blocked = Callable[[], None]
+"""Called once by whoever does not get in at once."""
+
+
+def ignore() -> None:
+    """Nobody wants to know that somebody is blocked."""
+
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -114,7 +135,7 @@ class Store(ABC):
     def next_expiry(self, event: str) -> datetime | None:
         """When the first of an event's open holds ends; None where none is open. For who tidies, not for who decides.
 
-        Asked every second or so: a store for which a view is dear knows it more cheaply.
+        Asked about every second. Override this where building a view is expensive.
         """
         due = self.view(event, now=FOREVER).due
         return due[0].expires_at if due else None
@@ -141,6 +162,39 @@ class Records(Collection[Record]):
 
     def __contains__(self, record: object) -> bool:
         return any(each == record for each in self)
+
+
+class Wanted(NamedTuple):
+    """What deciding some commands needs to see; each name once."""
+
+    keys: list[str]
+    orders: list[str]
+    holds: list[str]
+    buyers: list[str]
+    """Those who want to buy. Whoever has one of the ``holds`` belongs to them: a late confirmation is a sale."""
+
+
+def wanted_by(commands: Sequence[Command], order: str | None = None) -> Wanted:
+    """What ``Store.view`` is asked for: by commands, and the ``order`` that a reader asks for."""
+    orders = {command.order for command in commands if isinstance(command, Cancel)}
+    return Wanted(
+        keys=list({command.key for command in commands if command.key}),
+        orders=list(orders if order is None else orders | {order}),
+        holds=list({command.hold for command in commands if isinstance(command, Confirm | Release)}),
+        buyers=list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}),
+    )
+
+
+def show(view: View, keys: Iterable[Record], orders: Iterable[Record], holds: Iterable[Record]) -> None:
+    """Let a view see the records of the keys, orders and holds that were asked for, each as they were written."""
+    for record in keys:
+        view.keys[record.key] = record
+    for record in orders:
+        view.orders[record.order] = order_after(record, view.orders.get(record.order))
+    for record in holds:
+        found = hold_after(record, view.holds.get(record.hold))
+        if found is not None:
+            view.holds[record.hold] = found
 
 
 def source_of(view: View, kind: type[S]) -> S:
@@ -181,7 +235,7 @@ class Transacts(ABC):
 
     @abstractmethod
     def transacting(
-        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> AbstractContextManager[None]:
         """A transaction that begins with this lock; what is read and appended inside is committed at its end.
 
@@ -197,19 +251,14 @@ class Transacts(ABC):
 
 
 class CommitsAtomically(ABC):
-    """A store whose engine decides by itself: a command is a conditional statement in the engine's own language."""
+    """A store whose engine decides: each command is a conditional statement in the engine's own language."""
 
     translates: ClassVar[frozenset[type[Command]]]
     """The kinds of commands that there is a statement for."""
 
     @abstractmethod
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         """Decide and write the commands in order, in one commit; the outcomes, as ``inventory.decide_all`` has them,
         and the position to make durable. Before the first command that is no replay, the holds that are due at ``now``

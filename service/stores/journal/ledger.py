@@ -266,7 +266,7 @@ class Ledger:
         if self._mark.place >= wanted:
             return
         with self._syncing:
-            # Who waited here is often served by the one before.
+            # While this thread waited, the sync before it often covered its place.
             if self._mark.place >= wanted:
                 return
             segment = self._segment

@@ -1,7 +1,7 @@
 """Store ``json``: one JSON document an event, read whole, written whole, replaced atomically and durably.
 
 The simplest thing that can be right. Every purchase reads and rewrites the document, so it costs more with every
-order. A document always looks right by itself, even after a lost update: it was one writer's whole truth.
+order. Taken alone a document always looks right, even after a lost update: it was one writer's whole truth.
 
 Guarantees: readers see one writer's whole document, never half of one; what ``make_durable`` returned for survives a
 power cut as far as the device honours a flush. Does not guarantee: that a document which was replaced is the one
@@ -107,7 +107,7 @@ class JsonDocuments(Store):
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
         if now is not None and self._intents.is_unfinished(event):
-            # Who decides has the lock, so whoever began that cart was killed.
+            # This caller decides, so it has the lock: the writer of that cart was killed.
             self._intents.finish(event, self._bring)
         document, file = self._read(event)
         view = replay(document.about, document.records)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -28,6 +28,7 @@ from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores.base import (
+    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
@@ -36,6 +37,7 @@ from service.stores.base import (
     SharesSwitch,
     Store,
     Transacts,
+    ignore,
     source_of,
 )
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
@@ -257,7 +259,7 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
 
     @contextlib.contextmanager
     def transacting(
-        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> Iterator[None]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
@@ -269,12 +271,7 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
         return self._transactions.mine is not None
 
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         with self._transactions.transaction(deadline, blocked=blocked):
             view = self.view(event)

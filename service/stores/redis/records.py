@@ -96,7 +96,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def instant(us: int) -> datetime:
-    """The instant of so many microseconds."""
+    """The instant from its microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=us)
 
 

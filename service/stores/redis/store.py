@@ -19,7 +19,7 @@ process that has seen more notices; one that starts later does not.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
@@ -39,6 +39,7 @@ from service.rules.inventory import (
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
 from service.stores.base import (
+    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
@@ -47,7 +48,9 @@ from service.stores.base import (
     Records,
     SharesSwitch,
     Store,
+    ignore,
     source_of,
+    wanted_by,
 )
 from service.stores.redis import scripts
 from service.stores.redis.engine import Engine
@@ -143,11 +146,11 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
-        asked = asked_for(commands, now, order)
-        how, mode, said = self._ask(scripts.VIEW, event, encode(asked))
+        wanted = wanted_by(commands, order)
+        how, mode, said = self._ask(scripts.VIEW, event, encode(asked_for(wanted, now)))
         self._sure(how)
         self._note(event, said[0], said[1], mode)
-        return view_of(asked, said)
+        return view_of(wanted, said)
 
     def next_expiry(self, event: str) -> datetime | None:
         how, mode, said = self._ask(scripts.NEXT_EXPIRY, event, b"[]")
@@ -195,12 +198,7 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         return self._wrote(event, self._parts(answer, latest))
 
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         asked = encode([str(microseconds(now)), [command_of(command, now) for command in commands]])
         how, mode, said = self._ask(scripts.DECIDE, event, asked)
@@ -287,7 +285,7 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         return self._parts(self._engine.run(script, rest[:count], *rest[count:]), latest)
 
     def _arguments(self, event: str, more: bytes, *, with_mode: bool = True) -> list[Any]:
-        """How many keys, the keys, and what is asked: a list of which ``more`` is the end."""
+        """The number of keys, the keys, and the question: a list that ends with ``more``."""
         mode = taking_part.get() if with_mode else None
         asked = encode([self._made, _told(mode), *self._seen.get(event, LastSeen())])
         keys = [self._key("office"), *self._keys(event), self._key("events")]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, View, order_after
-from service.stores.base import Records
+from service.rules.inventory import Event, Record, View, order_after
+from service.stores.base import Records, Wanted
 from service.stores.redis.engine import Engine
 from service.stores.redis.records import held_of, microseconds, record_of
 
@@ -25,30 +25,12 @@ class Source(NamedTuple):
     records: int
 
 
-class Asked(NamedTuple):
-    """What ``redis_scripts.VIEW`` is asked."""
-
-    keys: list[str]
-    orders: list[str]
-    holds: list[str]
-    buyers: list[str]
-    until_us: str
-    """The holds that have ended by then are asked for too; empty for none."""
+def asked_for(wanted: Wanted, now: datetime | None) -> list[object]:
+    """What ``redis_scripts.VIEW`` is asked: what is wanted, and until when holds have ended, or nothing for none."""
+    return [*wanted, "" if now is None else str(microseconds(now))]
 
 
-def asked_for(commands: Sequence[Command], now: datetime | None, order: str | None) -> Asked:
-    """What deciding these commands needs to see."""
-    orders = {command.order for command in commands if isinstance(command, Cancel)}
-    return Asked(
-        keys=list({command.key for command in commands if command.key}),
-        orders=list(orders if order is None else orders | {order}),
-        holds=list({command.hold for command in commands if isinstance(command, Confirm | Release)}),
-        buyers=list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}),
-        until_us="" if now is None else str(microseconds(now)),
-    )
-
-
-def view_of(asked: Asked, said: Sequence[bytes]) -> View:
+def view_of(asked: Wanted, said: Sequence[bytes]) -> View:
     """The view that was asked for. Errors: ``corrupt_document``."""
     born, count, version, sold, held, next_ticket, about, *rest = said
     view = View(_about(about), int(version), int(sold), int(held), int(next_ticket))
@@ -94,5 +76,5 @@ def _about(content: bytes) -> Event:
 
 
 def _take(found: Iterator[bytes], asked: Sequence[object]) -> list[bytes]:
-    """The answers to so many questions."""
+    """One answer for each question."""
     return [next(found) for _ in asked]

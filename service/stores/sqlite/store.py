@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -25,22 +25,17 @@ import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import (
-    Cancel,
     Command,
-    Confirm,
     Event,
     Held,
-    Hold,
     Outcome,
     Record,
-    Release,
-    Sell,
     View,
     hold_after,
-    order_after,
 )
 from service.settings import Settings
 from service.stores.base import (
+    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
@@ -48,7 +43,10 @@ from service.stores.base import (
     Records,
     Store,
     Transacts,
+    ignore,
+    show,
     source_of,
+    wanted_by,
 )
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
@@ -117,7 +115,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
 
     @contextlib.contextmanager
     def transacting(
-        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> Iterator[None]:
         """There is one lock, that of the writer, for all events."""
         with self._connections.writing(deadline, blocked):
@@ -128,12 +126,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         return self._connections.is_writing
 
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         with self._connections.writing(deadline, blocked) as connection:
             row, about, *_ = self._row(connection, event)
@@ -197,23 +190,17 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
     ) -> View:
         row, about, version, sold, held, next_ticket = self._row(connection, event)
         view = View(about, version, sold, held, next_ticket, source=_Source(row, version))
-        orders = {command.order for command in commands if isinstance(command, Cancel)}
-        holds = {command.hold for command in commands if isinstance(command, Confirm | Release)}
-        if order is not None:
-            orders.add(order)
-        for record in self._find(connection, row, "key", {command.key for command in commands if command.key}):
-            view.keys[record.key] = record
-        for record in self._find(connection, row, "order_id", orders):
-            view.orders[record.order] = order_after(record, view.orders.get(record.order))
-        for record in self._find(connection, row, "hold_id", holds):
-            found = hold_after(record, view.holds.get(record.hold))
-            if found is not None:
-                view.holds[record.hold] = found
+        wanted = wanted_by(commands, order)
+        show(
+            view,
+            self._find(connection, row, "key", wanted.keys),
+            self._find(connection, row, "order_id", wanted.orders),
+            self._find(connection, row, "hold_id", wanted.holds),
+        )
         if now is not None and held:
             view.due = self._due(connection, row, now)
         if about.max_per_buyer is not None:
-            buyers = {each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}
-            buyers |= {each.buyer for each in view.holds.values() if each.buyer is not None}
+            buyers = {*wanted.buyers, *(each.buyer for each in view.holds.values() if each.buyer is not None)}
             view.bought.update(_bought(connection, row, buyers))
         return view
 
@@ -232,7 +219,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
 
         return self._connections.read(find)
 
-    def _find(self, connection: sqlite3.Connection, row: int, column: str, values: set[str]) -> Iterable[Record]:
+    def _find(self, connection: sqlite3.Connection, row: int, column: str, values: Sequence[str]) -> Iterable[Record]:
         """The records of an event that have one of the values in a column with an index, as they were written."""
         if not values:
             return ()
