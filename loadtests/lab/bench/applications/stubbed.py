@@ -21,7 +21,7 @@ from service.app import create_app
 from service.guards import Transaction
 from service.rules.inventory import Record, Sell
 from service.runtime.gevent import call_blocking
-from service.sales.batch import Line, Take
+from service.sales.batch import Line, Purchases, Take
 from service.sales.box_office import BoxOffice, Done, Times
 from service.settings import from_environment
 from service.stores.journal import ledger
@@ -83,11 +83,11 @@ def _standing_in_line(wait: Callable[[], object]) -> Flask:
     settings = from_environment(os.environ)
     lines: defaultdict[str, Line] = defaultdict(lambda: Line(settings.batch or 1))
 
-    def lead(take: Take) -> Transaction:
+    def lead(take: Take) -> Purchases:
         take.keep_the_line = True
         commands = take()
         wait()
-        transaction: Transaction = object.__new__(Transaction)
+        transaction: Purchases = object.__new__(Transaction)
         transaction.outcomes = [_DONE.record] * len(commands)
         return transaction
 
