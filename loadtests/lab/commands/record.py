@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 
 from loadtests.lab.checks import EXIT_STATUS
+from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
 from loadtests.lab.commands.durations import DURATION
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit
@@ -49,10 +50,8 @@ _EVERY_S = 0.5
     "--for", "for_ns", type=DURATION, metavar="DURATION", help="End after so long, like 90s, instead of Ctrl-C."
 )
 @click.option("--i-own-this-host", is_flag=True, help="The service is not on this machine; it is yours.")
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
+@options.results()
+@options.as_json
 def record(
     *, path: Path, listen: str, capacity: int | None, for_ns: int | None, i_own_this_host: bool, results: str,
     as_json: bool,

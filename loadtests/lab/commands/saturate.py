@@ -14,13 +14,13 @@ from rich.table import Table
 
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.checks.verdict import Outcome, worst
+from loadtests.lab.commands import options
 from loadtests.lab.commands.durations import DURATION
-from loadtests.lab.commands.run import with_settings
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.paths import as_text, new_results_folder, shown
-from loadtests.lab.report.run_progress import DemoProgress
+from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
@@ -63,7 +63,7 @@ def search(measure: Callable[[float], Step], start: float, most: float, halvings
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@with_settings(without=_NOT_HERE)
+@options.all_settings(without=_NOT_HERE)
 @click.option("--from", "start", default=50.0, show_default=True, type=click.FloatRange(1), help="The first rate, /s.")
 @click.option(
     "--to", "most", default=20_000.0, show_default=True, type=click.FloatRange(1), help="The highest rate, /s."
@@ -73,13 +73,11 @@ def search(measure: Callable[[float], Step], start: float, most: float, halvings
     "--halvings", default=3, show_default=True, type=click.IntRange(0, 20), help="How fine the last rates are."
 )
 @click.option("--i-own-this-host", is_flag=True, help="Load a target that is not on this machine; it is yours.")
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
+@options.results()
+@options.as_json
 def saturate(
     *, file: Path | None, start: float, most: float, step_ns: int, halvings: int, i_own_this_host: bool, results: str,
-    as_json: bool, **options: Any,
+    as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Find the rate of arrivals at which goodput stops growing: purchases sold a second, each of one ticket.
 
@@ -96,7 +94,7 @@ def saturate(
       lastseat saturate --step 2s --halvings 1 --json
     """
     try:
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in settings.items() if value is not None}
         given |= {"max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0}
         experiment = experiment_of(read_settings(file) if file else {}, given)
         if experiment.target is not None and experiment.target.url and not i_own_this_host:
