@@ -16,9 +16,13 @@ import pytest
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.admin_api import Refused
-from loadtests.lab.target.adapter import TargetAdapter, fill, look_up
-from loadtests.lab.target.file import Target, TargetError, problems, read_target
+from loadtests.lab.target.adapter import TargetAdapter
+from loadtests.lab.target.file import TargetError, read_target
+from loadtests.lab.target.filling import fill
+from loadtests.lab.target.problems import problems
+from loadtests.lab.target.reading import look_up
 from loadtests.lab.target.server import NotThisMachine, TargetOffice, refuse_other_machines
+from loadtests.lab.target.tables import Target
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 LASTSEAT = [sys.executable, "-c", "from loadtests.lab.cli import main; main()"]
@@ -239,7 +243,10 @@ sold_out = { status = 409 }
         (("http://127.0.0.1:8080", "127.0.0.1:8080"), "it must be like http://127.0.0.1:8080"),
         (('url = "http://127.0.0.1:8080"', ""), "say either `url`"),
         (('"/buy"', '"buy"'), "it must begin with /"),
-        (('"/buy"', '"/buy/{price}"'), "[buy] holds {price}; it may hold {buyer}, {event}, {key}, {quantity}"),
+        (
+            ('"/buy"', '"/buy/{price}"'),
+            "holds {price}; it may hold {buyer}, {buyer_number}, {event}, {key}, {quantity}",
+        ),
         (("{ status = 409 }", "{ }"), "[buy] `sold_out` is empty"),
         (("{ status = 409 }", "{ equals = 1 }"), "`equals` and no `field`"),
         (("[buy]", "[buy]\nmax_quantity = 4"), "nothing holds {quantity}"),

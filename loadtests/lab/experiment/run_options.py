@@ -30,7 +30,8 @@ from loadtests.lab.experiment.runner import Experiment, Record
 from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
-from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.file import TargetError, read_target, refuse_problems
+from loadtests.lab.target.tables import Target
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
 
@@ -100,6 +101,10 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
     settings |= {"think": record.service.think, "fault": record.fault or None}
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
+        try:
+            refuse_problems(record.target, path)
+        except TargetError as error:
+            raise SettingsError(str(error)) from None
         settings["target"] = record.target
     for name, value in settings.items():
         if value is not None and BY_NAME[name].part != TARGET:

@@ -37,6 +37,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     cart: str | None = None
     """Which of this buyer's carts it belongs to: his own name for it, the same in each of its events."""
     tickets: list[int] | None = None
+    seats: list[str] | None = None
+    """Which seats it is about, where buyers choose them."""
     remaining: int | None = None
     version: int | None = None
     replayed: bool | None = None

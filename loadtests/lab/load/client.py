@@ -11,7 +11,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -20,8 +20,7 @@ from locust.exception import StopUser
 
 from loadtests.lab.history.recorder import Operation, Outcome, Recorder
 from loadtests.lab.load.bounded_client import UNCOMPRESSED, bound
-from loadtests.lab.protocol.adapter import Adapter, Request
-from loadtests.lab.protocol.answers import outcome_without_answer
+from loadtests.lab.protocol.adapter import Adapter, Exchange, Reply, Request
 from loadtests.lab.protocol.carts import lines_of
 from loadtests.lab.protocol.office import OfficeAdapter
 
@@ -97,7 +96,7 @@ class Client:
             bound(session.client)
         self.sale = sale
         self._process = sale.next_process()
-        self.name = f"buyer-{self._process}"
+        self.buyer = sale.manners.buyer(self._process)
         self.dice = sale.dice(self._process)
         self._asked = 0
         self._turn = self._process
@@ -159,7 +158,7 @@ class Client:
         Who is told by when to come again (429, 503) comes then, and not all at the same moment.
         """
         self._asked += 1
-        key = f"{self._process}-{self._asked}"
+        key = self.sale.manners.key(f"{self._process}-{self._asked}")
         attempts = self.sale.retries + 1 if self.sale.manners.may_ask_again(op) else 1
         for attempt in range(1, attempts + 1):
             asked = self._ask(lines(key, attempt))
@@ -188,36 +187,69 @@ class Client:
         )
 
     def _ask(self, lines: list[Operation]) -> list[Operation]:
-        """Send one request, and record a line for each event that it is about."""
+        """Ask for the operations: as many requests as the service needs; and record a line for each event."""
         if self.sale.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
             # give its users to the others. They would write into a part that is being closed.
             raise StopUser
-        manners, alone = self.sale.manners, len(lines) == 1
-        request = manners.request(lines[0], self.name) if alone else manners.request_together(lines, self.name)
-        session = self._next_node(lines)
+        session, manners = self._next_node(lines), self.sale.manners
+        exchange = Exchange(lines, self.buyer, session.base_url or "")
         try:
-            patience_s = self._patience_s(lines[0])
-            began_ns = time.monotonic_ns()
             for line in lines:
-                line.invoke_ns = began_ns
-            with self._send(session, request, patience_s) as response:
-                if patience_s is None:
-                    self._understand(lines, request.method, response, time.monotonic_ns())
-                else:
-                    # An answer that was faster is lost too: so it is decided beforehand how many there are.
-                    response.failure(HungUp("the buyer hung up"))
+                line.invoke_ns = time.monotonic_ns()
+            if self._converse(manners.prepare(exchange), session, exchange):
+                self._converse(manners.converse(exchange), session, exchange, self._patience_s(lines[0]), is_timed=True)
         except Exception:
             # What a service has said can be neither asked for nor understood: a fault of the lab, and no end of it.
             _log.exception("an answer could not be dealt with, so its outcome is unknown")
         finally:
-            for line in lines:
+            for line in exchange.records:
                 if line.return_ns is None:
                     line.outcome = "unknown"
                 self.sale.recorder.write(line)
             if any(line.outcome == "unknown" for line in lines):
                 self._process = self.sale.next_process()
         return lines
+
+    def _converse(
+        self,
+        conversation: Generator[Request, Reply, Any],
+        session: Any,
+        exchange: Exchange,
+        patience_s: float | None = None,
+        *,
+        is_timed: bool = False,
+    ) -> Any:
+        """Send what a conversation asks for until it has ended; returns what it returns.
+
+        A timed one is what its operations are about: they span from its first request to its last answer.
+        """
+        lines, answered_ns = exchange.lines, 0
+        request, result = _go_on(conversation, None)
+        if is_timed:
+            began_ns = time.monotonic_ns()
+            for line in (*lines, *exchange.records):
+                line.invoke_ns = began_ns
+        while request is not None:
+            if request.after_s:
+                gevent.sleep(request.after_s)
+            with self._send(session, request, patience_s) as response:
+                reply = self._reply(response, patience_s)
+                request, result = _go_on(conversation, reply)
+                failed = [line for line in lines if line.outcome in _FAILURES] if request is None and is_timed else []
+                if reply.error is not None:
+                    response.failure(reply.error)
+                elif len(failed) == len(lines) or result is False:
+                    response.failure(f"{reply.status} {exchange.word}")
+                else:
+                    response.success()
+            for line in failed:
+                line.status = reply.status if reply.error is None else None
+            patience_s, answered_ns = None, reply.at_ns
+        if is_timed:
+            for line in lines:
+                line.return_ns = None if line.outcome == "unknown" else answered_ns or time.monotonic_ns()
+        return result
 
     def _patience_s(self, operation: Operation) -> float | None:
         """When this buyer hangs up; None where he waits, as long as the client itself does."""
@@ -246,31 +278,21 @@ class Client:
                 line.node = place + 1
         return self._sessions[place]
 
-    def _understand(self, lines: Sequence[Operation], method: str, response: Any, return_ns: int) -> None:
-        """Put the answer into the lines, and tell locust whether it counts as a failure."""
-        error = response.request_meta["exception"]
+    def _reply(self, response: Any, patience_s: float | None) -> Reply:
+        at_ns = time.monotonic_ns()
+        # An answer that was faster is lost too: so it is decided beforehand how many there are.
+        error = HungUp("the buyer hung up") if patience_s is not None else response.request_meta["exception"]
         if error is not None:
-            for line in lines:
-                line.outcome = outcome_without_answer(method, error)
-            response.failure(error)
-        else:
-            status = response.status_code
-            word = self._read(lines, status, response)
-            failed = [line for line in lines if line.outcome in _FAILURES]
-            for line in failed:
-                line.status = status
-            if len(failed) == len(lines):
-                response.failure(f"{status} {word}")
-            else:
-                response.success()
-        for line in lines:
-            line.return_ns = None if line.outcome == "unknown" else return_ns
+            return Reply(0, None, {}, at_ns, error)
+        return Reply(response.status_code, response.content, response.headers, at_ns)
 
-    def _read(self, lines: Sequence[Operation], status: int, response: Any) -> str:
-        manners = self.sale.manners
-        if len(lines) == 1:
-            return manners.understand(lines[0], status, response.content, response.headers)
-        return manners.understand_together(lines, status, response.content, response.headers)
+
+def _go_on(conversation: Generator[Request, Reply, Any], reply: Reply | None) -> tuple[Request | None, Any]:
+    """The next request of a conversation, or None and what it has returned."""
+    try:
+        return (next(conversation) if reply is None else conversation.send(reply)), None
+    except StopIteration as end:
+        return None, end.value
 
 
 _FAILURES: frozenset[Outcome] = frozenset({"fail", "unknown"})

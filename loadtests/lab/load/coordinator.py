@@ -24,8 +24,9 @@ from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import Office, Offices, find_token
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.machine import Machine, describe
-from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.server import TargetOffice
+from loadtests.lab.target.tables import Target
 
 _POLL_S = 0.02
 _JUDGED_WITHIN_S = 600.0
@@ -65,6 +66,8 @@ class Coordinator:
         notice = RunNotice(event, "", rounds, second=second, opens_at=opens_at)
         for each in notice.events:
             self.office.create_event(each, int(options.capacity), opens_at)
+        if isinstance(self.office, TargetOffice):
+            notice.mark, notice.values = secrets.token_hex(4), self.office.values
         if self._alone:
             folder = new_results_folder(options.results, "-".join(workloads))
             self._describe(folder, workloads, event, options)
@@ -139,7 +142,8 @@ def _office(url: str, target: Target | None, options: Any, given: str | None) ->
     if target is None:
         token = find_token(given, options.data)
         return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
-    return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
+    data = Path(options.into).resolve() / "data" if options.into else None
+    return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host), data=data)
 
 
 def _refuse_holding(workloads: Sequence[str]) -> None:

@@ -22,16 +22,19 @@ from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.carts import NO_CARTS
 from loadtests.lab.protocol.office import OfficeAdapter
-from loadtests.lab.target.adapter import TargetAdapter
+from loadtests.lab.target.adapter import Run, TargetAdapter
 from loadtests.lab.target.file import read_target
 
 PROCESSES_PER_CREW = 1_000_000
 CREWS_PER_ROUND = 64
 
 
-def manners_of(options: Any) -> Adapter:
+def manners_of(options: Any, notice: RunNotice, crew: int) -> Adapter:
     """How the service is to be asked: as the target file says, else by the contract."""
-    return TargetAdapter(read_target(Path(options.target))) if options.target else OfficeAdapter()
+    if not options.target:
+        return OfficeAdapter()
+    run = Run(mark=notice.mark, values=notice.values, capacity=int(options.capacity), crew=crew)
+    return TargetAdapter(read_target(Path(options.target)), run)
 
 
 class ShardWriter:
@@ -48,7 +51,7 @@ class ShardWriter:
         self._recorder = Recorder(self._part, host)
         self._meter = BusyMeter()
         self._closed = False
-        self._manners = manners_of(options)
+        self._manners = manners_of(options, notice, index)
         self.arrived: list[Arrived] = []
         self.sale = Sale(
             notice.events,

@@ -14,16 +14,22 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NamedTuple
 
-from loadtests.lab.protocol.adapter import Request
 from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import GRACE_S, NotReady
-from loadtests.lab.target.adapter import fill
-from loadtests.lab.target.file import PLACEHOLDER, Ask, Target
+from loadtests.lab.target.adapter import described, is_ok
+from loadtests.lab.target.cookies import Cookies
+from loadtests.lab.target.filling import CannotBeFilled, fill
+from loadtests.lab.target.masking import hide, is_secret_name, secrets_of
+from loadtests.lab.target.placeholders import as_text, environment, fill_text
+from loadtests.lab.target.reading import Reading, meets, take
+from loadtests.lab.target.tables import SetupStep, Start, Step, Target
 from loadtests.lab.untrusted import printable
 
 _POLL_S = 0.02
@@ -31,6 +37,7 @@ _TIMEOUT_S = 20.0
 _LOG_TAIL = 15
 _SERVER_ERROR = 500
 _SHOWN = 200
+_COMMAND_S = 120.0
 
 
 class NotThisMachine(OfficeError):
@@ -55,49 +62,135 @@ def refuse_other_machines(url: str) -> None:
 class TargetOffice:
     """The lab's own calls to a target; they stand in no history. The same face as ``Office``."""
 
-    def __init__(self, target: Target, url: str, *, is_own_host: bool = False) -> None:
-        """Raises ``NotThisMachine`` for another machine's address, unless ``is_own_host``."""
+    def __init__(self, target: Target, url: str, *, is_own_host: bool = False, data: Path | None = None) -> None:
+        """``data`` is the directory that the service was given. Raises ``NotThisMachine`` for another machine's
+        address, unless ``is_own_host``."""
         if not is_own_host:
             refuse_other_machines(url)
         self.url = url.rstrip("/")
         self.has_audit = target.audit is not None
+        self.values: dict[str, Any] = {}
+        """What the set-up has taken from its answers."""
         self._target = target
+        self._data = data
+        self._secrets = secrets_of(target)
 
     def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
-        """Send the set-up request, where the file has one. Raises ``OfficeError`` unless it succeeds.
+        """Take the steps of the set-up, where the file has some. Raises ``OfficeError`` unless each succeeds.
 
         It is not told when its doors open: nobody comes earlier.
         """
-        if self._target.setup is not None:
-            self._ask(self._target.setup, {"event": event, "capacity": capacity})
+        cookies = Cookies()
+        for number, step in enumerate(self._target.setup_steps, 1):
+            self.setup_step(step, {"event": event, "capacity": capacity}, cookies, number)
+
+    def setup_step(self, step: SetupStep, values: dict[str, Any], cookies: Cookies, number: int = 1) -> Reading:
+        """Take one step of the set-up and keep what it takes; its answer. Raises ``OfficeError`` unless it succeeds."""
+        everything = {**environment(), **self.values, **values}
+        what = f"step {number} of the set-up"
+        try:
+            if step.command:
+                reading = self._run(step, everything, what)
+                is_right = reading.status == 0 if step.ok is None else meets(step.ok, reading)
+            else:
+                reading = self._send(step, everything, cookies)
+                is_right = is_ok(step, reading)
+        except CannotBeFilled as error:
+            raise OfficeError(f"{what}: {error}") from None
+        if not is_right:
+            raise self._refused(step, reading)
+        for name, source in step.take.items():
+            found = take(source, reading, values.get("capacity"))
+            if found is None:
+                said = self.shown(reading.text[:_SHOWN])
+                raise OfficeError(f"{what}: there is no `{name}` ({described(source)}) in its answer: {said}")
+            self.values[name] = found
+            if is_secret_name(name):
+                self._secrets.add(as_text(found))
+        return reading
 
     def audit(self, event: str) -> bytes:
         """What the service lists as committed, as sent."""
         if self._target.audit is None:
             raise OfficeError("the target file names no audit")
-        return self._ask(self._target.audit, {"event": event})
+        return self._answer(self._target.audit, event).body
 
     def guard(self) -> GuardState:
         raise OfficeError("a target has no guard that is known here")
 
-    def _ask(self, ask: Ask, values: dict[str, str | int]) -> bytes:
-        return send(self.url, fill(ask, values))
+    def shown(self, text: str) -> str:
+        """A text as messages may show it."""
+        return printable(hide(text, self._secrets))
+
+    def _answer(self, step: Step, event: str) -> Reading:
+        reading = self._send(step, {**environment(), **self.values, "event": event}, Cookies())
+        if not is_ok(step, reading):
+            raise self._refused(step, reading)
+        return reading
+
+    def _send(self, step: Step, values: Mapping[str, Any], cookies: Cookies) -> Reading:
+        request = fill(step, values, self.url)
+        address = request.path if "://" in request.path else self.url + request.path
+        headers = request.headers | cookies.header(address)
+        try:
+            answer = ask(
+                request.method, address, request.body, headers, timeout_s=_TIMEOUT_S, most_bytes=MOST_AUDIT_BYTES
+            )
+        except NoAnswer as error:
+            raise Unreachable(
+                f"{step.method} {self.shown(step.path)}: nobody answers at {self.url} ({error}). Does the service run "
+                "there?"
+            ) from None
+        reading = Reading(answer.status, answer.body, answer.headers)
+        cookies.keep(address, reading)
+        return reading
+
+    def _run(self, step: SetupStep, values: Mapping[str, Any], what: str) -> Reading:
+        """Run a command of the set-up where the service's own runs; its status and output as an answer."""
+        try:
+            command = Command.of(self._target, step.command, values, self._data, self.url)
+        except KeyError as error:
+            raise CannotBeFilled(f"there is no value for {{{error.args[0]}}} here") from None
+        try:
+            done = subprocess.run(
+                command.words, cwd=command.directory, env=command.environment, stdin=subprocess.DEVNULL,
+                capture_output=True, timeout=_COMMAND_S, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise OfficeError(f"{what}: the command {self.shown(step.command[0])} did not run: {error}") from None
+        if done.returncode:
+            said = self.shown(done.stderr.decode(errors="replace").strip()[-_SHOWN:])
+            raise OfficeError(f"{what}: {self.shown(step.command[0])} ended with status {done.returncode}: {said}")
+        return Reading(done.returncode, done.stdout)
+
+    def _refused(self, step: Step, reading: Reading) -> Refused:
+        said = self.shown(reading.text[:_SHOWN].strip())
+        what = f"{step.method} {self.shown(step.path)}"
+        return Refused(f"{what} was answered by {self.url} with {reading.status}: {said}", reading.status, None)
 
 
-def send(url: str, request: Request) -> bytes:
-    """Send one request and return the body of its answer; raises ``OfficeError`` for any status but 2xx."""
-    what = f"{request.method} {request.path}"
-    try:
-        answer = ask(
-            request.method, url + request.path, request.body, request.headers,
-            timeout_s=_TIMEOUT_S, most_bytes=MOST_AUDIT_BYTES,
-        )  # fmt: skip
-    except NoAnswer as error:
-        raise Unreachable(f"{what}: nobody answers at {url} ({error}). Does the service run there?") from None
-    if not answer.is_fine:
-        said = printable(answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason)
-        raise Refused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
-    return answer.body
+class Command(NamedTuple):
+    """A program of the target's, as it is run: its words, where, and with which environment."""
+
+    words: list[str]
+    directory: Path
+    environment: dict[str, str]
+
+    @classmethod
+    def of(cls, target: Target, words: list[str], values: Mapping[str, Any], data: Path | None, url: str) -> Command:
+        """Fill in a command. Raises ``KeyError`` for a value that there is not, ``NotReady`` without the program."""
+        start = target.start or Start([])
+        known = {"python": sys.executable, "url": url, "port": urllib.parse.urlsplit(url).port, **values}
+        known |= {"data": str(data)} if data is not None else {}
+        directory = Path(target.directory or ".") / fill_text(start.directory, known)
+        if not directory.is_dir():
+            raise NotReady(f"[start] `directory` is {str(directory)!r}, which is no folder")
+        filled = [fill_text(word, known) for word in words]
+        program = _find_program(filled[0], directory)
+        if program is None:
+            raise NotReady(f"the target's command cannot be started: there is no program {words[0]!r}")
+        own = {name: fill_text(text, known) for name, text in start.env.items()}
+        return cls([program, *filled[1:]], directory, _environment() | own)
 
 
 class RunningTarget:
@@ -119,7 +212,7 @@ class RunningTarget:
     @property
     def office(self) -> TargetOffice:
         """The lab's own calls to it."""
-        return TargetOffice(self.target, self.url, is_own_host=self._is_own_host)
+        return TargetOffice(self.target, self.url, is_own_host=self._is_own_host, data=self._data)
 
     def locust_options(self, folder: Path) -> list[str]:
         """What tells locust about this service."""
@@ -128,9 +221,7 @@ class RunningTarget:
 
     def __enter__(self) -> RunningTarget:
         if self.target.start is None:
-            office = self.office
-            with contextlib.suppress(Refused):  # any answer is a sign of life
-                send(office.url, Request("GET", "/", "/"))
+            _knock(self.office.url, "/")
             return self
         try:
             self._start(self.target.start.command)
@@ -149,16 +240,11 @@ class RunningTarget:
 
     def _start(self, command: list[str]) -> None:
         self._data.mkdir(0o700, parents=True, exist_ok=True)
-        port = _free_port()
-        values = {"port": port, "python": sys.executable, "data": self._data, "capacity": self._capacity}
-        words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in command]
-        directory = Path(self.target.directory or ".")
-        program = _find_program(words[0], directory)
-        if program is None:
-            raise NotReady(f"the target's command cannot be started: there is no program {words[0]!r}")
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        values = {**environment(), "capacity": self._capacity}
+        program = Command.of(self.target, command, values, self._data, self.url)
         self._process = process.start(
-            [program, *words[1:]], log=self.log, environment=_environment(), directory=directory
+            program.words, log=self.log, environment=program.environment, directory=program.directory
         )
 
     def _stop(self, *, grace_s: float) -> None:
@@ -172,16 +258,11 @@ class RunningTarget:
             if self._process is None or self._process.poll() is not None:
                 status = self._process.returncode if self._process else None
                 raise NotReady(f"the target's command ended with status {status}. {self._log_says()}")
-            try:
-                send(self.url, Request("GET", path, path))
-            except Refused as error:
-                if error.status < _SERVER_ERROR:
+            with contextlib.suppress(Unreachable):
+                status = _knock(self.url, path)
+                if status < _SERVER_ERROR:
                     return
-                why = f"GET {path} was answered with {error.status}"
-            except Unreachable:
-                pass
-            else:
-                return
+                why = f"GET {path} was answered with {status}"
             time.sleep(_POLL_S)
         raise NotReady(f"the target was not ready within {within_s:g} s: {why}. {self._log_says()}")
 
@@ -189,8 +270,17 @@ class RunningTarget:
         with contextlib.suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
             if lines:
-                return f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines))
+                shown = (printable(hide(line, secrets_of(self.target))) for line in lines)
+                return f"Its log {self.log} ends:\n" + "\n".join(shown)
         return "It printed nothing."
+
+
+def _knock(url: str, path: str) -> int:
+    """The status of the answer to a GET. Raises ``Unreachable``."""
+    try:
+        return ask("GET", url.rstrip("/") + path, timeout_s=_TIMEOUT_S).status
+    except NoAnswer as error:
+        raise Unreachable(f"GET {path}: nobody answers at {url} ({error}). Does the service run there?") from None
 
 
 def _find_program(name: str, directory: Path) -> str | None:

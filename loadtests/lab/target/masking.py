@@ -1,0 +1,100 @@
+"""Passwords and tokens of a target file: found by the names beside which they stand, and kept out of what is written.
+
+In a record each becomes ``{env.NAME}``, a placeholder for an environment variable: so the record can be run again by
+whoever sets that. In messages they become ``***``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from loadtests.lab.target.placeholders import ENVIRONMENT, literals, names_in, texts_in
+from loadtests.lab.target.tables import Target
+
+MASK = "***"
+_WORDS = (
+    r"authorization|cookie|password|passwd|passphrase|pwd|secret|token|api[-_]?key|access[-_]?key|credential|private"
+)
+SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
+_SCHEME = re.compile(r"^(?:Bearer|Basic|Token|ApiKey|Digest)\s+", re.IGNORECASE)
+_IN_TEXT = re.compile(
+    rf"""(?P<before>[\w-]*(?:{_WORDS})[\w-]*["']?\s*[:=]\s*["']?)(?P<secret>[^\s"'&,;{{}}()]+)""", re.IGNORECASE
+)
+_SHORTEST = 4
+"""A secret of fewer letters is in every other word; it is kept out of records, and not looked for in messages."""
+
+_STAY = {"take", "answer", "ok", "sold_out", "definite", "refused", "until", "free", "where", "name", "directory"}
+"""Parts of a target that say where something stands in an answer, or what it is called: there no secret is told."""
+
+
+def without_secrets(target: Target) -> tuple[Target, dict[str, str]]:
+    """The target as a record may show it, and what its new ``{env.NAME}`` stand for."""
+    secrets: dict[str, str] = {}
+    masked = _masked(msgspec.to_builtins(target), ("target",), secrets, is_secret=False)
+    return msgspec.convert(masked, type=Target), secrets
+
+
+def secrets_of(target: Target) -> set[str]:
+    """All texts that no message may show: what the file says, and what the environment says for it."""
+    masked, secrets = without_secrets(target)
+    named = (name.removeprefix(ENVIRONMENT) for name in names_in(list(texts_in(msgspec.to_builtins(masked)))))
+    return {*secrets.values(), *(os.environ[name] for name in named if name in os.environ)}
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets in it, also as they are encoded in an address or in JSON."""
+    for secret in sorted((each for each in secrets if len(each) >= _SHORTEST), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what stands under a name is most likely a secret."""
+    return bool(SECRET_NAME.search(name))
+
+
+def _masked(value: Any, place: tuple[str, ...], secrets: dict[str, str], *, is_secret: bool) -> Any:
+    match value:
+        case dict():
+            return {
+                name: each if name in _STAY and len(place) < 4 and place[-1] not in {"headers", "body", "form", "env"}
+                else _masked(each, (*place, name), secrets, is_secret=is_secret or is_secret_name(name))
+                for name, each in value.items()
+            }  # fmt: skip
+        case list():
+            return [_masked(each, (*place, str(at)), secrets, is_secret=is_secret) for at, each in enumerate(value)]
+        case str():
+            return _whole_masked(value, place, secrets) if is_secret else _parts_masked(value, place, secrets)
+        case int() | float() if is_secret and not isinstance(value, bool):
+            return _variable(str(value), place, secrets)
+    return value
+
+
+def _whole_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
+    """All of a text but its placeholders, and the scheme in front."""
+    scheme = _SCHEME.match(text)
+    front = scheme[0] if scheme else ""
+    pieces = literals(text[len(front) :])
+    return front + "".join(
+        piece if is_placeholder or not piece.strip() else _variable(piece, place, secrets)
+        for piece, is_placeholder in pieces
+    )
+
+
+def _parts_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
+    """What stands behind a name like ``password=`` in a text."""
+    return _IN_TEXT.sub(lambda found: found["before"] + _variable(found["secret"], place, secrets), text)
+
+
+def _variable(secret: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
+    base = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(place)).upper().strip("_")
+    name, number = base, 2
+    while secrets.get(name, secret) != secret:
+        name, number = f"{base}_{number}", number + 1
+    secrets[name] = secret
+    return f"{{{ENVIRONMENT}{name}}}"
