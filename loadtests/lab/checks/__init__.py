@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.checks import answers, attempts, audit_laws, bounds, carts, observers, overlap, replay
+from loadtests.lab.checks import answers, attempts, audit_laws, bounds, carts, observers, orders, overlap, replay, seats
 from loadtests.lab.checks.case import Case, prepare
 from loadtests.lab.checks.findings import VIOLATIONS, Findings
 from loadtests.lab.checks.ordering import counters, real_time, tiers
@@ -73,6 +73,7 @@ CHECKS: dict[str, Check] = {
 
 ACROSS: dict[str, Callable[[History, Mapping[str, Audit]], Findings]] = {
     "carts": carts.check,
+    "seats": seats.check,
 }
 """Checks that look at all events together: for what no event by itself can show."""
 
@@ -94,16 +95,24 @@ _SHOWN = 2
 """Witnesses and reasons that a result shows of each kind; the counts are of all."""
 
 
-def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = None) -> Verdict:
+def judge(
+    history: History,
+    audits: dict[str, Audit],
+    *,
+    capacity: int | None = None,
+    order_lists: Mapping[str, orders.OrderList] | None = None,
+) -> Verdict:
     """Judge every event of a history.
 
-    ``audits`` are by event. ``capacity`` is that of the events as they were created; without it, the audits'.
+    ``audits`` and ``order_lists`` are by event. ``capacity`` is that of the events as they were created; without it,
+    the audits'.
     """
-    return _judge(history, audits, capacity, [], time.perf_counter())
+    return _judge(history, audits, order_lists or {}, capacity, [], began=time.perf_counter())
 
 
 def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
-    """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``.
+    """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``; and
+    ``orders-<event>.json``.
 
     Without ``capacity``, what the folder's ``experiment.json`` says, else the audits.
     Raises FileNotFoundError where there is no history. What cannot be read makes the verdict unknown.
@@ -112,7 +121,8 @@ def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
     if not found:
         raise FileNotFoundError(f"there is no file history.jsonl in {folder}")
     audits = [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
-    return judge_files(found[0], audits, capacity=capacity_of(folder) if capacity is None else capacity)
+    lists = sorted(folder.glob("orders-*.json"))
+    return judge_files(found[0], audits, lists, capacity=capacity_of(folder) if capacity is None else capacity)
 
 
 def capacity_of(folder: Path) -> int | None:
@@ -124,8 +134,13 @@ def capacity_of(folder: Path) -> int | None:
     return next((each.capacity for each in (experiment.workload, experiment.options) if each.capacity), None)
 
 
-def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
-    """Judge a history and its audits. What cannot be read makes the verdict unknown, and is named with its line."""
+def judge_files(
+    history: Path, audits: list[Path], order_lists: Sequence[Path] = (), *, capacity: int | None = None
+) -> Verdict:
+    """Judge a history, its audits and its lists of orders.
+
+    What cannot be read makes the verdict unknown, and is named with its line.
+    """
     began = time.perf_counter()
     problems: list[str] = []
     by_event: dict[str, Audit] = {}
@@ -142,16 +157,27 @@ def judge_files(history: Path, audits: list[Path], *, capacity: int | None = Non
             problems.append(f"{path.name} is a second audit of the event {audit.event}")
         else:
             by_event[audit.event] = audit
+    lists: dict[str, orders.OrderList] = {}
+    try:
+        lists = orders.read_order_lists(order_lists)
+    except HistoryError as error:
+        problems.append(str(error))
     try:
         operations = read_history(history)
     except HistoryError as error:
         results = [_input([str(error), *problems])]
         return Verdict("unknown", "none", 0, time.perf_counter() - began, results, _why(results, set()))
-    return _judge(operations, by_event, capacity, problems, began)
+    return _judge(operations, by_event, lists, capacity, problems, began=began)
 
 
 def _judge(
-    history: History, audits: dict[str, Audit], capacity: int | None, problems: list[str], began: float
+    history: History,
+    audits: dict[str, Audit],
+    lists: Mapping[str, orders.OrderList],
+    capacity: int | None,
+    problems: list[str],
+    *,
+    began: float,
 ) -> Verdict:
     problems = problems + _unusable(history, audits)
     found: dict[str, dict[str, Findings]] = {name: {} for name in CHECKS}
@@ -165,6 +191,8 @@ def _judge(
             case = prepare(history, number, audit, capacity)
             placement = tiers.place(case)
             events[event] = answers.counts(case, placement.tier)
+            if audit is None and event in lists and not lists[event].missing:
+                events[event].lost = len(orders.lost_orders(history, number, lists[event]))
         except Exception as error:
             problems.append(f"event {event}: preparing it crashed: {error!r}")
             continue
@@ -172,6 +200,7 @@ def _judge(
         for name, check in CHECKS.items():
             found[name][event] = _guarded(partial(check, case, placement))
     found |= {name: {"": _guarded(partial(check, history, audits))} for name, check in ACROSS.items()}
+    found["orders"] = {"": _guarded(partial(orders.check, history, lists))}
     results = [_input(problems)] if problems else []
     results += [
         _result(name, findings) for name, findings in found.items() if any(f.applies for f in findings.values())

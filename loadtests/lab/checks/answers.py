@@ -11,6 +11,7 @@ import numpy as np
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.checks.seats import sold_twice
 from loadtests.lab.checks.verdict import EventCounts
 from loadtests.lab.history.arrays import ABSENT, Ints, lookup, one_of, pick
 from loadtests.lab.history.history import BUY, CANCEL, CONFIRM
@@ -39,10 +40,15 @@ def counts(case: Case, tier: str) -> EventCounts:
         capacity=case.capacity,
         acknowledged=acknowledged,
         oversold=0 if case.capacity is None else max(0, acknowledged - case.capacity),
-        double_booked=int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()),
+        double_booked=int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()) + _seats_sold_twice(case),
         lost=lost,
         tier=tier,
     )
+
+
+def _seats_sold_twice(case: Case) -> int:
+    first, _ = sold_twice(case.history)
+    return len(np.unique(case.history.seat[first]))
 
 
 def _standing(case: Case) -> tuple[Ints, Ints]:

@@ -64,6 +64,7 @@ class _Operation(msgspec.Struct, gc=False):
     hold: str | None = None
     cart: str | None = None
     tickets: list[Number] | None = None
+    seats: list[str] | None = None
     remaining: Number | None = ABSENT
     version: Count | None = ABSENT
     host: str | None = None
@@ -71,7 +72,7 @@ class _Operation(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class History:
-    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``host`` are ids (-1: none).
+    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``seat``, ``host`` are ids (-1: none).
 
     ``event`` indexes ``events``; ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1
     for absent; ``return_ns`` is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that
@@ -83,6 +84,7 @@ class History:
     orders: Names
     holds: Names
     carts: Names
+    seats: Names
     hosts: Names
     marks_replays: bool
     line: Ints
@@ -100,6 +102,7 @@ class History:
     order: Ints
     hold: Ints
     cart: Ints
+    seat: Ints
     remaining: Ints
     version: Ints
     tickets: Ragged
@@ -130,6 +133,7 @@ def read_history(source: Source | str) -> History:
     source = Path(source) if isinstance(source, str) else source
     table = Table()
     names = {name: Names() for name in ("event", "key", "order", "hold", "cart", "host")}
+    seats = Names()
     first_row = 0
     for lines, rows in read_rows(source, _Operation):
         table.add("line", lines)
@@ -141,6 +145,7 @@ def read_history(source: Source | str) -> History:
         table.add("outcome", codes(rows, "outcome", {outcome: code for code, outcome in enumerate(OUTCOMES)}))
         table.add("replayed", codes(rows, "replayed", {None: -1, False: 0, True: 1}))
         table.add("tickets", lists(rows, "tickets"))
+        table.add("seat", seats.intern((row.seats[0] if row.seats else None for row in rows), first_row, len(rows)))
         first_row += len(rows)
     event_ids, event = np.unique(table.ints("event"), return_inverse=True)
     never = (table.codes("outcome") == UNKNOWN) | (table.ints("return_ns") == ABSENT)
@@ -151,6 +156,7 @@ def read_history(source: Source | str) -> History:
         orders=names["order"],
         holds=names["hold"],
         carts=names["cart"],
+        seats=seats,
         hosts=names["host"],
         marks_replays=bool((table.codes("replayed") >= 0).any()),
         event=event,
@@ -163,7 +169,7 @@ def read_history(source: Source | str) -> History:
         version=np.where(silent, ABSENT, table.ints("version")),
         tickets=table.ragged("tickets"),
         **{name: table.ints(name) for name in ("line", "process", "host", "key")},
-        **{name: table.ints(name) for name in ("attempt", "quantity", "order", "hold", "cart")},
+        **{name: table.ints(name) for name in ("attempt", "quantity", "order", "hold", "cart", "seat")},
     )
     _refuse_what_cannot_be(history, name_of(source))
     return history

@@ -18,7 +18,7 @@ from gevent.event import Event
 
 from loadtests.lab.experiment.knobs import WORKLOADS, of_locust_files
 from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file
-from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
+from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, fetch_orders, load_conclusion
 from loadtests.lab.history.shards import RunNotice, gather_parts, rounds_of, second_of
 from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import Office, Offices, find_token
@@ -125,6 +125,7 @@ class Coordinator:
             why for event in events
             if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
         ]  # fmt: skip
+        unaudited += [why for event in events if (why := fetch_orders(self.folder, self.office, event))]
         incomplete += [*self.elsewhere.values(), *self.failures]
         self.conclusion = conclude(self.folder, parts, incomplete, unaudited)
         if self._alone:

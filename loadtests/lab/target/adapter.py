@@ -216,7 +216,7 @@ class TargetAdapter(Adapter):
             exchange.records = exchange.lines
 
     def _poll(self, poll: Poll, exchange: Exchange, values: dict[str, Any]) -> Conversation:
-        """Ask until the answer is there that ``until`` describes; without it the outcome is unknown."""
+        """Ask until the answer is a refusal, or as ``until`` says; without one the outcome is unknown."""
         line, deadline = exchange.lines[0], time.monotonic() + poll.within_s
         while time.monotonic() < deadline:
             try:
@@ -224,7 +224,8 @@ class TargetAdapter(Adapter):
             except StepFailed as error:
                 self._trouble[str(error)] += 1
                 break
-            if reply.error is None and meets(poll.until, reading):
+            is_last = any(meets(words, reading) for words in (poll.until, poll.sold_out, poll.definite))
+            if reply.error is None and is_last:
                 exchange.word = self._understand(poll, line, reading)
                 return
         exchange.word = line.outcome = "unknown"

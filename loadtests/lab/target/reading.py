@@ -27,6 +27,8 @@ from loadtests.lab.target.tables import (
 from loadtests.lab.untrusted import NOT_JSON
 
 Headers = Mapping[str, Any] | email.message.Message
+_MORE = {"next", "nextpage", "nextpagetoken", "nextcursor", "hasnext", "hasnextpage", "hasmore", "nextlink", "nexturl"}
+_TOTALS = {"total", "totalcount", "totalitems", "totalresults", "totalelements"}
 _WHOLE = re.compile(r"\s*-?[0-9]{1,20}\s*", re.ASCII)
 
 
@@ -128,6 +130,22 @@ def elements(reading: Reading, path: str) -> list[Any] | None:
     if isinstance(found, dict):
         return list(found.values())
     return found if isinstance(found, list) else None
+
+
+def has_more_pages(reading: Reading, listed: int) -> bool:
+    """Whether an answer with a list says that it is not the whole list: by a link, a flag, or a greater total."""
+    if re.search(r"""rel\s*=\s*["']?next\b""", reading.header("Link") or ""):
+        return True
+    totals = [whole(reading.header(name)) for name in ("X-Total-Count", "X-Total")]
+    tables = [reading.json] if isinstance(reading.json, dict) else []
+    tables += [each for each in tables[0].values() if isinstance(each, dict)] if tables else []
+    for table in tables:
+        for name, value in table.items():
+            plain = re.sub(r"[^a-z]", "", name.lower())
+            if plain in _MORE and value not in (None, False, "", 0):
+                return True
+            totals += [whole(value)] if plain in _TOTALS else []
+    return any(total is not None and total > listed for total in totals)
 
 
 def take(source: From, reading: Reading, capacity: int | None = None) -> Any:

@@ -19,17 +19,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import msgspec
+
+from loadtests.lab.checks.orders import OrderList
 from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import GRACE_S, NotReady
-from loadtests.lab.target.adapter import described, is_ok
+from loadtests.lab.target.adapter import described, identity, is_ok
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import hide, is_secret_name, secrets_of
 from loadtests.lab.target.placeholders import as_text, environment, fill_text
-from loadtests.lab.target.reading import Reading, meets, take
-from loadtests.lab.target.tables import SetupStep, Start, Step, Target
+from loadtests.lab.target.reading import Reading, elements, fits, has_more_pages, look_up, meets, take
+from loadtests.lab.target.tables import Orders, SetupStep, Start, Step, Target
 from loadtests.lab.untrusted import printable
 
 _POLL_S = 0.02
@@ -38,6 +41,8 @@ _LOG_TAIL = 15
 _SERVER_ERROR = 500
 _SHOWN = 200
 _COMMAND_S = 120.0
+_MOST_PAGES = 1000
+_PAGE = "page"
 
 
 class NotThisMachine(OfficeError):
@@ -73,6 +78,7 @@ class TargetOffice:
         """What the set-up has taken from its answers."""
         self._target = target
         self._data = data
+        self._earlier: list[str] = []
         self._secrets = secrets_of(target)
 
     def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
@@ -83,6 +89,8 @@ class TargetOffice:
         cookies = Cookies()
         for number, step in enumerate(self._target.setup_steps, 1):
             self.setup_step(step, {"event": event, "capacity": capacity}, cookies, number)
+        if self._target.orders is not None:
+            self._earlier = self._list(self._target.orders, event)[0]
 
     def setup_step(self, step: SetupStep, values: dict[str, Any], cookies: Cookies, number: int = 1) -> Reading:
         """Take one step of the set-up and keep what it takes; its answer. Raises ``OfficeError`` unless it succeeds."""
@@ -114,6 +122,37 @@ class TargetOffice:
         if self._target.audit is None:
             raise OfficeError("the target file names no audit")
         return self._answer(self._target.audit, event).body
+
+    def orders(self, event: str) -> OrderList | None:
+        """The orders of an event as the service lists them; None where the file names no list. Raises ``OfficeError``.
+
+        What stood there before the set-up was done is none of this round.
+        """
+        if self._target.orders is None:
+            return None
+        listed, missing = self._list(self._target.orders, event)
+        return OrderList(event=event, orders=listed, earlier=self._earlier, missing=missing)
+
+    def _list(self, orders: Orders, event: str) -> tuple[list[str], str]:
+        """The ids on all pages, and why they are not all, where they are not."""
+        step: Step = orders
+        found: list[str] = []
+        for _ in range(_MOST_PAGES):
+            reading = self._answer(step, event)
+            listed = elements(reading, orders.list)
+            if listed is None:
+                raise OfficeError(f"[orders] there is no list at `{orders.list}` in the answer to {step.path}")
+            ids = [identity(look_up(each, orders.id)) for each in listed if fits(each, orders.where)]
+            found += [each for each in ids if each is not None]
+            if orders.next is None:
+                more = has_more_pages(reading, len(listed))
+                return found, "the list has more pages; say in [orders] `next` where the next one is" if more else ""
+            following = take(orders.next, reading)
+            if not isinstance(following, str) or not following:
+                return found, ""
+            self.values[_PAGE] = following
+            step = msgspec.structs.replace(orders, path=f"{{{_PAGE}}}")
+        return found, f"the list has more than {_MOST_PAGES} pages"
 
     def guard(self) -> GuardState:
         raise OfficeError("a target has no guard that is known here")
