@@ -237,9 +237,10 @@ class Client:
                 reply = self._reply(response, patience_s)
                 request, result = _go_on(conversation, reply)
                 failed = [line for line in lines if line.outcome in _FAILURES] if request is None and is_timed else []
+                is_in_vain = result is False and lines[0].outcome == "fail"
                 if reply.error is not None:
                     response.failure(reply.error)
-                elif len(failed) == len(lines) or result is False:
+                elif len(failed) == len(lines) or is_in_vain:
                     response.failure(f"{reply.status} {exchange.word}")
                 else:
                     response.success()

@@ -33,7 +33,7 @@ FINE = range(200, 300)
 NUMBERS = 1 << 31
 """Buyers' numbers are below it: many services keep them in a column of 32 bits."""
 _CREWS = 64
-_MOST_NOTES = 10
+_MOST_NOTES, _MOST_COUNTED = 10, 1000
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ class TargetAdapter(Adapter):
                 buyer.is_known = True
             return True if self._target.seats is None or line.op != "buy" else (yield from self._choose(exchange))
         except StepFailed as error:
-            self._trouble[str(error)] += 1
+            self._note(str(error))
             exchange.word = str(error)
             line.outcome, line.status, line.return_ns = "fail", error.status, time.monotonic_ns()
             return False
@@ -218,30 +218,32 @@ class TargetAdapter(Adapter):
     def _poll(self, poll: Poll, exchange: Exchange, values: dict[str, Any]) -> Conversation:
         """Ask until the answer is a refusal, or as ``until`` says; without one the outcome is unknown."""
         line, deadline = exchange.lines[0], time.monotonic() + poll.within_s
+        line.outcome = "unknown"
         while time.monotonic() < deadline:
             try:
                 reply, reading = yield from self._send(poll, exchange, values, after_s=poll.every_s)
             except StepFailed as error:
-                self._trouble[str(error)] += 1
+                self._note(str(error))
                 break
             is_last = any(meets(words, reading) for words in (poll.until, poll.sold_out, poll.definite))
             if reply.error is None and is_last:
                 exchange.word = self._understand(poll, line, reading)
                 return
-        exchange.word = line.outcome = "unknown"
+        exchange.word = "no last answer"
 
     def _give_back(self, exchange: Exchange, values: dict[str, Any]) -> Conversation:
         """Undo what a purchase has done that did not come to its end; without that nobody knows what became of it."""
         line, step, held = exchange.lines[0], self._target.buy.give_back, exchange.records[0]
         line.outcome = "unknown"
         if step is None:
+            self._note("a purchase stopped half way, and [buy.give_back] does not say how it is undone")
             return
         release = _after(held, "release")
         exchange.records = [held, release]
         try:
             yield from self._step("buy.give_back", step, exchange, values)
         except StepFailed as error:
-            self._trouble[str(error)] += 1
+            self._note(str(error))
         else:
             release.outcome, release.return_ns = "ok", time.monotonic_ns()
             line.outcome = "fail"
@@ -251,10 +253,11 @@ class TargetAdapter(Adapter):
     ) -> Generator[Request, Reply, Reading | None]:
         """One request whose answer decides what the outcome is so far."""
         line = exchange.lines[0]
+        line.outcome = "unknown"
         try:
             reply, reading = yield from self._send(step, exchange, values)
         except StepFailed as error:
-            self._trouble[str(error)] += 1
+            self._note(str(error))
             line.outcome, exchange.word = "fail", str(error)
             return None
         if reply.error is not None:
@@ -268,7 +271,7 @@ class TargetAdapter(Adapter):
         for name, source in step.take.items():
             found = take(source, reading, self._capacity)
             if found is None:
-                self._trouble[f"an answer to {step.method} {step.path} has no `{name}` where `take` looks for it"] += 1
+                self._note(f"an answer to {step.method} {step.path} has no `{name}` where `take` looks for it")
                 return False
             values[name] = found
         return True
@@ -293,7 +296,13 @@ class TargetAdapter(Adapter):
             f"{count:,} of {self._answers[op]:,} answers to {op} have no {wanted} at `{path}`: is the file right?"
             for (op, path, wanted), count in self._lacking.items()
         ]
-        return [*lacking, *(f"{count:,} times: {text}" for text, count in self._trouble.most_common(_MOST_NOTES))]
+        trouble = self._trouble.most_common(_MOST_NOTES)
+        return [*lacking, *(f"{'once' if count == 1 else f'{count:,} times'}: {text}" for text, count in trouble)]
+
+    def _note(self, trouble: str) -> None:
+        """Count something that did not go as the file says; of a service that says something new each time, no more."""
+        if trouble in self._trouble or len(self._trouble) < _MOST_COUNTED:
+            self._trouble[trouble] += 1
 
     def _keep_facts(self, operation: Operation, where: Answer, reading: Reading) -> None:
         ok = operation.outcome == "ok"

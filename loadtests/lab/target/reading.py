@@ -38,7 +38,7 @@ class Reading:
     def __init__(self, status: int, body: bytes | None, headers: Headers | None = None) -> None:
         self.status = status
         self.body = body or b""
-        self._headers: Any = headers or {}
+        self._headers: Any = {} if headers is None else headers
 
     @cached_property
     def _parsed(self) -> tuple[Any, bool]:

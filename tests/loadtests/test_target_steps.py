@@ -1,0 +1,570 @@
+"""What a target file can say of a service's requests and answers: each with a small stranger, right and wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, jsonify, redirect, request, session
+
+from loadtests.lab.checks import judge
+from loadtests.lab.history.history import History
+from loadtests.lab.protocol.admin_api import OfficeError
+from loadtests.lab.target.adapter import NUMBERS, Run
+from loadtests.lab.target.cookies import Cookies
+from loadtests.lab.target.filling import CannotBeFilled, fill, on_service
+from loadtests.lab.target.reading import Reading, has_more_pages, meets, take
+from loadtests.lab.target.server import TargetOffice
+from loadtests.lab.target.tables import Condition, Source
+from tests.loadtests.stranger import Shopper, served, target
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+# -- placeholders -----------------------------------------------------------------------------------------------------
+
+NASTY = 'a"b\\c&d=e f/../g?h#i{key}<j>é'
+
+
+def filled(value: Any = NASTY, **step: Any) -> Any:
+    return fill(target(buy=step).buy, {"buyer": value, "quantity": 2, "key": "k"})
+
+
+def test_a_value_changes_nothing_around_it_wherever_it_stands() -> None:
+    assert filled(path="/of/{buyer}/x").path.count("/") == 3
+    assert json.loads(filled(body={"who": "{buyer}", "{buyer}": 1}).body) == {"who": NASTY, NASTY: 1}
+    as_json = {"Content-Type": "application/json"}
+    assert json.loads(filled(body='{"who": "{buyer}", "n": {quantity}}', headers=as_json).body) == {
+        "who": NASTY, "n": 2,
+    }  # fmt: skip
+    for step in ({"body": "who={buyer}&n={quantity}"}, {"form": {"who": "{buyer}", "n": "{quantity}"}}):
+        app = Flask(__name__)
+        made = filled(**step)
+        with app.test_request_context("/buy", method="POST", data=made.body, headers=made.headers):
+            assert request.form.to_dict() == {"who": NASTY, "n": "2"}
+    as_xml = {"Content-Type": "text/xml"}
+    assert b"<j>" not in filled(body="<a>{buyer}</a>", headers=as_xml).body
+
+
+def test_a_header_refuses_what_would_begin_another_one() -> None:
+    assert filled("anna", headers={"X-Who": "{buyer}"}).headers["X-Who"] == "anna"
+    with pytest.raises(CannotBeFilled, match="the header X-Who would hold a control character"):
+        filled("anna\r\nX-Admin: yes", headers={"X-Who": "{buyer}"})
+
+
+def test_braces_can_be_written_and_only_a_name_alone_in_them_means_anything() -> None:
+    query = "mutation {buy(n: {quantity}) { left {{id}} order{ id } } } {{{key}}} {} {Key} { key }"
+    assert json.loads(filled(body={"query": query}).body)["query"] == (
+        "mutation {buy(n: 2) { left {id} order{ id } } } {{key}} {} {Key} { key }"
+    )
+
+
+def test_a_value_keeps_its_type_in_json_and_a_list_is_a_field_several_times() -> None:
+    assert json.loads(filled([1, None], body={"seats": "{buyer}"}).body) == {"seats": [1, None]}
+    assert filled(["a", "b"], form={"seat": "{buyer}"}).body == b"seat=a&seat=b"
+
+
+# -- keys and buyers --------------------------------------------------------------------------------------------------
+
+
+def remembering() -> Flask:
+    app, answers = Flask(__name__), {}
+
+    @app.post("/buy")
+    def buy() -> Any:
+        return jsonify(answers.setdefault(request.headers["Idempotency-Key"], {"order": len(answers)}))
+
+    return app
+
+
+def test_a_service_that_remembers_keys_does_not_repeat_the_last_runs_answers() -> None:
+    app, buy = remembering(), {"headers": {"Idempotency-Key": "{key}"}, "answer": {"order": "order"}}
+
+    def order(mark: str) -> str | None:
+        return Shopper(app, Run(mark=mark), buy=buy).ask().lines[0].order
+
+    assert order("") == order("")  # the negative control: the same key in two runs
+    assert len({order("one"), order("two"), order("three")}) == 3
+
+
+def test_buyers_have_names_and_numbers_of_their_own_in_every_process_and_run() -> None:
+    names, numbers = set(), set()
+    for mark in ("one", "two"):
+        for crew in range(3):
+            adapter = Shopper(Flask(__name__), Run(mark=mark, crew=crew)).adapter
+            buyers = [adapter.buyer(crew * 1000 + process) for process in range(100)]
+            names |= {buyer.name for buyer in buyers}
+            numbers |= {buyer.number for buyer in buyers}
+    assert (len(names), len(numbers)) == (600, 600)
+    assert all(0 < number < NUMBERS for number in numbers)
+
+
+def one_each() -> Flask:
+    app, members = Flask(__name__), set()
+
+    @app.post("/buy")
+    def buy() -> Any:
+        member = request.json["member"]
+        if member in members:
+            return jsonify(error="one each"), 403
+        members.add(member)
+        return jsonify(member=member)
+
+    return app
+
+
+@pytest.mark.parametrize("name", ["{buyer}", "{buyer_number}"])
+def test_a_shop_that_sells_one_to_each_sees_a_new_buyer_for_every_purchase(name: str) -> None:
+    tables = {"buy": {"body": {"member": name}, "definite": {"status": 403}}}
+    always_the_same = Shopper(one_each(), **tables)
+    assert [always_the_same.buy() for _ in range(3)] == ["ok", "fail", "fail"]
+    others = Shopper(one_each(), buyer={"new_buyer": "every purchase"}, **tables)
+    assert [others.buy() for _ in range(3)] == ["ok", "ok", "ok"]
+
+
+# -- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("condition", "met", "not_met"),
+    [
+        ({"text_contains": "sold out"}, Reading(200, b"<p>sold out</p>"), Reading(200, b"<p>sold</p>")),
+        (
+            {"header": "location", "contains": "/sold-out"},
+            Reading(302, b"", {"Location": "/x/sold-out"}),
+            Reading(302, b"", {"Location": "/orders/1"}),
+        ),
+        ({"header": "X-State", "equals": "gone"}, Reading(200, b"", {"x-state": "gone"}), Reading(200, b"", {})),
+        ({"header": "location"}, Reading(302, b"", {"Location": "/"}), Reading(302, b"")),
+        ({"field": "errors.0.message", "contains": "SOLD"}, Reading(200, b'{"errors":[{"message":"SOLD_OUT"}]}'),
+         Reading(200, b'{"errors":[{"message":"no"}]}')),
+        ({"field": "codes", "contains": "gone"}, Reading(200, b'{"codes":["x","gone"]}'),
+         Reading(200, b'{"codes":[]}')),
+        ({"status": [409, 410], "text_contains": "none"}, Reading(410, b"none"), Reading(200, b"none")),
+    ],
+)  # fmt: skip
+def test_an_outcome_is_told_by_text_header_or_field_whatever_the_status(
+    condition: dict[str, Any], met: Reading, not_met: Reading
+) -> None:
+    assert meets(Condition(**condition), met)
+    assert not meets(Condition(**condition), not_met)
+
+
+def test_a_purchase_is_understood_by_where_it_leads() -> None:
+    app = Flask(__name__)
+    left = [1]
+
+    @app.post("/buy")
+    def buy() -> Response:
+        left[0] -= 1
+        return redirect("/orders/7" if left[0] >= 0 else "/sold-out")
+
+    where = {"ok": {"header": "location", "contains": "/orders/"}}
+    where["answer"] = {"order": {"header": "location", "pattern": "/orders/(.+)"}}
+    undescribed = Shopper(app)
+    assert undescribed.buy() == "unknown"
+    left[0] = 1
+    shopper = Shopper(app, buy=where | {"sold_out": {"header": "location", "equals": "/sold-out"}})
+    first = shopper.ask().lines[0]
+    assert (first.outcome, first.order, shopper.buy()) == ("ok", "7", "sold_out")
+
+
+# -- values out of answers --------------------------------------------------------------------------------------------
+
+SEATS = b'{"seats": [{"status": "free"}, {"status": "sold"}, {"status": "new"}], "sold": 3}'
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("sold", 3),
+        (Source(count="seats"), 3),
+        (Source(count="seats", where={"status": "free"}), 1),
+        (Source(count="seats", where={"status": ["free", "new"]}), 2),
+        (Source(count="nowhere"), None),
+        (Source(capacity_minus="sold"), 7),
+        (Source(pattern='"sold": (\\d+)'), "3"),
+        (Source(field="nowhere", pattern="x"), None),
+    ],
+)
+def test_what_remains_may_be_counted_or_taken_from_the_capacity(source: Any, found: Any) -> None:
+    assert take(source, Reading(200, SEATS), 10) == found
+
+
+def test_a_field_of_a_form_and_a_cookie_are_values_too() -> None:
+    page = b'<meta name="csrf" content="m"><form><input type=hidden name=token value="a&amp;b"><input name=x></form>'
+    reading = Reading(200, page, {"Set-Cookie": "sid=s1; Path=/"})
+    assert take(Source(input="token"), reading) == "a&b"
+    assert take(Source(input="csrf"), reading) == "m"
+    assert take(Source(cookie="sid"), reading) == "s1"
+    assert [take(Source(input="x"), reading), take(Source(cookie="id"), reading)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "more"),
+    [
+        (b'{"list": [1, 2]}', {}, False),
+        (b'{"list": [1, 2], "total": 2, "next": null}', {}, False),
+        (b'{"list": [1, 2], "total": 12}', {}, True),
+        (b'{"list": [1, 2], "next": "/orders?page=2"}', {}, True),
+        (b'{"list": [1, 2], "meta": {"hasNextPage": true}}', {}, True),
+        (b"[1, 2]", {"Link": '</orders?page=2>; rel="next"'}, True),
+        (b"[1, 2]", {"X-Total-Count": "40"}, True),
+    ],
+)
+def test_a_list_that_has_pages_says_so(body: bytes, headers: dict[str, str], more: bool) -> None:
+    assert has_more_pages(Reading(200, body, headers), 2) is more
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def members() -> Flask:
+    app = Flask(__name__)
+    app.secret_key = b"k"
+
+    @app.get("/login")
+    def page() -> str:
+        session["csrf"] = "t&1"
+        return '<form method="post"><input type="hidden" name="csrf_token" value="t&amp;1"></form>'
+
+    @app.post("/login")
+    def login() -> Any:
+        if request.form.get("csrf_token") != session.get("csrf"):
+            return "forged", 400
+        session["member"] = request.form["name"]
+        return jsonify(token=f"of {session['member']}")
+
+    @app.post("/buy")
+    def buy() -> Any:
+        if "member" not in session or request.headers.get("X-Token") != f"of {session['member']}":
+            return "who are you?", 401
+        return jsonify(order=session["member"])
+
+    return app
+
+
+LOGIN = [
+    {"method": "GET", "path": "/login", "take": {"csrf": {"input": "csrf_token"}}},
+    {
+        "path": "/login",
+        "form": {"csrf_token": "{session.csrf}", "name": "{buyer}"},
+        "take": {"token": "token"},
+    },
+]
+AS_MEMBER = {"headers": {"X-Token": "{session.token}"}, "answer": {"order": "order"}}
+
+
+def test_a_buyer_logs_in_once_and_keeps_cookies_and_token() -> None:
+    stranger = Shopper(members())
+    assert stranger.buy() == "unknown"  # the negative control: 401 may be anything
+    shopper = Shopper(members(), buyer={"steps": LOGIN, "cookies": True}, buy=AS_MEMBER)
+    orders = [shopper.ask().lines[0].order for _ in range(2)]
+    assert orders == [shopper.buyer.name] * 2
+    assert [each.path for each in shopper.asked] == ["/login", "/login", "/buy", "/buy"]
+
+
+def test_without_cookies_the_login_fails_and_surely_nothing_was_bought() -> None:
+    shopper = Shopper(members(), buyer={"steps": LOGIN}, buy=AS_MEMBER)
+    [line] = shopper.ask().records
+    assert (line.outcome, line.status) == ("fail", 400)
+    assert any("[buyer.steps] POST /login was answered with status 400" in note for note in shopper.adapter.notes())
+
+
+def test_a_cookie_goes_to_its_own_host_and_path_and_to_no_other() -> None:
+    kept = Cookies()
+    lines = ["a=1; Path=/", "b=2; Path=/shop", "c=3; Domain=elsewhere.test", "d=4; Domain=shop.test", "e=5; Max-Age=0"]
+
+    class Several(dict[str, str]):
+        def get_all(self, _name: str) -> list[str]:
+            return lines
+
+    kept.keep("http://shop.test:8080/login", Reading(200, b"", Several()))
+    assert kept.header("http://shop.test:8080/shop/x") == {"Cookie": "a=1; b=2; d=4"}
+    assert kept.header("http://shop.test:8080/shopping") == {"Cookie": "a=1; d=4"}
+    assert kept.header("http://elsewhere.test/shop") == {}
+    lines[:] = ["a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "d=; Max-Age=-1"]
+    kept.keep("http://shop.test/", Reading(200, b"", Several()))
+    assert kept.header("http://shop.test/") == {}
+
+
+# -- purchases of several steps ---------------------------------------------------------------------------------------
+
+
+class Till:
+    """Puts a ticket aside, then takes the payment, if it does."""
+
+    def __init__(self, left: int = 1, *, pays: int = 200) -> None:
+        self.left, self.app = left, Flask(__name__)
+
+        @self.app.post("/buy")
+        def book() -> Any:
+            if self.left < 1:
+                return "", 409
+            self.left -= 1
+            return jsonify(booking={"id": 5}), 201
+
+        @self.app.post("/bookings/<int:booking>/pay")
+        def pay(booking: int) -> Any:
+            return jsonify(order=booking), pays
+
+        @self.app.delete("/bookings/<int:booking>")
+        def give_back(booking: int) -> Any:
+            self.left += 1
+            return "", 204
+
+
+BOOK_AND_PAY = {
+    "take": {"booking": "booking.id"},
+    "then": [{"path": "/bookings/{booking}/pay", "definite": {"status": 402}, "answer": {"order": "order"}}],
+}
+GIVE_BACK = {"give_back": {"method": "DELETE", "path": "/bookings/{booking}"}}
+
+
+def records_of(till: Till, steps: int = 99, **buy: Any) -> list[tuple[str, str]]:
+    exchange = Shopper(till.app, buy=BOOK_AND_PAY | buy).ask(steps=steps)
+    assert exchange.lines[0].outcome == (exchange.records[0].outcome if len(exchange.records) == 1 else "unknown")
+    return [(line.op, line.outcome) for line in exchange.records]
+
+
+def test_a_purchase_of_several_steps_is_one_operation_and_the_last_step_counts() -> None:
+    exchange = Shopper(Till().app, buy=BOOK_AND_PAY).ask()
+    [line] = exchange.records
+    assert (line.op, line.outcome, line.order) == ("buy", "ok", "5")
+    assert records_of(Till(left=0)) == [("buy", "sold_out")]
+
+
+@pytest.mark.parametrize("status", [402, 500])
+def test_a_purchase_that_stops_half_way_is_unknown(status: int) -> None:
+    assert records_of(Till(pays=status)) == [("hold", "ok"), ("confirm", "unknown")]
+    assert records_of(Till(), steps=1) == [("hold", "ok"), ("confirm", "unknown")]  # broken off after the first answer
+    assert records_of(Till(), steps=0) == [("hold", "unknown")]
+
+
+def test_what_a_half_done_purchase_took_is_given_back_where_the_file_says_how() -> None:
+    till = Till(pays=402)
+    exchange = Shopper(till.app, buy=BOOK_AND_PAY | GIVE_BACK).ask()
+    assert [(line.op, line.outcome) for line in exchange.records] == [("hold", "ok"), ("release", "ok")]
+    assert (exchange.lines[0].outcome, till.left) == ("fail", 1)
+    done = Till()
+    assert Shopper(done.app, buy=BOOK_AND_PAY | GIVE_BACK).buy() == "ok"
+    assert done.left == 0
+
+
+def test_a_first_step_that_reserves_nothing_leaves_nothing_behind() -> None:
+    assert records_of(Till(pays=402), reserves=False) == [("buy", "fail")]
+
+
+def test_a_history_with_half_done_purchases_can_be_read_and_never_makes_an_honest_shop_wrong() -> None:
+    """The ticket that a refused payment freed is sold again: were the first a purchase of which nothing is known, the
+    refusal in between would be one too many."""
+    half = Shopper(Till(pays=402).app, buy=BOOK_AND_PAY | GIVE_BACK).ask().records
+    times = iter(range(10, 100, 10))
+    lines = []
+    for line in [half[0], "refused", half[1], "sold"]:
+        at = next(times)
+        if isinstance(line, str):
+            outcome = "sold_out" if line == "refused" else "ok"
+            lines.append({"process": 2, "op": "buy", "outcome": outcome, "key": line, "quantity": 1})
+        else:
+            lines.append({"process": 1, "op": line.op, "outcome": line.outcome, "key": line.key, "hold": line.hold,
+                          "quantity": line.quantity})  # fmt: skip
+        lines[-1] |= {"event": "sale", "invoke_ns": at, "return_ns": at + 5}
+    assert judge(History.of(lines), {}, capacity=1).verdict == "unknown"
+    forgotten = [line for line in lines if line["op"] == "buy"]
+    assert judge(History.of(forgotten), {}, capacity=1).verdict == "invalid"  # the negative control
+
+
+# -- answers that come later ------------------------------------------------------------------------------------------
+
+
+def later(states: list[str], location: str = "/orders/1") -> Flask:
+    app, given = Flask(__name__), iter(states)
+
+    @app.post("/buy")
+    def order() -> Any:
+        return "", 202, {"Location": location}
+
+    @app.get("/orders/1")
+    def state() -> Any:
+        return jsonify(state=next(given, states[-1]), id=1)
+
+    return app
+
+
+POLL = {
+    "path": "{location}",
+    "until": {"field": "state", "equals": "done"},
+    "sold_out": {"field": "state", "equals": "refused"},
+    "answer": {"order": "id"},
+    "within_s": 0.3,
+    "every_s": 0.001,
+}
+POLLED = {"take": {"location": {"header": "location"}}, "poll": POLL}
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome"),
+    [(["waiting", "waiting", "done"], "ok"), (["waiting", "refused"], "sold_out"), (["waiting"], "unknown")],
+)
+def test_an_answer_that_comes_later_is_waited_for(states: list[str], outcome: str) -> None:
+    assert Shopper(later(states)).buy() == "ok"  # the negative control: 202 alone is taken for a sale
+    shopper = Shopper(later(states), buy=POLLED)
+    [line] = shopper.ask().records
+    assert (line.op, line.outcome, line.order) == ("buy", outcome, "1" if outcome == "ok" else None)
+
+
+@pytest.mark.parametrize("location", ["http://192.0.2.7/orders/1", "//192.0.2.7/orders/1", "http://127.0.0.1:2/o"])
+def test_an_answer_that_leads_to_another_host_is_not_followed(location: str) -> None:
+    shopper = Shopper(later(["done"], location), buy=POLLED)
+    assert shopper.buy() == "unknown"
+    assert [each.path for each in shopper.asked] == ["/buy"]
+    assert any("this service; nothing was sent there" in note for note in shopper.adapter.notes())
+
+
+def test_an_address_of_the_service_itself_is_followed_under_any_of_its_names() -> None:
+    here = "http://127.0.0.1:8080/shop"
+    assert on_service(here, "http://localhost:8080/shop/orders/1?x=1") == "http://127.0.0.1:8080/shop/orders/1?x=1"
+    assert on_service(here, "/shop/orders/1") == "http://127.0.0.1:8080/shop/orders/1"
+    assert on_service(here, "orders/1") == "http://127.0.0.1:8080/shop/orders/1"
+
+
+# -- seats ------------------------------------------------------------------------------------------------------------
+
+
+def hall(free: list[Any]) -> Flask:
+    app = Flask(__name__)
+
+    @app.get("/seats")
+    def seats() -> Any:
+        return jsonify(seats=[{"id": seat, "state": "free"} for seat in free] + [{"id": "Z9", "state": "sold"}])
+
+    @app.post("/buy")
+    def buy() -> Any:
+        seat = request.json["seat"]
+        if seat not in free:
+            return "", 409
+        free.remove(seat)
+        return jsonify(order=seat)
+
+    return app
+
+
+SEATED = {
+    "seats": {"path": "/seats", "list": "seats", "free": {"state": "free"}},
+    "buy": {"body": {"seat": "{seat}"}, "answer": {"order": "order"}},
+}
+
+
+def test_a_buyer_chooses_one_of_the_free_seats_until_there_is_none() -> None:
+    shopper = Shopper(hall([1, 2, 3]), **SEATED)
+    lines = [shopper.ask().lines[0] for _ in range(3)]
+    assert sorted(line.seats or [] for line in lines) == [["1"], ["2"], ["3"]]
+    none = shopper.ask()
+    assert (none.lines[0].outcome, none.lines[0].seats, none.records) == ("sold_out", None, [])
+
+
+def seat_history(*rows: tuple[str, str, str, int, int]) -> History:
+    """Of each operation what, how it went, the seat, and when."""
+    lines = []
+    for number, (op, outcome, seat, invoke, returned) in enumerate(rows):
+        line = {"process": number, "op": op, "outcome": outcome, "event": "sale", "key": f"k{number}"}
+        line |= {"invoke_ns": invoke, "return_ns": returned if outcome != "unknown" else None}
+        if op == "cancel":
+            line["order"] = seat
+        else:
+            line |= {"quantity": 1, "seats": [seat], "order": f"of {seat} {number}" if outcome == "ok" else None}
+        lines.append(line)
+    return History.of(lines)
+
+
+@pytest.mark.parametrize(
+    ("rows", "violation"),
+    [
+        ([("buy", "ok", "A1", 0, 9), ("buy", "ok", "A1", 5, 15)], "double-booked"),
+        ([("buy", "ok", "A1", 0, 9), ("buy", "ok", "A2", 5, 15)], None),
+        ([("buy", "ok", "A1", 0, 9), ("cancel", "ok", "of A1 0", 10, 12), ("buy", "ok", "A1", 13, 15)], None),
+        ([("buy", "ok", "A1", 0, 9), ("cancel", "unknown", "of A1 0", 10, 12), ("buy", "ok", "A1", 13, 15)], None),
+        ([("buy", "ok", "A1", 0, 9), ("buy", "sold_out", "A1", 5, 15)], None),
+        ([("buy", "unknown", "A1", 0, 9), ("buy", "sold_out", "A1", 5, 15)], None),
+        ([("buy", "sold_out", "A1", 0, 3), ("buy", "ok", "A1", 4, 15)], "false sold-out"),
+        ([("buy", "sold_out", "A1", 0, 3), ("buy", "ok", "A2", 0, 15)], "false sold-out"),
+    ],
+)
+def test_each_seat_is_judged_by_itself(rows: list[tuple[str, str, str, int, int]], violation: str | None) -> None:
+    verdict = judge(seat_history(*rows), {}, capacity=50)
+    found = {name for check in verdict.checks if check.name == "seats" for name in check.violations}
+    assert found == ({violation} if violation else set())
+    assert (verdict.verdict == "invalid") is bool(violation)
+    assert verdict.double_booked == (violation == "double-booked")
+
+
+# -- the set-up -------------------------------------------------------------------------------------------------------
+
+
+def venues() -> Flask:
+    app = Flask(__name__)
+    app.secret_key = b"k"
+
+    @app.post("/login")
+    def login() -> Any:
+        session["admin"] = True
+        return jsonify(token="tk-9876")
+
+    @app.post("/shows")
+    def make() -> Any:
+        if request.headers.get("Authorization") != "Bearer tk-9876" or "admin" not in session:
+            return jsonify(error="not you", token=request.headers.get("Authorization")), 401
+        return jsonify(data={"id": 7, "name": request.json["name"], "seats": request.json["seats"]}), 201
+
+    return app
+
+
+MAKE_SHOW = [
+    {"path": "/login", "form": {"name": "admin"}, "take": {"admin_token": "token"}},
+    {
+        "path": "/shows",
+        "headers": {"Authorization": "Bearer {admin_token}"},
+        "body": {"name": "{event}", "seats": "{capacity}"},
+        "take": {"show": "data.id", "name_taken": "data.name"},
+    },
+]
+
+
+def test_a_set_up_of_several_steps_hands_values_on() -> None:
+    with served(venues()) as url:
+        described = target(setup=MAKE_SHOW, buy={"path": "/shows/{show}/buy"})
+        office = TargetOffice(described, url)
+        office.create_event("opera", 5)
+        assert office.values == {"admin_token": "tk-9876", "show": 7, "name_taken": "opera"}
+        with pytest.raises(OfficeError, match=r"401: .*not you") as refused:
+            TargetOffice(target(setup=MAKE_SHOW[1:] and [MAKE_SHOW[0], MAKE_SHOW[1] | {"headers": {
+                "Authorization": "Bearer x{admin_token}"}}]), url).create_event("opera", 5)  # fmt: skip
+        assert "tk-9876" not in str(refused.value)
+    shopper = Shopper(Flask(__name__), Run(values=office.values), buy={"path": "/shows/{show}/buy"})
+    shopper.ask()
+    assert shopper.asked[0].path == "/shows/7/buy"
+
+
+def test_a_step_of_the_set_up_may_be_a_command_whose_output_is_its_answer(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    program = "import json, os, sys; print(json.dumps({'id': sys.argv[1] + os.environ['FLAVOUR'], 'at': os.getcwd()}))"
+    command = ["{python}", "-c", program, "{event}"]
+    start = {"command": ["x", "{port}"], "env": {"FLAVOUR": "-of-{capacity}"}, "directory": "tools"}
+    steps = [{"command": command, "take": {"show": "id", "place": "at"}}]
+    described = target(url="", start=start, setup=steps, directory=str(tmp_path))
+    office = TargetOffice(described, "http://127.0.0.1:1")
+    office.create_event("opera", 5)
+    assert office.values == {"show": "opera-of-5", "place": str(tmp_path / "tools")}
+    failing = [{"command": ["{python}", "-c", "import sys; sys.exit('no database')"]}]
+    with pytest.raises(OfficeError, match="ended with status 1: no database"):
+        TargetOffice(target(setup=failing), "http://127.0.0.1:1").create_event("opera", 5)
+    assert sys.executable
+
+
+def test_a_value_that_is_not_in_the_answer_is_named() -> None:
+    with served(venues()) as url, pytest.raises(OfficeError, match=r"no `id` \(nowhere\) in its answer: .*tk-"):
+        TargetOffice(target(setup=[{"path": "/login", "take": {"id": "nowhere"}}]), url).create_event("opera", 5)
