@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask import Flask, Response, jsonify, redirect, request, session
 
@@ -15,7 +16,10 @@ from loadtests.lab.history.history import History
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.target.adapter import NUMBERS, Run
 from loadtests.lab.target.cookies import Cookies
+from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.filling import CannotBeFilled, fill, on_service
+from loadtests.lab.target.masking import without_secrets
+from loadtests.lab.target.problems import problems
 from loadtests.lab.target.reading import Reading, has_more_pages, meets, take
 from loadtests.lab.target.server import TargetOffice
 from loadtests.lab.target.tables import Condition, Source
@@ -568,3 +572,184 @@ def test_a_step_of_the_set_up_may_be_a_command_whose_output_is_its_answer(tmp_pa
 def test_a_value_that_is_not_in_the_answer_is_named() -> None:
     with served(venues()) as url, pytest.raises(OfficeError, match=r"no `id` \(nowhere\) in its answer: .*tk-"):
         TargetOffice(target(setup=[{"path": "/login", "take": {"id": "nowhere"}}]), url).create_event("opera", 5)
+
+
+# -- orders at the end ------------------------------------------------------------------------------------------------
+
+
+def listing(*pages: dict[str, Any]) -> Flask:
+    app = Flask(__name__)
+
+    @app.get("/orders")
+    def orders() -> Any:
+        return jsonify(pages[int(request.args.get("page", 1)) - 1])
+
+    return app
+
+
+def ordered(*ids: int, **more: Any) -> dict[str, Any]:
+    return {"list": [{"id": each, "state": "paid"} for each in ids] + [{"id": 99, "state": "broken off"}], **more}
+
+
+ORDERS = {"path": "/orders", "list": "list", "where": {"state": "paid"}}
+SOLD = [("ok", "1"), ("ok", "2"), ("unknown", None)]
+
+
+def judged_by(app: Flask, sales: list[tuple[str, str | None]], **orders: Any) -> tuple[dict[str, int], str, int | None]:
+    """The violations of orders, the verdict of that check, and how many are lost."""
+    lines = [
+        {"process": at, "op": "buy", "event": "sale", "key": f"k{at}", "quantity": 1, "outcome": outcome,
+         "invoke_ns": at, "return_ns": 50 if outcome == "ok" else None, "order": order}
+        for at, (outcome, order) in enumerate(sales)
+    ]  # fmt: skip
+    with served(app) as url:
+        office = TargetOffice(target(orders=ORDERS | orders, buy={"answer": {"order": "id"}}), url)
+        listed = office.orders("sale")
+    assert listed is not None
+    verdict = judge(History.of(lines), {}, capacity=50, order_lists={"sale": listed})
+    [check] = [each for each in verdict.checks if each.name == "orders"]
+    return check.violations, check.verdict, verdict.lost
+
+
+def test_a_list_of_orders_shows_what_is_lost_and_what_nobody_placed() -> None:
+    assert judged_by(listing(ordered(1, 2)), SOLD) == ({}, "valid", 0)
+    assert judged_by(listing(ordered(2)), SOLD) == ({"lost sale": 1}, "invalid", 1)
+    assert judged_by(listing(ordered(1, 2, 3)), SOLD) == ({}, "valid", 0)  # of the purchase without an answer
+    assert judged_by(listing(ordered(1, 2, 3, 4)), SOLD) == ({"phantom": 1}, "invalid", 0)
+
+
+def test_a_list_that_goes_on_elsewhere_is_read_on_or_nothing_is_claimed() -> None:
+    pages = [ordered(1, next="/orders?page=2"), ordered(2, next=None)]
+    assert judged_by(listing(*pages), SOLD) == ({}, "unknown", None)
+    assert judged_by(listing(*pages), SOLD, next="next") == ({}, "valid", 0)
+    with pytest.raises(OfficeError, match="nothing was sent there"):
+        judged_by(listing(ordered(1, next="http://192.0.2.7/orders")), SOLD, next="next")
+
+
+def test_orders_of_an_earlier_run_are_none_of_this_one() -> None:
+    earlier = [("ok", "1")]
+    described = target(orders=ORDERS, buy={"answer": {"order": "id"}})
+    with served(listing(ordered(1, 7, 8))) as url:
+        assert judged_by(listing(ordered(1, 7, 8)), earlier)[0] == {"phantom": 2}  # the negative control
+        office = TargetOffice(described, url)
+        office.create_event("sale", 5)
+        listed = office.orders("sale")
+    assert listed is not None
+    assert listed.earlier == ["1", "7", "8"]
+
+
+# -- secrets ----------------------------------------------------------------------------------------------------------
+
+WITH_SECRETS = {
+    "url": "",
+    "start": {"command": ["x", "{port}", "--password=hunter22"], "env": {"DB_PASSWORD": "s3cr3t-db", "MODE": "fast"}},
+    "setup": [
+        {"path": "/login?api_key=k-12345", "form": {"user": "admin", "password": "s3cr3t-form"}},
+        {"path": "/shows", "headers": {"Authorization": "Bearer s3cr3t-bearer", "X-Api-Key": "s3cr3t-key"},
+         "body": {"auth": {"token": "s3cr3t-token", "pin": 1}, "name": "{event}"}, "take": {"show_token": "token"}},
+    ],
+    "buy": {"path": "/buy", "body": 'mutation { login(password: "s3cr3t-text") }', "sold_out": {"status": 409},
+            "headers": {"Authorization": "Bearer {show_token}"}},
+}  # fmt: skip
+SECRETS = [
+    "hunter22", "k-12345", *(f"s3cr3t-{each}" for each in ("db", "form", "bearer", "key", "token", "text")),
+]  # fmt: skip
+
+
+def test_no_secret_of_the_file_stands_in_a_record_which_can_be_run_again() -> None:
+    described = target(**WITH_SECRETS)
+    shown, secrets = without_secrets(described)
+    text = msgspec.json.encode(shown).decode()
+    assert msgspec.json.encode(described).decode().count("s3cr3t") == 6  # the negative control
+    assert [each for each in SECRETS if each in text] == []
+    assert set(secrets.values()) == set(SECRETS)
+    assert "Bearer {show_token}" in text
+    assert '"MODE":"fast"' in text
+    values = {"event": "opera", **{f"env.{name}": secret for name, secret in secrets.items()}}
+    made, original = (fill(each.setup_steps[1], values) for each in (shown, described))
+    assert (made.headers, made.body) == (original.headers, original.body)
+    assert fill(shown.setup_steps[0], values).path == "/login?api_key=k-12345"
+
+
+def test_a_record_says_what_must_be_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, secrets = without_secrets(target(**WITH_SECRETS))
+    record = tmp_path / "experiment.json"
+    record.write_bytes(msgspec.json.encode({"target": shown}))
+    with pytest.raises(TargetError, match="there is no environment variable TARGET_START_"):
+        read_target(record)
+    for name, secret in secrets.items():
+        monkeypatch.setenv(name, secret)
+    assert read_target(record) == shown
+
+
+def test_no_message_shows_a_secret_also_if_the_service_repeats_it() -> None:
+    app = Flask(__name__)
+
+    @app.post("/login")
+    def login() -> Any:
+        return f"wrong: {request.form['password']} {request.args['api_key']}", 401
+
+    with served(app) as url, pytest.raises(OfficeError) as refused:
+        TargetOffice(target(setup=WITH_SECRETS["setup"]), url).create_event("opera", 5)
+    assert "401: wrong: *** ***" in str(refused.value)
+    assert [each for each in SECRETS if each in str(refused.value)] == []
+
+
+def test_a_value_of_the_environment_is_no_part_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = target(buy={"headers": {"X-Shop": "{env.SHOP_KEY}"}})
+    monkeypatch.delenv("SHOP_KEY", raising=False)
+    assert any("no environment variable SHOP_KEY: set it" in each for each in problems(described))
+    monkeypatch.setenv("SHOP_KEY", "from outside")
+    assert list(problems(described)) == []
+    shopper = Shopper(Flask(__name__), buy={"headers": {"X-Shop": "{env.SHOP_KEY}"}})
+    shopper.ask()
+    assert shopper.asked[0].headers["X-Shop"] == "from outside"
+
+
+# -- files that cannot be meant ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tables", "wanted"),
+    [
+        ({"buy": {"path": "/buy/{showId}"}}, "[buy] `path` has {showId}; a placeholder is lower-case"),
+        ({"buy": {"path": "/a b"}}, "[buy] `path` has a space"),
+        ({"buy": {"body": "{shop}"}}, "[buy] holds {shop}; it may hold {buyer}"),
+        ({"buy": {"body": "{session.token}"}}, "[buy] holds {session.token}"),
+        ({"buy": {"form": {"a": 1}, "body": "x"}}, "[buy] has `body` and `form`"),
+        ({"buy": {"take": {"showId": "id"}}}, "`take` has 'showId'; a name must be lower-case"),
+        ({"buy": {"take": {"key": "id"}}}, "`take` has `key`, which is a placeholder already"),
+        ({"read": {"path": "/", "take": {"x": "id"}}}, "[read] has `take`; it may stand in [setup]"),
+        ({"buy": {"take": {"x": {"field": "a", "header": "b"}}}}, "[buy] `take.x` must have exactly one of field,"),
+        ({"buy": {"take": {"x": {"pattern": "("}}}}, "`pattern` is no regular expression"),
+        ({"buy": {"answer": {"remaining": {"where": {"a": 1}}}}}, "[buy] `answer.remaining` must have exactly one"),
+        ({"buy": {"sold_out": {"contains": "x"}}}, "`contains` and no `field` or `header`"),
+        ({"buy": {"sold_out": {"text_contains": ""}}}, "has an empty text"),
+        ({"buy": {"headers": {"X\nY": "a"}}}, "a header is one line"),
+        ({"buy": {"poll": {"path": "/", "until": []}}}, "[buy.poll] `until` is empty"),
+        ({"buy": {"poll": {"path": "/", "until": {"status": 200}, "within_s": 900}}}, "at most 60"),
+        ({"buy": {"give_back": {"path": "/"}}}, "there is no [[buy.then]]"),
+        ({"read": {"path": "/", "method": "GET", "body": "x"}}, "[read] is a GET with a body"),
+        ({"seats": {"list": "."}}, "[seats] has no `path`, and there is no [read]"),
+        ({"seats": {"path": "/", "list": "."}}, "[buy] does not hold {seat}"),
+        ({"orders": {"path": "/", "list": "."}}, "[orders] needs `order` in [buy.answer]"),
+        ({"setup": {"command": ["a"], "path": "/"}}, "[setup] has `command` and a request"),
+        ({"setup": [{"path": ""}]}, "[setup] `path` is ''; it must begin with /"),
+        ({"url": "http://me:pw@127.0.0.1:1"}, "`url` has a name or a password"),
+        ({"url": "", "start": {"command": ["a", "{port}"], "directory": "{port}/{x}"}}, "[start] holds {x}"),
+    ],
+)
+def test_what_cannot_be_meant_is_named_with_its_place(tables: dict[str, Any], wanted: str) -> None:
+    assert list(problems(target())) == []
+    said = list(problems(target(**tables)))
+    assert any(wanted in each for each in said), said
+
+
+def test_a_wrong_field_in_a_value_of_take_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(
+        'capacity = 5\nurl = "http://127.0.0.1:1"\n[buy]\npath = "/buy"\nsold_out = { status = 409 }\n'
+        'take = { id = { filed = "x" } }\n'
+    )
+    with pytest.raises(TargetError, match=r"line 6: \[buy.take.id\] knows no `filed` \(did you mean `field`\?\)"):
+        read_target(path)

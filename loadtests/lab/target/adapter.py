@@ -25,7 +25,8 @@ from loadtests.lab.protocol.adapter import Adapter, Buyer, Conversation, Exchang
 from loadtests.lab.protocol.answers import LONGEST_ID, outcome_without_answer
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
-from loadtests.lab.target.placeholders import SESSION, environment
+from loadtests.lab.target.masking import opened
+from loadtests.lab.target.placeholders import SESSION
 from loadtests.lab.target.reading import Reading, elements, fits, look_up, meets, take, whole
 from loadtests.lab.target.tables import Answer, From, Outcomes, Poll, Step, Target, each_of, placeholders
 
@@ -58,9 +59,9 @@ class TargetAdapter(Adapter):
 
     def __init__(self, target: Target, run: Run | None = None) -> None:
         super().__init__()
-        self._target = target
+        self._target, values = opened(target)
         self._run = run or Run()
-        self._values = {**environment(), **self._run.values}
+        self._values = {**values, **self._run.values}
         self._capacity = target.capacity if self._run.capacity is None else self._run.capacity
         self._rng = random.Random(self._run.mark)
         self._first_number = self._rng.randrange(1, NUMBERS // 2) // _CREWS * _CREWS + self._run.crew % _CREWS

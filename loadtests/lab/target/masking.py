@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.target.placeholders import ENVIRONMENT, literals, names_in, texts_in
+from loadtests.lab.target.placeholders import ENVIRONMENT, environment, literals, names_in, texts_in
 from loadtests.lab.target.tables import Target
 
 MASK = "***"
@@ -28,15 +28,21 @@ _IN_TEXT = re.compile(
 _SHORTEST = 4
 """A secret of fewer letters is in every other word; it is kept out of records, and not looked for in messages."""
 
-_STAY = {"take", "answer", "ok", "sold_out", "definite", "refused", "until", "free", "where", "name", "directory"}
-"""Parts of a target that say where something stands in an answer, or what it is called: there no secret is told."""
+_TOLD = {"path", "headers", "body", "form", "command", "env"}
+"""What is told to a service or a program. The rest says where something stands in an answer: there no secret is."""
 
 
 def without_secrets(target: Target) -> tuple[Target, dict[str, str]]:
     """The target as a record may show it, and what its new ``{env.NAME}`` stand for."""
     secrets: dict[str, str] = {}
-    masked = _masked(msgspec.to_builtins(target), ("target",), secrets, is_secret=False)
+    masked = _without(msgspec.to_builtins(target), ("target",), secrets)
     return msgspec.convert(masked, type=Target), secrets
+
+
+def opened(target: Target) -> tuple[Target, dict[str, str]]:
+    """The target without its secrets, so that no message can show one, and the values with which it is filled in."""
+    masked, secrets = without_secrets(target)
+    return masked, environment() | {ENVIRONMENT + name: secret for name, secret in secrets.items()}
 
 
 def secrets_of(target: Target) -> set[str]:
@@ -58,16 +64,28 @@ def is_secret_name(name: str) -> bool:
     return bool(SECRET_NAME.search(name))
 
 
-def _masked(value: Any, place: tuple[str, ...], secrets: dict[str, str], *, is_secret: bool) -> Any:
+def _without(table: Any, place: tuple[str, ...], secrets: dict[str, str]) -> Any:
+    """A table of the file, or a list of tables, without the secrets in what it tells."""
+    if isinstance(table, list):
+        return [_without(each, (*place, str(at)), secrets) for at, each in enumerate(table, 1)]
+    if not isinstance(table, dict):
+        return table
+    return {
+        name: _masked(each, (*place, name), secrets) if name in _TOLD else _without(each, (*place, name), secrets)
+        for name, each in table.items()
+    }
+
+
+def _masked(value: Any, place: tuple[str, ...], secrets: dict[str, str], *, is_secret: bool = False) -> Any:
+    """What is told, without secrets: all that stands under a name that says so, and ``name=`` and the like in texts."""
     match value:
         case dict():
             return {
-                name: each if name in _STAY and len(place) < 4 and place[-1] not in {"headers", "body", "form", "env"}
-                else _masked(each, (*place, name), secrets, is_secret=is_secret or is_secret_name(name))
+                name: _masked(each, (*place, name), secrets, is_secret=is_secret or is_secret_name(name))
                 for name, each in value.items()
-            }  # fmt: skip
+            }
         case list():
-            return [_masked(each, (*place, str(at)), secrets, is_secret=is_secret) for at, each in enumerate(value)]
+            return [_masked(each, (*place, str(at)), secrets, is_secret=is_secret) for at, each in enumerate(value, 1)]
         case str():
             return _whole_masked(value, place, secrets) if is_secret else _parts_masked(value, place, secrets)
         case int() | float() if is_secret and not isinstance(value, bool):

@@ -29,7 +29,7 @@ from loadtests.lab.servers.office import GRACE_S, NotReady
 from loadtests.lab.target.adapter import described, identity, is_ok
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
-from loadtests.lab.target.masking import hide, is_secret_name, secrets_of
+from loadtests.lab.target.masking import hide, is_secret_name, opened, secrets_of
 from loadtests.lab.target.placeholders import as_text, environment, fill_text
 from loadtests.lab.target.reading import Reading, elements, fits, has_more_pages, look_up, meets, take
 from loadtests.lab.target.tables import Orders, SetupStep, Start, Step, Target
@@ -76,7 +76,7 @@ class TargetOffice:
         self.has_audit = target.audit is not None
         self.values: dict[str, Any] = {}
         """What the set-up has taken from its answers."""
-        self._target = target
+        self._target, self._given = opened(target)
         self._data = data
         self._earlier: list[str] = []
         self._secrets = secrets_of(target)
@@ -94,17 +94,14 @@ class TargetOffice:
 
     def setup_step(self, step: SetupStep, values: dict[str, Any], cookies: Cookies, number: int = 1) -> Reading:
         """Take one step of the set-up and keep what it takes; its answer. Raises ``OfficeError`` unless it succeeds."""
-        everything = {**environment(), **self.values, **values}
+        everything = {**self._given, **self.values, **values}
         what = f"step {number} of the set-up"
-        try:
-            if step.command:
-                reading = self._run(step, everything, what)
-                is_right = reading.status == 0 if step.ok is None else meets(step.ok, reading)
-            else:
-                reading = self._send(step, everything, cookies)
-                is_right = is_ok(step, reading)
-        except CannotBeFilled as error:
-            raise OfficeError(f"{what}: {error}") from None
+        if step.command:
+            reading = self._run(step, everything, what)
+            is_right = reading.status == 0 if step.ok is None else meets(step.ok, reading)
+        else:
+            reading = self._send(step, everything, cookies)
+            is_right = is_ok(step, reading)
         if not is_right:
             raise self._refused(step, reading)
         for name, source in step.take.items():
@@ -162,13 +159,16 @@ class TargetOffice:
         return printable(hide(text, self._secrets))
 
     def _answer(self, step: Step, event: str) -> Reading:
-        reading = self._send(step, {**environment(), **self.values, "event": event}, Cookies())
+        reading = self._send(step, {**self._given, **self.values, "event": event}, Cookies())
         if not is_ok(step, reading):
             raise self._refused(step, reading)
         return reading
 
     def _send(self, step: Step, values: Mapping[str, Any], cookies: Cookies) -> Reading:
-        request = fill(step, values, self.url)
+        try:
+            request = fill(step, values, self.url)
+        except CannotBeFilled as error:
+            raise OfficeError(f"{step.method} {step.path}: {error}") from None
         address = request.path if "://" in request.path else self.url + request.path
         headers = request.headers | cookies.header(address)
         try:
@@ -177,8 +177,7 @@ class TargetOffice:
             )
         except NoAnswer as error:
             raise Unreachable(
-                f"{step.method} {self.shown(step.path)}: nobody answers at {self.url} ({error}). Does the service run "
-                "there?"
+                f"{step.method} {step.path}: nobody answers at {self.url} ({error}). Does the service run there?"
             ) from None
         reading = Reading(answer.status, answer.body, answer.headers)
         cookies.keep(address, reading)
@@ -189,22 +188,22 @@ class TargetOffice:
         try:
             command = Command.of(self._target, step.command, values, self._data, self.url)
         except KeyError as error:
-            raise CannotBeFilled(f"there is no value for {{{error.args[0]}}} here") from None
+            raise OfficeError(f"{what}: there is no value for {{{error.args[0]}}} here") from None
         try:
             done = subprocess.run(
                 command.words, cwd=command.directory, env=command.environment, stdin=subprocess.DEVNULL,
                 capture_output=True, timeout=_COMMAND_S, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise OfficeError(f"{what}: the command {self.shown(step.command[0])} did not run: {error}") from None
+            raise OfficeError(f"{what}: the command {step.command[0]} did not run: {error}") from None
         if done.returncode:
             said = self.shown(done.stderr.decode(errors="replace").strip()[-_SHOWN:])
-            raise OfficeError(f"{what}: {self.shown(step.command[0])} ended with status {done.returncode}: {said}")
+            raise OfficeError(f"{what}: {step.command[0]} ended with status {done.returncode}: {said}")
         return Reading(done.returncode, done.stdout)
 
     def _refused(self, step: Step, reading: Reading) -> Refused:
         said = self.shown(reading.text[:_SHOWN].strip())
-        what = f"{step.method} {self.shown(step.path)}"
+        what = f"{step.method} {step.path}"
         return Refused(f"{what} was answered by {self.url} with {reading.status}: {said}", reading.status, None)
 
 
