@@ -36,7 +36,8 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes | None
-    headers: Mapping[str, Any]
+    headers: Any
+    """By name, in any case; with ``get_all`` where a header may stand several times."""
     at_ns: int
     error: BaseException | None = None
 

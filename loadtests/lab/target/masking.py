@@ -59,6 +59,11 @@ def hide(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def hide_named(text: str) -> str:
+    """The text without what stands in it under a name that is most likely a secret's: an answer with a token."""
+    return _IN_TEXT.sub(lambda found: found["before"] + MASK, text)
+
+
 def is_secret_name(name: str) -> bool:
     """Whether what stands under a name is most likely a secret."""
     return bool(SECRET_NAME.search(name))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loadtests.lab.checks.orders import OrderList
+from loadtests.lab.protocol.adapter import Request
 from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
@@ -67,9 +68,19 @@ def refuse_other_machines(url: str) -> None:
 class TargetOffice:
     """The lab's own calls to a target; they stand in no history. The same face as ``Office``."""
 
-    def __init__(self, target: Target, url: str, *, is_own_host: bool = False, data: Path | None = None) -> None:
-        """``data`` is the directory that the service was given. Raises ``NotThisMachine`` for another machine's
-        address, unless ``is_own_host``."""
+    def __init__(
+        self,
+        target: Target,
+        url: str,
+        *,
+        is_own_host: bool = False,
+        data: Path | None = None,
+        watch: Callable[[Request | list[str], Reading], object] = lambda _asked, _answer: None,
+    ) -> None:
+        """``data`` is the directory that the service was given; ``watch`` is told of every request and command.
+
+        Raises ``NotThisMachine`` for another machine's address, unless ``is_own_host``.
+        """
         if not is_own_host:
             refuse_other_machines(url)
         self.url = url.rstrip("/")
@@ -78,6 +89,7 @@ class TargetOffice:
         """What the set-up has taken from its answers."""
         self._target, self._given = opened(target)
         self._data = data
+        self._watch = watch
         self._earlier: list[str] = []
         self._secrets = secrets_of(target)
 
@@ -181,6 +193,7 @@ class TargetOffice:
             ) from None
         reading = Reading(answer.status, answer.body, answer.headers)
         cookies.keep(address, reading)
+        self._watch(request, reading)
         return reading
 
     def _run(self, step: SetupStep, values: Mapping[str, Any], what: str) -> Reading:
@@ -196,10 +209,12 @@ class TargetOffice:
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise OfficeError(f"{what}: the command {step.command[0]} did not run: {error}") from None
+        reading = Reading(done.returncode, done.stdout)
+        self._watch(command.words, reading)
         if done.returncode:
             said = self.shown(done.stderr.decode(errors="replace").strip()[-_SHOWN:])
             raise OfficeError(f"{what}: {step.command[0]} ended with status {done.returncode}: {said}")
-        return Reading(done.returncode, done.stdout)
+        return reading
 
     def _refused(self, step: Step, reading: Reading) -> Refused:
         said = self.shown(reading.text[:_SHOWN].strip())
