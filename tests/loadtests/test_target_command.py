@@ -180,12 +180,10 @@ def test_what_is_not_as_the_file_says_is_named_before_any_load(
 
 def test_a_list_with_pages_is_warned_of(tmp_path: Path) -> None:
     app = Flask(__name__)
-    app.add_url_rule("/buy", view_func=lambda: jsonify(id=1), methods=["POST"])
-    app.add_url_rule("/seats", view_func=lambda: jsonify(seats=[{"free": True}] * 5, total=9))
-    file = 'capacity = 5\nurl = "{url}"\n[buy]\npath = "/buy"\nsold_out = {{ status = 409 }}\n[read]\npath = "/seats"\n'
-    _, text = tried(
-        app, tmp_path, file + 'answer = {{ remaining = {{ count = "seats", where = {{ free = true }} }} }}\n'
-    )
+    app.add_url_rule("/api/orders", "buy", lambda: jsonify(id=1), methods=["POST"])
+    app.add_url_rule("/api/stock", "seats", lambda: jsonify(seats=[{"free": True}] * 5, total=9))
+    counted = '{{ count = "seats", where = {{ free = true }} }}'
+    _, text = tried(app, tmp_path, FILE.replace('"left"', counted))
     assert "the list at `seats` has 5 elements and more pages" in text
 
 
