@@ -281,6 +281,15 @@ def test_the_file_in_the_documentation_is_right(tmp_path: Path) -> None:
     assert (described.buy.answer.order, described.buy.max_quantity) == ("data.id", 4)
 
 
+def test_the_other_pieces_in_the_documentation_fit_a_file(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "judge-your-own.md").read_text()
+    _, *pieces = [each.partition("```")[0] for each in page.split("```toml\n")[1:]]
+    assert len(pieces) >= 2
+    for piece in pieces:
+        (tmp_path / "shop.toml").write_text(GOOD + piece)
+        assert read_target(tmp_path / "shop.toml").buy.path == "/buy"
+
+
 @pytest.mark.parametrize("name", ["corner_shop", "ticket_office", "last_seat"])
 def test_the_examples_are_right(name: str) -> None:
     assert read_target(EXAMPLES / f"{name}.toml").name

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask, Response, jsonify, redirect, request, session
 
 from loadtests.lab.checks import judge
+from loadtests.lab.experiment.run_options import SettingsError, experiment_of
 from loadtests.lab.history.history import History
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.target.adapter import NUMBERS, Run
@@ -704,6 +705,19 @@ def test_a_value_of_the_environment_is_no_part_of_the_file(monkeypatch: pytest.M
     shopper = Shopper(Flask(__name__), buy={"headers": {"X-Shop": "{env.SHOP_KEY}"}})
     shopper.ask()
     assert shopper.asked[0].headers["X-Shop"] == "from outside"
+
+
+# -- rounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_rounds_are_refused_where_a_new_event_is_made_that_nobody_buys_of() -> None:
+    makes = {"setup": [{"path": "/shows", "body": {"name": "{event}"}, "take": {"show": "id"}}]}
+    assert experiment_of({}, {"target": target(**makes)}).workload.rounds == 1
+    with pytest.raises(SettingsError, match=r"rounds cannot be more than 1: \[setup\] makes a new event"):
+        experiment_of({}, {"target": target(**makes), "rounds": 2})
+    for told in ("{event}", "{show}"):
+        described = target(**makes, buy={"body": {"of": told}})
+        assert experiment_of({}, {"target": described, "rounds": 2}).workload.rounds == 2
 
 
 # -- files that cannot be meant ---------------------------------------------------------------------------------------

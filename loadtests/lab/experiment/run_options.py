@@ -196,6 +196,12 @@ def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
         raise SettingsError(f"workload {kind} needs the ticket office: a target file cannot say how to hold tickets.")
     if given.get("rounds", 1) > 1 and target.setup is None:
         raise SettingsError("rounds needs a request [setup] in the target file, which makes the tickets anew.")
+    if given.get("rounds", 1) > 1 and not target.buys_what_is_made:
+        raise SettingsError(
+            "rounds cannot be more than 1: [setup] makes a new event in every round ({event}), and [buy] is not told "
+            "which. Every round would sell the tickets of the first one. With {event}, or a value that [setup] takes, "
+            "in [buy] it could be."
+        )
     own: dict[str, Any] = {"capacity": target.capacity, "max_quantity": target.buy.max_quantity}
     own |= {"read_share": 0.2 if target.read else 0.0, "cancel_share": 0.05 if target.cancels_can_be_judged else 0.0}
     called = target.name or target.url or "the target"

@@ -233,6 +233,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return any("event" in placeholders(step) for step in self.setup_steps)
 
     @property
+    def buys_what_is_made(self) -> bool:
+        """Whether purchases are told which event the set-up has made; true where it makes none."""
+        taken = {name for step in self.setup_steps for name in step.take}
+        told: set[str] = set().union(*(placeholders(step) for step in self.buy.steps))
+        return not self.makes_events or bool(told & {"event", *taken})
+
+    @property
     def obeys_capacity(self) -> bool:
         """Whether the service is told how many tickets there are."""
         told = names_in([self.start.command, self.start.env]) if self.start else set()
