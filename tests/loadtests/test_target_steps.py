@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 from flask import Flask, Response, jsonify, redirect, request, session
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from loadtests.lab.checks import judge
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of
@@ -206,6 +208,23 @@ def test_a_field_of_a_form_and_a_cookie_are_values_too() -> None:
     assert take(Source(input="csrf"), reading) == "m"
     assert take(Source(cookie="sid"), reading) == "s1"
     assert [take(Source(input="x"), reading), take(Source(cookie="id"), reading)] == [None, None]
+
+
+@given(body=st.binary(max_size=80) | st.text("<![]>='\"-/ inputnamevalue{}:,0", max_size=80).map(str.encode))
+@example(body=b"<![x[")
+@example(body=b"<!x")
+@example(body=b"[" * 3000)
+def test_no_answer_breaks_what_looks_for_values_in_it(body: bytes) -> None:
+    reading = Reading(200, body, {"Set-Cookie": body.decode("latin-1")})
+    for source in (
+        "a.0", ".", Source(input="name"), Source(cookie="a"), Source(header="set-cookie"), Source(pattern="(a)|b"),
+        Source(field=".", pattern="a"), Source(count="."), Source(capacity_minus="."),
+    ):  # fmt: skip
+        take(source, reading, 5)
+    for condition in (Condition(field=".", contains="a"), Condition(text_contains="a"), Condition(field="0", equals=1)):
+        meets(condition, reading)
+    has_more_pages(reading, 1)
+    Cookies().keep("http://127.0.0.1", reading)
 
 
 @pytest.mark.parametrize(
@@ -749,6 +768,7 @@ def test_rounds_are_refused_where_a_new_event_is_made_that_nobody_buys_of() -> N
         ({"orders": {"path": "/", "list": "."}}, "[orders] needs `order` in [buy.answer]"),
         ({"setup": {"command": ["a"], "path": "/"}}, "[setup] has `command` and a request"),
         ({"setup": [{"path": ""}]}, "[setup] `path` is ''; it must begin with /"),
+        ({"setup": [{"path": "/"}, {"path": "/{x}"}]}, "[[setup]] number 2 holds {x}; it may hold"),
         ({"url": "http://me:pw@127.0.0.1:1"}, "`url` has a name or a password"),
         ({"url": "", "start": {"command": ["a", "{port}"], "directory": "{port}/{x}"}}, "[start] holds {x}"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from loadtests.lab.target.placeholders import ENVIRONMENT, NAME, SESSION, literals, names_in
@@ -44,6 +45,16 @@ _ALLOWED_IN_COMMAND = {"event", "capacity", "url", "port", "python", "data"}
 _BUILT_IN = set().union(*_ALLOWED.values(), _ALLOWED_IN_START, _ALLOWED_IN_COMMAND, {"seat"})
 _CONDITIONS = ("ok", "sold_out", "definite", "refused", "until")
 _LONGEST_S = 600
+
+
+def _places(target: Target) -> Iterator[tuple[str, str, Step]]:
+    """Each request with the name of its table, in brackets; of several of one name, which of them it is."""
+    steps = list(target.steps)
+    several = {table for table, count in Counter(table for table, _ in steps).items() if count > 1}
+    numbers: Counter[str] = Counter()
+    for table, step in steps:
+        numbers[table] += 1
+        yield (f"[[{table}]] number {numbers[table]}" if table in several else f"[{table}]"), table, step
 
 
 def problems(target: Target) -> Iterator[str]:
@@ -89,7 +100,7 @@ def _wrong_start(target: Target) -> Iterator[str]:
             "[start] `command` does not hold {port}, nor does `env`: the service must listen on the free port that it "
             "is given"
         )
-    yield from _unknown_names("start", names_in([start.command, start.env, start.directory]), _ALLOWED_IN_START)
+    yield from _unknown_names("[start]", names_in([start.command, start.env, start.directory]), _ALLOWED_IN_START)
     if not start.ready.startswith("/"):
         yield f"[start] `ready` is {start.ready!r}; it must be a path that begins with /"
     if not 0 < start.within_s <= _LONGEST_S:
@@ -101,7 +112,7 @@ def _wrong_placeholders(target: Target) -> Iterator[str]:
     everywhere: set[str] = set()
     session: set[str] = set()
     purchase: set[str] = set()
-    for table, step in target.steps:
+    for place, table, step in _places(target):
         command = getattr(step, "command", [])
         allowed = _ALLOWED_IN_COMMAND if command else _ALLOWED[table]
         allowed = allowed | everywhere
@@ -109,13 +120,13 @@ def _wrong_placeholders(target: Target) -> Iterator[str]:
             allowed = allowed | session
         if table.startswith("buy") and table != "buyer.steps":
             allowed = allowed | purchase | ({"seat"} if target.seats else set())
-        yield from _unknown_names(table, placeholders(step), allowed)
+        yield from _unknown_names(place, placeholders(step), allowed)
         taken = set(step.take)
         for name in sorted(taken):
             if not NAME.fullmatch(name):
-                yield f"[{table}] `take` has {name!r}; a name must be lower-case letters, digits and _, like show_id"
+                yield f"{place} `take` has {name!r}; a name must be lower-case letters, digits and _, like show_id"
             elif name in _BUILT_IN:
-                yield f"[{table}] `take` has `{name}`, which is a placeholder already; call it otherwise"
+                yield f"{place} `take` has `{name}`, which is a placeholder already; call it otherwise"
         if table == "setup":
             everywhere |= taken
         elif table == "buyer.steps":
@@ -123,39 +134,39 @@ def _wrong_placeholders(target: Target) -> Iterator[str]:
         elif table in {"buy", "buy.then"}:
             purchase |= taken
         elif taken:
-            yield f"[{table}] has `take`; it may stand in [setup], [[buyer.steps]], [buy] and [[buy.then]]"
+            yield f"{place} has `take`; it may stand in [setup], [[buyer.steps]], [buy] and [[buy.then]]"
 
 
-def _unknown_names(table: str, used: set[str], allowed: set[str]) -> Iterator[str]:
+def _unknown_names(place: str, used: set[str], allowed: set[str]) -> Iterator[str]:
     for name in sorted(used - allowed):
         if not name.startswith(ENVIRONMENT):
             may = ", ".join(f"{{{one}}}" for one in sorted(allowed))
-            yield f"[{table}] holds {{{name}}}; it may hold {may}, or {{env.NAME}}; {{{{{name}}}}} writes {{{name}}}"
+            yield f"{place} holds {{{name}}}; it may hold {may}, or {{env.NAME}}; {{{{{name}}}}} writes {{{name}}}"
         elif name.removeprefix(ENVIRONMENT) not in os.environ:
             variable = name.removeprefix(ENVIRONMENT)
-            yield f"[{table}] holds {{{name}}}, and there is no environment variable {variable}: set it to the value"
+            yield f"{place} holds {{{name}}}, and there is no environment variable {variable}: set it to the value"
 
 
 def _wrong_requests(target: Target) -> Iterator[str]:
-    for table, step in target.steps:
-        yield from _wrong_path(table, step, target)
+    for place, table, step in _places(target):
+        yield from _wrong_path(place, table, step, target)
         if step.body is not None and step.form is not None:
-            yield f"[{table}] has `body` and `form`; a request has one of them"
+            yield f"{place} has `body` and `form`; a request has one of them"
         if step.method == "GET" and (step.body is not None or step.form is not None):
-            yield f"[{table}] is a GET with a body; a GET has none: say `method`"
+            yield f"{place} is a GET with a body; a GET has none: say `method`"
         for name, text in step.headers.items():
             if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not text.isprintable():
-                yield f"[{table}] `headers` has {name!r}: a header is one line without control characters"
+                yield f"{place} `headers` has {name!r}: a header is one line without control characters"
         for name, source in step.take.items():
-            yield from _wrong_source(f"[{table}] `take.{name}`", source)
+            yield from _wrong_source(f"{place} `take.{name}`", source)
 
 
-def _wrong_path(table: str, step: Step, target: Target) -> Iterator[str]:
+def _wrong_path(place: str, table: str, step: Step, target: Target) -> Iterator[str]:
     if isinstance(step, SetupStep) and step.command:
         if step.path or step.body is not None or step.form is not None or step.headers:
-            yield "[setup] has `command` and a request; a step is one of them: make two steps"
+            yield f"{place} has `command` and a request; a step is one of them: make two steps"
         if not all(step.command):
-            yield '[setup] `command` must be a list of words, like ["{python}", "make_show.py", "{event}"]'
+            yield f'{place} `command` must be a list of words, like ["{{python}}", "make_show.py", "{{event}}"]'
         return
     if table == "seats" and not step.path:
         if target.read is None:
@@ -163,12 +174,12 @@ def _wrong_path(table: str, step: Step, target: Target) -> Iterator[str]:
         return
     pieces = literals(step.path)
     if not pieces or not (pieces[0][1] or step.path.startswith("/")):
-        yield f"[{table}] `path` is {step.path!r}; it must begin with /, or with a placeholder for an answered address"
+        yield f"{place} `path` is {step.path!r}; it must begin with /, or with a placeholder for an answered address"
     plain = "".join(text for text, is_placeholder in pieces if not is_placeholder)
     if any(each <= " " or each == "\x7f" for each in plain):
-        yield f"[{table}] `path` has a space or a control character; write it percent-encoded"
+        yield f"{place} `path` has a space or a control character; write it percent-encoded"
     if strange := re.search(r"\{[^{}]*\}", plain):
-        yield f"[{table}] `path` has {strange[0]}; a placeholder is lower-case, like {{show_id}}"
+        yield f"{place} `path` has {strange[0]}; a placeholder is lower-case, like {{show_id}}"
 
 
 def _wrong_source(place: str, source: From) -> Iterator[str]:
@@ -189,9 +200,9 @@ def _wrong_source(place: str, source: From) -> Iterator[str]:
 
 
 def _wrong_conditions(target: Target) -> Iterator[str]:
-    for table, step in target.steps:
+    for place, _, step in _places(target):
         for field in _CONDITIONS:
-            yield from _wrong_condition(f"[{table}] `{field}`", getattr(step, field, None))
+            yield from _wrong_condition(f"{place} `{field}`", getattr(step, field, None))
 
 
 def _wrong_condition(place: str, conditions: Conditions | None) -> Iterator[str]:
@@ -234,12 +245,12 @@ def _wrong_poll(poll: Poll) -> Iterator[str]:
 
 
 def _wrong_answers(target: Target) -> Iterator[str]:
-    for table, step in target.steps:
+    for place, _, step in _places(target):
         if isinstance(step, Outcomes):
             for name in ("remaining", "version", "order", "tickets", "quantity"):
                 source = getattr(step.answer, name)
                 if source is not None:
-                    yield from _wrong_source(f"[{table}] `answer.{name}`", source)
+                    yield from _wrong_source(f"{place} `answer.{name}`", source)
     if target.cancel is not None and "order" not in placeholders(target.cancel):
         yield "[cancel] does not hold {order}: the service is not told what is given back"
     if target.cancel is not None and not any(step.answer.order for step in target.buy.steps):

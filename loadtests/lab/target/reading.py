@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.message
 import html.parser
 import json
@@ -61,7 +62,9 @@ class Reading:
     def inputs(self) -> dict[str, str]:
         """The fields of the forms in a page of HTML, and what else carries a token: ``<meta name= content=>``."""
         page = _Inputs()
-        page.feed(self.text)
+        # Python's parser gives up on some marked sections; what it has found by then stays.
+        with contextlib.suppress(AssertionError, ValueError):
+            page.feed(self.text)
         return page.found
 
     def header(self, name: str) -> str | None:
@@ -107,7 +110,7 @@ def _meets(condition: Condition, reading: Reading) -> bool:
         return True
     found = look_up(reading.json, condition.field) if condition.field else reading.header(condition.header or "")
     if condition.contains is not None:
-        return found is not None and condition.contains in (found if isinstance(found, str) else json.dumps(found))
+        return found is not None and condition.contains in _in_words(found)
     return found is not None if condition.equals is None else is_equal(found, condition.equals)
 
 
@@ -160,8 +163,16 @@ def take(source: From, reading: Reading, capacity: int | None = None) -> Any:
     found = _found(source, reading)
     if source.pattern is None or found is None:
         return found
-    match = re.search(source.pattern, found if isinstance(found, str) else json.dumps(found))
+    match = re.search(source.pattern, _in_words(found))
     return None if match is None else match[1 if match.re.groups else 0]
+
+
+def _in_words(found: Any) -> str:
+    """A value as the text in which something is looked for: a text itself, anything else as JSON."""
+    try:
+        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _found(source: Source, reading: Reading) -> Any:

@@ -23,7 +23,7 @@ def shape_problem(kind: type, content: dict[str, Any], text: str) -> str | None:
 def _problems(kind: type, table: dict[str, Any], place: tuple[str, ...], text: str) -> Iterator[str]:
     where = f"[{'.'.join(place)}]" if place else "the file"
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    known = [name for name in fields if name != "directory"]
+    known = [name for name in fields if place or name != "directory"]
     for name, value in table.items():
         if name not in fields:
             near = difflib.get_close_matches(name, known, 1)
