@@ -12,11 +12,11 @@ from loadtests.lab.bench.scalability import Law
 from loadtests.lab.bench.scaling import Scaled, Scaling
 from loadtests.lab.bench.targets import marks
 from loadtests.lab.bench.window import Window
-from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.history.generator_load import GeneratorLoad
 from loadtests.lab.servers.machine import Machine
 
 MACHINE = Machine("Linux 6", "a processor", 2, 8.0, "3.11", {"flask": "3"}, "ext4", 170.0)
-IDLE = Busy(computing=0.1, waiting_for_core=0.0)
+IDLE = GeneratorLoad(computing=0.1, waiting_for_core=0.0)
 
 
 def measured(**given: Any) -> Measured:

@@ -25,7 +25,7 @@ from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.problems import problems
 from loadtests.lab.target.reading import Reading, has_more_pages, meets, take
 from loadtests.lab.target.server import TargetOffice
-from loadtests.lab.target.tables import Condition, Source
+from loadtests.lab.target.tables import Condition, ValueSource
 from tests.loadtests.stranger import Shopper, served, target
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -101,7 +101,7 @@ def test_buyers_have_names_and_numbers_of_their_own_in_every_process_and_run() -
     names, numbers = set(), set()
     for mark in ("one", "two"):
         for crew in range(3):
-            adapter = Shopper(Flask(__name__), Run(mark=mark, crew=crew)).adapter
+            adapter = Shopper(Flask(__name__), Run(mark=mark, shard=crew)).adapter
             buyers = [adapter.buyer(crew * 1000 + process) for process in range(100)]
             names |= {buyer.name for buyer in buyers}
             numbers |= {buyer.number for buyer in buyers}
@@ -188,13 +188,13 @@ SEATS = b'{"seats": [{"status": "free"}, {"status": "sold"}, {"status": "new"}],
     ("source", "found"),
     [
         ("sold", 3),
-        (Source(count="seats"), 3),
-        (Source(count="seats", where={"status": "free"}), 1),
-        (Source(count="seats", where={"status": ["free", "new"]}), 2),
-        (Source(count="nowhere"), None),
-        (Source(capacity_minus="sold"), 7),
-        (Source(pattern='"sold": (\\d+)'), "3"),
-        (Source(field="nowhere", pattern="x"), None),
+        (ValueSource(count="seats"), 3),
+        (ValueSource(count="seats", where={"status": "free"}), 1),
+        (ValueSource(count="seats", where={"status": ["free", "new"]}), 2),
+        (ValueSource(count="nowhere"), None),
+        (ValueSource(capacity_minus="sold"), 7),
+        (ValueSource(pattern='"sold": (\\d+)'), "3"),
+        (ValueSource(field="nowhere", pattern="x"), None),
     ],
 )
 def test_what_remains_may_be_counted_or_taken_from_the_capacity(source: Any, found: Any) -> None:
@@ -204,10 +204,10 @@ def test_what_remains_may_be_counted_or_taken_from_the_capacity(source: Any, fou
 def test_a_field_of_a_form_and_a_cookie_are_values_too() -> None:
     page = b'<meta name="csrf" content="m"><form><input type=hidden name=token value="a&amp;b"><input name=x></form>'
     reading = Reading(200, page, {"Set-Cookie": "sid=s1; Path=/"})
-    assert take(Source(input="token"), reading) == "a&b"
-    assert take(Source(input="csrf"), reading) == "m"
-    assert take(Source(cookie="sid"), reading) == "s1"
-    assert [take(Source(input="x"), reading), take(Source(cookie="id"), reading)] == [None, None]
+    assert take(ValueSource(input="token"), reading) == "a&b"
+    assert take(ValueSource(input="csrf"), reading) == "m"
+    assert take(ValueSource(cookie="sid"), reading) == "s1"
+    assert [take(ValueSource(input="x"), reading), take(ValueSource(cookie="id"), reading)] == [None, None]
 
 
 @given(body=st.binary(max_size=80) | st.text("<![]>='\"-/ inputnamevalue{}:,0", max_size=80).map(str.encode))
@@ -217,8 +217,9 @@ def test_a_field_of_a_form_and_a_cookie_are_values_too() -> None:
 def test_no_answer_breaks_what_looks_for_values_in_it(body: bytes) -> None:
     reading = Reading(200, body, {"Set-Cookie": body.decode("latin-1")})
     for source in (
-        "a.0", ".", Source(input="name"), Source(cookie="a"), Source(header="set-cookie"), Source(pattern="(a)|b"),
-        Source(field=".", pattern="a"), Source(count="."), Source(capacity_minus="."),
+        "a.0", ".", ValueSource(input="name"), ValueSource(cookie="a"), ValueSource(header="set-cookie"),
+        ValueSource(pattern="(a)|b"),
+        ValueSource(field=".", pattern="a"), ValueSource(count="."), ValueSource(capacity_minus="."),
     ):  # fmt: skip
         take(source, reading, 5)
     for condition in (Condition(field=".", contains="a"), Condition(text_contains="a"), Condition(field="0", equals=1)):
@@ -486,9 +487,9 @@ SEATED = {
 def test_a_buyer_chooses_one_of_the_free_seats_until_there_is_none() -> None:
     shopper = Shopper(hall([1, 2, 3]), **SEATED)
     lines = [shopper.ask().lines[0] for _ in range(3)]
-    assert sorted(line.seats or [] for line in lines) == [["1"], ["2"], ["3"]]
+    assert sorted(line.seat or "" for line in lines) == ["1", "2", "3"]
     none = shopper.ask()
-    assert (none.lines[0].outcome, none.lines[0].seats, none.records) == ("sold_out", None, [])
+    assert (none.lines[0].outcome, none.lines[0].seat, none.records) == ("sold_out", None, [])
 
 
 def seat_history(*rows: tuple[str, str, str, int, int]) -> History:
@@ -500,7 +501,7 @@ def seat_history(*rows: tuple[str, str, str, int, int]) -> History:
         if op == "cancel":
             line["order"] = seat
         else:
-            line |= {"quantity": 1, "seats": [seat], "order": f"of {seat} {number}" if outcome == "ok" else None}
+            line |= {"quantity": 1, "seat": seat, "order": f"of {seat} {number}" if outcome == "ok" else None}
         lines.append(line)
     return History.of(lines)
 

@@ -132,7 +132,7 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Client, Sale
+    from loadtests.lab.load.client import Client, ClientContext
     from loadtests.lab.history.recorder import Recorder
 
     answers, given = json.loads(sys.argv[1]), []
@@ -155,10 +155,10 @@ SCRIPT = """
 
     spawn(serve)
     history = Path(sys.argv[2])
-    sale = Sale("show", Recorder(history), first_process=0, seed=1, retries=3, time_outs=float(sys.argv[3]))
+    context = ClientContext("show", Recorder(history), first_process=0, seed=1, retries=3, time_outs=float(sys.argv[3]))
     session = FastHttpSession("http://127.0.0.1:%d" % listener.getsockname()[1], EventHook(), None, concurrency=2)
     for _ in range(int(sys.argv[4])):
-        Client([session], sale).buy(1)
+        Client([session], context).buy(1)
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     print(json.dumps({"given": given, "history": lines}))
 """

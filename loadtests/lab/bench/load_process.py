@@ -26,8 +26,8 @@ import msgspec
 
 from loadtests.lab.bench.batches import Batches
 from loadtests.lab.bench.window import Load, Window
-from loadtests.lab.history.generator_load import Busy, BusyMeter
-from loadtests.lab.servers.usage import cpu_s
+from loadtests.lab.history.generator_load import GeneratorLoad, GeneratorMeter
+from loadtests.lab.servers.resources import cpu_s
 
 BODY = b'{"quantity":1}'
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: *(\d+)")
@@ -87,7 +87,7 @@ class Loader:
 
     def _measure(self) -> Window:
         load, before = self._load, self._told.copy()
-        used, meter, began = cpu_s(load.pids), BusyMeter(), time.perf_counter()
+        used, meter, began = cpu_s(load.pids), GeneratorMeter(), time.perf_counter()
         self._measuring = True
         self._go_on_until(self._enough if load.count else self._after(load.seconds))
         lasted = time.perf_counter() - began
@@ -251,7 +251,7 @@ def serve(asked: socket.socket) -> None:
             try:
                 window = Loader(msgspec.json.decode(line, type=Load)).run()
             except GivenUp as why:
-                nothing = Busy(computing=0.0, waiting_for_core=0.0)
+                nothing = GeneratorLoad(computing=0.0, waiting_for_core=0.0)
                 window = Window(seconds=0.0, answers={}, told={}, errors={str(why): 1}, busy=nothing)
             lines.write(msgspec.json.encode(window) + b"\n")
             lines.flush()

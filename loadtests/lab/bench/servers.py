@@ -16,7 +16,7 @@ from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice
-from loadtests.lab.servers.usage import children, cpu_s, memory_mb
+from loadtests.lab.servers.resources import children_of, cpu_s, memory_mb
 
 _QUIET_FOR_S = 0.06
 _QUIET_WITHIN_S = 20.0
@@ -103,7 +103,7 @@ class Subject(RunningOffice):
         deadline = time.monotonic() + _QUIET_WITHIN_S
         before = -1.0
         while True:
-            self.pids = children(self.pid)
+            self.pids = [worker.pid for worker in children_of(self.pid)]
             used = cpu_s(self.pids)
             if len(self.pids) == self.service.shape[0] and used == before:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.history.generator_load import GeneratorLoad
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class Window(msgspec.Struct, kw_only=True):
     latencies_us: list[int] = []
     """Of every answer within the window, in ascending order."""
     cpu_s: float = 0.0
-    busy: Busy
+    busy: GeneratorLoad
     """Of the load generator itself."""
     batch_sizes: dict[int, int] = {}
     """How many transactions decided so many purchases together."""

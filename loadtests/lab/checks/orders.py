@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from loadtests.lab.checks.case import operation_of
-from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.history.arrays import Ints, one_of
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, OK, UNKNOWN, History
@@ -56,7 +56,7 @@ def check(history: History, lists: Mapping[str, OrderList]) -> Findings:
             findings.add(
                 "lost sale",
                 lost,
-                lambda row: (
+                lambda row: Evidence(
                     f"order {h.orders.string(int(h.order[row]))} was acknowledged, and the service's list has it not",
                     [operation_of(h, row)],
                     [],
@@ -89,7 +89,7 @@ def _unheard_of(h: History, event: int, listed: OrderList, findings: Findings) -
         findings.add(
             "phantom",
             np.arange(1),
-            lambda _: (
+            lambda _: Evidence(
                 f"the service lists {len(strange)} orders that no buyer was told of ({shown}); {possible} purchases "
                 "had no answer",
                 [],

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from loadtests.lab.checks.case import operation_of
-from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.history.arrays import NEVER, Ints, one_of
 from loadtests.lab.history.audit import Audit
 from loadtests.lab.history.history import BUY, CANCEL, HOLD, OK, SOLD_OUT, UNKNOWN, History
@@ -25,7 +25,7 @@ def check(history: History, audits: Mapping[str, Audit]) -> Findings:
     findings.add(
         "double-booked",
         np.arange(len(first)),
-        lambda at: (
+        lambda at: Evidence(
             f"seat {h.seats.string(int(h.seat[first[at]]))} was acknowledged to both",
             [operation_of(h, int(first[at])), operation_of(h, int(second[at]))],
             [],
@@ -36,7 +36,7 @@ def check(history: History, audits: Mapping[str, Audit]) -> Findings:
         findings.add(
             "false sold-out",
             refused,
-            lambda row: (
+            lambda row: Evidence(
                 f"seat {h.seats.string(int(h.seat[row]))} was refused, and nobody had asked for it before",
                 [operation_of(h, row)],
                 [],

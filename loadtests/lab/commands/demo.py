@@ -109,7 +109,7 @@ def demo(
         click.echo(msgspec.json.encode(_as_json(folder, done)))
     else:
         say(done, folder, full=full)
-    return max(_EXIT[result.kept] for result in done) if all(each.kept is not Met.NO for each in done) else 1
+    return max(_EXIT[result.met] for result in done) if all(each.met is not Met.NO for each in done) else 1
 
 
 def _cells(names: list[str], store: str, think_ms: float, workload: Workload) -> list[Experiment]:
@@ -169,8 +169,10 @@ def say(done: list[Result], folder: Path, *, full: bool) -> None:
         out.print()
     out.print(summary(done), style="bold", soft_wrap=True)
     for result in done:
-        if result.kept is not Met.YES:
-            out.print(f"! {sentence(result)} Expected: {result.promise.value}.", style="bold yellow", soft_wrap=True)
+        if result.met is not Met.YES:
+            out.print(
+                f"! {sentence(result)} Expected: {result.expectation.value}.", style="bold yellow", soft_wrap=True
+            )
     for note in dict.fromkeys(note for result in done for note in result.conclusion.notes):
         out.print(f"! {printable(note)}", style="yellow", markup=False, soft_wrap=True)
     out.print(f"\n{_next_steps(folder)}", markup=False, soft_wrap=True)
@@ -217,8 +219,8 @@ def _cell_as_json(result: Result) -> dict[str, Any]:
         "lost": verdict.lost,
         "double_booked": verdict.double_booked,
         "verdict": verdict.verdict,
-        "promise": result.promise.value,
-        "kept": result.kept.value,
+        "promise": result.expectation.value,
+        "kept": result.met.value,
         "sold_per_s": measures.sold_per_s,
         "refused_per_s": measures.refused_per_s,
         "unavailable": measures.unavailable,

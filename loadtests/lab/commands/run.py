@@ -127,7 +127,7 @@ def _say(result: Result, out: Console) -> None:
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
         out.print(f"payments: {read_paid(result.folder / HISTORY).words}", highlight=False, soft_wrap=True)
-    for arrived in result.conclusion.arrived:
+    for arrived in result.conclusion.arrivals:
         out.print(
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
             f"{arrived.most_in_flight:,} in flight of {arrived.bound:,} · started late by {arrived.lag_p99_ms:,.1f} ms "
@@ -188,7 +188,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "p50_ms": measures.p50_ms,
         "p99_ms": measures.p99_ms,
         "fairness": msgspec.to_builtins(measures.fairness),
-        "arrivals": msgspec.to_builtins(result.conclusion.arrived),
+        "arrivals": msgspec.to_builtins(result.conclusion.arrivals),
         "faults": msgspec.to_builtins(read_faults(result.folder)),
         "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,

@@ -91,7 +91,7 @@ class Cell(msgspec.Struct, frozen=True):
 
     def promise(self, shape: Shape) -> Expectation:
         """How it has to come out. Without a delay two processes that nothing keeps apart meet by luck."""
-        promised = self.experiment(shape, 1, 0).promise
+        promised = self.experiment(shape, 1, 0).expectation
         return Expectation.EITHER if promised is Expectation.WRONG and self.think == "none" else promised
 
 

@@ -11,7 +11,7 @@ from loadtests.lab.bench.figures import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
 from loadtests.lab.compare.sale import Sale
-from loadtests.lab.experiment.expectation import Expectation, Met, kept
+from loadtests.lab.experiment.expectation import Expectation, Met, met
 from loadtests.lab.servers.machine import Machine
 
 NO_TIME = "the budget ended first"
@@ -127,7 +127,7 @@ def summary(cell: Cell, sales: Sequence[Sale], shape: Shape) -> Found:
         wrong=wrong,
         verdict=verdict,
         promise=promise.value,
-        kept=kept(promise, verdict, wrong).value,
+        kept=met(promise, verdict, wrong).value,
         seats=sum(sale.seats for sale in sales),
         acknowledged=sum(sale.acknowledged for sale in sales),
         oversold=sum(sale.oversold for sale in sales),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtests.lab.experiment.measurement import quantile, span_ns
-from loadtests.lab.history.arrays import ABSENT, Ints
+from loadtests.lab.history.arrays import ABSENT, Floats, Ints
 from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, REFUSED, SOLD_OUT
-from loadtests.lab.history.operations import Floats, Operations
+from loadtests.lab.history.operations import Operations
 from loadtests.lab.report.timeline import round_step
 
 SHARES = (0.5, 0.9, 0.99, 0.999)

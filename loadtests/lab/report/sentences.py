@@ -67,14 +67,14 @@ def heading(result: Result, beside: list[Result]) -> str:
 
 def by_luck(result: Result) -> bool:
     """Whether it came out right though nothing kept the purchases apart."""
-    return result.promise is Expectation.EITHER and result.verdict.verdict == "valid"
+    return result.expectation is Expectation.EITHER and result.verdict.verdict == "valid"
 
 
 def kept_word(result: Result) -> str:
     """Whether the guard did what it promises, in a word or two."""
     if by_luck(result):
         return "exact by luck"
-    return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.kept]
+    return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.met]
 
 
 def _count(number: int, thing: str) -> str:

@@ -15,25 +15,26 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from loadtests.lab.history.columns import MOST_TICKETS
 from loadtests.lab.history.recorder import Operation, Outcome
-from loadtests.lab.protocol.adapter import Adapter, Buyer, Conversation, Exchange, Reply, Request
+from loadtests.lab.protocol.adapter import Adapter, BuyerIdentity, Conversation, Exchange, Reply, Request
 from loadtests.lab.protocol.answers import LONGEST_ID, outcome_without_answer
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import opened
 from loadtests.lab.target.placeholders import SESSION
 from loadtests.lab.target.reading import Reading, elements, fits, look_up, meets, take, whole
-from loadtests.lab.target.tables import Answer, From, Outcomes, Poll, Step, Target, each_of, placeholders
+from loadtests.lab.target.tables import AnswerFields, From, Outcomes, Poll, Step, Target, each_of, placeholders
 
 FINE = range(200, 300)
 NUMBERS = 1 << 31
 """Buyers' numbers are below it: many services keep them in a column of 32 bits."""
-_CREWS = 64
+_SHARDS = 64
 _MOST_NOTES, _MOST_COUNTED = 10, 1000
 
 
@@ -43,7 +44,7 @@ class Run(msgspec.Struct, frozen=True):
     mark: str = ""
     values: Mapping[str, Any] = {}
     capacity: int | None = None
-    crew: int = 0
+    shard: int = 0
 
 
 class StepFailed(Exception):
@@ -64,7 +65,7 @@ class TargetAdapter(Adapter):
         self._values = {**values, **self._run.values}
         self._capacity = target.capacity if self._run.capacity is None else self._run.capacity
         self._rng = random.Random(self._run.mark)
-        self._first_number = self._rng.randrange(1, NUMBERS // 2) // _CREWS * _CREWS + self._run.crew % _CREWS
+        self._first_number = self._rng.randrange(1, NUMBERS // 2) // _SHARDS * _SHARDS + self._run.shard % _SHARDS
         self._buyers = 0
         self._answers: Counter[str] = Counter()
         self._lacking: Counter[tuple[str, str, str]] = Counter()
@@ -72,9 +73,9 @@ class TargetAdapter(Adapter):
 
     # -- who asks ------------------------------------------------------------------------------------------------
 
-    def buyer(self, process: int) -> Buyer:
+    def buyer(self, process: int) -> BuyerIdentity:
         """A buyer with a name and a number that no other has, in this run or an earlier one."""
-        buyer = Buyer(f"buyer-{self._run.mark}-{process}" if self._run.mark else f"buyer-{process}")
+        buyer = BuyerIdentity(f"buyer-{self._run.mark}-{process}" if self._run.mark else f"buyer-{process}")
         self._renew(buyer, buyer.name)
         return buyer
 
@@ -82,8 +83,8 @@ class TargetAdapter(Adapter):
         """A key that is new in every run: a service that remembers keys must not repeat the last run's answers."""
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._run.mark}-{name}")) if self._run.mark else name
 
-    def _renew(self, buyer: Buyer, name: str) -> None:
-        buyer.name, buyer.number = name, self._first_number + self._buyers * _CREWS
+    def _renew(self, buyer: BuyerIdentity, name: str) -> None:
+        buyer.name, buyer.number = name, self._first_number + self._buyers * _SHARDS
         buyer.is_known, buyer.values, buyer.cookies = False, {}, Cookies()
         self._buyers += 1
 
@@ -121,7 +122,7 @@ class TargetAdapter(Adapter):
                 line.outcome, exchange.records = "sold_out", []
                 return False
             buyer.values["seat"] = self._rng.choice(named)
-        line.seats = [str(buyer.values["seat"])]
+        line.seat = str(buyer.values["seat"])
         return True
 
     # -- one request ---------------------------------------------------------------------------------------------
@@ -285,6 +286,9 @@ class TargetAdapter(Adapter):
         What is no JSON is no sale where a field of it would say that it was none.
         """
         operation.outcome = _outcome(step, reading)
+        if operation.outcome != "ok":
+            # What an earlier step showed is no part of a refusal: it may have been seen before anything was decided.
+            operation.remaining = operation.version = None
         if operation.outcome == "ok" and not reading.is_json and _fields_decide(step):
             operation.outcome = "unknown"
         if operation.outcome in {"ok", "sold_out", "refused"}:
@@ -305,7 +309,7 @@ class TargetAdapter(Adapter):
         if trouble in self._trouble or len(self._trouble) < _MOST_COUNTED:
             self._trouble[trouble] += 1
 
-    def _keep_facts(self, operation: Operation, where: Answer, reading: Reading) -> None:
+    def _keep_facts(self, operation: Operation, where: AnswerFields, reading: Reading) -> None:
         ok = operation.outcome == "ok"
         self._answers[operation.op] += ok
         for fact in _FACTS:
@@ -329,12 +333,10 @@ def is_ok(step: Step, reading: Reading) -> bool:
 
 
 def _outcome(step: Outcomes, reading: Reading) -> Outcome:
-    if meets(getattr(step, "sold_out", None), reading):
-        return "sold_out"
-    if meets(getattr(step, "refused", None), reading):
-        return "refused"
-    if meets(step.definite, reading):
-        return "fail"
+    outcomes: dict[str, Outcome] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
+    for name, outcome in outcomes.items():
+        if meets(getattr(step, name, None), reading):
+            return outcome
     return "ok" if is_ok(step, reading) else "unknown"
 
 
@@ -375,16 +377,6 @@ def described(source: From) -> str:
     return ", ".join(f"{name} = {value}" for name, value in given.items())
 
 
-def _count(value: Any) -> int | None:
-    number = whole(value)
-    return number if number is not None and number >= 0 else None
-
-
-def _quantity(value: Any) -> int | None:
-    number = whole(value)
-    return number if number is not None and 1 <= number <= MOST_TICKETS else None
-
-
 def identity(value: Any) -> str | None:
     """An id as services write it that a history may hold."""
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -411,8 +403,8 @@ class _Fact(NamedTuple):
 
 _FACTS = (
     _Fact("remaining", "number", whole, of_refusals_too=True),
-    _Fact("version", "number", _count, of_refusals_too=True),
+    _Fact("version", "number", partial(whole, least=0), of_refusals_too=True),
     _Fact("order", "id", identity),
     _Fact("tickets", "ticket numbers", _numbers),
-    _Fact("quantity", "number of tickets", _quantity),
+    _Fact("quantity", "number of tickets", partial(whole, least=1, most=MOST_TICKETS)),
 )

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import msgspec
 
 from loadtests.lab.target.problems import problems
 from loadtests.lab.target.tables import Target
-from loadtests.lab.target.validation import shape_problem
+from loadtests.lab.target.validation import shape_problem, text_of, toml_of
 
 
 class TargetError(Exception):
-    """A target file that cannot be meant; the message names the file, the field and what is allowed."""
+    """A wrong target file; the message names the file, the field and what is allowed."""
 
 
 def read_target(path: Path) -> Target:
     """Read a target file (TOML), or the target in an ``experiment.json``. Raises ``TargetError``."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path} cannot be read: {error}") from None
+    text = text_of(path, TargetError)
     if path.suffix == ".json":
         return _from_experiment(path, text)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise TargetError(f"{path} is no TOML: {error}") from None
+    content = toml_of(path, text, TargetError)
     if "directory" in content:
         raise TargetError(f"{path}: `directory` is not for this file; the command runs where the file lies")
     problem = shape_problem(Target, content, text)

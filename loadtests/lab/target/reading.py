@@ -21,7 +21,7 @@ from loadtests.lab.target.tables import (
     From,
     Matching,
     Plain,
-    Source,
+    ValueSource,
     each_of,
     source_of,
 )
@@ -175,7 +175,7 @@ def _in_words(found: Any) -> str:
         return ""
 
 
-def _found(source: Source, reading: Reading) -> Any:
+def _found(source: ValueSource, reading: Reading) -> Any:
     if source.field is not None:
         return look_up(reading.json, source.field)
     if source.header is not None:
@@ -213,10 +213,10 @@ def _parse(body: bytes) -> tuple[Any, bool]:
         return None, False
 
 
-def whole(value: Any) -> int | None:
+def whole(value: Any, least: int = -LARGEST, most: int = LARGEST) -> int | None:
     """A number as services write it, 3, 3.0 or "3", that a history may hold."""
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else None

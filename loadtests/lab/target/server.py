@@ -1,44 +1,39 @@
-"""A target as it runs: started where the file says how, set up before each round, asked for its audit at the end.
+"""A running target: started if its file says how, set up before each round, asked for its audit at the end.
 
-Never a stranger's machine by accident: an address that is not of this machine is refused unless its owner says so.
+An address of another machine is refused, so that none is loaded by accident, unless the user says that they own it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import msgspec
 
 from loadtests.lab.checks.orders import OrderList
 from loadtests.lab.protocol.adapter import Request
-from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
+from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, GuardState, OfficeError, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
-from loadtests.lab.servers.office import GRACE_S, NotReady
+from loadtests.lab.servers.office import NotReady
 from loadtests.lab.target.adapter import described, identity, is_ok
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import hide, is_secret_name, opened, secrets_of
 from loadtests.lab.target.placeholders import as_text, environment, fill_text
 from loadtests.lab.target.reading import Reading, elements, fits, has_more_pages, look_up, meets, take
-from loadtests.lab.target.tables import Orders, SetupStep, Start, Step, Target
+from loadtests.lab.target.tables import OrdersRequest, SetupStep, StartCommand, Step, Target
 from loadtests.lab.untrusted import printable
 
-_POLL_S = 0.02
 _TIMEOUT_S = 20.0
-_LOG_TAIL = 15
 _SERVER_ERROR = 500
 _SHOWN = 200
 _COMMAND_S = 120.0
@@ -66,7 +61,7 @@ def refuse_other_machines(url: str) -> None:
 
 
 class TargetOffice:
-    """The lab's own calls to a target; they stand in no history. The same face as ``Office``."""
+    """The lab's own calls to a target; they are in no history. It has the interface of ``Office``."""
 
     def __init__(
         self,
@@ -96,7 +91,7 @@ class TargetOffice:
     def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
         """Take the steps of the set-up, where the file has some. Raises ``OfficeError`` unless each succeeds.
 
-        It is not told when its doors open: nobody comes earlier.
+        It is not told when the event opens: no buyer comes earlier.
         """
         cookies = Cookies()
         for number, step in enumerate(self._target.setup_steps, 1):
@@ -127,7 +122,6 @@ class TargetOffice:
         return reading
 
     def audit(self, event: str) -> bytes:
-        """What the service lists as committed, as sent."""
         if self._target.audit is None:
             raise OfficeError("the target file names no audit")
         return self._answer(self._target.audit, event).body
@@ -142,7 +136,7 @@ class TargetOffice:
         listed, missing = self._list(self._target.orders, event)
         return OrderList(event=event, orders=listed, earlier=self._earlier, missing=missing)
 
-    def _list(self, orders: Orders, event: str) -> tuple[list[str], str]:
+    def _list(self, orders: OrdersRequest, event: str) -> tuple[list[str], str]:
         """The ids on all pages, and why they are not all, where they are not."""
         step: Step = orders
         found: list[str] = []
@@ -216,10 +210,10 @@ class TargetOffice:
             raise OfficeError(f"{what}: {step.command[0]} ended with status {done.returncode}: {said}")
         return reading
 
-    def _refused(self, step: Step, reading: Reading) -> Refused:
+    def _refused(self, step: Step, reading: Reading) -> CallRefused:
         said = self.shown(reading.text[:_SHOWN].strip())
         what = f"{step.method} {step.path}"
-        return Refused(f"{what} was answered by {self.url} with {reading.status}: {said}", reading.status, None)
+        return CallRefused(f"{what} was answered by {self.url} with {reading.status}: {said}", reading.status, None)
 
 
 class Command(NamedTuple):
@@ -232,7 +226,7 @@ class Command(NamedTuple):
     @classmethod
     def of(cls, target: Target, words: list[str], values: Mapping[str, Any], data: Path | None, url: str) -> Command:
         """Fill in a command. Raises ``KeyError`` for a value that there is not, ``NotReady`` without the program."""
-        start = target.start or Start([])
+        start = target.start or StartCommand([])
         known = {"python": sys.executable, "url": url, "port": urllib.parse.urlsplit(url).port, **values}
         known |= {"data": str(data)} if data is not None else {}
         directory = Path(target.directory or ".") / fill_text(start.directory, known)
@@ -246,86 +240,67 @@ class Command(NamedTuple):
         return cls([program, *filled[1:]], directory, _environment() | own)
 
 
-class RunningTarget:
-    """A target for as long as a ``with`` block lasts: started if the file says how, else only looked for.
+class RunningTarget(process.ServerProcess):
+    """A target for as long as a ``with`` block lasts: started if the file says how, else only asked for a sign of life.
 
     The port is free when it is chosen; another program could take it before the service does. Then the service
-    cannot listen and ends, which is noticed and said.
+    cannot listen and ends, and the lab reports that.
     """
 
     def __init__(self, target: Target, folder: Path, capacity: int, *, is_own_host: bool = False) -> None:
+        super().__init__(folder / "server.log")
         self.target = target
-        self.log = folder / "server.log"
         self.url = target.url
         self._data = folder / "data"
         self._capacity = capacity
         self._is_own_host = is_own_host
-        self._process: subprocess.Popen[bytes] | None = None
+        self._why_not_ready = "it did not answer"
 
     @property
     def office(self) -> TargetOffice:
-        """The lab's own calls to it."""
         return TargetOffice(self.target, self.url, is_own_host=self._is_own_host, data=self._data)
 
     def locust_options(self, folder: Path) -> list[str]:
-        """What tells locust about this service."""
         own = ["--i-own-this-host"] if self._is_own_host else []
         return ["--target", str(folder / "experiment.json"), *own]
 
-    def __enter__(self) -> RunningTarget:
+    def start(self) -> None:
+        """Start it if the file says how; if not, see that something answers at its address."""
         if self.target.start is None:
             _knock(self.office.url, "/")
-            return self
-        try:
-            self._start(self.target.start.command)
-            self._wait_until_ready(self.target.start.ready, self.target.start.within_s)
-        except BaseException:
-            with process.undisturbed():
-                self._stop(grace_s=1.0)
-            raise
-        return self
+            return
+        self.ready_within_s = self.target.start.within_s
+        super().start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with process.undisturbed():
-            self._stop(grace_s=GRACE_S if kind is None else 2.0)
-
-    def _start(self, command: list[str]) -> None:
+    def _launch(self) -> subprocess.Popen[bytes]:
         self._data.mkdir(0o700, parents=True, exist_ok=True)
         self.url = f"http://127.0.0.1:{_free_port()}"
         values = {**environment(), "capacity": self._capacity}
-        program = Command.of(self.target, command, values, self._data, self.url)
-        self._process = process.start(
-            program.words, log=self.log, environment=program.environment, directory=program.directory
-        )
+        program = Command.of(self.target, self._how.command, values, self._data, self.url)
+        return process.start(program.words, log=self.log, environment=program.environment, directory=program.directory)
 
-    def _stop(self, *, grace_s: float) -> None:
-        if self._process is not None:
-            process.end(self._process, grace_s=grace_s)
+    @property
+    def _how(self) -> StartCommand:
+        if self.target.start is None:
+            raise RuntimeError("this target is not started by the lab")
+        return self.target.start
 
-    def _wait_until_ready(self, path: str, within_s: float) -> None:
-        deadline = time.monotonic() + within_s
-        why = "it did not answer"
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                status = self._process.returncode if self._process else None
-                raise NotReady(f"the target's command ended with status {status}. {self._log_says()}")
-            with contextlib.suppress(Unreachable):
-                status = _knock(self.url, path)
-                if status < _SERVER_ERROR:
-                    return
-                why = f"GET {path} was answered with {status}"
-            time.sleep(_POLL_S)
-        raise NotReady(f"the target was not ready within {within_s:g} s: {why}. {self._log_says()}")
+    def _is_ready(self) -> bool:
+        path = self._how.ready
+        try:
+            status = _knock(self.url, path)
+        except Unreachable:
+            return False
+        self._why_not_ready = f"GET {path} was answered with {status}"
+        return status < _SERVER_ERROR
 
-    def _log_says(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
-            if lines:
-                shown = (printable(hide(line, secrets_of(self.target))) for line in lines)
-                return f"Its log {self.log} ends:\n" + "\n".join(shown)
-        return "It printed nothing."
+    def _not_ready(self, status: int | None) -> NotReady:
+        lines = (printable(hide(line, secrets_of(self.target))) for line in process.log_tail(self.log).splitlines())
+        tail = "\n".join(lines)
+        said = f"Its log {self.log} ends:\n{tail}" if tail else "It printed nothing."
+        if status is None:
+            return NotReady(f"the target was not ready within {self.ready_within_s:g} s: {self._why_not_ready}. {said}")
+        return NotReady(f"the target's command ended with status {status}. {said}")
 
 
 def _knock(url: str, path: str) -> int:
@@ -349,6 +324,6 @@ def _free_port() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Without what was meant for the lab or the ticket office."""
+    """The environment without the settings of the lab and the ticket office."""
     mine = ("LASTSEAT_", "LOCUST_", "GUNICORN_")
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)}

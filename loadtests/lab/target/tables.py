@@ -36,7 +36,7 @@ Conditions = Condition | list[Condition]
 """One condition, or several of which one has to be met."""
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ValueSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a value stands in an answer.
 
     ``field`` is a path into JSON like ``data.left``, ``tickets.0``, ``.`` for the whole answer. ``input`` is the value
@@ -55,11 +55,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capacity_minus: str | None = None
 
 
-From = str | Source
+From = str | ValueSource
 """A source; a text alone is a ``field``."""
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a purchase, a read or a cancellation tells, and where it stands in the answer."""
 
     remaining: From | None = None
@@ -98,11 +98,11 @@ class Outcomes(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``definite`` are the errors after which surely nothing happened, nor will.
     """
 
-    answer: Answer = Answer()
+    answer: AnswerFields = AnswerFields()
     definite: Conditions = []
 
 
-class Read(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReadRequest(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to look at what remains."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -124,7 +124,7 @@ class Poll(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     every_s: float = 0.05
 
 
-class Buy(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BuyRequest(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to buy: this request, then those of ``then``, then ``poll``. ``give_back`` undoes a purchase half done."""
 
     method: Literal["POST", "PUT", "PATCH"] = "POST"
@@ -139,20 +139,20 @@ class Buy(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [self, *self.then, *([self.poll] if self.poll else [])]
 
 
-class Cancel(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CancelRequest(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to give an order back. ``refused`` means that there is no such order, or not any more."""
 
     method: Literal["DELETE", "POST", "PUT", "PATCH"] = "DELETE"
     refused: Conditions = []
 
 
-class Audit(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AuditRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists what it committed, in the format of ``docs/judge-your-own.md``."""
 
     method: Literal["GET", "POST"] = "GET"
 
 
-class Seats(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SeatsRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the seats are listed of which a buyer chooses one: ``{seat}``. Without ``path`` in the answer to [read]."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -162,7 +162,7 @@ class Seats(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     free: Matching = {}
 
 
-class Orders(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OrdersRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists all orders that stand, for the end of a round. ``next`` leads to the next page."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -172,7 +172,7 @@ class Orders(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     next: From | None = None
 
 
-class Buyer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BuyerSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every buyer does once, before buying: logs in, for example. What ``take`` keeps is ``{session.name}``."""
 
     steps: list[Step] = []
@@ -180,7 +180,7 @@ class Buyer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     new_buyer: Literal["once", "every purchase"] = "once"
 
 
-class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StartCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the service is started; ready when ``ready`` is answered with a status below 500."""
 
     command: list[str]
@@ -197,15 +197,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     event: str = "sale"
     capacity: int
     url: str = ""
-    start: Start | None = None
+    start: StartCommand | None = None
     setup: SetupStep | list[SetupStep] | None = None
-    buyer: Buyer = Buyer()
-    buy: Buy
-    read: Read | None = None
-    seats: Seats | None = None
-    cancel: Cancel | None = None
-    orders: Orders | None = None
-    audit: Audit | None = None
+    buyer: BuyerSteps = BuyerSteps()
+    buy: BuyRequest
+    read: ReadRequest | None = None
+    seats: SeatsRequest | None = None
+    cancel: CancelRequest | None = None
+    orders: OrdersRequest | None = None
+    audit: AuditRequest | None = None
     directory: str = ""
     """Where the target file lies: commands run there. Not in the file itself."""
 
@@ -264,6 +264,6 @@ def each_of(conditions: Conditions | None) -> list[Condition]:
     return conditions if isinstance(conditions, list) else [conditions]
 
 
-def source_of(source: From) -> Source:
+def source_of(source: From) -> ValueSource:
     """A source that is written as a text alone is a field."""
-    return Source(field=source) if isinstance(source, str) else source
+    return ValueSource(field=source) if isinstance(source, str) else source

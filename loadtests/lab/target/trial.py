@@ -19,12 +19,12 @@ from loadtests.lab.target.adapter import Run, TargetAdapter
 from loadtests.lab.target.masking import MASK, hide, hide_named, is_secret_name, secrets_of
 from loadtests.lab.target.reading import Reading, elements, has_more_pages
 from loadtests.lab.target.server import TargetOffice
-from loadtests.lab.target.tables import Source, Target
+from loadtests.lab.target.tables import Target, ValueSource
 from loadtests.lab.untrusted import printable
 
 _TIMEOUT_S = 20.0
 _SHOWN = 600
-_FACTS = ("order", "quantity", "tickets", "seats", "remaining", "version")
+_FACTS = ("order", "quantity", "tickets", "seat", "remaining", "version")
 _HEADERS = ("Location", "Content-Type", "Link", "X-Total-Count", "Retry-After")
 
 Say = Callable[[str], object]
@@ -140,7 +140,7 @@ class Trial:
     def _warn_of_pages(self, asked: Request, answer: Reading) -> None:
         read, seats = self._target.read, self._target.seats
         source = read.answer.remaining if read else None
-        counted = source.count if read and isinstance(source, Source) and asked.name == read.path else None
+        counted = source.count if read and isinstance(source, ValueSource) and asked.name == read.path else None
         listed = seats.list if seats and asked.name == (seats.path or (read.path if read else "")) else None
         for path in {counted, listed} - {None}:
             found = elements(answer, path or "")
