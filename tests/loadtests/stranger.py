@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.adapter import Exchange, Reply, Request
-from loadtests.lab.target.adapter import Run, TargetAdapter
+from loadtests.lab.target.adapter import RunValues, TargetAdapter
 from loadtests.lab.target.tables import Target
 
 URL = "http://127.0.0.1:1"
@@ -32,7 +32,7 @@ def target(**tables: Any) -> Target:
 class Shopper:
     """One buyer of a target whose service is a Flask application."""
 
-    def __init__(self, app: Flask, run: Run | None = None, **tables: Any) -> None:
+    def __init__(self, app: Flask, run: RunValues | None = None, **tables: Any) -> None:
         self.adapter = TargetAdapter(target(**tables), run)
         self.buyer = self.adapter.buyer(1)
         self.asked: list[Request] = []

@@ -17,13 +17,13 @@ from loadtests.lab.checks import judge
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of
 from loadtests.lab.history.history import History
 from loadtests.lab.protocol.admin_api import OfficeError
-from loadtests.lab.target.adapter import NUMBERS, Run
+from loadtests.lab.target.adapter import NUMBERS, RunValues
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.filling import CannotBeFilled, fill, on_service
 from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.problems import problems
-from loadtests.lab.target.reading import Reading, has_more_pages, meets, take
+from loadtests.lab.target.reading import AnswerView, has_more_pages, meets, take
 from loadtests.lab.target.server import TargetOffice
 from loadtests.lab.target.tables import Condition, ValueSource
 from tests.loadtests.stranger import Shopper, served, target
@@ -91,7 +91,7 @@ def test_a_service_that_remembers_keys_does_not_repeat_the_last_runs_answers() -
     app, buy = remembering(), {"headers": {"Idempotency-Key": "{key}"}, "answer": {"order": "order"}}
 
     def order(mark: str) -> str | None:
-        return Shopper(app, Run(mark=mark), buy=buy).ask().lines[0].order
+        return Shopper(app, RunValues(mark=mark), buy=buy).ask().lines[0].order
 
     assert order("") == order("")  # the negative control: the same key in two runs
     assert len({order("one"), order("two"), order("three")}) == 3
@@ -101,7 +101,7 @@ def test_buyers_have_names_and_numbers_of_their_own_in_every_process_and_run() -
     names, numbers = set(), set()
     for mark in ("one", "two"):
         for crew in range(3):
-            adapter = Shopper(Flask(__name__), Run(mark=mark, shard=crew)).adapter
+            adapter = Shopper(Flask(__name__), RunValues(mark=mark, shard=crew)).adapter
             buyers = [adapter.buyer(crew * 1000 + process) for process in range(100)]
             names |= {buyer.name for buyer in buyers}
             numbers |= {buyer.number for buyer in buyers}
@@ -138,23 +138,23 @@ def test_a_shop_that_sells_one_to_each_sees_a_new_buyer_for_every_purchase(name:
 @pytest.mark.parametrize(
     ("condition", "met", "not_met"),
     [
-        ({"text_contains": "sold out"}, Reading(200, b"<p>sold out</p>"), Reading(200, b"<p>sold</p>")),
+        ({"text_contains": "sold out"}, AnswerView(200, b"<p>sold out</p>"), AnswerView(200, b"<p>sold</p>")),
         (
             {"header": "location", "contains": "/sold-out"},
-            Reading(302, b"", {"Location": "/x/sold-out"}),
-            Reading(302, b"", {"Location": "/orders/1"}),
+            AnswerView(302, b"", {"Location": "/x/sold-out"}),
+            AnswerView(302, b"", {"Location": "/orders/1"}),
         ),
-        ({"header": "X-State", "equals": "gone"}, Reading(200, b"", {"x-state": "gone"}), Reading(200, b"", {})),
-        ({"header": "location"}, Reading(302, b"", {"Location": "/"}), Reading(302, b"")),
-        ({"field": "errors.0.message", "contains": "SOLD"}, Reading(200, b'{"errors":[{"message":"SOLD_OUT"}]}'),
-         Reading(200, b'{"errors":[{"message":"no"}]}')),
-        ({"field": "codes", "contains": "gone"}, Reading(200, b'{"codes":["x","gone"]}'),
-         Reading(200, b'{"codes":[]}')),
-        ({"status": [409, 410], "text_contains": "none"}, Reading(410, b"none"), Reading(200, b"none")),
+        ({"header": "X-State", "equals": "gone"}, AnswerView(200, b"", {"x-state": "gone"}), AnswerView(200, b"", {})),
+        ({"header": "location"}, AnswerView(302, b"", {"Location": "/"}), AnswerView(302, b"")),
+        ({"field": "errors.0.message", "contains": "SOLD"}, AnswerView(200, b'{"errors":[{"message":"SOLD_OUT"}]}'),
+         AnswerView(200, b'{"errors":[{"message":"no"}]}')),
+        ({"field": "codes", "contains": "gone"}, AnswerView(200, b'{"codes":["x","gone"]}'),
+         AnswerView(200, b'{"codes":[]}')),
+        ({"status": [409, 410], "text_contains": "none"}, AnswerView(410, b"none"), AnswerView(200, b"none")),
     ],
 )  # fmt: skip
 def test_an_outcome_is_told_by_text_header_or_field_whatever_the_status(
-    condition: dict[str, Any], met: Reading, not_met: Reading
+    condition: dict[str, Any], met: AnswerView, not_met: AnswerView
 ) -> None:
     assert meets(Condition(**condition), met)
     assert not meets(Condition(**condition), not_met)
@@ -198,12 +198,12 @@ SEATS = b'{"seats": [{"status": "free"}, {"status": "sold"}, {"status": "new"}],
     ],
 )
 def test_what_remains_may_be_counted_or_taken_from_the_capacity(source: Any, found: Any) -> None:
-    assert take(source, Reading(200, SEATS), 10) == found
+    assert take(source, AnswerView(200, SEATS), 10) == found
 
 
 def test_a_field_of_a_form_and_a_cookie_are_values_too() -> None:
     page = b'<meta name="csrf" content="m"><form><input type=hidden name=token value="a&amp;b"><input name=x></form>'
-    reading = Reading(200, page, {"Set-Cookie": "sid=s1; Path=/"})
+    reading = AnswerView(200, page, {"Set-Cookie": "sid=s1; Path=/"})
     assert take(ValueSource(input="token"), reading) == "a&b"
     assert take(ValueSource(input="csrf"), reading) == "m"
     assert take(ValueSource(cookie="sid"), reading) == "s1"
@@ -215,7 +215,7 @@ def test_a_field_of_a_form_and_a_cookie_are_values_too() -> None:
 @example(body=b"<!x")
 @example(body=b"[" * 3000)
 def test_no_answer_breaks_what_looks_for_values_in_it(body: bytes) -> None:
-    reading = Reading(200, body, {"Set-Cookie": body.decode("latin-1")})
+    reading = AnswerView(200, body, {"Set-Cookie": body.decode("latin-1")})
     for source in (
         "a.0", ".", ValueSource(input="name"), ValueSource(cookie="a"), ValueSource(header="set-cookie"),
         ValueSource(pattern="(a)|b"),
@@ -241,7 +241,7 @@ def test_no_answer_breaks_what_looks_for_values_in_it(body: bytes) -> None:
     ],
 )
 def test_a_list_that_has_pages_says_so(body: bytes, headers: dict[str, str], more: bool) -> None:
-    assert has_more_pages(Reading(200, body, headers), 2) is more
+    assert has_more_pages(AnswerView(200, body, headers), 2) is more
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
@@ -292,6 +292,21 @@ def test_a_buyer_logs_in_once_and_keeps_cookies_and_token() -> None:
     assert [each.path for each in shopper.asked] == ["/login", "/login", "/buy", "/buy"]
 
 
+def test_an_arrival_may_be_somebody_who_has_logged_in_and_asks_for_nothing_any_more() -> None:
+    shopper = Shopper(members(), buyer={"steps": LOGIN, "cookies": True}, buy=AS_MEMBER)
+    shopper.buy()
+    first = shopper.buyer
+    assert shopper.adapter.buyer(2).name != first.name  # the first one is still asking
+    shopper.adapter.dismiss(first)
+    assert shopper.adapter.buyer(3) is first
+    shopper.buy()
+    assert [each.path for each in shopper.asked].count("/login") == 2
+    nameless = Shopper(one_each(), buy={"body": {"member": "{buyer}"}})
+    nameless.buy()
+    nameless.adapter.dismiss(nameless.buyer)
+    assert nameless.adapter.buyer(2) is not nameless.buyer  # who never logs in may as well be somebody new
+
+
 def test_without_cookies_the_login_fails_and_surely_nothing_was_bought() -> None:
     shopper = Shopper(members(), buyer={"steps": LOGIN}, buy=AS_MEMBER)
     [line] = shopper.ask().records
@@ -307,12 +322,12 @@ def test_a_cookie_goes_to_its_own_host_and_path_and_to_no_other() -> None:
         def get_all(self, _name: str) -> list[str]:
             return lines
 
-    kept.keep("http://shop.test:8080/login", Reading(200, b"", Several()))
+    kept.keep("http://shop.test:8080/login", AnswerView(200, b"", Several()))
     assert kept.header("http://shop.test:8080/shop/x") == {"Cookie": "a=1; b=2; d=4"}
     assert kept.header("http://shop.test:8080/shopping") == {"Cookie": "a=1; d=4"}
     assert kept.header("http://elsewhere.test/shop") == {}
     lines[:] = ["a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "d=; Max-Age=-1"]
-    kept.keep("http://shop.test/", Reading(200, b"", Several()))
+    kept.keep("http://shop.test/", AnswerView(200, b"", Several()))
     assert kept.header("http://shop.test/") == {}
 
 
@@ -442,6 +457,14 @@ def test_an_answer_that_comes_later_is_waited_for(states: list[str], outcome: st
     assert (line.op, line.outcome, line.order) == ("buy", outcome, "1" if outcome == "ok" else None)
 
 
+def test_what_was_left_when_an_order_was_taken_in_is_no_part_of_its_refusal() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/buy", "buy", lambda: (jsonify(left=3), 202, {"Location": "/orders/1"}), methods=["POST"])
+    app.add_url_rule("/orders/1", "state", lambda: jsonify(state="refused"))
+    [line] = Shopper(app, buy=POLLED | {"answer": {"remaining": "left"}}).ask().records
+    assert (line.outcome, line.remaining) == ("sold_out", None)
+
+
 @pytest.mark.parametrize("location", ["http://192.0.2.7/orders/1", "//192.0.2.7/orders/1", "http://127.0.0.1:2/o"])
 def test_an_answer_that_leads_to_another_host_is_not_followed(location: str) -> None:
     shopper = Shopper(later(["done"], location), buy=POLLED)
@@ -569,7 +592,7 @@ def test_a_set_up_of_several_steps_hands_values_on() -> None:
             TargetOffice(target(setup=MAKE_SHOW[1:] and [MAKE_SHOW[0], MAKE_SHOW[1] | {"headers": {
                 "Authorization": "Bearer x{admin_token}"}}]), url).create_event("opera", 5)  # fmt: skip
         assert "tk-9876" not in str(refused.value)
-    shopper = Shopper(Flask(__name__), Run(values=office.values), buy={"path": "/shows/{show}/buy"})
+    shopper = Shopper(Flask(__name__), RunValues(values=office.values), buy={"path": "/shows/{show}/buy"})
     shopper.ask()
     assert shopper.asked[0].path == "/shows/7/buy"
 

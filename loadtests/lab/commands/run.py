@@ -29,6 +29,7 @@ from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.studies.held_payment import read_paid
+from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
@@ -149,6 +150,13 @@ def _say(result: Result, out: Console) -> None:
     out.print(f"\nreport: {shown(here / REPORT)}", markup=False, soft_wrap=True)
     command = "lastseat" if shutil.which("lastseat") else shown(Path(sys.argv[0]).absolute())
     out.print(f"again:  {command} run {shlex.quote(shown(here / 'experiment.json'))}", markup=False, soft_wrap=True)
+    if result.experiment.target is not None and (secrets := without_secrets(result.experiment.target)[1]):
+        out.print(
+            f"        with the secrets that the record leaves out in the environment: {', '.join(secrets)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:

@@ -21,7 +21,7 @@ from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.carts import NO_CARTS
 from loadtests.lab.protocol.office import OfficeAdapter
-from loadtests.lab.target.adapter import Run, TargetAdapter
+from loadtests.lab.target.adapter import RunValues, TargetAdapter
 from loadtests.lab.target.file import read_target
 
 PROCESSES_PER_SHARD = 1_000_000
@@ -32,7 +32,7 @@ def adapter_of(options: Any, notice: RunNotice, shard: int) -> Adapter:
     """The adapter that the target file describes, else the office's."""
     if not options.target:
         return OfficeAdapter()
-    run = Run(mark=notice.mark, values=notice.values, capacity=int(options.capacity), shard=shard)
+    run = RunValues(mark=notice.mark, values=notice.values, capacity=int(options.capacity), shard=shard)
     return TargetAdapter(read_target(Path(options.target)), run)
 
 

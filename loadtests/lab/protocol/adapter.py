@@ -109,6 +109,10 @@ class Adapter(ABC):
         """A buyer that the service has not seen yet."""
         return BuyerIdentity(f"buyer-{process}", process)
 
+    def dismiss(self, buyer: BuyerIdentity) -> None:
+        """This buyer will not ask any more; another arrival may be the same person. Nobody remembers them here."""
+        return
+
     def key(self, name: str) -> str:
         """The key of a purchase whose name is unique in its run."""
         return name

@@ -28,8 +28,8 @@ from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import opened
 from loadtests.lab.target.placeholders import SESSION
-from loadtests.lab.target.reading import Reading, elements, fits, look_up, meets, take, whole
-from loadtests.lab.target.tables import AnswerFields, From, Outcomes, Poll, Step, Target, each_of, placeholders
+from loadtests.lab.target.reading import AnswerView, elements, fits, look_up, meets, take, whole
+from loadtests.lab.target.tables import AnswerFields, From, Outcomes, Poll, RequestStep, Target, each_of, placeholders
 
 FINE = range(200, 300)
 NUMBERS = 1 << 31
@@ -38,7 +38,7 @@ _SHARDS = 64
 _MOST_NOTES, _MOST_COUNTED = 10, 1000
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunValues(msgspec.Struct, frozen=True):
     """What is new in every run: a mark for names, the values of the set-up, which process of the load this is."""
 
     mark: str = ""
@@ -58,15 +58,16 @@ class StepFailed(Exception):
 class TargetAdapter(Adapter):
     """The protocol of one target. Counts what was not as the file says."""
 
-    def __init__(self, target: Target, run: Run | None = None) -> None:
+    def __init__(self, target: Target, run: RunValues | None = None) -> None:
         super().__init__()
         self._target, values = opened(target)
-        self._run = run or Run()
+        self._run = run or RunValues()
         self._values = {**values, **self._run.values}
         self._capacity = target.capacity if self._run.capacity is None else self._run.capacity
         self._rng = random.Random(self._run.mark)
         self._first_number = self._rng.randrange(1, NUMBERS // 2) // _SHARDS * _SHARDS + self._run.shard % _SHARDS
         self._buyers = 0
+        self._dismissed: list[BuyerIdentity] = []
         self._answers: Counter[str] = Counter()
         self._lacking: Counter[tuple[str, str, str]] = Counter()
         self._trouble: Counter[str] = Counter()
@@ -74,10 +75,21 @@ class TargetAdapter(Adapter):
     # -- who asks ------------------------------------------------------------------------------------------------
 
     def buyer(self, process: int) -> BuyerIdentity:
-        """A buyer with a name and a number that no other has, in this run or an earlier one."""
+        """A buyer with a name and a number that no other has, in this run or an earlier one.
+
+        Who arrives in the open loop may be somebody who has logged in before and asks for nothing any more: then
+        arrivals do not all log in first.
+        """
+        if self._dismissed:
+            return self._dismissed.pop()
         buyer = BuyerIdentity(f"buyer-{self._run.mark}-{process}" if self._run.mark else f"buyer-{process}")
         self._renew(buyer, buyer.name)
         return buyer
+
+    def dismiss(self, buyer: BuyerIdentity) -> None:
+        """Keep who has logged in for the next arrival."""
+        if self._target.buyer.steps and buyer.is_known:
+            self._dismissed.append(buyer)
 
     def key(self, name: str) -> str:
         """A key that is new in every run: a service that remembers keys must not repeat the last run's answers."""
@@ -128,8 +140,8 @@ class TargetAdapter(Adapter):
     # -- one request ---------------------------------------------------------------------------------------------
 
     def _step(
-        self, name: str, step: Step, exchange: Exchange, values: dict[str, Any], *, keep: str = ""
-    ) -> Generator[Request, Reply, Reading]:
+        self, name: str, step: RequestStep, exchange: Exchange, values: dict[str, Any], *, keep: str = ""
+    ) -> Generator[Request, Reply, AnswerView]:
         """A step that has to succeed; what it takes is kept. Raises ``StepFailed``."""
         reply, reading = yield from self._send(step, exchange, values)
         if reply.error is not None:
@@ -144,8 +156,8 @@ class TargetAdapter(Adapter):
         return reading
 
     def _send(
-        self, step: Step, exchange: Exchange, values: Mapping[str, Any], after_s: float = 0.0
-    ) -> Generator[Request, Reply, tuple[Reply, Reading]]:
+        self, step: RequestStep, exchange: Exchange, values: Mapping[str, Any], after_s: float = 0.0
+    ) -> Generator[Request, Reply, tuple[Reply, AnswerView]]:
         """One request with the buyer's cookies. Raises ``StepFailed`` where it cannot be made, and nothing was sent."""
         buyer = exchange.buyer
         known = {"buyer": buyer.name, "buyer_number": buyer.number, "capacity": self._capacity}
@@ -157,7 +169,7 @@ class TargetAdapter(Adapter):
         keeps_cookies = self._target.buyer.cookies
         headers = request.headers | (buyer.cookies.header(address) if keeps_cookies else {})
         reply = yield msgspec.structs.replace(request, headers=headers, after_s=after_s)
-        reading = Reading(reply.status, reply.body, reply.headers)
+        reading = AnswerView(reply.status, reply.body, reply.headers)
         if keeps_cookies and reply.error is None:
             buyer.cookies.keep(address, reading)
         return reply, reading
@@ -170,7 +182,7 @@ class TargetAdapter(Adapter):
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """The answer to an operation of one request."""
-        return self._understand(self._step_of(operation.op), operation, Reading(status, body, headers))
+        return self._understand(self._step_of(operation.op), operation, AnswerView(status, body, headers))
 
     def may_ask_again(self, op: str) -> bool:
         """Only where the service is told the key: else a second request would be a second purchase."""
@@ -252,7 +264,7 @@ class TargetAdapter(Adapter):
 
     def _ask(
         self, step: Outcomes, exchange: Exchange, values: Mapping[str, Any]
-    ) -> Generator[Request, Reply, Reading | None]:
+    ) -> Generator[Request, Reply, AnswerView | None]:
         """One request whose answer decides what the outcome is so far."""
         line = exchange.lines[0]
         line.outcome = "unknown"
@@ -268,7 +280,7 @@ class TargetAdapter(Adapter):
         exchange.word = self._understand(step, line, reading)
         return reading
 
-    def _keep_values(self, step: Step, reading: Reading, values: dict[str, Any]) -> bool:
+    def _keep_values(self, step: RequestStep, reading: AnswerView, values: dict[str, Any]) -> bool:
         """Keep what a step takes; whether all of it was there."""
         for name, source in step.take.items():
             found = take(source, reading, self._capacity)
@@ -280,7 +292,7 @@ class TargetAdapter(Adapter):
 
     # -- one answer ----------------------------------------------------------------------------------------------
 
-    def _understand(self, step: Outcomes, operation: Operation, reading: Reading) -> str:
+    def _understand(self, step: Outcomes, operation: Operation, reading: AnswerView) -> str:
         """By the file's conditions: sold out and refused first, then definite, then ok, else unknown.
 
         What is no JSON is no sale where a field of it would say that it was none.
@@ -309,7 +321,7 @@ class TargetAdapter(Adapter):
         if trouble in self._trouble or len(self._trouble) < _MOST_COUNTED:
             self._trouble[trouble] += 1
 
-    def _keep_facts(self, operation: Operation, where: AnswerFields, reading: Reading) -> None:
+    def _keep_facts(self, operation: Operation, where: AnswerFields, reading: AnswerView) -> None:
         ok = operation.outcome == "ok"
         self._answers[operation.op] += ok
         for fact in _FACTS:
@@ -317,7 +329,7 @@ class TargetAdapter(Adapter):
             if is_due and (fact.name != "quantity" or operation.op == "buy"):
                 self._find(operation, fact, getattr(where, fact.name), reading)
 
-    def _find(self, operation: Operation, fact: _Fact, source: From | None, reading: Reading) -> None:
+    def _find(self, operation: Operation, fact: _Fact, source: From | None, reading: AnswerView) -> None:
         if source is None:
             return
         found = fact.read(take(source, reading, self._capacity))
@@ -327,12 +339,12 @@ class TargetAdapter(Adapter):
             self._lacking[operation.op, described(source), fact.wanted] += 1
 
 
-def is_ok(step: Step, reading: Reading) -> bool:
+def is_ok(step: RequestStep, reading: AnswerView) -> bool:
     """Whether a step that has to succeed did."""
     return reading.status in FINE if step.ok is None else meets(step.ok, reading)
 
 
-def _outcome(step: Outcomes, reading: Reading) -> Outcome:
+def _outcome(step: Outcomes, reading: AnswerView) -> Outcome:
     outcomes: dict[str, Outcome] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
     for name, outcome in outcomes.items():
         if meets(getattr(step, name, None), reading):

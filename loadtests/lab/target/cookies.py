@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
-from loadtests.lab.target.reading import Reading
+from loadtests.lab.target.reading import AnswerView
 
 _MOST = 100
 
@@ -16,7 +16,7 @@ class Cookies:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str, str], str] = {}
 
-    def keep(self, url: str, reading: Reading) -> None:
+    def keep(self, url: str, reading: AnswerView) -> None:
         """Take what an answer from ``url`` sets, and forget what it ends."""
         host = _host(url)
         for line in reading.all_of("Set-Cookie"):

@@ -12,7 +12,7 @@ import msgspec
 
 from loadtests.lab.protocol.adapter import Request
 from loadtests.lab.target.placeholders import Encode, Values, as_text, fill_all, fill_text, in_json, literals
-from loadtests.lab.target.tables import Step
+from loadtests.lab.target.tables import RequestStep
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 _SHOWN = 200
@@ -22,7 +22,7 @@ class CannotBeFilled(Exception):
     """A request cannot be made of a step: a value is not there, or cannot stand where it should. Nothing was sent."""
 
 
-def fill(step: Step, values: Values, url: str = "") -> Request:
+def fill(step: RequestStep, values: Values, url: str = "") -> Request:
     """The request of a step to the service at ``url``. Raises ``CannotBeFilled``.
 
     In a path a value is percent-encoded; a path that begins with a value is an address that the service answered, and
@@ -90,7 +90,7 @@ def _line(text: str, what: str) -> str:
     return text
 
 
-def _body(step: Step, values: Values, content_type: str) -> bytes | None:
+def _body(step: RequestStep, values: Values, content_type: str) -> bytes | None:
     if step.form is not None:
         pairs = [(name, each) for name, value in fill_all(step.form, values).items() for each in _listed(value)]
         return urllib.parse.urlencode([(name, as_text(value)) for name, value in pairs]).encode()

@@ -15,8 +15,8 @@ from loadtests.lab.target.tables import (
     From,
     Outcomes,
     Poll,
+    RequestStep,
     SetupStep,
-    Step,
     Target,
     each_of,
     placeholders,
@@ -47,7 +47,7 @@ _CONDITIONS = ("ok", "sold_out", "definite", "refused", "until")
 _LONGEST_S = 600
 
 
-def _places(target: Target) -> Iterator[tuple[str, str, Step]]:
+def _places(target: Target) -> Iterator[tuple[str, str, RequestStep]]:
     """Each request with the name of its table, in brackets; of several of one name, which of them it is."""
     steps = list(target.steps)
     several = {table for table, count in Counter(table for table, _ in steps).items() if count > 1}
@@ -161,7 +161,7 @@ def _wrong_requests(target: Target) -> Iterator[str]:
             yield from _wrong_source(f"{place} `take.{name}`", source)
 
 
-def _wrong_path(place: str, table: str, step: Step, target: Target) -> Iterator[str]:
+def _wrong_path(place: str, table: str, step: RequestStep, target: Target) -> Iterator[str]:
     if isinstance(step, SetupStep) and step.command:
         if step.path or step.body is not None or step.form is not None or step.headers:
             yield f"{place} has `command` and a request; a step is one of them: make two steps"

@@ -33,7 +33,7 @@ _TOTALS = {"total", "totalcount", "totalitems", "totalresults", "totalelements"}
 _WHOLE = re.compile(r"\s*-?[0-9]{1,20}\s*", re.ASCII)
 
 
-class Reading:
+class AnswerView:
     """One answer, read only as far as somebody asks."""
 
     def __init__(self, status: int, body: bytes | None, headers: Headers | None = None) -> None:
@@ -94,12 +94,12 @@ class _Inputs(html.parser.HTMLParser):
                 self.found.setdefault(name, value)
 
 
-def meets(conditions: Conditions | None, reading: Reading) -> bool:
+def meets(conditions: Conditions | None, reading: AnswerView) -> bool:
     """Whether an answer meets one of the conditions."""
     return any(_meets(condition, reading) for condition in each_of(conditions))
 
 
-def _meets(condition: Condition, reading: Reading) -> bool:
+def _meets(condition: Condition, reading: AnswerView) -> bool:
     if condition.status is not None:
         wanted = condition.status if isinstance(condition.status, list) else [condition.status]
         if reading.status not in wanted:
@@ -127,7 +127,7 @@ def fits(element: object, matching: Matching) -> bool:
     )
 
 
-def elements(reading: Reading, path: str) -> list[Any] | None:
+def elements(reading: AnswerView, path: str) -> list[Any] | None:
     """The elements of the list at a path, or of the table there; None where there is neither."""
     found = look_up(reading.json, path)
     if isinstance(found, dict):
@@ -135,7 +135,7 @@ def elements(reading: Reading, path: str) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
-def has_more_pages(reading: Reading, listed: int) -> bool:
+def has_more_pages(reading: AnswerView, listed: int) -> bool:
     """Whether an answer with a list says that it is not the whole list: by a link, a flag, or a greater total."""
     if re.search(r"""rel\s*=\s*["']?next\b""", reading.header("Link") or ""):
         return True
@@ -151,7 +151,7 @@ def has_more_pages(reading: Reading, listed: int) -> bool:
     return any(total is not None and total > listed for total in totals)
 
 
-def take(source: From, reading: Reading, capacity: int | None = None) -> Any:
+def take(source: From, reading: AnswerView, capacity: int | None = None) -> Any:
     """The value that stands at a source; None where there is none."""
     source = source_of(source)
     if source.count is not None:
@@ -175,7 +175,7 @@ def _in_words(found: Any) -> str:
         return ""
 
 
-def _found(source: ValueSource, reading: Reading) -> Any:
+def _found(source: ValueSource, reading: AnswerView) -> Any:
     if source.field is not None:
         return look_up(reading.json, source.field)
     if source.header is not None:

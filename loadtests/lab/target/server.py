@@ -29,8 +29,8 @@ from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import hide, is_secret_name, opened, secrets_of
 from loadtests.lab.target.placeholders import as_text, environment, fill_text
-from loadtests.lab.target.reading import Reading, elements, fits, has_more_pages, look_up, meets, take
-from loadtests.lab.target.tables import OrdersRequest, SetupStep, StartCommand, Step, Target
+from loadtests.lab.target.reading import AnswerView, elements, fits, has_more_pages, look_up, meets, take
+from loadtests.lab.target.tables import OrdersRequest, RequestStep, SetupStep, StartCommand, Target
 from loadtests.lab.untrusted import printable
 
 _TIMEOUT_S = 20.0
@@ -70,7 +70,7 @@ class TargetOffice:
         *,
         is_own_host: bool = False,
         data: Path | None = None,
-        watch: Callable[[Request | list[str], Reading], object] = lambda _asked, _answer: None,
+        watch: Callable[[Request | list[str], AnswerView], object] = lambda _asked, _answer: None,
     ) -> None:
         """``data`` is the directory that the service was given; ``watch`` is told of every request and command.
 
@@ -99,7 +99,7 @@ class TargetOffice:
         if self._target.orders is not None:
             self._earlier = self._list(self._target.orders, event)[0]
 
-    def setup_step(self, step: SetupStep, values: dict[str, Any], cookies: Cookies, number: int = 1) -> Reading:
+    def setup_step(self, step: SetupStep, values: dict[str, Any], cookies: Cookies, number: int = 1) -> AnswerView:
         """Take one step of the set-up and keep what it takes; its answer. Raises ``OfficeError`` unless it succeeds."""
         everything = {**self._given, **self.values, **values}
         what = f"step {number} of the set-up"
@@ -138,7 +138,7 @@ class TargetOffice:
 
     def _list(self, orders: OrdersRequest, event: str) -> tuple[list[str], str]:
         """The ids on all pages, and why they are not all, where they are not."""
-        step: Step = orders
+        step: RequestStep = orders
         found: list[str] = []
         for _ in range(_MOST_PAGES):
             reading = self._answer(step, event)
@@ -164,13 +164,13 @@ class TargetOffice:
         """A text as messages may show it."""
         return printable(hide(text, self._secrets))
 
-    def _answer(self, step: Step, event: str) -> Reading:
+    def _answer(self, step: RequestStep, event: str) -> AnswerView:
         reading = self._send(step, {**self._given, **self.values, "event": event}, Cookies())
         if not is_ok(step, reading):
             raise self._refused(step, reading)
         return reading
 
-    def _send(self, step: Step, values: Mapping[str, Any], cookies: Cookies) -> Reading:
+    def _send(self, step: RequestStep, values: Mapping[str, Any], cookies: Cookies) -> AnswerView:
         try:
             request = fill(step, values, self.url)
         except CannotBeFilled as error:
@@ -185,12 +185,12 @@ class TargetOffice:
             raise Unreachable(
                 f"{step.method} {step.path}: nobody answers at {self.url} ({error}). Does the service run there?"
             ) from None
-        reading = Reading(answer.status, answer.body, answer.headers)
+        reading = AnswerView(answer.status, answer.body, answer.headers)
         cookies.keep(address, reading)
         self._watch(request, reading)
         return reading
 
-    def _run(self, step: SetupStep, values: Mapping[str, Any], what: str) -> Reading:
+    def _run(self, step: SetupStep, values: Mapping[str, Any], what: str) -> AnswerView:
         """Run a command of the set-up where the service's own runs; its status and output as an answer."""
         try:
             command = Command.of(self._target, step.command, values, self._data, self.url)
@@ -203,14 +203,14 @@ class TargetOffice:
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise OfficeError(f"{what}: the command {step.command[0]} did not run: {error}") from None
-        reading = Reading(done.returncode, done.stdout)
+        reading = AnswerView(done.returncode, done.stdout)
         self._watch(command.words, reading)
         if done.returncode:
             said = self.shown(done.stderr.decode(errors="replace").strip()[-_SHOWN:])
             raise OfficeError(f"{what}: {step.command[0]} ended with status {done.returncode}: {said}")
         return reading
 
-    def _refused(self, step: Step, reading: Reading) -> CallRefused:
+    def _refused(self, step: RequestStep, reading: AnswerView) -> CallRefused:
         said = self.shown(reading.text[:_SHOWN].strip())
         what = f"{step.method} {step.path}"
         return CallRefused(f"{what} was answered by {self.url} with {reading.status}: {said}", reading.status, None)

@@ -1,8 +1,8 @@
 """The tables of a target file, as data: how a service that this project did not write is started, asked, understood.
 
-There is one kind of request (``Step``), one kind of condition on an answer (``Condition``), and one way to take a value
-out of an answer (``Source``). Everything that the answers do not tell is left out of the history, and the verdict uses
-the strongest check that is still possible. ``docs/judge-your-own.md`` explains the tables with examples.
+There is one kind of request (``RequestStep``), one kind of condition on an answer (``Condition``), and one way to take
+a value out of an answer (``ValueSource``). Everything that the answers do not tell is left out of the history, and the
+verdict uses the strongest check that is still possible. ``docs/judge-your-own.md`` explains the tables with examples.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantity: From | None = None
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One request, by default right when it is answered with 2xx.
 
     Path, headers, body and form may hold placeholders. A body that is no text is sent as JSON. ``take`` keeps values
@@ -85,14 +85,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ok: Conditions | None = None
 
 
-class SetupStep(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SetupStep(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A step of the set-up: a request, or a command whose output is the answer and whose status has to be 0."""
 
     path: str = ""
     command: list[str] = []
 
 
-class Outcomes(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Outcomes(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request whose answer may have been a success, a refusal, an error.
 
     ``definite`` are the errors after which surely nothing happened, nor will.
@@ -131,7 +131,7 @@ class BuyRequest(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=
     max_quantity: int = 1
     then: list[PurchaseStep] = []
     poll: Poll | None = None
-    give_back: Step | None = None
+    give_back: RequestStep | None = None
 
     @property
     def steps(self) -> list[PurchaseStep]:
@@ -146,13 +146,13 @@ class CancelRequest(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=T
     refused: Conditions = []
 
 
-class AuditRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AuditRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists what it committed, in the format of ``docs/judge-your-own.md``."""
 
     method: Literal["GET", "POST"] = "GET"
 
 
-class SeatsRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SeatsRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the seats are listed of which a buyer chooses one: ``{seat}``. Without ``path`` in the answer to [read]."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -162,7 +162,7 @@ class SeatsRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     free: Matching = {}
 
 
-class OrdersRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OrdersRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists all orders that stand, for the end of a round. ``next`` leads to the next page."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -175,7 +175,7 @@ class OrdersRequest(Step, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class BuyerSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every buyer does once, before buying: logs in, for example. What ``take`` keeps is ``{session.name}``."""
 
-    steps: list[Step] = []
+    steps: list[RequestStep] = []
     cookies: bool = False
     new_buyer: Literal["once", "every purchase"] = "once"
 
@@ -217,7 +217,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.setup if isinstance(self.setup, list) else [self.setup]
 
     @property
-    def steps(self) -> Iterator[tuple[str, Step]]:
+    def steps(self) -> Iterator[tuple[str, RequestStep]]:
         """All requests that the file describes, by the names of their tables in it."""
         yield from (("setup", step) for step in self.setup_steps)
         yield from (("buyer.steps", step) for step in self.buyer.steps)
@@ -252,7 +252,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.cancel is not None and "order" in told and bool("version" in told or self.audit)
 
 
-def placeholders(step: Step) -> set[str]:
+def placeholders(step: RequestStep) -> set[str]:
     """The names in braces in a request's path, headers, body and form, or in its command."""
     return names_in([step.path, step.headers, step.body, step.form, getattr(step, "command", [])])
 

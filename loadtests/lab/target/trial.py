@@ -15,9 +15,9 @@ from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.adapter import Exchange, Reply, Request
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
-from loadtests.lab.target.adapter import Run, TargetAdapter
+from loadtests.lab.target.adapter import RunValues, TargetAdapter
 from loadtests.lab.target.masking import MASK, hide, hide_named, is_secret_name, secrets_of
-from loadtests.lab.target.reading import Reading, elements, has_more_pages
+from loadtests.lab.target.reading import AnswerView, elements, has_more_pages
 from loadtests.lab.target.server import TargetOffice
 from loadtests.lab.target.tables import Target, ValueSource
 from loadtests.lab.untrusted import printable
@@ -64,7 +64,7 @@ class Trial:
             return
         for name, value in self._office.values.items():
             self._say(f"  taken: {name} = {MASK if is_secret_name(name) else self._shown(str(value))}")
-        run = Run(mark=mark, values=self._office.values, capacity=target.capacity)
+        run = RunValues(mark=mark, values=self._office.values, capacity=target.capacity)
         buyer = _OneBuyer(TargetAdapter(target, run), self._office.url, event, self._show)
         before = self._ask(buyer, "read", target.read is not None)
         bought = self._ask(buyer, "buy", True, quantity=1)
@@ -119,7 +119,7 @@ class Trial:
                 if listed.missing:
                     self._wrong(f"[orders] {listed.missing}")
 
-    def _show(self, asked: Request | list[str], answer: Reading) -> None:
+    def _show(self, asked: Request | list[str], answer: AnswerView) -> None:
         """What was asked and answered, without secrets; a warning where a list has pages."""
         if isinstance(asked, list):
             self._say(f"  command: {self._shown(' '.join(asked))}")
@@ -137,7 +137,7 @@ class Trial:
             self._say(f"            {self._shown(answer.text[:_SHOWN])}{more}")
         self._warn_of_pages(asked, answer)
 
-    def _warn_of_pages(self, asked: Request, answer: Reading) -> None:
+    def _warn_of_pages(self, asked: Request, answer: AnswerView) -> None:
         read, seats = self._target.read, self._target.seats
         source = read.answer.remaining if read else None
         counted = source.count if read and isinstance(source, ValueSource) and asked.name == read.path else None
@@ -162,7 +162,7 @@ class _OneBuyer:
     """A buyer whose requests are sent one after another, without locust."""
 
     def __init__(
-        self, adapter: TargetAdapter, url: str, event: str, show: Callable[[Request | list[str], Reading], None]
+        self, adapter: TargetAdapter, url: str, event: str, show: Callable[[Request | list[str], AnswerView], None]
     ) -> None:
         self.adapter = adapter
         self._url, self._event, self._show = url, event, show
@@ -196,5 +196,5 @@ class _OneBuyer:
             answer = ask(request.method, address, request.body, request.headers, timeout_s=_TIMEOUT_S)
         except NoAnswer as error:
             return Reply(0, None, {}, time.monotonic_ns(), ConnectionError(str(error)))
-        self._show(request, Reading(answer.status, answer.body, answer.headers))
+        self._show(request, AnswerView(answer.status, answer.body, answer.headers))
         return Reply(answer.status, answer.body, answer.headers, time.monotonic_ns())
