@@ -21,7 +21,7 @@ from loadtests.lab.target.adapter import NUMBERS, RunValues
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.filling import CannotBeFilled, fill, on_service
-from loadtests.lab.target.masking import without_secrets
+from loadtests.lab.target.masking import opened, without_secrets
 from loadtests.lab.target.problems import problems
 from loadtests.lab.target.reading import AnswerView, has_more_pages, meets, take
 from loadtests.lab.target.server import TargetOffice
@@ -713,6 +713,26 @@ def test_no_secret_of_the_file_stands_in_a_record_which_can_be_run_again() -> No
     made, original = (fill(each.setup_steps[1], values) for each in (shown, described))
     assert (made.headers, made.body) == (original.headers, original.body)
     assert fill(shown.setup_steps[0], values).path == "/login?api_key=k-12345"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"path": "/x?token=a%2Fb+c&y=1"},
+        {"path": "/buy", "body": "password=a%21b&n=1"},
+        {"path": "/buy", "body": '{"password": "a\\u0041"}', "headers": {"Content-Type": "application/json"}},
+        {"path": "/buy", "body": {"password": 'a"b{{c}}%20'}},
+        {"path": "/buy", "body": {"auth": {"password": 1234, "token": True}}},
+        {"path": "/buy", "form": {"password": "a&b", "api_key": "c=d", "user": "me"}},
+        {"path": "/buy", "headers": {"Authorization": "Basic YTpi", "X-Token": "t%20t"}},
+    ],
+)
+def test_a_secret_that_was_left_out_is_sent_as_the_file_wrote_it(step: dict[str, Any]) -> None:
+    plain = target(buy=step)
+    shown, values = opened(plain)
+    assert shown != plain
+    sent, wanted = fill(shown.buy, values), fill(plain.buy, {})
+    assert (sent.path, sent.headers, sent.body) == (wanted.path, wanted.headers, wanted.body)
 
 
 def test_a_record_says_what_must_be_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,16 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.target.placeholders import ENVIRONMENT, environment, literals, names_in, texts_in
+from loadtests.lab.target.placeholders import (
+    AS_NUMBER,
+    AS_WRITTEN,
+    ENVIRONMENT,
+    environment,
+    fill_text,
+    literals,
+    names_in,
+    texts_in,
+)
 from loadtests.lab.target.tables import Target
 
 MASK = "***"
@@ -39,10 +48,10 @@ def without_secrets(target: Target) -> tuple[Target, dict[str, str]]:
     return msgspec.convert(masked, type=Target), secrets
 
 
-def opened(target: Target) -> tuple[Target, dict[str, str]]:
+def opened(target: Target) -> tuple[Target, dict[str, Any]]:
     """The target without its secrets, so that no message can show one, and the values with which it is filled in."""
     masked, secrets = without_secrets(target)
-    return masked, environment() | {ENVIRONMENT + name: secret for name, secret in secrets.items()}
+    return masked, environment() | environment(secrets)
 
 
 def secrets_of(target: Target) -> set[str]:
@@ -94,7 +103,7 @@ def _masked(value: Any, place: tuple[str, ...], secrets: dict[str, str], *, is_s
         case str():
             return _whole_masked(value, place, secrets) if is_secret else _parts_masked(value, place, secrets)
         case int() | float() if is_secret and not isinstance(value, bool):
-            return _variable(str(value), place, secrets)
+            return _variable(str(value), place, secrets, AS_NUMBER)
     return value
 
 
@@ -114,10 +123,12 @@ def _parts_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) ->
     return _IN_TEXT.sub(lambda found: found["before"] + _variable(found["secret"], place, secrets), text)
 
 
-def _variable(secret: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
+def _variable(secret: str, place: tuple[str, ...], secrets: dict[str, str], ending: str = "") -> str:
+    secret = fill_text(secret, {})  # what it says, not how the file writes its braces
     base = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(place)).upper().strip("_")
+    base += AS_WRITTEN if place[-1] in {"path", "body"} else ending
     name, number = base, 2
     while secrets.get(name, secret) != secret:
-        name, number = f"{base}_{number}", number + 1
+        name, number = f"N{number}_{base}", number + 1
     secrets[name] = secret
     return f"{{{ENVIRONMENT}{name}}}"

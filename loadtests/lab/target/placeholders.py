@@ -20,6 +20,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 """What ``take`` may call a value."""
 
 ENVIRONMENT, SESSION = "env.", "session."
+AS_WRITTEN = "_AS_WRITTEN"
+"""So ends the name of a variable whose value was cut out of a text: it goes back as it stood there, not encoded."""
+AS_NUMBER = "_AS_NUMBER"
+"""So ends the name of a variable that stands for a number."""
 
 Values = Mapping[str, Any]
 """What placeholders stand for: JSON values by name."""
@@ -47,7 +51,14 @@ def texts_in(value: object) -> Iterator[str]:
 
 def fill_text(text: str, values: Values, encode: Encode = str) -> str:
     """The text with its placeholders filled in. Raises ``KeyError`` for a value that there is not."""
-    return _PLACEHOLDER.sub(lambda found: f"{{{found[1]}}}" if found[1] else encode(as_text(values[found[2]])), text)
+
+    def filled(found: re.Match[str]) -> str:
+        if found[1]:
+            return f"{{{found[1]}}}"
+        value = as_text(values[found[2]])
+        return value if found[2].endswith(AS_WRITTEN) else encode(value)
+
+    return _PLACEHOLDER.sub(filled, text)
 
 
 def fill_all(value: Any, values: Values, encode: Encode = str) -> Any:
@@ -74,9 +85,18 @@ def literals(text: str) -> list[tuple[str, bool]]:
     return [piece for piece in [*pieces, (text[at:], False)] if piece[0]]
 
 
-def environment() -> dict[str, str]:
+def environment(variables: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The values of ``{env.NAME}``: what a file does not say itself, passwords for example."""
-    return {ENVIRONMENT + name: value for name, value in os.environ.items()}
+    return {
+        ENVIRONMENT + name: _number(value) if name.endswith(AS_NUMBER) else value for name, value in variables.items()
+    }
+
+
+def _number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def as_text(value: object) -> str:
