@@ -21,7 +21,7 @@ from loadtests.lab.target.adapter import NUMBERS, RunValues
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.filling import CannotBeFilled, fill, on_service
-from loadtests.lab.target.masking import opened, without_secrets
+from loadtests.lab.target.masking import hide, opened, without_secrets
 from loadtests.lab.target.problems import problems
 from loadtests.lab.target.reading import AnswerView, has_more_pages, meets, take
 from loadtests.lab.target.server import TargetOffice
@@ -756,6 +756,7 @@ def test_no_message_shows_a_secret_also_if_the_service_repeats_it() -> None:
     with served(app) as url, pytest.raises(OfficeError) as refused:
         TargetOffice(target(setup=WITH_SECRETS["setup"]), url).create_event("opera", 5)
     assert "401: wrong: *** ***" in str(refused.value)
+    assert hide('a=p%26q+r&"p&q r" p%26q%20r', ["p&q r"]) == 'a=***&"***" ***'
     assert [each for each in SECRETS if each in str(refused.value)] == []
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -19,6 +21,7 @@ from loadtests.lab.target.placeholders import (
     ENVIRONMENT,
     environment,
     fill_text,
+    in_json,
     literals,
     names_in,
     texts_in,
@@ -26,9 +29,7 @@ from loadtests.lab.target.placeholders import (
 from loadtests.lab.target.tables import Target
 
 MASK = "***"
-_WORDS = (
-    r"authorization|cookie|password|passwd|passphrase|pwd|secret|token|api[-_]?key|access[-_]?key|credential|private"
-)
+_WORDS = "authorization|cookie|password|passwd|passphrase|pwd|secret|token|credential|(?:api|access|private)[-_]?key"
 SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
 _SCHEME = re.compile(r"^(?:Bearer|Basic|Token|ApiKey|Digest)\s+", re.IGNORECASE)
 _IN_TEXT = re.compile(
@@ -63,7 +64,9 @@ def secrets_of(target: Target) -> set[str]:
 
 def hide(text: str, secrets: Iterable[str]) -> str:
     """The text without the secrets in it, also as they are encoded in an address or in JSON."""
-    for secret in sorted((each for each in secrets if len(each) >= _SHORTEST), key=len, reverse=True):
+    known = [each for each in secrets if len(each) >= _SHORTEST]
+    written = {form(each) for each in known for form in (str, quote_plus, partial(quote, safe=""), in_json)}
+    for secret in sorted(written, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
 
