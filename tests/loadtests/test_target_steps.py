@@ -807,7 +807,6 @@ def test_rounds_are_refused_where_a_new_event_is_made_that_nobody_buys_of() -> N
         ({"buy": {"poll": {"path": "/", "until": []}}}, "[buy.poll] `until` is empty"),
         ({"buy": {"poll": {"path": "/", "until": {"status": 200}, "within_s": 900}}}, "at most 60"),
         ({"buy": {"give_back": {"path": "/"}}}, "there is no [[buy.then]]"),
-        ({"read": {"path": "/", "method": "GET", "body": "x"}}, "[read] is a GET with a body"),
         ({"seats": {"list": "."}}, "[seats] has no `path`, and there is no [read]"),
         ({"seats": {"path": "/", "list": "."}}, "[buy] does not hold {seat}"),
         ({"orders": {"path": "/", "list": "."}}, "[orders] needs `order` in [buy.answer]"),

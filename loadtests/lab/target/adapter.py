@@ -105,7 +105,7 @@ class TargetAdapter(Adapter):
         line, buyer = exchange.lines[0], exchange.buyer
         is_purchase = line.op == "buy" and line.attempt == 1
         if is_purchase and buyer.is_known and self._target.buyer.new_buyer == "every purchase":
-            self._renew(buyer, f"{buyer.name.partition('+')[0]}+{self._buyers}")
+            self._renew(buyer, f"{buyer.name.partition('x')[0]}x{self._buyers}")
         try:
             if not buyer.is_known:
                 for step in self._target.buyer.steps:

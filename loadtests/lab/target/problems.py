@@ -152,8 +152,6 @@ def _wrong_requests(target: Target) -> Iterator[str]:
         yield from _wrong_path(place, table, step, target)
         if step.body is not None and step.form is not None:
             yield f"{place} has `body` and `form`; a request has one of them"
-        if step.method == "GET" and (step.body is not None or step.form is not None):
-            yield f"{place} is a GET with a body; a GET has none: say `method`"
         for name, text in step.headers.items():
             if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not text.isprintable():
                 yield f"{place} `headers` has {name!r}: a header is one line without control characters"
