@@ -1,7 +1,4 @@
-"""How a service is asked and understood that a target file describes.
-
-The rule of ``protocol.answers`` holds here too: ``fail`` is claimed only for what the file calls definite; any other
-error is ``unknown``, for it may have been a sale.
+"""How a service is asked that a target file describes: who asks, and which requests make one operation.
 
 A purchase may have several requests. In the history it is one operation, from the first request to the last answer. If
 it stops half way, an earlier request may have set tickets aside, and nobody knows for how long: then the history has a
@@ -13,29 +10,25 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import msgspec
 
-from loadtests.lab.history.columns import MOST_TICKETS
-from loadtests.lab.history.recorder import Operation, Outcome
+from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.adapter import Adapter, BuyerIdentity, Conversation, Exchange, Reply, Request
-from loadtests.lab.protocol.answers import LONGEST_ID, outcome_without_answer
+from loadtests.lab.protocol.answers import outcome_without_answer
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import opened
 from loadtests.lab.target.placeholders import SESSION
-from loadtests.lab.target.reading import AnswerView, elements, fits, look_up, meets, take, whole
-from loadtests.lab.target.tables import AnswerFields, From, Outcomes, Poll, RequestStep, Target, each_of, placeholders
+from loadtests.lab.target.reading import AnswerView, elements, fits, look_up, meets, take
+from loadtests.lab.target.tables import Outcomes, Poll, RequestStep, Target, placeholders
+from loadtests.lab.target.understanding import Understanding, identity, is_ok
 
-FINE = range(200, 300)
 NUMBERS = 1 << 31
 """Buyers' numbers are below it: many services keep them in a column of 32 bits."""
 _SHARDS = 64
-_MOST_NOTES, _MOST_COUNTED = 10, 1000
 
 
 class RunValues(msgspec.Struct, frozen=True):
@@ -56,7 +49,7 @@ class StepFailed(Exception):
 
 
 class TargetAdapter(Adapter):
-    """The protocol of one target. Counts what was not as the file says."""
+    """The protocol of one target."""
 
     def __init__(self, target: Target, run: RunValues | None = None) -> None:
         super().__init__()
@@ -68,9 +61,7 @@ class TargetAdapter(Adapter):
         self._first_number = self._rng.randrange(1, NUMBERS // 2) // _SHARDS * _SHARDS + self._run.shard % _SHARDS
         self._buyers = 0
         self._dismissed: list[BuyerIdentity] = []
-        self._answers: Counter[str] = Counter()
-        self._lacking: Counter[tuple[str, str, str]] = Counter()
-        self._trouble: Counter[str] = Counter()
+        self._understanding = Understanding(self._capacity)
 
     # -- who asks ------------------------------------------------------------------------------------------------
 
@@ -113,7 +104,7 @@ class TargetAdapter(Adapter):
                 buyer.is_known = True
             return True if self._target.seats is None or line.op != "buy" else (yield from self._choose(exchange))
         except StepFailed as error:
-            self._note(str(error))
+            self._understanding.note(str(error))
             exchange.word = str(error)
             line.outcome, line.status, line.return_ns = "fail", error.status, time.monotonic_ns()
             return False
@@ -182,7 +173,7 @@ class TargetAdapter(Adapter):
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """The answer to an operation of one request."""
-        return self._understand(self._step_of(operation.op), operation, AnswerView(status, body, headers))
+        return self._understanding.understand(self._step_of(operation.op), operation, AnswerView(status, body, headers))
 
     def may_ask_again(self, op: str) -> bool:
         """Only where the service is told the key: else a second request would be a second purchase."""
@@ -237,11 +228,11 @@ class TargetAdapter(Adapter):
             try:
                 reply, reading = yield from self._send(poll, exchange, values, after_s=poll.every_s)
             except StepFailed as error:
-                self._note(str(error))
+                self._understanding.note(str(error))
                 break
             is_last = any(meets(words, reading) for words in (poll.until, poll.sold_out, poll.definite))
             if reply.error is None and is_last:
-                exchange.word = self._understand(poll, line, reading)
+                exchange.word = self._understanding.understand(poll, line, reading)
                 return
         exchange.word = "no last answer"
 
@@ -250,14 +241,14 @@ class TargetAdapter(Adapter):
         line, step, held = exchange.lines[0], self._target.buy.give_back, exchange.records[0]
         line.outcome = "unknown"
         if step is None:
-            self._note("a purchase stopped half way, and [buy.give_back] does not say how it is undone")
+            self._understanding.note("a purchase stopped half way, and [buy.give_back] does not say how it is undone")
             return
         release = _after(held, "release")
         exchange.records = [held, release]
         try:
             yield from self._step("buy.give_back", step, exchange, values)
         except StepFailed as error:
-            self._note(str(error))
+            self._understanding.note(str(error))
         else:
             release.outcome, release.return_ns = "ok", time.monotonic_ns()
             line.outcome = "fail"
@@ -271,13 +262,13 @@ class TargetAdapter(Adapter):
         try:
             reply, reading = yield from self._send(step, exchange, values)
         except StepFailed as error:
-            self._note(str(error))
+            self._understanding.note(str(error))
             line.outcome, exchange.word = "fail", str(error)
             return None
         if reply.error is not None:
             line.outcome = outcome_without_answer(step.method, reply.error)
             return None
-        exchange.word = self._understand(step, line, reading)
+        exchange.word = self._understanding.understand(step, line, reading)
         return reading
 
     def _keep_values(self, step: RequestStep, reading: AnswerView, values: dict[str, Any]) -> bool:
@@ -285,76 +276,15 @@ class TargetAdapter(Adapter):
         for name, source in step.take.items():
             found = take(source, reading, self._capacity)
             if found is None:
-                self._note(f"an answer to {step.method} {step.path} has no `{name}` where `take` looks for it")
+                self._understanding.note(
+                    f"an answer to {step.method} {step.path} has no `{name}` where `take` looks for it"
+                )
                 return False
             values[name] = found
         return True
 
-    # -- one answer ----------------------------------------------------------------------------------------------
-
-    def _understand(self, step: Outcomes, operation: Operation, reading: AnswerView) -> str:
-        """By the file's conditions: sold out and refused first, then definite, then ok, else unknown.
-
-        What is no JSON is no sale where a field of it would say that it was none.
-        """
-        operation.outcome = _outcome(step, reading)
-        if operation.outcome != "ok":
-            # What an earlier step showed is no part of a refusal: it may have been seen before anything was decided.
-            operation.remaining = operation.version = None
-        if operation.outcome == "ok" and not reading.is_json and _fields_decide(step):
-            operation.outcome = "unknown"
-        if operation.outcome in {"ok", "sold_out", "refused"}:
-            self._keep_facts(operation, step.answer, reading)
-        return "definite" if operation.outcome == "fail" else "not described in the target file"
-
     def notes(self) -> list[str]:
-        """What did not stand where the file says, and what else did not go as it says, and how often."""
-        lacking = [
-            f"{count:,} of {self._answers[op]:,} answers to {op} have no {wanted} at `{path}`: is the file right?"
-            for (op, path, wanted), count in self._lacking.items()
-        ]
-        trouble = self._trouble.most_common(_MOST_NOTES)
-        return [*lacking, *(f"{'once' if count == 1 else f'{count:,} times'}: {text}" for text, count in trouble)]
-
-    def _note(self, trouble: str) -> None:
-        """Count something that did not go as the file says; of a service that says something new each time, no more."""
-        if trouble in self._trouble or len(self._trouble) < _MOST_COUNTED:
-            self._trouble[trouble] += 1
-
-    def _keep_facts(self, operation: Operation, where: AnswerFields, reading: AnswerView) -> None:
-        ok = operation.outcome == "ok"
-        self._answers[operation.op] += ok
-        for fact in _FACTS:
-            is_due = fact.of_refusals_too or (ok and operation.op != "read")
-            if is_due and (fact.name != "quantity" or operation.op == "buy"):
-                self._find(operation, fact, getattr(where, fact.name), reading)
-
-    def _find(self, operation: Operation, fact: _Fact, source: From | None, reading: AnswerView) -> None:
-        if source is None:
-            return
-        found = fact.read(take(source, reading, self._capacity))
-        if found is not None:
-            setattr(operation, fact.name, found)
-        elif operation.outcome == "ok":
-            self._lacking[operation.op, described(source), fact.wanted] += 1
-
-
-def is_ok(step: RequestStep, reading: AnswerView) -> bool:
-    """Whether a step that has to succeed did."""
-    return reading.status in FINE if step.ok is None else meets(step.ok, reading)
-
-
-def _outcome(step: Outcomes, reading: AnswerView) -> Outcome:
-    outcomes: dict[str, Outcome] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
-    for name, outcome in outcomes.items():
-        if meets(getattr(step, name, None), reading):
-            return outcome
-    return "ok" if is_ok(step, reading) else "unknown"
-
-
-def _fields_decide(step: Outcomes) -> bool:
-    words = (getattr(step, name, None) for name in ("sold_out", "refused", "definite", "ok"))
-    return any(condition.field is not None for word in words for condition in each_of(word))
+        return self._understanding.notes()
 
 
 def _facts(line: Operation) -> dict[str, Any]:
@@ -379,44 +309,3 @@ def _after(hold: Operation, op: str) -> Operation:
     key = f"{hold.hold}-{op}"
     fresh = {"outcome": "unknown", "invoke_ns": time.monotonic_ns(), "return_ns": None, "quantity": None}
     return msgspec.structs.replace(hold, op=op, key=key, intended_ns=None, **fresh)
-
-
-def described(source: From) -> str:
-    """A source in the words of the file, for messages."""
-    if isinstance(source, str):
-        return source
-    given = {name: value for name, value in msgspec.structs.asdict(source).items() if value is not None}
-    return ", ".join(f"{name} = {value}" for name, value in given.items())
-
-
-def identity(value: Any) -> str | None:
-    """An id as services write it that a history may hold."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    name = str(value)
-    return name if 0 < len(name) <= LONGEST_ID and name.isprintable() else None
-
-
-def _numbers(value: Any) -> list[int] | None:
-    """Ticket numbers: one, or a list of them."""
-    numbers = [whole(each) for each in (value if isinstance(value, list) else [value])]
-    known = [number for number in numbers if number is not None]
-    return known if known and len(known) == len(numbers) else None
-
-
-class _Fact(NamedTuple):
-    """Something that a history may hold, what it is called when it is missing, and how it is read."""
-
-    name: str
-    wanted: str
-    read: Callable[[Any], Any]
-    of_refusals_too: bool = False
-
-
-_FACTS = (
-    _Fact("remaining", "number", whole, of_refusals_too=True),
-    _Fact("version", "number", partial(whole, least=0), of_refusals_too=True),
-    _Fact("order", "id", identity),
-    _Fact("tickets", "ticket numbers", _numbers),
-    _Fact("quantity", "number of tickets", partial(whole, least=1, most=MOST_TICKETS)),
-)

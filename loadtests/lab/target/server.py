@@ -24,13 +24,13 @@ from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, Guar
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
-from loadtests.lab.target.adapter import described, identity, is_ok
 from loadtests.lab.target.cookies import Cookies
 from loadtests.lab.target.filling import CannotBeFilled, fill
 from loadtests.lab.target.masking import hide, is_secret_name, opened, secrets_of
 from loadtests.lab.target.placeholders import as_text, environment, fill_text
 from loadtests.lab.target.reading import AnswerView, elements, fits, has_more_pages, look_up, meets, take
 from loadtests.lab.target.tables import OrdersRequest, RequestStep, SetupStep, StartCommand, Target
+from loadtests.lab.target.understanding import described, identity, is_ok
 from loadtests.lab.untrusted import printable
 
 _TIMEOUT_S = 20.0
