@@ -246,7 +246,7 @@ def test_a_buyer_outlives_every_answer_and_stays_small(tmp_path: Path) -> None:
         ]
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(BUYER), *words],
-            capture_output=True, text=True, timeout=110, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64

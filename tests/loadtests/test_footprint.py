@@ -24,7 +24,7 @@ Serve = Callable[..., RunningOffice]
 
 SALE = Workload(
     kind="mixed", capacity=40, buyers=12, retries=4, time_outs=0.1, hold_s=0.2, payment="2-8", payment_lost=0.05,
-    cancel_share=0.2, limit_s=30,
+    cancel_share=0.2, limit_s=120,
 )  # fmt: skip
 
 LEAKY = """

@@ -61,7 +61,7 @@ def happened(what: str, tmp_path: Path) -> tuple[list[str], dict[str, object]]:
         [sys.executable, "-c", textwrap.dedent(SCRIPT), what, str(tmp_path / "history.jsonl")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=True,
     )
     said = json.loads(done.stdout)

@@ -81,7 +81,7 @@ def test_ctrl_c_judges_what_there_was_and_leaves_nothing_running(tmp_path: Path)
             assert time.monotonic() < deadline, "the sale did not begin"
             time.sleep(0.05)
         run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=150)
     finally:
         run.kill()
         run.wait()

@@ -30,7 +30,7 @@ LASTSEAT = [sys.executable, "-c", "from loadtests.lab.cli import main; main()"]
 
 def lastseat(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*LASTSEAT, *arguments], cwd=directory, capture_output=True, text=True, timeout=110, check=False
+        [*LASTSEAT, *arguments], cwd=directory, capture_output=True, text=True, timeout=150, check=False
     )
 
 

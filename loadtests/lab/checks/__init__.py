@@ -50,7 +50,9 @@ __all__ = [
     "Verdict",
     "Witness",
     "WitnessOperation",
+    "audit_files",
     "capacity_of",
+    "history_file",
     "judge",
     "judge_files",
     "judge_folder",
@@ -117,12 +119,22 @@ def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
     Without ``capacity``, what the folder's ``experiment.json`` says, else the audits.
     Raises FileNotFoundError where there is no history. What cannot be read makes the verdict unknown.
     """
-    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).is_file()]
-    if not found:
-        raise FileNotFoundError(f"there is no file history.jsonl in {folder}")
-    audits = [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
+    history, audits = history_file(folder), audit_files(folder)
     lists = sorted(folder.glob("orders-*.json"))
-    return judge_files(found[0], audits, lists, capacity=capacity_of(folder) if capacity is None else capacity)
+    return judge_files(history, audits, lists, capacity=capacity_of(folder) if capacity is None else capacity)
+
+
+def history_file(folder: Path) -> Path:
+    """The history of a results folder. Raises FileNotFoundError if there is none."""
+    for name in ("history.jsonl", "history.jsonl.gz"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"there is no file history.jsonl in {folder}")
+
+
+def audit_files(folder: Path) -> list[Path]:
+    """The audits of a results folder, one for each event."""
+    return [path for end in ("", ".gz") for path in sorted(folder.glob(f"audit*.jsonl{end}"))]
 
 
 def capacity_of(folder: Path) -> int | None:
