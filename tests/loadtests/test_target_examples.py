@@ -6,12 +6,15 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask, jsonify, request
 
 from loadtests.lab.target.file import read_target
+from tests.loadtests.stranger import served
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 LASTSEAT = [sys.executable, "-c", "from loadtests.lab.cli import main; main()"]
@@ -26,8 +29,13 @@ def judged(shop: str, folder: Path, *, env: str = "", wrong: bool = False) -> di
     text = path.read_text()
     assert 'SHOP = "right"' in text
     path.write_text(text.replace('SHOP = "right"', f'SHOP = "{"wrong" if wrong else "right"}"{env}'))
+    return run(path.name, folder)
+
+
+def run(file: str, folder: Path) -> dict[str, Any]:
+    """The verdict of ``lastseat run`` on a target file."""
     done = subprocess.run(
-        [*LASTSEAT, "run", "--target", str(path), "--limit", "30", "--json"],
+        [*LASTSEAT, "run", "--target", file, "--limit", "30", "--json"],
         cwd=folder, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert done.stdout, done.stderr
@@ -59,6 +67,42 @@ def test_with_its_lock_no_violation_is_found_and_everything_is_sold(shop: str, t
     record = (Path(said["folder"]) / "experiment.json").read_text()
     assert "open-sesame" not in record
     assert "YWRtaW46b3Blbi1zZXNhbWU=" not in record
+
+
+def remembering(tickets: int) -> Flask:
+    """Sells what there is, and repeats its answer to a key that it knows; the set-up forgets the sales, no key."""
+    app, lock = Flask(__name__), threading.Lock()
+    answers: dict[str, tuple[dict[str, int], int]] = {}
+    left = [0]
+
+    @app.post("/reset")
+    def reset() -> Any:
+        left[0] = tickets
+        return "", 204
+
+    @app.post("/buy")
+    def buy() -> Any:
+        with lock:
+            key = request.headers["Idempotency-Key"]
+            if key not in answers:
+                left[0] -= left[0] > 0
+                answers[key] = ({"left": left[0]}, 201) if left[0] else ({"left": 0}, 409)
+            body, status = answers[key]
+            return jsonify(body), status
+
+    return app
+
+
+@pytest.mark.servers
+def test_a_service_that_remembers_keys_is_judged_alike_in_every_run(tmp_path: Path) -> None:
+    with served(remembering(41)) as url:
+        (tmp_path / "shop.toml").write_text(
+            f'capacity = 40\nurl = "{url}"\n[setup]\npath = "/reset"\n[buy]\npath = "/buy"\n'
+            'headers = { Idempotency-Key = "{key}" }\nsold_out = { status = 409 }\n'
+        )
+        for _ in range(2):
+            said = run("shop.toml", tmp_path)
+            assert (said["verdict"], said["acknowledged"]) == ("valid", 40), said["why"]
 
 
 @pytest.mark.servers

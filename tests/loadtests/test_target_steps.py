@@ -686,7 +686,10 @@ def test_orders_of_an_earlier_run_are_none_of_this_one() -> None:
 
 WITH_SECRETS = {
     "url": "",
-    "start": {"command": ["x", "{port}", "--password=hunter22"], "env": {"DB_PASSWORD": "s3cr3t-db", "MODE": "fast"}},
+    "start": {
+        "command": ["x", "{port}", "--password=hunter22", "--admin-token", "hunter33", "--fast"],
+        "env": {"DB_PASSWORD": "s3cr3t-db", "MODE": "fast", "DB": "postgres://me:hunter44@localhost/{data}"},
+    },
     "setup": [
         {"path": "/login?api_key=k-12345", "form": {"user": "admin", "password": "s3cr3t-form"}},
         {"path": "/shows", "headers": {"Authorization": "Bearer s3cr3t-bearer", "X-Api-Key": "s3cr3t-key"},
@@ -696,7 +699,8 @@ WITH_SECRETS = {
             "headers": {"Authorization": "Bearer {show_token}"}},
 }  # fmt: skip
 SECRETS = [
-    "hunter22", "k-12345", *(f"s3cr3t-{each}" for each in ("db", "form", "bearer", "key", "token", "text")),
+    "hunter22", "hunter33", "hunter44", "k-12345",
+    *(f"s3cr3t-{each}" for each in ("db", "form", "bearer", "key", "token", "text")),
 ]  # fmt: skip
 
 
@@ -709,6 +713,7 @@ def test_no_secret_of_the_file_stands_in_a_record_which_can_be_run_again() -> No
     assert set(secrets.values()) == set(SECRETS)
     assert "Bearer {show_token}" in text
     assert '"MODE":"fast"' in text
+    assert '"--fast"' in text
     values = {"event": "opera", **{f"env.{name}": secret for name, secret in secrets.items()}}
     made, original = (fill(each.setup_steps[1], values) for each in (shown, described))
     assert (made.headers, made.body) == (original.headers, original.body)

@@ -35,6 +35,8 @@ _SCHEME = re.compile(r"^(?:Bearer|Basic|Token|ApiKey|Digest)\s+", re.IGNORECASE)
 _IN_TEXT = re.compile(
     rf"""(?P<before>[\w-]*(?:{_WORDS})[\w-]*["']?\s*[:=]\s*["']?)(?P<secret>[^\s"'&,;{{}}()]+)""", re.IGNORECASE
 )
+_IN_ADDRESS = re.compile(r"(?P<before>://[^\s/:@{}]*:)(?P<secret>[^\s/@{}]+)(?=@)")
+_FLAG = re.compile(rf"--?[\w-]*(?:{_WORDS})[\w-]*", re.IGNORECASE)
 _SHORTEST = 4
 """A secret of fewer letters is in every other word; it is kept out of records, and not looked for in messages."""
 
@@ -102,7 +104,11 @@ def _masked(value: Any, place: tuple[str, ...], secrets: dict[str, str], *, is_s
                 for name, each in value.items()
             }
         case list():
-            return [_masked(each, (*place, str(at)), secrets, is_secret=is_secret) for at, each in enumerate(value, 1)]
+            flags = [False, *(isinstance(each, str) and bool(_FLAG.fullmatch(each)) for each in value)]
+            return [
+                _masked(each, (*place, str(at)), secrets, is_secret=is_secret or follows_flag)
+                for at, (each, follows_flag) in enumerate(zip(value, flags, strict=False), 1)
+            ]
         case str():
             return _whole_masked(value, place, secrets) if is_secret else _parts_masked(value, place, secrets)
         case int() | float() if is_secret and not isinstance(value, bool):
@@ -122,8 +128,10 @@ def _whole_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) ->
 
 
 def _parts_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
-    """What stands behind a name like ``password=`` in a text."""
-    return _IN_TEXT.sub(lambda found: found["before"] + _variable(found["secret"], place, secrets), text)
+    """What stands behind a name like ``password=`` in a text, or as the password of an address."""
+    for pattern in (_IN_ADDRESS, _IN_TEXT):
+        text = pattern.sub(lambda found: found["before"] + _variable(found["secret"], place, secrets), text)
+    return text
 
 
 def _variable(secret: str, place: tuple[str, ...], secrets: dict[str, str], ending: str = "") -> str:
