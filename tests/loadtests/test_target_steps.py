@@ -181,7 +181,10 @@ def test_a_purchase_is_understood_by_where_it_leads() -> None:
 
 # -- values out of answers --------------------------------------------------------------------------------------------
 
-SEATS = b'{"seats": [{"status": "free"}, {"status": "sold"}, {"status": "new"}], "sold": 3}'
+SEATS = (
+    b'{"seats": [{"status": "free"}, {"status": "sold"}, {"status": "new"}], "sold": 3,'
+    b' "map": {"A1": "free", "A2": "sold"}}'
+)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +196,7 @@ SEATS = b'{"seats": [{"status": "free"}, {"status": "sold"}, {"status": "new"}],
         (ValueSource(count="seats", where={"status": ["free", "new"]}), 2),
         (ValueSource(count="nowhere"), None),
         (ValueSource(capacity_minus="sold"), 7),
+        (ValueSource(count="map", where={"value": "free"}), 1),
         (ValueSource(pattern='"sold": (\\d+)'), "3"),
         (ValueSource(field="nowhere", pattern="x"), None),
     ],
@@ -562,6 +566,10 @@ def venues() -> Flask:
         session["admin"] = True
         return jsonify(token="tk-9876")
 
+    @app.get("/orders")
+    def orders() -> Any:
+        return (jsonify(orders=[{"id": 1}]), 200) if "admin" in session else ("", 401)
+
     @app.post("/shows")
     def make() -> Any:
         if request.headers.get("Authorization") != "Bearer tk-9876" or "admin" not in session:
@@ -588,6 +596,13 @@ def test_a_set_up_of_several_steps_hands_values_on() -> None:
         office = TargetOffice(described, url)
         office.create_event("opera", 5)
         assert office.values == {"admin_token": "tk-9876", "show": 7, "name_taken": "opera"}
+        with pytest.raises(OfficeError, match="401"):
+            TargetOffice(target(orders={"path": "/orders", "list": "orders"}), url).orders("opera")
+        admin = TargetOffice(target(setup=MAKE_SHOW[:1], orders={"path": "/orders", "list": "orders"}), url)
+        admin.create_event("opera", 5)
+        listed = admin.orders("opera")
+        assert listed is not None
+        assert listed.orders == ["1"]
         with pytest.raises(OfficeError, match=r"401: .*not you") as refused:
             TargetOffice(target(setup=MAKE_SHOW[1:] and [MAKE_SHOW[0], MAKE_SHOW[1] | {"headers": {
                 "Authorization": "Bearer x{admin_token}"}}]), url).create_event("opera", 5)  # fmt: skip

@@ -128,10 +128,12 @@ def fits(element: object, matching: Matching) -> bool:
 
 
 def elements(reading: AnswerView, path: str) -> list[Any] | None:
-    """The elements of the list at a path, or of the table there; None where there is neither."""
+    """The elements of the list at a path; None where there is none. Of a table they have ``key`` and ``value``."""
     found = look_up(reading.json, path)
     if isinstance(found, dict):
-        return list(found.values())
+        return [
+            {**(each if isinstance(each, dict) else {}), "key": name, "value": each} for name, each in found.items()
+        ]
     return found if isinstance(found, list) else None
 
 

@@ -85,6 +85,7 @@ class TargetOffice:
         self._target, self._given = opened(target)
         self._data = data
         self._watch = watch
+        self._cookies = Cookies()
         self._earlier: list[str] = []
         self._secrets = secrets_of(target)
 
@@ -93,21 +94,20 @@ class TargetOffice:
 
         It is not told when the event opens: no buyer comes earlier.
         """
-        cookies = Cookies()
+        self._cookies = Cookies()
         for number, step in enumerate(self._target.setup_steps, 1):
-            self.setup_step(step, {"event": event, "capacity": capacity}, cookies, number)
+            self._set_up(step, {"event": event, "capacity": capacity}, f"step {number} of the set-up")
         if self._target.orders is not None:
             self._earlier = self._list(self._target.orders, event)[0]
 
-    def setup_step(self, step: SetupStep, values: dict[str, Any], cookies: Cookies, number: int = 1) -> AnswerView:
-        """Take one step of the set-up and keep what it takes; its answer. Raises ``OfficeError`` unless it succeeds."""
+    def _set_up(self, step: SetupStep, values: dict[str, Any], what: str) -> None:
+        """Take one step of the set-up, and keep what it takes."""
         everything = {**self._given, **self.values, **values}
-        what = f"step {number} of the set-up"
         if step.command:
             reading = self._run(step, everything, what)
             is_right = reading.status == 0 if step.ok is None else meets(step.ok, reading)
         else:
-            reading = self._send(step, everything, cookies)
+            reading = self._send(step, everything)
             is_right = is_ok(step, reading)
         if not is_right:
             raise self._refused(step, reading)
@@ -119,7 +119,6 @@ class TargetOffice:
             self.values[name] = found
             if is_secret_name(name):
                 self._secrets.add(as_text(found))
-        return reading
 
     def audit(self, event: str) -> bytes:
         if self._target.audit is None:
@@ -165,18 +164,19 @@ class TargetOffice:
         return printable(hide(text, self._secrets))
 
     def _answer(self, step: RequestStep, event: str) -> AnswerView:
-        reading = self._send(step, {**self._given, **self.values, "event": event}, Cookies())
+        reading = self._send(step, {**self._given, **self.values, "event": event})
         if not is_ok(step, reading):
             raise self._refused(step, reading)
         return reading
 
-    def _send(self, step: RequestStep, values: Mapping[str, Any], cookies: Cookies) -> AnswerView:
+    def _send(self, step: RequestStep, values: Mapping[str, Any]) -> AnswerView:
+        """One request, with the cookies that the set-up was given: who has logged in there may see the lists, too."""
         try:
             request = fill(step, values, self.url)
         except CannotBeFilled as error:
             raise OfficeError(f"{step.method} {step.path}: {error}") from None
         address = request.path if "://" in request.path else self.url + request.path
-        headers = request.headers | cookies.header(address)
+        headers = request.headers | self._cookies.header(address)
         try:
             answer = ask(
                 request.method, address, request.body, headers, timeout_s=_TIMEOUT_S, most_bytes=MOST_AUDIT_BYTES
@@ -186,7 +186,7 @@ class TargetOffice:
                 f"{step.method} {step.path}: nobody answers at {self.url} ({error}). Does the service run there?"
             ) from None
         reading = AnswerView(answer.status, answer.body, answer.headers)
-        cookies.keep(address, reading)
+        self._cookies.keep(address, reading)
         self._watch(request, reading)
         return reading
 
