@@ -67,6 +67,8 @@ def test_with_its_lock_no_violation_is_found_and_everything_is_sold(shop: str, t
     record = (Path(said["folder"]) / "experiment.json").read_text()
     assert "open-sesame" not in record
     assert "YWRtaW46b3Blbi1zZXNhbWU=" not in record
+    report = Path(said["report"]).read_text()
+    assert [word for word in ("Worker processes", "guard", "think", "open-sesame") if word in report] == []
 
 
 def remembering(tickets: int) -> Flask:

@@ -21,7 +21,7 @@ Matching = dict[str, Plain | list[Plain]]
 """Fields of one element of a list, and what they must be: ``{ status = "free" }``, or one of ``["free", "new"]``."""
 
 
-class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Something that an answer may be. All that is given has to hold; whatever the status, unless that is given."""
 
     status: int | list[int] | None = None
@@ -36,7 +36,7 @@ Conditions = Condition | list[Condition]
 """One condition, or several of which one has to be met."""
 
 
-class ValueSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ValueSource(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where a value stands in an answer.
 
     ``field`` is a path into JSON like ``data.left``, ``tickets.0``, ``.`` for the whole answer. ``input`` is the value
@@ -59,7 +59,7 @@ From = str | ValueSource
 """A source; a text alone is a ``field``."""
 
 
-class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AnswerFields(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a purchase, a read or a cancellation tells, and where it stands in the answer."""
 
     remaining: From | None = None
@@ -69,7 +69,7 @@ class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantity: From | None = None
 
 
-class RequestStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestStep(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """One request, by default right when it is answered with 2xx.
 
     Path, headers, body and form may hold placeholders. A body that is no text is sent as JSON. ``take`` keeps values
@@ -85,14 +85,14 @@ class RequestStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ok: Conditions | None = None
 
 
-class SetupStep(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SetupStep(RequestStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A step of the set-up: a request, or a command whose output is the answer and whose status has to be 0."""
 
     path: str = ""
     command: list[str] = []
 
 
-class Outcomes(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Outcomes(RequestStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A request whose answer may have been a success, a refusal, an error.
 
     ``definite`` are the errors after which surely nothing happened, nor will.
@@ -102,20 +102,20 @@ class Outcomes(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     definite: Conditions = []
 
 
-class ReadRequest(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReadRequest(Outcomes, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """How to look at what remains."""
 
     method: Literal["GET", "POST"] = "GET"
 
 
-class PurchaseStep(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PurchaseStep(Outcomes, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A request of a purchase. ``reserves``: once it is ok, others can no longer buy what this purchase is about."""
 
     sold_out: Conditions = []
     reserves: bool = True
 
 
-class Poll(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Poll(PurchaseStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Asked again and again until the answer meets ``until``; that answer is the purchase's."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -124,7 +124,7 @@ class Poll(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
     every_s: float = 0.05
 
 
-class BuyRequest(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BuyRequest(PurchaseStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """How to buy: this request, then those of ``then``, then ``poll``. ``give_back`` undoes a purchase half done."""
 
     method: Literal["POST", "PUT", "PATCH"] = "POST"
@@ -139,20 +139,20 @@ class BuyRequest(PurchaseStep, frozen=True, kw_only=True, forbid_unknown_fields=
         return [self, *self.then, *([self.poll] if self.poll else [])]
 
 
-class CancelRequest(Outcomes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CancelRequest(Outcomes, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """How to give an order back. ``refused`` means that there is no such order, or not any more."""
 
     method: Literal["DELETE", "POST", "PUT", "PATCH"] = "DELETE"
     refused: Conditions = []
 
 
-class AuditRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AuditRequest(RequestStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists what it committed, in the format of ``docs/judge-your-own.md``."""
 
     method: Literal["GET", "POST"] = "GET"
 
 
-class SeatsRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SeatsRequest(RequestStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Where the seats are listed of which a buyer chooses one: ``{seat}``. Without ``path`` in the answer to [read]."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -162,7 +162,7 @@ class SeatsRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields
     free: Matching = {}
 
 
-class OrdersRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OrdersRequest(RequestStep, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists all orders that stand, for the end of a round. ``next`` leads to the next page."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -172,7 +172,7 @@ class OrdersRequest(RequestStep, frozen=True, kw_only=True, forbid_unknown_field
     next: From | None = None
 
 
-class BuyerSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BuyerSteps(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """What every buyer does once, before buying: logs in, for example. What ``take`` keeps is ``{session.name}``."""
 
     steps: list[RequestStep] = []
@@ -180,7 +180,7 @@ class BuyerSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     new_buyer: Literal["once", "every purchase"] = "once"
 
 
-class StartCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StartCommand(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How the service is started; ready when ``ready`` is answered with a status below 500."""
 
     command: list[str]
@@ -190,7 +190,7 @@ class StartCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = ""
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Target(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A service, and how to buy there."""
 
     name: str = ""
