@@ -30,7 +30,7 @@ from service.rules.inventory import Event
 from service.rules.records import Sell
 from service.runtime import gunicorn
 from service.settings import Settings
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.intents import Intents
 from service.stores.journal import ledger, segments
 
@@ -424,9 +424,9 @@ def test_who_compares_a_journal_compares_it_with_a_cart_that_is_sold_and_not_wri
     assert isinstance(decide_cart(views, sales, now), Granted)
     leave_unfinished(client)
     with pytest.raises(Conflict):
-        store.append_if_unchanged(views["c"], views["c"].fresh)
+        store.append_if_unchanged([views["c"]])
     with pytest.raises(Conflict):
-        store.append_cart_if_unchanged("c-other", list(views.values()))
+        store.append_if_unchanged(list(views.values()))
     assert [len(each) for each in carts_in(client)] == [1, 1, 1]
 
 
@@ -439,7 +439,7 @@ def test_who_does_not_compare_keeps_both_carts_in_all_of_their_events(tmp_path: 
     views = {event: store.view(event, [sale], now) for event, sale in sales.items()}
     assert isinstance(decide_cart(views, sales, now), Granted)
     leave_unfinished(client)
-    store.append_cart("c-other", list(views.values()))
+    store.append(list(views.values()))
     restart(client)
     for event in "abc":
         there = [each["cart"] for each in records(client, event) if "cart" in each]

@@ -19,11 +19,11 @@ import pytest
 from typed import send
 
 from loadtests.lab.explore.execution import ExecutedSchedule, ScheduleRunner
-from loadtests.lab.explore.exploration import Case, performer
+from loadtests.lab.explore.exploration import Scenario, schedule_runner
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.experiments.gates import GATES
-from service.rules.inventory import Event, Sell, decide_all, records_of
+from service.rules.inventory import Event, Sell, decide_all
 from service.settings import Settings
 from service.stores import STORES, Store, store_class
 from service.stores.journal.store import Journal
@@ -72,9 +72,9 @@ def play_with_kills(stage: ScheduleRunner, gates: Sequence[str], dice: random.Ra
     """A performance for each gate, on an event of its own, in which a worker is killed there."""
     played = []
     for gate in gates:
-        played.append(stage.play(Chooser(prefer=killing(stage, gate, dice.randrange(BUYERS), dice))))
+        played.append(stage.execute(Chooser(prefer=killing(stage, gate, dice.randrange(BUYERS), dice))))
         assert not played[-1].failing, (gate, played[-1])
-        assert any(not token.isupper() for token in played[-1].course.schedule), f"nobody was killed at {gate}"
+        assert any(not token.isupper() for token in played[-1].choices.schedule), f"nobody was killed at {gate}"
     return played
 
 
@@ -98,12 +98,12 @@ def assert_all_is_there_after_a_restart(service: Service, folder: Path, played: 
 
 
 def kill_at_every_gate(store: type[Store], worker: str, rounds: int) -> None:
-    case = Case(
+    case = Scenario(
         store=store.name, guard=store.safe_guard, worker=worker, buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED
     )
     dice = random.Random(SEED)
     gates = gates_of(store) * rounds
-    with performer(case) as stage:
+    with schedule_runner(case) as stage:
         played = play_with_kills(stage, gates, dice)
         stage.office.kill()
         folder = stage.office.data.parent
@@ -116,8 +116,8 @@ def kill_at_every_gate(store: type[Store], worker: str, rounds: int) -> None:
 @pytest.mark.servers
 def test_a_store_that_forgets_at_the_kill_is_found_out() -> None:
     """The negative control: the same run, and of what was answered nothing is kept."""
-    case = Case(store="journal", guard="file", buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED)
-    with performer(case) as stage:
+    case = Scenario(store="journal", guard="file", buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED)
+    with schedule_runner(case) as stage:
         played = play_with_kills(stage, ["answer"], random.Random(SEED))
         stage.office.kill()
         segment = stage.office.data / "journal" / "x1" / "00000001.jsonl"
@@ -157,7 +157,8 @@ def test_a_writer_killed_half_way_through_a_batch_leaves_whole_records_of_its_be
             mine = Journal(Settings(data=tmp_path, gates=str(tmp_path / "nobody")))
             mine._halfway = lambda *_: lambda: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
             view = mine.view("show", killed)
-            mine.append(view, records_of(decide_all(view, killed, NOW)))
+            decide_all(view, killed, NOW)
+            mine.append([view])
         finally:
             os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -165,7 +166,8 @@ def test_a_writer_killed_half_way_through_a_batch_leaves_whole_records_of_its_be
     there = list(view.keys)
     assert there == [command.key for command in killed[: len(there)]]
     assert len(there) < count
-    records = records_of(decide_all(view, killed, NOW))
-    store.make_durable("show", store.append(view, records))
+    decide_all(view, killed, NOW)
+    [position] = store.append([view])
+    store.make_durable("show", position)
     assert [record.key for record in store.audit("show")[1]] == [command.key for command in killed]
     assert "a crash left unfinished were cut" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_killed_at_gates import BUYERS, SEED, play_with_kills
 
-from loadtests.lab.explore.exploration import Case, performer
+from loadtests.lab.explore.exploration import Scenario, schedule_runner
 from service.experiments.gates import GATES
 
 pytestmark = pytest.mark.servers
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.servers
 def test_after_a_kill_at_each_gate_and_of_the_engine_each_answered_order_is_there_once(guard: str) -> None:
     """A killed holder's lease ends by itself, and the next buyer gets it."""
     gates = [gate for gate in GATES if not (guard == "atomic" and gate == "view")]
-    case = Case(store="redis", guard=guard, worker="sync", buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED)
-    with performer(case) as stage:
+    case = Scenario(store="redis", guard=guard, worker="sync", buyers=BUYERS, tickets=2 * BUYERS, kill=True, seed=SEED)
+    with schedule_runner(case) as stage:
         played = play_with_kills(stage, gates, random.Random(SEED))
         stage.office.restart()
         for each in played:

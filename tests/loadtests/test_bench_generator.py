@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
+from loadtests.lab.bench.load_client import GeneratorFailed, Load, LoadGenerator, Window
 from loadtests.lab.bench.load_process import BODY
-from loadtests.lab.bench.window import Load, Window
 
 pytestmark = pytest.mark.servers
 

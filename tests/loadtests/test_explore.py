@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from loadtests.lab.commands.explore import explore as command
 from loadtests.lab.explore import execution
-from loadtests.lab.explore.exploration import Case, Explored, performer, run
+from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
 from loadtests.lab.explore.schedules import Chooser
 from loadtests.lab.servers.gate_server import Arrival
 
@@ -29,7 +29,7 @@ def steps_of(explored: Explored) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("worker", WORKERS)
 def test_without_a_guard_the_same_schedule_loses_every_time(worker: str) -> None:
-    explored = [run(Case(guard="none", worker=worker, most=8)) for _ in range(2)]
+    explored = [run(Scenario(guard="none", worker=worker, most=8)) for _ in range(2)]
     for each in explored:
         assert each.first is not None
         assert each.first.preemptions == 1
@@ -40,13 +40,13 @@ def test_without_a_guard_the_same_schedule_loses_every_time(worker: str) -> None
 
 @pytest.mark.parametrize(("guard", "worker"), [("file", worker) for worker in WORKERS] + [("thread", "gthread")])
 def test_under_a_guard_that_excludes_no_schedule_loses(guard: str, worker: str) -> None:
-    explored = run(Case(guard=guard, worker=worker))
+    explored = run(Scenario(guard=guard, worker=worker))
     assert (explored.verdict, explored.whole, explored.failing) == ("valid", True, 0)
     assert explored.schedules == 20
 
 
 def test_a_store_that_keeps_both_sales_is_not_said_to_have_lost_one() -> None:
-    explored = run(Case(store="sqlite", guard="none", worker="gthread", most=8))
+    explored = run(Scenario(store="sqlite", guard="none", worker="gthread", most=8))
     assert explored.first is not None
     assert explored.first.replay == "1.sqlite.none.2x1.avpw.AABBBBAA"
     assert steps_of(explored)[-2][2].endswith("B had written version 1 already: both sales stand under it.")
@@ -63,37 +63,37 @@ def test_a_store_that_keeps_both_sales_is_not_said_to_have_lost_one() -> None:
 def test_no_schedule_loses_under_the_guards_of_an_engine_and_the_story_says_why(
     guard: str, worker: str, schedules: int, says: str
 ) -> None:
-    explored = run(Case(store="sqlite", guard=guard, worker=worker))
+    explored = run(Scenario(store="sqlite", guard=guard, worker=worker))
     assert (explored.verdict, explored.whole, explored.schedules) == ("valid", True, schedules)
     assert any(says in step.text for step in explored.example)
 
 
 def test_guard_thread_loses_between_processes() -> None:
-    explored = run(Case(guard="thread", worker="sync", most=8))
+    explored = run(Scenario(guard="thread", worker="sync", most=8))
     assert explored.verdict == "invalid"
-    assert explored.kept
+    assert explored.met
 
 
 def test_without_a_guard_two_tickets_have_all_seventy_schedules() -> None:
-    explored = run(Case(guard="none", worker="gthread", tickets=2))
+    explored = run(Scenario(guard="none", worker="gthread", tickets=2))
     assert (explored.schedules, explored.whole) == (70, True)
     assert explored.failing > 0
 
 
 @pytest.mark.parametrize("worker", ["sync", "gevent"])
 def test_a_worker_killed_at_a_gate_loses_no_sale_under_the_lock(worker: str) -> None:
-    explored = run(Case(guard="file", worker=worker, kill=True, most=24))
+    explored = run(Scenario(guard="file", worker=worker, kill=True, most=24))
     assert explored.verdict == "valid"
     assert explored.schedules == 24
 
 
 def test_a_stopped_holder_makes_the_others_give_up_and_loses_nothing() -> None:
-    explored = run(Case(guard="file", worker="sync", pause=True, most=24))
+    explored = run(Scenario(guard="file", worker="sync", pause=True, most=24))
     assert explored.verdict == "valid"
 
 
 def test_random_walks_find_the_race_too() -> None:
-    explored = run(Case(guard="none", worker="gthread", buyers=3, tickets=2, walks=15))
+    explored = run(Scenario(guard="none", worker="gthread", buyers=3, tickets=2, walks=15))
     assert explored.verdict == "invalid"
     assert not explored.whole
 
@@ -103,18 +103,18 @@ def test_waits_without_end_are_reported_with_who_waits(monkeypatch: pytest.Monke
     monkeypatch.setattr(execution, "_WAKE_S", 0.2)
     monkeypatch.setattr(execution, "_PATIENCE_S", 5.0)
     with (
-        performer(Case(guard="file", worker="gthread")) as stage,
+        schedule_runner(Scenario(guard="file", worker="gthread")) as stage,
         FileLock(stage.office.data / "locks" / "x1.lock", thread_local=False),
     ):
-        played = stage.play(Chooser())
+        played = stage.execute(Chooser())
     assert played.failing
     assert "A waits for the guard; B waits for the guard" in played.stuck
 
 
 def test_a_worker_that_dies_by_itself_is_reported_as_such() -> None:
-    with performer(Case(guard="none", worker="sync")) as stage:
+    with schedule_runner(Scenario(guard="none", worker="sync")) as stage:
         pids: list[int] = []
-        hear = stage.stage.happenings.put
+        hear = stage.gate_server.happenings.put
 
         def kill_the_second(heard: object) -> None:
             if isinstance(heard, Arrival) and heard.gate == "view" and not pids:
@@ -122,8 +122,8 @@ def test_a_worker_that_dies_by_itself_is_reported_as_such() -> None:
                 threading.Thread(target=os.kill, args=(heard.pid, signal.SIGKILL)).start()
             hear(heard)  # type: ignore[arg-type]
 
-        stage.stage.happenings.put = kill_the_second  # type: ignore[method-assign, assignment]
-        played = stage.play(Chooser())
+        stage.gate_server.happenings.put = kill_the_second  # type: ignore[method-assign, assignment]
+        played = stage.execute(Chooser())
     assert "died by itself" in played.stuck
 
 

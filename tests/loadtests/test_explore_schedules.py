@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from loadtests.lab.explore.replay import Replay, check_case, check_gates, parse
+from loadtests.lab.explore.replay import ReplayId, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Choices, Chooser, Diverged, explore, pct, pct_bound, tokens
 
 
@@ -76,7 +76,7 @@ def test_a_random_walk_is_the_same_for_the_same_seed_and_another_for_others() ->
     def walk(seed: int) -> str:
         chooser = Chooser(prefer=pct(seed, "ABC", steps=12, depth=3))
         gates_each(4, "ABC")(chooser)
-        return chooser.course.schedule
+        return chooser.choices.schedule
 
     assert walk(7) == walk(7)
     assert len({walk(seed) for seed in range(30)}) > 5
@@ -89,7 +89,7 @@ def test_walks_find_an_ordering_at_least_as_often_as_the_bound_says() -> None:
     for seed in range(400):
         chooser = Chooser(prefer=pct(seed, "AB", steps=8, depth=2))
         gates_each(4)(chooser)
-        found += chooser.course.schedule in ("AABBBBAA", "BBAAAABB")
+        found += chooser.choices.schedule in ("AABBBBAA", "BBAAAABB")
     assert found >= 400 * pct_bound(2, 8, 2)
 
 
@@ -101,7 +101,7 @@ def test_tokens_are_steps_kills_and_stops() -> None:
 
 
 def test_a_replay_id_says_the_whole_case() -> None:
-    replay = Replay("json", "none", 2, 1, ("acquire", "view", "append", "answer"), "AABBBBAA")
+    replay = ReplayId("json", "none", 2, 1, ("acquire", "view", "append", "answer"), "AABBBBAA")
     assert replay.id == "1.json.none.2x1.avpw.AABBBBAA"
     assert parse(replay.id) == replay
 

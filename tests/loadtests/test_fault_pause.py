@@ -54,7 +54,7 @@ def assert_it_happened(result: Result) -> None:
 def test_under_a_lease_a_holder_that_wakes_late_sells_seats_twice_in_every_round(paused: Paused, worker: str) -> None:
     result = paused("lease", worker)
     assert_it_happened(result)
-    assert (result.promise, result.kept) == (Expectation.WRONG, Met.YES)
+    assert (result.expectation, result.met) == (Expectation.WRONG, Met.YES)
     assert result.verdict.verdict == "invalid"
     assert result.rounds_wrong == SALE.rounds
     assert result.verdict.double_booked > 0
@@ -64,7 +64,7 @@ def test_under_a_lease_a_holder_that_wakes_late_sells_seats_twice_in_every_round
 def test_under_fencing_tokens_the_late_write_is_refused_and_the_sale_is_exact(paused: Paused, worker: str) -> None:
     result = paused("fenced", worker)
     assert_it_happened(result)
-    assert (result.promise, result.kept) == (Expectation.EXACT, Met.YES), result.verdict
+    assert (result.expectation, result.met) == (Expectation.EXACT, Met.YES), result.verdict
     assert result.verdict.verdict == "valid"
     assert result.verdict.acknowledged == result.capacity
     assert (result.folder / "server.log").read_text().count("a late write to") >= SALE.rounds

@@ -12,15 +12,15 @@ from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, EventCounts, Verdict
 from loadtests.lab.commands.demo import say
-from loadtests.lab.experiment.expectation import promise
+from loadtests.lab.experiment.expectation import expectation_of
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.measurement import Course, Measures
 from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.experiment.runner import Experiment, Result
-from loadtests.lab.report.page import write_page
-from loadtests.lab.report.picture import picture
-from loadtests.lab.report.sentences import sentence, summary
+from loadtests.lab.report.demo_picture import picture
+from loadtests.lab.report.demo_report import write_page
 from loadtests.lab.report.tables import cell_tables, matrix_table
+from loadtests.lab.report.text import sentence, summary
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
 
@@ -46,7 +46,7 @@ def result(guard: str, acknowledged: int, *, worker: str = "gevent", lost: int =
             p99_ms=45.6,
             courses=[Course(event="show", seconds=[0, 0.5, 1], tickets=[0, acknowledged // 2, acknowledged])],
         ),
-        promise=promise(service),
+        expectation=expectation_of(service),
     )
 
 
@@ -65,7 +65,7 @@ def page(tmp_path: Path, cells: list[Result]) -> Path:
 def test_a_cell_that_went_wrong_is_told_in_a_sentence() -> None:
     assert sentence(result("none", 1_765, lost=31)) == (
         "gevent × 2 without a lock: 1 of 1 round went wrong. Buyers were promised 1,765 tickets for 100 seats: 1,665"
-        " too many. 31 orders that had been confirmed to the buyer stand in no book."
+        " too many. The office has no record of 31 orders that it had confirmed to buyers."
     )
 
 
@@ -103,7 +103,7 @@ def test_every_number_of_the_plots_is_in_the_table_too(page: Path) -> None:
 
 def test_the_picture_is_an_svg_with_the_capacity_in_every_panel(cells: list[Result]) -> None:
     drawn = ElementTree.fromstring(picture(cells))
-    lines = [line for line in drawn.iter("{http://www.w3.org/2000/svg}line") if line.get("class") == "seats"]
+    lines = [line for line in drawn.iter("{http://www.w3.org/2000/svg}path") if line.get("class") == "capacity"]
     assert len(lines) == 2
 
 

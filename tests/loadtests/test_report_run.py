@@ -15,13 +15,14 @@ import pytest
 from playwright.sync_api import Browser
 
 from loadtests.lab.checks import judge_folder
+from loadtests.lab.experiment.fairness import larger_before
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.synthetic import draw, write
-from loadtests.lab.report.figures import distribution, jain, larger_before, latencies, overtaking, rates, workers
+from loadtests.lab.report.counterexample.sentence import duration, numbers_of
+from loadtests.lab.report.figures import distribution, jain, latencies, overtaking, rates, workers
 from loadtests.lab.report.run_report import draw_counterexamples, write_run_report
-from loadtests.lab.report.telling import duration, numbers_of
-from loadtests.lab.report.timeline import timeline
+from loadtests.lab.report.svg.time_axis import time_axis
 
 INVALID = Path(__file__).parent / "histories" / "invalid"
 VALID = Path(__file__).parent / "histories" / "valid"
@@ -221,7 +222,7 @@ def test_overtaken_are_those_that_somebody_who_asked_later_came_before() -> None
 
 
 def test_long_idle_stretches_are_cut_and_time_never_runs_backwards() -> None:
-    times = timeline([(0, 10), (5, 20), (10_000, 10_010)], 100, 1000)
+    times = time_axis([(0, 10), (5, 20), (10_000, 10_010)], 100, 1000)
     assert len(times.stretches) == 2
     places = [times.x(moment) for moment in (0, 5, 20, 5_000, 10_000, 10_010)]
     assert places == sorted(places)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from loadtests.lab.explore.interactive import Game, _server
+from loadtests.lab.explore.interactive import Session, _server
 
 
 class ExecutedSchedule:
@@ -32,7 +32,7 @@ class ExecutedSchedule:
 @pytest.fixture
 def game() -> Iterator[tuple[ExecutedSchedule, int]]:
     played = ExecutedSchedule()
-    with _server(cast(Game, played), 0) as server:
+    with _server(cast(Session, played), 0) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         assert server.server_address[0] == "127.0.0.1"
         yield played, int(server.server_address[1])

@@ -18,9 +18,8 @@ from loadtests.lab.experiment.knobs import BY_NAME, KNOBS, WORKLOADS, Workload, 
 from loadtests.lab.experiment.load_options import add_options
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import says_the_same
-from loadtests.lab.studies.held_payment import Line as PaidLine
 from loadtests.lab.studies.held_payment import Paid, paid, pay_plot
-from loadtests.lab.studies.overload import Line as OfferedLine
+from loadtests.lab.studies.held_sale import HistoryLine
 from loadtests.lab.studies.overload import Point, overload_plot, point_of
 from tests.loadtests.test_run import history
 from tests.loadtests.test_target import judged
@@ -132,7 +131,7 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Client, Sale
+    from loadtests.lab.load.client import Client, ClientContext
     from loadtests.lab.history.recorder import Recorder
 
     answers, given = json.loads(sys.argv[1]), []
@@ -155,10 +154,10 @@ SCRIPT = """
 
     spawn(serve)
     history = Path(sys.argv[2])
-    sale = Sale("show", Recorder(history), first_process=0, seed=1, retries=3, time_outs=float(sys.argv[3]))
+    context = ClientContext("show", Recorder(history), first_process=0, seed=1, retries=3, time_outs=float(sys.argv[3]))
     session = FastHttpSession("http://127.0.0.1:%d" % listener.getsockname()[1], EventHook(), None, concurrency=2)
     for _ in range(int(sys.argv[4])):
-        Client([session], sale).buy(1)
+        Client([session], context).buy(1)
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     print(json.dumps({"given": given, "history": lines}))
 """
@@ -274,10 +273,10 @@ def test_a_workload_may_stand_in_a_file(tmp_path: Path) -> None:
     assert (workload.kind, workload.time_outs, workload.hold_s, workload.payment) == ("mixed", 0.01, 1.5, "5-9")
 
 
-def offered(at_s: float, took_ms: float | None, outcome: str = "ok", op: str = "buy", **more: Any) -> OfferedLine:
+def offered(at_s: float, took_ms: float | None, outcome: str = "ok", op: str = "buy", **more: Any) -> HistoryLine:
     intended = round(at_s * 1e9)
     returned = None if took_ms is None else intended + round(took_ms * 1e6)
-    return OfferedLine(op=op, outcome=outcome, invoke_ns=intended, return_ns=returned, intended_ns=intended, **more)
+    return HistoryLine(op=op, outcome=outcome, invoke_ns=intended, return_ns=returned, intended_ns=intended, **more)
 
 
 def test_goodput_counts_only_sales_in_time_and_only_of_the_second_half() -> None:
@@ -305,8 +304,8 @@ def test_the_plots_are_drawings_that_say_what_they_show() -> None:
 
 
 def test_one_paid_sale_holds_the_guard_once_inside_or_twice_after_a_hold() -> None:
-    inside = paid(PaidLine("buy", "ok", at * 10**9, 50.0) for at in range(5))
+    inside = paid(HistoryLine("buy", "ok", at * 10**9, 50.0) for at in range(5))
     assert (inside.sales, inside.sales_per_s, inside.guard_ms, inside.limit_per_s) == (5, 1.0, 50.0, 20.0)
-    lines = [PaidLine(op, "ok", at * 10**9, ms) for at in range(3) for op, ms in (("hold", 2.0), ("confirm", 3.0))]
-    after = paid([*lines, PaidLine("confirm", "refused", 9 * 10**9, 70.0)])
+    lines = [HistoryLine(op, "ok", at * 10**9, ms) for at in range(3) for op, ms in (("hold", 2.0), ("confirm", 3.0))]
+    after = paid([*lines, HistoryLine("confirm", "refused", 9 * 10**9, 70.0)])
     assert (after.sales, after.guard_ms) == (3, 5.0)

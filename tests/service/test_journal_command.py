@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from service.commands.journal import journal
 from service.errors import Problem
-from service.rules.inventory import Event, Record, Sell, decide_all, records_of
+from service.rules.inventory import Event, Record, Sell, decide_all
 from service.settings import Settings
 from service.stores.journal.lines import decode, encode
 from service.stores.journal.segments import Position
@@ -38,11 +38,11 @@ def sell(store: Journal, key: str) -> int:
 
     command = Sell(key, "r", f"o-{key}", 2, None)
     view = store.view("gala", [command])
-    records = records_of(decide_all(view, [command], datetime(2026, 11, 23, tzinfo=UTC)))
-    position = store.append(view, records)
+    decide_all(view, [command], datetime(2026, 11, 23, tzinfo=UTC))
+    [position] = store.append([view])
     assert isinstance(position, Position)
     store.make_durable("gala", position)
-    return records[0].version
+    return view.fresh[0].version
 
 
 def segment(data: Path) -> Path:

@@ -37,7 +37,8 @@ class Office:
         view = self.store.view("show", [command], self.now)
         decide_all(view, [command], self.now)
         if view.fresh:
-            self.store.make_durable("show", self.store.append(view, view.fresh))
+            [position] = self.store.append([view])
+            self.store.make_durable("show", position)
         return view.fresh
 
     def sell(self, key: str, quantity: int = 1) -> list[Record]:

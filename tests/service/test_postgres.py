@@ -36,7 +36,8 @@ from service.rules.inventory import (
     records_of,
 )
 from service.settings import Settings
-from service.stores.postgres import audit, schema
+from service.stores.postgres import schema
+from service.stores.postgres import store as postgres_store
 from service.stores.postgres.schema import MIGRATIONS, VERSION
 from service.stores.postgres.statements import NEXT_EXPIRY, PAGE, VIEW
 from service.stores.postgres.store import Postgres
@@ -67,7 +68,7 @@ def decided(store: Postgres, now: datetime, *commands: Command) -> list[Outcome]
     view = store.view("show", commands, now)
     outcomes = decide_all(view, commands, now)
     if view.fresh:
-        store.append(view, view.fresh)
+        store.append([view])
     return outcomes
 
 
@@ -395,7 +396,7 @@ def test_a_view_has_what_the_commands_name_and_no_more(store: Postgres) -> None:
 def test_an_audit_is_read_some_at_a_time_and_ends_where_it_began_to_be_read(
     store: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "AT_A_TIME", 7)
+    monkeypatch.setattr(postgres_store, "AT_A_TIME", 7)
     store.create(SHOW)
     written = write(store, *sells(20))
     records = store.audit("show")[1]

@@ -12,42 +12,44 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from loadtests.lab.explore import drawing
+from loadtests.lab.commands import options, output
+from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.execution import DEFAULT_GATES, Stuck
-from loadtests.lab.explore.exploration import Case, Explored, performer, run
+from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
 from loadtests.lab.explore.page import report
 from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
 from loadtests.lab.explore.trace import Step
-from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.admin_api import OfficeError
+from loadtests.lab.report.text import counted
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
-from workers import WORKER_MODELS
+
+_CASE = Scenario()
 
 
 @click.command()
-@click.option("--guard", default="none", show_default=True, help="The guard: none, thread, file, …")
-@click.option("--store", default="json", show_default=True, help="The store: json, …")
-@click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="sync", show_default=True)
-@click.option("--buyers", type=int, default=2, show_default=True, help="How many buyers, 2 to 8.")
+# The office itself says which guards and stores there are.
+@options.setting("guard", default=_CASE.guard, kind=click.STRING)
+@options.setting("store", f"The store: {_CASE.store}, …", default=_CASE.store, kind=click.STRING)
+@options.setting("worker", default=_CASE.worker)
+@options.setting("buyers", "How many buyers, 2 to 8.", default=_CASE.buyers, kind=click.INT)
 @click.option("--tickets", type=int, default=1, show_default=True, help="How many tickets there are.")
 @click.option("--gates", default=",".join(DEFAULT_GATES), show_default=True, help=f"Of: {', '.join(GATE_LETTERS)}.")
 @click.option("--kill", is_flag=True, help="The scheduler may also kill -9 a buyer's worker at a gate, once a run.")
 @click.option("--pause", is_flag=True, help="The scheduler may also stop a buyer's worker at a gate, once a run.")
-@click.option("--most", type=click.IntRange(1), default=2000, show_default=True, help="Most schedules to try.")
-@click.option(
-    "--walks", type=click.IntRange(0), default=0, help="Random walks with priorities instead of all schedules."
-)
-@click.option("--depth", type=click.IntRange(1, 8), default=3, show_default=True, help="Orderings a walk looks for.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the first walk.")
+@options.option("--most", click.IntRange(1), "Most schedules to try.", default=_CASE.most)
+@options.option("--walks", click.IntRange(0), "Random walks with priorities instead of all schedules.", _CASE.walks)
+@options.option("--depth", click.IntRange(1, 8), "Orderings a walk looks for.", default=_CASE.depth)
+@options.setting("seed", "Of the first walk.", default=_CASE.seed)
 @click.option("--replay", "replay_id", help="Play one schedule again, by its id.")
 @click.option("--step", is_flag=True, help="With --replay: wait for Enter before each step.")
 @click.option("--serve", is_flag=True, help="A page on which you are the scheduler.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Of --serve; 0: any free.")
+@options.option("--port", click.IntRange(0, 65535), "Of --serve; 0: any free.", default=8090)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
-def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, **options: Any) -> int:
+def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, **given: Any) -> int:
     """Try every order in which a few purchases can pass the service's gates, on the real code.
 
     Exits 0 if the guard did what it promises (none goes wrong, a safe one never does), 1 if not, 2 if undecided.
@@ -62,25 +64,25 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
       lastseat explore --replay 1.json.none.2x1.avpw.AABBBBAA --step
       lastseat explore --serve                      you are the scheduler
     """
-    serve, port = options.pop("serve"), options.pop("port")
+    serve, port = given.pop("serve"), given.pop("port")
     try:
-        options["gates"] = check_gates([name.strip() for name in options["gates"].split(",") if name.strip()])
+        given["gates"] = check_gates([name.strip() for name in given["gates"].split(",") if name.strip()])
         if replay_id is not None:
             wanted = parse(replay_id)
-            options |= {"store": wanted.store, "guard": wanted.guard, "buyers": wanted.buyers}
-            options |= {"tickets": wanted.tickets, "gates": wanted.gates}
-            options["kill"] |= any(token.islower() for token in wanted.prefix)
-            options["pause"] |= any(token.startswith("-") for token in wanted.prefix)
-        check_case(options["buyers"], options["tickets"])
+            given |= {"store": wanted.store, "guard": wanted.guard, "buyers": wanted.buyers}
+            given |= {"tickets": wanted.tickets, "gates": wanted.gates}
+            given["kill"] |= any(token.islower() for token in wanted.prefix)
+            given["pause"] |= any(token.startswith("-") for token in wanted.prefix)
+        check_case(given["buyers"], given["tickets"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    case = Case(**options)
+    case = Scenario(**given)
     try:
         with process.sigterm_as_interrupt():
             if serve:
-                from loadtests.lab.explore.interactive import serve_game
+                from loadtests.lab.explore.interactive import serve_page
 
-                return serve_game(case, port)
+                return serve_page(case, port)
             if replay_id is not None:
                 return _play_again(case, replay_id, step=step, as_json=as_json)
             return _explore(case, results, as_json=as_json)
@@ -88,7 +90,7 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
         raise click.ClickException(str(error)) from None
 
 
-def _explore(case: Case, results: Path, *, as_json: bool) -> int:
+def _explore(case: Scenario, results: Path, *, as_json: bool) -> int:
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting the service …") as status:
@@ -103,44 +105,28 @@ def _explore(case: Case, results: Path, *, as_json: bool) -> int:
     (folder / "report.html").write_text(report(explored), encoding="utf-8")
     if explored.first is not None:
         title = f"The losing schedule: guard {case.guard}"
-        (folder / "schedule.svg").write_text(drawing.svg(explored.first.steps, case.buyers, title), encoding="utf-8")
+        (folder / "schedule.svg").write_text(draw(explored.first.steps, case.buyers, title), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:
         _show(explored, seconds, folder)
     if explored.undecided and not explored.failing:
         return 2
-    return 0 if explored.kept else 1
+    return 0 if explored.met else 1
 
 
 def summary(explored: Explored) -> dict[str, Any]:
     """The result for scripts."""
-    return {
-        "schedules": explored.schedules,
-        "failing": explored.failing,
-        "first": None
-        if explored.first is None
-        else {
-            "preemptions": explored.first.preemptions,
-            "steps": msgspec.to_builtins(explored.first.steps),
-            "replay": explored.first.replay,
-            "why": explored.first.why,
-        },
-        "verdict": explored.verdict,
-        "kept": explored.kept,
-        "stuck": explored.stuck,
-        "undecided": explored.undecided,
-        "whole": explored.whole,
-        "by_preemptions": {str(n): count for n, count in sorted(explored.by_preemptions.items())},
-        "case": msgspec.to_builtins(explored.case),
-    }
+    built: dict[str, Any] = msgspec.to_builtins(explored, str_keys=True)
+    del built["anomalies"], built["example"]
+    return built | {"verdict": explored.verdict, "kept": explored.met}
 
 
 def _show(explored: Explored, seconds: float, folder: Path) -> None:
     console, case = Console(), explored.case
     by = ", ".join(f"{count} with {n}" for n, count in sorted(explored.by_preemptions.items()))
     console.print(
-        f"{case.buyers} buyers, {case.tickets} ticket{'s' * (case.tickets > 1)}, guard [bold]{case.guard}[/], store "
+        f"{case.buyers} buyers, {counted(case.tickets, 'ticket')}, guard [bold]{case.guard}[/], store "
         f"{case.store}, {case.worker}: {explored.schedules} schedules in {seconds:.1f} s (preemptions: {by})"
     )
     if case.walks:
@@ -154,22 +140,17 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(f"[bold green]No violation found in any of {explored.schedules} schedules.[/]")
     else:
         first = explored.first
-        console.print(
-            f"[bold red]{explored.failing} of them go wrong.[/] The first, with {_count(first.preemptions)}:\n"
-        )
-        console.print(drawing.table(first.steps, case.buyers))
+        preemptions = counted(first.preemptions, "preemption")
+        console.print(f"[bold red]{explored.failing} of them go wrong.[/] The first, with {preemptions}:\n")
+        console.print(table(first.steps, case.buyers))
         console.print(Text(f"\n{first.why}", "red"))
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
-    if not explored.kept:
+    if not explored.met:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
-    console.print(f"report: {shown(folder / 'report.html')}", markup=False, soft_wrap=True)
+    output.say_report(console, folder / "report.html")
 
 
-def _count(preemptions: int) -> str:
-    return f"{preemptions} preemption{'s' * (preemptions != 1)}"
-
-
-def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int:
+def _play_again(case: Scenario, replay_id: str, *, step: bool, as_json: bool) -> int:
     console = Console()
     told = 0
 
@@ -180,20 +161,20 @@ def _play_again(case: Case, replay_id: str, *, step: bool, as_json: bool) -> int
         told = len(steps)
         click.prompt("[Enter]", default="", show_default=False, prompt_suffix="")
 
-    with performer(case) as stage:
+    with schedule_runner(case) as runner:
         if step and not as_json:
-            stage.on_decision = show_steps
+            runner.on_decision = show_steps
         try:
-            played = stage.play(Chooser(parse(replay_id).prefix))
+            executed = runner.execute(Chooser(parse(replay_id).prefix))
         except Diverged as error:
             raise click.ClickException(f"the service did not follow this schedule: {error}. Explore again.") from None
     explored = Explored(case=case)
-    explored.add(played)
+    explored.add(executed)
     if as_json:
         click.echo(json.dumps(summary(explored)))
     else:
-        console.print(drawing.table(played.steps, case.buyers))
-        word = "goes wrong" if played.failing else "no violation found"
-        why = played.stuck or (played.verdict.why if played.verdict else "")
-        console.print(Text(f"\n{word}: {why}", "bold red" if played.failing else "bold green"))
-    return 1 if played.failing else 0
+        console.print(table(executed.steps, case.buyers))
+        word = "goes wrong" if executed.failing else "no violation found"
+        why = executed.stuck or (executed.verdict.why if executed.verdict else "")
+        console.print(Text(f"\n{word}: {why}", "bold red" if executed.failing else "bold green"))
+    return 1 if executed.failing else 0

@@ -1,8 +1,8 @@
-"""How fairly buyers were served who wanted the same event at the same time: measured, promised by no guard.
+"""How fairly buyers of one event were served who came at the same time; no guard promises fairness.
 
 A purchase is *overtaken* by each one that was sent later and decided earlier (its bypass count). First come, first
-served has none. Sent is by the buyers' clock, decided by the version in the answer, so what overtook on the way to the
-service counts too.
+served has none. The buyers' clock says when a purchase was sent, and the version in its answer when it was decided, so
+overtaking on the way to the service counts too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from loadtests.lab.history.operations import Operations
 
 
 class Fairness(msgspec.Struct):
-    """Of acknowledged purchases; None where none had a version."""
+    """Figures of acknowledged purchases; None where none had a version."""
 
     overtaken_p50: int | None = None
     overtaken_max: int | None = None
@@ -27,37 +27,50 @@ class Fairness(msgspec.Struct):
 def overtaken(run: Operations) -> Ints:
     """For each acknowledged purchase with a version, how many of the same event overtook it."""
     sold = run.sales[(run.op[run.sales] == BUY) & (run.version[run.sales] >= 0)]
-    counts = [bypass_counts(run.invoke_ns[here], run.version[here]) for here in _by_event(run, sold)]
+    counts = [bypass_counts(run.invoke_ns[here], run.version[here]) for here in by_event(run, sold)]
     return np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
 
 def bypass_counts(sent: Ints, decided: Ints) -> Ints:
-    """For each i, how many j have ``sent[j] > sent[i]`` and ``decided[j] < decided[i]``. O(n log² n).
+    """For each i, how many j have ``sent[j] > sent[i]`` and ``decided[j] < decided[i]``. O(n log n), vectorised.
 
-    Who were sent or decided at one moment, as a batch is under one version, did not overtake each other. The merge
-    count of inversions, bottom up: at each width the right half of each block is counted against the left.
+    Purchases that were sent or decided at one moment, as a batch is under one version, did not overtake each other.
     """
-    count = len(sent)
-    # Of those sent at one moment the earlier decided come first: then none of them counts against another.
-    order = np.lexsort((decided, sent))
-    ranks = np.unique(decided[order], return_inverse=True)[1].astype(np.int64)
-    index = np.arange(count)
-    found = np.zeros(count, np.int64)
-    width = 1
-    while width < count:
-        block, right = index // (2 * width), index // width % 2
-        # Left before right where they are equal: only what is truly smaller stands before.
-        sorted_ = np.lexsort((right, ranks, block))
-        before = np.cumsum(right[sorted_])
-        starts = np.searchsorted(block[sorted_], block[sorted_])
-        base = np.where(starts > 0, before[starts - 1], 0)
-        is_left = right[sorted_] == 0
-        found[sorted_[is_left]] += (before - base)[is_left]
-        width *= 2
-    back = np.empty(count, np.int64)
-    back[order] = found
-    return back
+    in_turn = np.lexsort((sent, decided))  # of those decided at one moment the earlier sent first: they make no pair
+    rank = np.empty(len(sent), np.int64)
+    rank[np.argsort(sent[in_turn], kind="stable")] = np.arange(len(sent))
+    counts = np.empty(len(sent), np.int64)
+    counts[in_turn] = larger_before(rank)
+    return counts
 
 
-def _by_event(run: Operations, rows: Ints) -> list[Ints]:
+def larger_before(rank: Ints) -> Ints:
+    """For each entry of a permutation of 0 … n-1, how many larger ones stand before it.
+
+    From the highest bit down: entries that agree in all higher bits form a group, in their original order. One with
+    the bit unset is passed by every entry of its group before it that has the bit set. Then each group is parted.
+    """
+    count = np.zeros(len(rank), np.int64)
+    order = np.arange(len(rank))
+    for bit in reversed(range(int(len(rank) - 1).bit_length() if len(rank) else 0)):
+        values = rank[order]
+        set_ = (values >> bit) & 1
+        before = np.cumsum(set_) - set_
+        group = values >> (bit + 1)
+        begins = np.flatnonzero(np.concatenate(([True], np.diff(group) != 0)))
+        sizes = np.diff(np.concatenate((begins, [len(rank)])))
+        in_group = before - np.repeat(before[begins], sizes)
+        count[order[set_ == 0]] += in_group[set_ == 0]
+        first = np.repeat(begins, sizes)
+        unset_before = np.arange(len(rank)) - first - in_group
+        unset = np.repeat(np.add.reduceat(1 - set_, begins), sizes)
+        place = first + np.where(set_ == 1, unset + in_group, unset_before)
+        parted = np.empty_like(order)
+        parted[place] = order
+        order = parted
+    return count
+
+
+def by_event(run: Operations, rows: Ints) -> list[Ints]:
+    """The rows of each event."""
     return [rows[run.event[rows] == event] for event in np.unique(run.event[rows])]

@@ -1,4 +1,4 @@
-"""An exploration: one case, its service, and what became of all its schedules."""
+"""An exploration: one case, its service, and the results of all its schedules."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.checks.anomalies import anomalies_of
-from loadtests.lab.experiment.expectation import Expectation, promise
+from loadtests.lab.experiment.expectation import Expectation, expectation_of
 from loadtests.lab.explore.execution import DEFAULT_GATES, ExecutedSchedule, ScheduleRunner
-from loadtests.lab.explore.replay import Replay
-from loadtests.lab.explore.schedules import Choices, Chooser, explore, pct
+from loadtests.lab.explore.replay import ReplayId
+from loadtests.lab.explore.schedules import Choices, Chooser, buyer_names, explore, pct
 from loadtests.lab.explore.trace import Step
 from loadtests.lab.servers.gate_server import GateServer
 from loadtests.lab.servers.office import RunningOffice, Service
 
-# A lock that a held buyer keeps is waited for as long as the exploration holds him; under --pause the others give up.
-# A lease is shorter than that, so that under --pause and --kill they get it instead.
+# The buyers wait for a lock as long as the exploration holds the buyer who has it; under --pause they give up instead.
+# A lease is shorter than that, so that under --pause and --kill the others get it.
 _LOCK_WAIT_S, _LOCK_WAIT_PAUSED_S = 3600.0, 0.8
 _LEASE_MS, _SHORT_LEASE_MS = 3_600_000, 300
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What is explored."""
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """The case that is explored."""
 
     store: str = "json"
     guard: str = "none"
@@ -40,8 +40,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 3
     seed: int = 1
 
-    def replay(self, course: Choices) -> Replay:
-        return Replay(self.store, self.guard, self.buyers, self.tickets, self.gates, course.schedule)
+    def replay(self, choices: Choices) -> ReplayId:
+        return ReplayId(self.store, self.guard, self.buyers, self.tickets, self.gates, choices.schedule)
 
     def service(self, gates: str) -> Service:
         """A service in which all buyers can be under way at once, and the lab's own calls beside them."""
@@ -69,17 +69,17 @@ class First(msgspec.Struct):
     why: str
 
 
-class Seen(msgspec.Struct):
-    """An anomaly: in how many schedules, and the first of them."""
+class SeenAnomaly(msgspec.Struct):
+    """An anomaly: the number of schedules with it, and the replay id of the first."""
 
     schedules: int
     replay: str
 
 
 class Explored(msgspec.Struct, kw_only=True):
-    """What became of all schedules. ``whole``: no schedule was left untried."""
+    """The results of all schedules. ``whole``: no schedule was left out."""
 
-    case: Case
+    case: Scenario
     schedules: int = 0
     by_preemptions: dict[int, int] = {}
     failing: int = 0
@@ -87,64 +87,64 @@ class Explored(msgspec.Struct, kw_only=True):
     undecided: int = 0
     whole: bool = True
     first: First | None = None
-    anomalies: dict[str, Seen] = {}
-    """By name, in the order in which they were met."""
+    anomalies: dict[str, SeenAnomaly] = {}
+    """By name, in the order in which they were found."""
     example: list[Step] = []
-    """The steps of the last schedule with the most preemptions that was tried and did not fail."""
+    """The steps of the last schedule that did not fail."""
 
     @property
     def verdict(self) -> str:
         return "invalid" if self.failing else "unknown" if self.undecided else "valid"
 
     @property
-    def promised(self) -> Expectation:
-        """An exploration tries every order, so where nothing excludes, one of them goes wrong: luck has no part."""
-        expected = promise(self.case.service(""), "pause" if self.case.pause else "")
+    def expected(self) -> Expectation:
+        """An exploration tries every order, so without mutual exclusion one of them goes wrong: luck has no part."""
+        expected = expectation_of(self.case.service(""), "pause" if self.case.pause else "")
         return Expectation.WRONG if expected is Expectation.EITHER else expected
 
     @property
-    def kept(self) -> bool:
-        return (self.verdict == "invalid") is (self.promised is Expectation.WRONG)
+    def met(self) -> bool:
+        return (self.verdict == "invalid") is (self.expected is Expectation.WRONG)
 
-    def add(self, played: ExecutedSchedule) -> None:
-        course = played.course
+    def add(self, executed: ExecutedSchedule) -> None:
+        choices = executed.choices
         self.schedules += 1
-        self.by_preemptions[course.preemptions] = self.by_preemptions.get(course.preemptions, 0) + 1
-        self.stuck += bool(played.stuck)
-        if not played.failing:
-            self.example = played.steps
-            if played.verdict is not None and played.verdict.verdict == "unknown" and not _only_serial(played):
+        self.by_preemptions[choices.preemptions] = self.by_preemptions.get(choices.preemptions, 0) + 1
+        self.stuck += bool(executed.stuck)
+        if not executed.failing:
+            self.example = executed.steps
+            if executed.verdict is not None and executed.verdict.verdict == "unknown" and not _only_serial(executed):
                 self.undecided += 1
             return
         self.failing += 1
-        self._note_anomalies(played)
+        self._note_anomalies(executed)
         if self.first is None:
-            why = played.stuck or (played.verdict.why if played.verdict else "")
-            self.first = First(course.preemptions, played.steps, self.case.replay(course).id, why)
+            why = executed.stuck or (executed.verdict.why if executed.verdict else "")
+            self.first = First(choices.preemptions, executed.steps, self.case.replay(choices).id, why)
 
-    def _note_anomalies(self, played: ExecutedSchedule) -> None:
-        for name in anomalies_of(played.verdict) if played.verdict else ():
-            seen = self.anomalies.setdefault(name, Seen(0, self.case.replay(played.course).id))
+    def _note_anomalies(self, executed: ExecutedSchedule) -> None:
+        for name in anomalies_of(executed.verdict) if executed.verdict else ():
+            seen = self.anomalies.setdefault(name, SeenAnomaly(0, self.case.replay(executed.choices).id))
             seen.schedules += 1
 
 
-def _only_serial(played: ExecutedSchedule) -> bool:
-    """Undecided only because no two operations overlapped: in an exploration that is a schedule like any other."""
-    checks = played.verdict.checks if played.verdict else []
+def _only_serial(executed: ExecutedSchedule) -> bool:
+    """Is it undecided only because no two operations overlapped? In an exploration such a schedule is normal."""
+    checks = executed.verdict.checks if executed.verdict else []
     return all(check.verdict == "valid" or check.name == "overlap" for check in checks)
 
 
 @contextmanager
-def performer(case: Case) -> Iterator[ScheduleRunner]:
-    """A running service for a case, and the hand at its gates; all of it ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, GateServer() as stage:
+def schedule_runner(case: Scenario) -> Iterator[ScheduleRunner]:
+    """A runner for the schedules of a case, with a running service; both end with the block."""
+    with tempfile.TemporaryDirectory(prefix="lastseat-explore-") as name, GateServer() as gate_server:
         folder = Path(name)
-        with RunningOffice(case.service(str(stage.path)), folder) as office:
+        with RunningOffice(case.service(str(gate_server.path)), folder) as office:
             try:
                 yield ScheduleRunner(
                     office,
-                    stage,
-                    folder / "played",
+                    gate_server,
+                    folder / "executed",
                     case.buyers,
                     case.tickets,
                     case.gates,
@@ -152,32 +152,26 @@ def performer(case: Case) -> Iterator[ScheduleRunner]:
                     may_pause=case.pause,
                 )
             finally:
-                # Whoever still stands at a gate or waits for the guard would keep an orderly stop waiting; nothing that
-                # this service holds is needed any more.
+                # A buyer who still stands at a gate or waits for the guard would delay an orderly stop, and nothing in
+                # this service is needed any more.
                 office.kill()
 
 
-def run(case: Case, on_played: Callable[[Explored], None] = lambda _explored: None) -> Explored:
-    """Explore a case: all its schedules, or, with ``walks``, so many random walks."""
+def run(case: Scenario, on_executed: Callable[[Explored], None] = lambda _explored: None) -> Explored:
+    """Explore a case: all its schedules, or the number of random walks given by ``walks``."""
     explored = Explored(case=case)
-    with performer(case) as stage:
+    with schedule_runner(case) as runner:
 
-        def perform(chooser: Chooser) -> bool:
-            explored.add(stage.play(chooser))
-            on_played(explored)
+        def execute(chooser: Chooser) -> bool:
+            explored.add(runner.execute(chooser))
+            on_executed(explored)
             return True
 
         if case.walks:
-            _walk(case, perform)
+            names, steps = buyer_names(case.buyers), case.buyers * len(case.gates)
+            for number in range(case.walks):
+                execute(Chooser(prefer=pct(case.seed + number, names, steps=steps, depth=case.depth)))
             explored.whole = False
         else:
-            courses = list(explore(perform, most=case.most))
-            explored.whole = len(courses) < case.most
+            explored.whole = len(list(explore(execute, most=case.most))) < case.most
     return explored
-
-
-def _walk(case: Case, perform: Callable[[Chooser], bool]) -> None:
-    names = [chr(ord("A") + number) for number in range(case.buyers)]
-    steps = case.buyers * len(case.gates)
-    for number in range(case.walks):
-        perform(Chooser(prefer=pct(case.seed + number, names, steps=steps, depth=case.depth)))

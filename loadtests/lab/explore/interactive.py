@@ -1,31 +1,34 @@
-"""You are the scheduler: a page on which a person decides which buyer takes the next step of the real code.
+"""A page on which a person is the scheduler: each click decides which buyer takes the next step in the real service.
 
-The page asks this small server what can be done; each click is a decision of one performance, which runs in a
-thread and waits for the person where an exploration would try the next schedule. Loopback only; one player at a time.
+A click is a decision of one execution. The execution runs in a thread and waits for the person where an exploration
+would try the next schedule. The page is served on loopback only, to one person at a time.
 """
 
 from __future__ import annotations
 
-import http.server
-import json
 import queue
+import socket
 import threading
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 import msgspec
+from flask import Flask, Response, request
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from loadtests.lab.explore import drawing
+from loadtests.lab.explore.drawing import draw
 from loadtests.lab.explore.execution import ScheduleRunner, Stuck
-from loadtests.lab.explore.exploration import Case, performer
+from loadtests.lab.explore.exploration import Scenario, schedule_runner
+from loadtests.lab.explore.page import HERE
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.explore.trace import Step
 from loadtests.lab.protocol.same_site import OF_EVERY_ANSWER, refusal
+from loadtests.lab.report.pages import template
 from loadtests.lab.untrusted import NOT_JSON
 
-_PAGE = Path(__file__).with_name("game.html")
 _SETTLE_S = 20.0
+_MOST_BYTES = 999
 
 
 class _Move(msgspec.Struct):
@@ -33,114 +36,98 @@ class _Move(msgspec.Struct):
     buyer: str | None = None
 
 
-class GameOver(Exception):
-    """The try was given up: somebody began another one."""
+class _GivenUp(Exception):
+    """The try was given up because another one begins, or the page ends."""
 
 
 class Try:
-    """One performance whose chooser is a person. ``act`` decides; ``state`` is what the page shows."""
+    """One execution with a person as its chooser."""
 
-    def __init__(self, stage: ScheduleRunner, guard: str, number: int) -> None:
+    def __init__(self, runner: ScheduleRunner, guard: str, number: int) -> None:
         self.guard = guard
         self.number = number
+        self.result: dict[str, Any] | None = None
+        self._runner = runner
         self._decisions: queue.Queue[Token | None] = queue.Queue()
         self._changed = threading.Condition()
         self._enabled: list[Token] = []
         self._steps: list[Step] = []
-        self._result: dict[str, Any] | None = None
-        self._stage = stage
         self._asked = 0
-        self._thread = threading.Thread(target=self._play, daemon=True)
+        self._thread = threading.Thread(target=self._execute, daemon=True)
         self._thread.start()
 
     def act(self, token: Token) -> bool:
-        """Let a buyer go on; whether he could. Returns when the next decision is due, or the try has ended."""
+        """Let a buyer continue; False if they cannot. Returns when the next decision is due, or the try has ended."""
         with self._changed:
             if token not in self._enabled:
                 return False
             asked = self._asked
             self._enabled = []
             self._decisions.put(token)
-            self._changed.wait_for(lambda: self._asked > asked or self._result is not None, _SETTLE_S)
+            self._changed.wait_for(lambda: self._asked > asked or self.result is not None, _SETTLE_S)
         return True
 
     def wait_until_asked(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._enabled or self._result is not None, _SETTLE_S)
+            self._changed.wait_for(lambda: self._enabled or self.result is not None, _SETTLE_S)
 
     def give_up(self) -> None:
         self._decisions.put(None)
         self._thread.join(_SETTLE_S)
 
-    @property
-    def result(self) -> dict[str, Any] | None:
-        return self._result
-
     def state(self) -> dict[str, Any]:
+        """The state that the page shows."""
         with self._changed:
             return {
                 "try": self.number,
                 "guard": self.guard,
                 "enabled": list(self._enabled),
                 "steps": msgspec.to_builtins(self._steps),
-                "result": self._result,
+                "result": self.result,
             }
 
-    def _choose(self, enabled: list[Token], steps: list[Step]) -> Token:
+    def _note_steps(self, steps: list[Step]) -> None:
         with self._changed:
-            self._enabled, self._steps = list(enabled), list(steps)
+            self._steps = list(steps)
+
+    def _choose(self, enabled: Sequence[Token]) -> Token:
+        with self._changed:
+            self._enabled = list(enabled)
             self._asked += 1
             self._changed.notify_all()
         token = self._decisions.get()
         if token is None:
-            raise GameOver
+            raise _GivenUp
         return token
 
-    def _play(self) -> None:
-        steps: list[Step] = []
-        self._stage.on_decision = lambda now: steps.__setitem__(slice(None), now)
-        chooser = _Person(self, steps)
-        result: dict[str, Any]
+    def _execute(self) -> None:
+        self._runner.on_decision = self._note_steps
         try:
-            played = self._stage.play(chooser)
-        except GameOver:
-            result = {"given_up": True}
+            executed = self._runner.execute(Chooser(prefer=self._choose))
+        except _GivenUp:
+            result: dict[str, Any] = {"given_up": True}
         except Stuck as error:
             result = {"twice": False, "why": str(error)}
         else:
-            sold = [line.key for line in played.operations if line.outcome == "ok"]
+            sold = [line.key for line in executed.operations if line.outcome == "ok"]
             result = {
-                "twice": len(sold) > self._stage.tickets,
+                "twice": len(sold) > self._runner.tickets,
                 "sold_to": sold,
-                "why": played.verdict.why if played.verdict else played.stuck,
-                "svg": drawing.svg(played.steps, self._stage.buyers, f"Your try, guard {self.guard}"),
+                "why": executed.verdict.why if executed.verdict else executed.stuck,
+                "svg": draw(executed.steps, self._runner.buyers, f"Your try, guard {self.guard}"),
             }
-            steps = played.steps
+            self._note_steps(executed.steps)
         with self._changed:
-            self._steps, self._result, self._enabled = list(steps), result, []
+            self.result, self._enabled = result, []
             self._changed.notify_all()
 
 
-class _Person(Chooser):
-    """A chooser that asks a person."""
+class Session:
+    """All tries of one person, on one running service with a lock that the page switches."""
 
-    def __init__(self, attempt: Try, steps: list[Step]) -> None:
-        super().__init__()
-        self._attempt = attempt
-        self._seen = steps
-
-    def choose(self, enabled: Any) -> Token:
-        self._prefer = lambda able: self._attempt._choose(list(able), self._seen)
-        return super().choose(enabled)
-
-
-class Game:
-    """All tries of one player, on one running service whose lock the page switches."""
-
-    def __init__(self, stage: ScheduleRunner, case: Case) -> None:
-        self._stage = stage
+    def __init__(self, runner: ScheduleRunner) -> None:
+        self._runner = runner
         self._mutex = threading.Lock()
-        self._guard = case.guard
         self.tries = {"off": 0, "on": 0}
         self.wins = 0
         self._try: Try | None = None
@@ -148,11 +135,10 @@ class Game:
     def new(self, lock: str) -> dict[str, Any]:
         """Begin a try with the lock ``on`` or ``off``."""
         with self._mutex:
-            if self._try is not None:
-                self._try.give_up()
-            state = self._stage.office.office.switch(lock)
+            self.end()
+            state = self._runner.office.office.switch(lock)
             self.tries[lock] += 1
-            self._try = Try(self._stage, state.guard, sum(self.tries.values()))
+            self._try = Try(self._runner, state.guard, sum(self.tries.values()))
             self._try.wait_until_asked()
             return self._state()
 
@@ -172,89 +158,93 @@ class Game:
 
     def _state(self) -> dict[str, Any]:
         now = self._try.state() if self._try is not None else {}
-        return {**now, "tries": self.tries, "wins": self.wins, "tickets": self._stage.tickets}
+        return {**now, "tries": self.tries, "wins": self.wins, "tickets": self._runner.tickets}
 
 
-def serve_game(case: Case, port: int) -> int:
+def serve_page(case: Scenario, port: int) -> int:
     """Serve the page on loopback until Ctrl-C."""
-    with performer(case) as stage:
-        game = Game(stage, case)
-        with _server(game, port) as server:
+    with schedule_runner(case) as runner:
+        session = Session(runner)
+        with _server(session, port) as server:
             click.echo(f"You are the scheduler: http://127.0.0.1:{server.server_address[1]}  (Ctrl-C ends it)")
             try:
-                server.serve_forever(poll_interval=0.2)
-            except KeyboardInterrupt:
+                server.serve_forever(poll_interval=0.2)  # Ctrl-C ends it without an exception
                 click.echo("ended; nothing is left running")
             finally:
-                game.end()
+                session.end()
     return 0
 
 
-def _server(game: Game, port: int) -> http.server.ThreadingHTTPServer:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = _SETTLE_S
+class _Silent(WSGIRequestHandler):
+    """A handler without a log, since the page is the output."""
 
-        def do_GET(self) -> None:
-            if self._refuses():
-                return
-            if self.path == "/":
-                self._answer(200, _PAGE.read_bytes(), "text/html; charset=utf-8")
-            elif self.path == "/state":
-                self._say(game.state())
-            else:
-                self._answer(404, b"there is nothing here\n", "text/plain")
+    timeout = _SETTLE_S
 
-        def do_POST(self) -> None:
-            if self._refuses():
-                return
-            # A page of another site can make a browser post, but not with this content type.
-            said = self.headers.get("Content-Length") or ""
-            length = int(said) if said.isdecimal() and len(said) < 4 else 0
-            if self.headers.get("Content-Type") != "application/json" or not length:
-                self._answer(415, b"a small JSON body is expected\n", "text/plain")
-                return
-            try:
-                move = msgspec.json.decode(self.rfile.read(length), type=_Move)
-            except NOT_JSON:
-                self._answer(400, b"the body is no JSON of a move\n", "text/plain")
-                return
-            if self.path == "/new" and move.lock in ("on", "off"):
-                self._say(game.new(move.lock))
-            elif self.path == "/step" and move.buyer is not None:
-                self._say(game.step(move.buyer))
-            else:
-                self._answer(422, b"that is no move\n", "text/plain")
+    def log(self, type: str, message: str, *arguments: Any) -> None:
+        pass
 
-        def _refuses(self) -> bool:
-            host, site, origin = map(self.headers.get, ("Host", "Sec-Fetch-Site", "Origin"))
-            refused = refusal(self.command, host, site, origin)
-            if refused is not None:
-                self.close_connection = True  # a body that was sent along is not read
-                self._answer(refused[0], refused[1].encode(), "text/plain")
-            return refused is not None
 
-        def _say(self, content: dict[str, Any]) -> None:
-            self._answer(200, json.dumps(content).encode(), "application/json")
-
-        def _answer(self, status: int, content: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            for name, value in OF_EVERY_ANSWER.items():
-                self.send_header(name, value)
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing: the page is the output."""
-
+def _server(session: Session, port: int) -> BaseWSGIServer:
     try:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise click.ClickException(
             f"port {port} cannot be used ({error.strerror}); name another with --port, or --port 0 for any free one"
         ) from None
+    with listening:
+        number, app = listening.fileno(), _application(session)
+        return make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent, fd=number)
+
+
+def _application(session: Session) -> Flask:
+    app = Flask(__name__, static_folder=None)
+
+    @app.before_request
+    def refuse() -> Response | None:
+        host, site, origin = map(request.headers.get, ("Host", "Sec-Fetch-Site", "Origin"))
+        refused = refusal(request.method, host, site, origin)
+        return None if refused is None else _refused(*refused)
+
+    @app.after_request
+    def add_headers(answer: Response) -> Response:
+        answer.headers.update({**OF_EVERY_ANSWER, "Cache-Control": "no-store"})
+        return answer
+
+    @app.errorhandler(404)
+    def not_found(_error: Exception) -> Response:
+        return _refused(404, "there is nothing here\n")
+
+    @app.get("/")
+    def page() -> str:
+        return template("scheduler.html", HERE).render()
+
+    @app.get("/state")
+    def state() -> dict[str, Any]:
+        return session.state()
+
+    @app.post("/new")
+    def new() -> Any:
+        return _after(lambda move: session.new(move.lock) if move.lock in ("on", "off") else None)
+
+    @app.post("/step")
+    def step() -> Any:
+        return _after(lambda move: session.step(move.buyer) if move.buyer is not None else None)
+
+    return app
+
+
+def _after(act: Callable[[_Move], dict[str, Any] | None]) -> dict[str, Any] | Response:
+    """The state after the move in the request's body, or a refusal."""
+    # A page of another site can make a browser post, but not with this content type.
+    if request.content_type != "application/json" or not 0 < (request.content_length or 0) <= _MOST_BYTES:
+        return _refused(415, "a small JSON body is expected\n")
+    try:
+        move = msgspec.json.decode(request.get_data(), type=_Move)
+    except NOT_JSON:
+        return _refused(400, "the body is no JSON of a move\n")
+    state = act(move)
+    return _refused(422, "that is no move\n") if state is None else state
+
+
+def _refused(status: int, why: str) -> Response:
+    return Response(why, status, content_type="text/plain")

@@ -1,7 +1,7 @@
-"""A replay id: one word that says which case was explored and which schedule it was.
+"""A replay id: one word that names an explored case and one of its schedules.
 
 ``1.json.none.2x1.avpw.AABBBBAA``: format 1, the store, the guard, 2 buyers for 1 ticket, the gates at which they were
-held, the schedule. The worker model is not in it: the same schedule does the same under each.
+held, the schedule. The worker model is not part of it: the same schedule has the same result under each.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ MOST_TICKETS = 100
 GATE_LETTERS = {"acquire": "a", "view": "v", "append": "p", "release": "r", "durable": "d", "answer": "w"}
 
 
-class Replay(msgspec.Struct, frozen=True):
-    """What a replay id says. Raises ``ValueError`` in words where something in it is out of bounds."""
+class ReplayId(msgspec.Struct, frozen=True):
+    """The content of a replay id."""
 
     store: str
     guard: str
@@ -36,8 +36,8 @@ class Replay(msgspec.Struct, frozen=True):
         return tokens(self.schedule)
 
 
-def parse(text: str) -> Replay:
-    """The case of a replay id. Raises ``ValueError``: of another format, or broken."""
+def parse(text: str) -> ReplayId:
+    """The content of a replay id. Raises ``ValueError`` if it has another format or is broken."""
     parts = text.strip().split(".")
     if parts[0] != FORMAT:
         raise ValueError(
@@ -56,11 +56,11 @@ def parse(text: str) -> Replay:
     for token in tokens(schedule):
         if ord(token[-1].upper()) - ord("A") >= buyers:
             raise ValueError(f"{text!r} lets {token[-1].upper()} go on, and there are {buyers} buyers")
-    return Replay(store, guard, buyers, tickets, gates, schedule)
+    return ReplayId(store, guard, buyers, tickets, gates, schedule)
 
 
 def check_case(buyers: int, tickets: int) -> None:
-    """Raises ``ValueError`` where there are too many, or too few to race."""
+    """Raises ``ValueError`` if there are too many buyers or tickets, or too few for a race."""
     if not 2 <= buyers <= MOST_BUYERS:
         raise ValueError(f"an exploration has 2 to {MOST_BUYERS} buyers, not {buyers}")
     if not 1 <= tickets <= MOST_TICKETS:
@@ -68,7 +68,7 @@ def check_case(buyers: int, tickets: int) -> None:
 
 
 def check_gates(names: list[str]) -> tuple[str, ...]:
-    """The named gates in their own order. Raises ``ValueError`` for one that does not exist."""
+    """The named gates in the order of a purchase. Raises ``ValueError`` for a gate that does not exist."""
     for name in names:
         if name not in GATE_LETTERS:
             raise ValueError(f"there is no gate {name!r}; the gates are: {', '.join(GATE_LETTERS)}")

@@ -1,36 +1,43 @@
-"""Which schedules are tried, and in which order: by growing number of preemptions.
+"""The schedules of an exploration, in the order of their execution: by growing number of preemptions.
 
-A schedule is a string, a letter for each decision: ``A`` lets buyer A pass the gate he stands at. Taking the turn from
-a buyer who could have gone on is a *preemption*. Most races need one or two, so few preemptions come first (iterative
-context bounding: Musuvathi and Qadeer, PLDI 2007). Two buyers who pass four gates have 2 schedules without a
-preemption, 6 with one, and 70 in all.
+A schedule is a string with a letter for each decision: ``A`` lets buyer A pass the gate at which they stand. Taking the
+turn from a buyer who could have continued is a *preemption*. Most races need one or two, so schedules with few
+preemptions come first (iterative context bounding: Musuvathi and Qadeer, PLDI 2007). Two buyers who pass four gates
+have 2 schedules without a preemption, 6 with one, and 70 in all.
 
-Who can go on is only known by running: a buyer may have to wait for a lock. So a schedule is a *prefix* that is
-followed, after which whoever has the turn keeps it; the run reports who could have gone on at each decision, and each
-of those who did not becomes a new prefix. Every schedule is met exactly once: prefixes differ from all runs before.
+Only an execution shows which buyers can continue, since a buyer may have to wait for a lock. So a schedule is given as
+a *prefix*; after it, the buyer who has the turn keeps it. The execution reports which buyers could have continued at
+each decision, and every choice that was not made becomes a new prefix. Every schedule is executed exactly once, because
+each prefix differs from all executions before it.
 
-Two more decisions, once a run, where they are asked for: ``a`` kills the worker that A's purchase is in (-9),
-and ``-A`` stops A until nobody else can go on.
+On request there are two more decisions, at most one of them in an execution: ``a`` kills the worker of A's purchase
+(-9), and ``-A`` stops A until no other buyer can continue.
 """
 
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 Token = str
-"""``A``: A goes on; ``a``: A's worker is killed; ``-A``: A is stopped."""
+"""``A``: A continues; ``a``: A's worker is killed; ``-A``: A is stopped."""
+
+
+def buyer_names(count: int) -> list[str]:
+    """``A``, ``B``, …"""
+    return list(string.ascii_uppercase[:count])
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One place where somebody had to be chosen: who was, and who else could have been."""
+    """One decision: the chosen token, and all tokens that could have been chosen."""
 
     chosen: Token
     enabled: tuple[Token, ...]
     turn: str | None
-    """Who had gone on last and still could have; taking the turn from him is a preemption."""
+    """The buyer who continued last, if they could continue again; choosing another one is a preemption."""
 
     @property
     def preempts(self) -> bool:
@@ -39,7 +46,7 @@ class Decision:
 
 @dataclass(slots=True)
 class Choices:
-    """The decisions of one run, in order."""
+    """The decisions of one execution, in order."""
 
     decisions: list[Decision] = field(default_factory=list)
 
@@ -53,7 +60,7 @@ class Choices:
 
 
 def tokens(schedule: str) -> list[Token]:
-    """``"AA-Bab"`` → ``["A", "A", "-B", "a", "b"]``. Raises ``ValueError`` where it is no schedule."""
+    """``"AA-Bab"`` → ``["A", "A", "-B", "a", "b"]``. Raises ``ValueError`` if it is no schedule."""
     found: list[Token] = []
     rest = iter(schedule)
     for letter in rest:
@@ -65,18 +72,18 @@ def tokens(schedule: str) -> list[Token]:
 
 
 class Chooser:
-    """Chooses at each decision of one run, and remembers it."""
+    """Makes the decisions of one execution, and records them."""
 
     def __init__(self, prefix: Sequence[Token] = (), prefer: Callable[[Sequence[Token]], Token] | None = None) -> None:
         self._prefix = list(prefix)
         self._prefer = prefer
-        self.course = Choices()
+        self.choices = Choices()
         self._turn: str | None = None
 
     def choose(self, enabled: Sequence[Token]) -> Token:
-        """Choose among the enabled tokens (plain steps first). Raises ``Diverged`` where it cannot."""
+        """Choose one of the enabled tokens (plain steps come first). Raises ``Diverged`` if the prefix has another."""
         turn = self._turn if self._turn in enabled else None
-        place = len(self.course.decisions)
+        place = len(self.choices.decisions)
         if place < len(self._prefix):
             chosen = self._prefix[place]
             if chosen not in enabled:
@@ -85,21 +92,21 @@ class Chooser:
             chosen = self._prefer(enabled)
         else:
             chosen = turn or enabled[0]
-        self.course.decisions.append(Decision(chosen, tuple(enabled), turn))
+        self.choices.decisions.append(Decision(chosen, tuple(enabled), turn))
         self._turn = chosen if chosen.isupper() and len(chosen) == 1 else self._turn
         return chosen
 
 
 class Diverged(Exception):
-    """The service did not come to the same decision as when this schedule was written down."""
+    """The service did not reach the same decision as when this schedule was recorded."""
 
 
-Perform = Callable[[Chooser], bool]
-"""Runs one schedule with a chooser; whether to go on exploring."""
+Execute = Callable[[Chooser], bool]
+"""Executes one schedule with a chooser. Returns False to end the exploration."""
 
 
-def explore(perform: Perform, *, most: int) -> Iterator[Choices]:
-    """All schedules by growing number of preemptions, at most ``most``; yields the course of each after it ran."""
+def explore(execute: Execute, *, most: int) -> Iterator[Choices]:
+    """Execute all schedules by growing number of preemptions, at most ``most``; yields the choices of each."""
     waiting: list[list[list[Token]]] = [[[]]]  # waiting[n]: prefixes with n more preemptions than the first
     ran = 0
     while waiting and ran < most:
@@ -108,22 +115,22 @@ def explore(perform: Perform, *, most: int) -> Iterator[Choices]:
             continue
         prefix = waiting[0].pop(0)
         chooser = Chooser(prefix)
-        goes_on = perform(chooser)
+        goes_on = execute(chooser)
         ran += 1
-        for added, new in _alternatives(chooser.course, len(prefix)):
+        for added, new in _alternatives(chooser.choices, len(prefix)):
             waiting.extend([] for _ in range(added + 1 - len(waiting)))
             waiting[added].append(new)
-        yield chooser.course
+        yield chooser.choices
         if not goes_on:
             return
 
 
-def _alternatives(course: Choices, fixed: int) -> Iterator[tuple[int, list[Token]]]:
-    """The prefixes that leave this course after its first ``fixed`` decisions, and the preemptions each adds."""
-    chosen = [decision.chosen for decision in course.decisions]
+def _alternatives(choices: Choices, fixed: int) -> Iterator[tuple[int, list[Token]]]:
+    """The prefixes that differ from these choices after the first ``fixed`` decisions, and the preemptions they add."""
+    chosen = [decision.chosen for decision in choices.decisions]
     disturbed = any(not _plain(token) for token in chosen)
     for place in range(fixed, len(chosen)):
-        decision = course.decisions[place]
+        decision = choices.decisions[place]
         for other in decision.enabled:
             if other == decision.chosen or (disturbed and not _plain(other)):
                 continue
@@ -138,14 +145,15 @@ def _plain(token: Token) -> bool:
 def pct(seed: int, buyers: Sequence[str], *, steps: int, depth: int) -> Callable[[Sequence[Token]], Token]:
     """A random walk with priorities, for cases too large to try all (PCT: Burckhardt and others, ASPLOS 2010).
 
-    Each buyer gets a random priority; the highest who can goes on; at ``depth - 1`` random steps the one who has the
-    turn falls to the lowest. A bug that needs ``depth`` orderings among ``n`` buyers of ``steps`` steps in all is
-    found by one walk with a probability of at least ``1 / (n * steps ** (depth - 1))``.
+    Each buyer gets a random priority. Of those who can continue the one with the highest priority does. At
+    ``depth - 1`` random steps the buyer who has the turn falls to the lowest priority. A bug that needs ``depth``
+    orderings among ``n`` buyers with ``steps`` steps in all is found by one walk with a probability of at least
+    ``1 / (n * steps ** (depth - 1))``.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     order = list(buyers)
-    dice.shuffle(order)
-    changes = set(dice.sample(range(1, max(2, steps)), min(depth - 1, max(1, steps - 1))))
+    rng.shuffle(order)
+    changes = set(rng.sample(range(1, max(2, steps)), min(depth - 1, max(1, steps - 1))))
     step = 0
 
     def prefer(enabled: Sequence[Token]) -> Token:
@@ -162,5 +170,5 @@ def pct(seed: int, buyers: Sequence[str], *, steps: int, depth: int) -> Callable
 
 
 def pct_bound(buyers: int, steps: int, depth: int) -> float:
-    """The probability with which one walk of ``pct`` finds a bug of that depth, at least."""
+    """A lower bound of the probability that one walk of ``pct`` finds a bug of that depth."""
     return float(1 / (buyers * steps ** (depth - 1)))

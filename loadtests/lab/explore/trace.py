@@ -1,7 +1,7 @@
-"""What a schedule did, told in steps: who passed which gate, what was read or written, and a sentence for each.
+"""The trace of an execution: the steps of a schedule with the gate, the buyer, what was read or written, a sentence.
 
-The service says what it saw when it stands at the next gate; so the sentence of a step is completed by the arrival
-that follows it.
+The service reports what it read or wrote when it arrives at the next gate, so the arrival that follows a step completes
+the sentence of the step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BEGINNINGS = {
 
 
 class Step(msgspec.Struct, omit_defaults=True):
-    """What one decision did."""
+    """The effect of one decision."""
 
     buyer: str
     gate: str
@@ -31,27 +31,27 @@ class Step(msgspec.Struct, omit_defaults=True):
     version: int | None = None
     left: int | None = None
     wrong: bool = False
-    """From here on what the buyers are told cannot be true."""
+    """From this step on the answers to the buyers cannot all be true."""
 
 
 class Trace:
-    """The steps of one performance, in order. ``stands`` tells whether the office's list has a buyer's sale."""
+    """The steps of one execution, in order. ``is_recorded``: does the office's list contain a buyer's sale?"""
 
-    def __init__(self, stands: Callable[[str], bool] = lambda _buyer: False) -> None:
-        self._stands = stands
+    def __init__(self, is_recorded: Callable[[str], bool] = lambda _buyer: False) -> None:
+        self._is_recorded = is_recorded
         self.steps: list[Step] = []
         self._written: dict[int, str] = {}
 
-    def goes_on(self, buyer: str, arrival: Arrival) -> None:
-        """A buyer was let through the gate that he stood at."""
+    def passes(self, buyer: str, arrival: Arrival) -> None:
+        """Add a step: a buyer was let through the gate at which they stood."""
         self.add(buyer, arrival.gate, _BEGINNINGS.get(arrival.gate, f"passes {arrival.gate}."))
 
     def add(self, buyer: str, gate: str, what: str) -> None:
-        """Something else that the scheduler did to a buyer who stands at a gate."""
+        """Add a step: something else that the scheduler did to a buyer at a gate."""
         self.steps.append(Step(buyer, gate, f"{buyer} {what}"))
 
     def learn(self, buyer: str, arrival: Arrival) -> None:
-        """What an arrival reveals of the step that led to it."""
+        """Complete the sentence of the step that led to an arrival."""
         last = self._last(buyer)
         if last is None:
             return
@@ -71,7 +71,7 @@ class Trace:
             last.text = f"{buyer} finds that somebody wrote since: nothing is written, {buyer} begins again."
 
     def finish(self, answers: list[Answered]) -> None:
-        """Put the answers into the steps in which they were given, once they are all there."""
+        """Complete the steps in which the answers were given, once all answers are there."""
         for answered in answers:
             last = self._last(answered.buyer, "answer")
             if last is None:
@@ -88,7 +88,7 @@ class Trace:
         overwritten = self._written.get(version)
         if overwritten is not None:
             step.wrong = True
-            became = "both sales stand under it" if self._stands(overwritten) else "that sale is gone"
+            became = "both sales stand under it" if self._is_recorded(overwritten) else "that sale is gone"
             step.text += f" {overwritten} had written version {version} already: {became}."
         self._written[version] = buyer
 

@@ -1,1 +1,1 @@
-"""Says a verdict in words, and draws what happened."""
+"""Reports: verdicts in words, tables, drawings, pages, progress."""

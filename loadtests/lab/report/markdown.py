@@ -1,4 +1,4 @@
-"""Parts of Markdown pages that a command writes: what stands between two marker lines is replaced."""
+"""Sections of Markdown pages that a command writes: the text between two marker lines is replaced."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def has_section(path: Path, begin: str, end: str) -> bool:
-    """Whether a page has the two markers, in this order."""
+    """Does a page have the two markers, in this order?"""
     _, _, rest = path.read_text(encoding="utf-8").partition(begin)
     return end in rest
 
 
 def replace_section(path: Path, begin: str, end: str, content: str) -> None:
-    """Replace what stands between the markers. Raises ``ValueError`` where they are not there; nothing is written."""
+    """Replace the text between the markers. Raises ``ValueError`` if they are missing; then nothing is written."""
     before, found, rest = path.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:

@@ -1,34 +1,38 @@
-"""A single progress bar for long work, on a terminal; elsewhere nothing of it is shown, only what is printed."""
+"""The progress of long work: bars on a terminal, elsewhere one line for each thing that is done."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from loadtests.lab.experiment.runner import Experiment, Result, Step
+from loadtests.lab.history.live_count import LiveCount
+from loadtests.lab.untrusted import printable
+
+_STEPS_BESIDE_ROUNDS = 2
 
 
-class OneBar:
-    """``_bars`` has one task, ``_task``; what is printed on ``_screen`` stands above it. Gone when the block ends."""
+class Bars:
+    """A context manager: ``_bars`` are shown on ``_screen`` while its block runs, if that is a terminal."""
 
-    def __init__(
-        self, screen: Console, *, before: tuple[ProgressColumn, ...] = (), after: tuple[ProgressColumn, ...] = ()
-    ) -> None:
-        """``before`` and ``after`` the time that has passed stand more columns."""
+    def __init__(self, screen: Console, *columns: ProgressColumn, **options: Any) -> None:
         self._screen = screen
-        self._bars = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            *before,
-            TimeElapsedColumn(),
-            *after,
-            TextColumn("{task.description}"),
-            console=screen,
-            disable=not screen.is_terminal,
-            transient=True,
-        )
-        self._task = self._bars.add_task("starting", total=None)
+        self._bars = Progress(*columns, console=screen, disable=not screen.is_terminal, **options)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -38,3 +42,80 @@ class OneBar:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+
+class OneBar(Bars):
+    """A single bar for ``_task``, gone when the block ends. What is printed on ``_screen`` stands above it."""
+
+    def __init__(
+        self, screen: Console, *, before: tuple[ProgressColumn, ...] = (), after: tuple[ProgressColumn, ...] = ()
+    ) -> None:
+        """``before`` and ``after`` are more columns, on both sides of the elapsed time."""
+        text = TextColumn("{task.description}")
+        columns = (SpinnerColumn(), BarColumn(bar_width=24), *before, TimeElapsedColumn(), *after, text)
+        super().__init__(screen, *columns, transient=True)
+        self._task = self._bars.add_task("starting", total=None)
+
+
+class DemoProgress(Bars):
+    """A bar for each cell, with the tickets sold so far in the running round."""
+
+    def __init__(self, screen: Console, cells: int) -> None:
+        super().__init__(
+            screen,
+            SpinnerColumn(finished_text="•"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=18),
+            TextColumn("{task.fields[doing]}"),
+            _Tickets(),
+            TimeElapsedColumn(),
+        )
+        self._cells = cells
+        self._done = 0
+        self._task: TaskID | None = None
+
+    def begin(self, cell: Experiment) -> Step:
+        """Start the bar of a cell. Returns the function that ``run`` calls at each step."""
+        task = self._task = self._bars.add_task(
+            f"{escape(printable(cell.service.spelled)):<14} {'' if cell.target else cell.service.guard:<6}",
+            total=cell.workload.rounds + _STEPS_BESIDE_ROUNDS,
+            completed=-1,
+            doing="",
+            live=None,
+            seats=cell.workload.capacity,
+        )
+        live: list[LiveCount] = []
+
+        def step(doing: str, folder: Path) -> None:
+            if not live:
+                live.append(LiveCount(folder))
+            self._bars.update(task, advance=1, doing=doing, live=live[0])
+
+        return step
+
+    def end(self, result: Result) -> None:
+        """Complete the bar of a cell with its verdict."""
+        self._done += 1
+        verdict = result.verdict
+        colour = "red" if result.rounds_wrong else "green"
+        said = f"{verdict.verdict}: {verdict.acknowledged:,} tickets for {result.capacity:,} seats"
+        if self._task is not None:
+            self._bars.update(self._task, advance=1, doing=f"[{colour}]{said}[/]", live=None)
+        if not self._screen.is_terminal:
+            service = result.experiment.service
+            which = printable(service.spelled)
+            if result.experiment.target is None:
+                which += f", guard {service.guard}, think {service.think} ms"
+            line = f"{self._done}/{self._cells}  {which}: {said}"
+            self._screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Tickets(ProgressColumn):
+    """The tickets of the running round, red when there are more than seats; read from its file at each drawing."""
+
+    def render(self, task: Task) -> Text:
+        live: LiveCount | None = task.fields["live"]
+        tickets = live.read() if live is not None else 0
+        if not tickets:
+            return Text("")
+        return Text(f"{tickets:,} sold", style="bold red" if tickets > task.fields["seats"] else "green")

@@ -1,19 +1,19 @@
-"""``report.html`` of one run: the verdict first, the counterexample drawn, how it went; one page that opens offline.
+"""The report of one run, ``report.html``: the verdict, the counterexample as a drawing, the figures. It opens offline.
 
-Everything is drawn here, as static SVG from aggregated columns: the page has no scripts but for saving a drawing, and
-its size does not grow with the history.
+All drawings are static SVG from aggregated columns: the page needs a script only for saving a drawing, and its size
+does not grow with the history.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from markupsafe import Markup
 
-from loadtests.lab.checks import VIOLATIONS, Verdict, judge_folder
+from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file, judge_folder
 from loadtests.lab.experiment.measurement import courses, span_ns
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.faults import read as read_faults
@@ -22,33 +22,33 @@ from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.history import OUTCOMES
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.report import figures
-from loadtests.lab.report.counterexample import Drawing, counterexamples
+from loadtests.lab.report.counterexample.drawing import Drawing, draw_all
+from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
-from loadtests.lab.report.templates import own, template
-from loadtests.lab.report.text import found, headline, numbers
+from loadtests.lab.report.text import counted, headline, numbers
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 COUNTEREXAMPLE = "counterexample.svg"
 REPORT = "report.html"
 
 Fault = tuple[str, int, int]
-"""What was injected, and from when to when on the history's clock, in nanoseconds."""
+"""The name of a fault, and its beginning and end on the history's clock, in nanoseconds."""
 
 
 def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Path:
-    """Write the ``report.html`` of a results folder from what is in it; returns its path.
+    """Write the ``report.html`` of a results folder from its files, and return its path.
 
-    Beside it goes the first drawing of an invalid one, as ``counterexample.svg``.
+    If the verdict is invalid, the first drawing is also written as ``counterexample.svg``.
 
-    Reads the history, the audits, and where they are there ``verdict.json`` (else it judges) and ``experiment.json``.
-    A history that cannot be read makes a page that says so. Raises FileNotFoundError where there is no history.
+    The history and the audits are read, and if they exist ``verdict.json`` (otherwise the history is judged) and
+    ``experiment.json``. If the history cannot be read, the page says so. Raises FileNotFoundError without a history.
     """
     conclusion = _conclusion(folder)
     happened = read_faults(folder)
     if faults is None:
         faults = [(each.name, each.begin_ns, each.end_ns) for each in happened]
     try:
-        run, trouble = read_operations(_history(folder)), ""
+        run, trouble = read_operations(history_file(folder)), ""
     except HistoryError as error:
         run, trouble = None, str(error)
     drawings = [] if run is None else draw_counterexamples(folder, conclusion.verdict, run)
@@ -59,15 +59,12 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
         headline=headline(conclusion.verdict),
         lead=_lead(conclusion.verdict),
         numbers=numbers(conclusion.verdict),
-        found=found(conclusion.verdict),
         notes=[*conclusion.notes, *(f"{each.name}: {each.text}" for each in happened), *([trouble] if trouble else [])],
         drawings=drawings,
-        more=_not_drawn(conclusion.verdict),
+        more=_violations(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
         experiment=_experiment(folder),
         files=[path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name != REPORT],
-        css=own("page.css"),
-        js=own("save.js"),
     )
     path = folder / REPORT
     path.write_text(page, encoding="utf-8")
@@ -77,27 +74,20 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
 def draw_counterexamples(
     folder: Path, verdict: Verdict, run: Operations | None = None, name: str = "counterexample"
 ) -> list[Drawing]:
-    """The drawings of a folder's verdict, the most telling first; none where nothing was found or can be read."""
+    """The drawings of a folder's verdict, the clearest first; none if nothing was found or nothing can be read."""
     if verdict.verdict != "invalid":
         return []
     try:
-        run = run or read_operations(_history(folder))
+        run = run or read_operations(history_file(folder))
     except (HistoryError, FileNotFoundError):
         return []
-    return counterexamples(verdict, run, _audits(folder), name)
-
-
-def _history(folder: Path) -> Path:
-    found = [path for name in ("history.jsonl", "history.jsonl.gz") if (path := folder / name).is_file()]
-    if not found:
-        raise FileNotFoundError(f"there is no history.jsonl in {folder}")
-    return found[0]
+    return draw_all(verdict, run, _audits(folder), name)
 
 
 def _audits(folder: Path) -> dict[str, Audit]:
-    """The audits that can be read, by event."""
+    """The readable audits, by event."""
     audits = {}
-    for path in sorted([*folder.glob("audit*.jsonl"), *folder.glob("audit*.jsonl.gz")]):
+    for path in audit_files(folder):
         try:
             audit = read_audit(path)
         except HistoryError:
@@ -113,31 +103,30 @@ def _conclusion(folder: Path) -> Conclusion:
 
 
 def _lead(verdict: Verdict) -> str:
-    """The verdict in a sentence for everybody."""
+    """The verdict in a sentence for readers without prior knowledge."""
     seats = [counts.capacity for counts in verdict.events.values()]
     known = [capacity for capacity in seats if capacity is not None]
-    hall = f" for {sum(known):,} seats" if known and len(known) == len(seats) else ""
-    said = f"Buyers hold an answer for {verdict.acknowledged:,} tickets{hall}."
+    seats_known = f" for {sum(known):,} seats" if known and len(known) == len(seats) else ""
+    said = f"Buyers hold an answer for {verdict.acknowledged:,} tickets{seats_known}."
     if verdict.verdict == "valid":
-        return f"{said} What they saw could have come from one honest clerk who serves one after another."
+        return f"{said} One honest clerk, who serves one buyer after another, could have answered like that."
     if verdict.verdict == "unknown":
-        return f"{said} Whether that could have come from one honest clerk is not known: {verdict.why}."
+        return f"{said} It is unknown whether one honest clerk could have answered like that: {verdict.why}."
     parts = []
     if verdict.oversold:
         parts.append(f"{verdict.oversold:,} too many")
     if verdict.lost:
-        parts.append(f"{verdict.lost:,} confirmed orders stand in no book")
+        parts.append(f"the office has no record of {counted(verdict.lost, 'confirmed order')}")
     if verdict.double_booked:
-        parts.append(f"{verdict.double_booked:,} ticket numbers belong to two buyers")
+        parts.append(f"{counted(verdict.double_booked, 'ticket number')} with two buyers")
     return said + (f" {'; '.join(parts).capitalize()}." if parts else " No honest clerk could have answered like that.")
 
 
-def _not_drawn(verdict: Verdict) -> list[tuple[str, int, str]]:
-    """Every violation found, with how often and what it means."""
-    counts: dict[str, int] = {}
+def _violations(verdict: Verdict) -> list[tuple[str, int, str]]:
+    """Every kind of violation found, with its count and its meaning."""
+    counts: Counter[str] = Counter()
     for check in verdict.checks:
-        for violation, count in check.violations.items():
-            counts[violation] = counts.get(violation, 0) + count
+        counts.update(check.violations)
     return [(violation, count, VIOLATIONS.get(violation, "")) for violation, count in counts.items()]
 
 
@@ -149,24 +138,24 @@ def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict
     return {
         "events": len(found),
         "most_events": MOST_EVENTS,
-        "course": Markup(course_plot(found, capacities, bands, "course")),
-        "rates": Markup(rates_plot(figures.rates(run), bands, "rates")),
+        "course": course_plot(found, capacities, bands, "course"),
+        "rates": rates_plot(figures.rates(run), bands, "rates"),
         "latencies": latencies,
-        "latency_plot": Markup(percentile_plot(latencies, "Latency by percentile", "latency")) if latencies else "",
+        "latency_plot": percentile_plot(latencies, "Latency by percentile", "latency") if latencies else "",
         "open_loop": bool((run.intended_ns >= 0).any()),
         "times": times,
-        "times_plot": Markup(percentile_plot(times, "Wait, hold and store by percentile", "times")) if times else "",
+        "times_plot": percentile_plot(times, "Wait, hold and store by percentile", "times") if times else "",
         "workers": figures.workers(run),
-        "nodes": [(str(node), dict(zip(OUTCOMES, counts, strict=True))) for node, counts in figures.nodes(run)],
+        "nodes": figures.nodes(run),
         "overtaking": figures.overtaking(run),
-        "outcomes": [(name, dict(zip(OUTCOMES, counts, strict=True))) for name, counts in figures.outcomes(run)],
+        "outcomes": list(figures.outcomes(run)),
         "kinds": [outcome.replace("_", " ") for outcome in OUTCOMES],
         "faults": bands,
     }
 
 
 def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
-    """The faults in each event's own time, those that touch it."""
+    """The faults that overlap with an event, in the time of that event."""
     found = []
     for _, rows in run.events():
         began, ended = span_ns(run, rows)
@@ -179,7 +168,7 @@ def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
 
 
 def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
-    """``experiment.json`` as groups of names and values: whatever kind of experiment it was."""
+    """``experiment.json`` as groups of names and values, for every kind of experiment."""
     try:
         content = msgspec.json.decode(read_file(folder / "experiment.json"))
     except (OSError, *NOT_JSON):

@@ -1,8 +1,9 @@
-"""The results as tables for the terminal: one row a cell, or the matrix of what each guard excludes."""
+"""Tables: a grid of texts for terminal, page and Markdown, and the demo's tables for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.console import Console
@@ -12,16 +13,60 @@ from rich.text import Text
 
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.runner import Result
-from loadtests.lab.report.sentences import by_luck
+from loadtests.lab.report.text import by_luck
 
 _Row = dict[str, Text | str]
 _Group = Callable[[Result], _Row]
 
-_COLOURS = {"valid": "green", "invalid": "red", "unknown": "yellow"}
+VERDICT_COLOURS = {"valid": "green", "invalid": "red", "unknown": "yellow"}
+
+
+@dataclass
+class Grid:
+    """A table as text. Cells that begin with ``!`` are alarming; ``ends`` are the rows that end a group."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    ends: set[int] = field(default_factory=set)
+    words: frozenset[str] = frozenset()
+    """The columns that hold words; the others hold numbers."""
+
+    def left(self, column: str) -> bool:
+        return column in self.words
+
+    def rich(self) -> Table:
+        """The table for the terminal."""
+        table = empty_table()
+        for name in self.columns:
+            table.add_column(name, justify="left" if self.left(name) else "right", no_wrap=True)
+        for number, row in enumerate(self.rows):
+            cells = [Text(cell, style="red" if cell.startswith("!") else "") for cell in row]
+            table.add_row(*cells, end_section=number in self.ends)
+        return table
+
+    def markdown(self) -> str:
+        """The table for the documentation."""
+        rule = ["---" if self.left(name) else "--:" for name in self.columns]
+        lines = ["| " + " | ".join(row) + " |" for row in [self.columns, rule, *self.rows]]
+        return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
+
+
+def empty_table(*columns: str, title: str | None = None) -> Table:
+    """A table in the style of all tables of the terminal."""
+    return Table(*columns, title=title, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A table of texts."""
+    table = empty_table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def cell_tables(results: list[Result], console: Console) -> list[Table]:
-    """One table, or two where the terminal is too narrow for it: what happened, and how fast."""
+    """One table, or two if the terminal is too narrow for it: the outcomes, and the speed."""
     whole = _table(results, [_identity, _outcome, _speed])
     if Measurement.get(console, console.options.update(max_width=1000), whole).maximum <= console.width:
         return [whole]
@@ -29,7 +74,7 @@ def cell_tables(results: list[Result], console: Console) -> list[Table]:
 
 
 def _table(results: list[Result], groups: list[_Group]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table = empty_table()
     rows = [{name: value for group in groups for name, value in group(result).items()} for result in results]
     for name in rows[0]:
         left = name in {"worker", "guard", "verdict", "wrong"}
@@ -46,14 +91,14 @@ def _identity(result: Result) -> _Row:
 
 def _outcome(result: Result) -> _Row:
     verdict, workload = result.verdict, result.experiment.workload
-    colour = _COLOURS[verdict.verdict]
+    colour = VERDICT_COLOURS[verdict.verdict]
     return {
         "capacity": f"{result.rounds} × {workload.capacity:,}" if result.rounds > 1 else f"{workload.capacity:,}",
         "acknowledged": f"{verdict.acknowledged:,}",
         "oversold": _alarming(verdict.oversold),
         "lost": _alarming(verdict.lost),
         "verdict": Text(verdict.verdict, style=colour),
-        "wrong": f"{result.rounds_wrong} of {result.rounds}" + ("" if result.kept is Met.YES else " !"),
+        "wrong": f"{result.rounds_wrong} of {result.rounds}" + ("" if result.met is Met.YES else " !"),
     }
 
 
@@ -70,8 +115,8 @@ def _speed(result: Result) -> _Row:
 
 
 def matrix_table(results: list[Result]) -> Table:
-    """What each guard excludes: a row for each worker model, a column for each guard, tickets acknowledged in each."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    """Tickets acknowledged, with a row for each worker model and a column for each guard and delay."""
+    table = empty_table()
     table.add_column("worker", no_wrap=True)
     columns = list(dict.fromkeys(guard_and_think(result) for result in results))
     for column in columns:
@@ -89,8 +134,8 @@ def guard_and_think(result: Result) -> str:
 
 
 def _acknowledged(result: Result) -> Text:
-    colour = "red" if result.rounds_wrong else _COLOURS[result.verdict.verdict]
-    mark = "*" if by_luck(result) else "" if result.kept is Met.YES else "!"
+    colour = "red" if result.rounds_wrong else VERDICT_COLOURS[result.verdict.verdict]
+    mark = "*" if by_luck(result) else "" if result.met is Met.YES else "!"
     return Text(f"{result.verdict.acknowledged:,}{mark}", style=colour)
 
 

@@ -1,8 +1,7 @@
-"""How fast the checker is: ``python -m loadtests.lab.studies.checker_speed``.
+"""The speed of the checker: ``python -m loadtests.lab.studies.checker_speed``.
 
-Histories of growing size are judged from their files, each in a process of its own, which tells the peak of its
-memory. Beside it stands what ``json.loads`` needs for the same lines in the same run, and how far a general search
-gets with prefixes of such histories.
+Histories of growing size are judged from their files, each in a process of its own, which reports its peak memory.
+For comparison the study measures ``json.loads`` on the same lines, and a general search on prefixes of such histories.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from rich.table import Table
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.history.history import read_history
 from loadtests.lab.history.synthetic import draw, write
+from loadtests.lab.report.tables import plain_table
 from loadtests.lab.studies.general_search import search
 
 CLIENTS = 50
@@ -41,8 +41,8 @@ print(json.dumps([verdict.verdict, verdict.seconds, peak * (1 if sys.platform ==
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One size: medians of the repeated runs, and the largest peak of memory."""
+class CheckerFigures:
+    """The figures of one size: medians of the repeated runs, and the largest peak of memory."""
 
     operations: int
     file_bytes: int
@@ -52,13 +52,13 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """The time to a verdict, in units of what json.loads alone takes."""
+        """The time to a verdict, as a multiple of the time of json.loads alone."""
         return self.seconds / self.json_seconds
 
 
 @dataclass(frozen=True)
-class Searched:
-    """One general search of the first operations of a history."""
+class SearchFigures:
+    """The result of one general search of the first operations of a history."""
 
     clients: int
     operations: int
@@ -95,7 +95,7 @@ def bench_check(largest: int, repeat: int, limit_s: float, seed: int, as_json: b
         click.echo(json.dumps(figures))
 
 
-def _measure(folder: Path, size: int, repeat: int, seed: int) -> Measured:
+def _measure(folder: Path, size: int, repeat: int, seed: int) -> CheckerFigures:
     files = write(folder, draw(size, CLIENTS, seed))
     seconds, parsing, peaks = [], [], []
     for _ in range(repeat):
@@ -107,7 +107,7 @@ def _measure(folder: Path, size: int, repeat: int, seed: int) -> Measured:
         peaks.append(peak)
         parsing.append(sum(map(_seconds_of_json, files)))
     file_bytes = sum(file.stat().st_size for file in files)
-    return Measured(size, file_bytes, statistics.median(seconds), max(peaks), statistics.median(parsing))
+    return CheckerFigures(size, file_bytes, statistics.median(seconds), max(peaks), statistics.median(parsing))
 
 
 def _seconds_of_json(path: Path) -> float:
@@ -118,8 +118,8 @@ def _seconds_of_json(path: Path) -> float:
     return time.perf_counter() - began
 
 
-def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[Searched]:
-    """Searches of growing prefixes, for each number of clients up to the first that gives up."""
+def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[SearchFigures]:
+    """Search growing prefixes for each number of clients, until a search gives up."""
     searched = []
     for clients in SEARCHED_CLIENTS:
         run = draw(SEARCHED_SIZES[-1], clients, seed)
@@ -127,32 +127,28 @@ def _search_prefixes(folder: Path, seed: int, limit_s: float) -> list[Searched]:
         for size in SEARCHED_SIZES:
             began = time.perf_counter()
             answer = search(history.take(np.arange(size)), run.capacity, limit_s)
-            searched.append(Searched(clients, size, answer, time.perf_counter() - began))
+            searched.append(SearchFigures(clients, size, answer, time.perf_counter() - began))
             if answer == "gave up":
                 break
     return searched
 
 
-def _figures(measured: list[Measured]) -> Table:
-    table = Table("operations", "MB", "seconds", "operations/s", "peak MB", "json.loads, s", "ratio", box=None)
-    for one in measured:
-        table.add_row(
-            f"{one.operations:,}",
-            f"{one.file_bytes / 1e6:.0f}",
-            f"{one.seconds:.2f}",
-            f"{one.operations / one.seconds:,.0f}",
-            f"{one.peak_bytes / 1e6:.0f}",
-            f"{one.json_seconds:.2f}",
+def _figures(measured: list[CheckerFigures]) -> Table:
+    columns = ("operations", "MB", "seconds", "operations/s", "peak MB", "json.loads, s", "ratio")
+    rows = (
+        (
+            f"{one.operations:,}", f"{one.file_bytes / 1e6:.0f}", f"{one.seconds:.2f}",
+            f"{one.operations / one.seconds:,.0f}", f"{one.peak_bytes / 1e6:.0f}", f"{one.json_seconds:.2f}",
             f"{one.ratio:.2f}",
         )
-    return table
+        for one in measured
+    )  # fmt: skip
+    return plain_table(columns, rows)
 
 
-def _searches(searched: list[Searched]) -> Table:
-    table = Table("clients", "operations", "answer", "seconds", box=None)
-    for one in searched:
-        table.add_row(f"{one.clients}", f"{one.operations:,}", one.answer, f"{one.seconds:.2f}")
-    return table
+def _searches(searched: list[SearchFigures]) -> Table:
+    rows = ((f"{one.clients}", f"{one.operations:,}", one.answer, f"{one.seconds:.2f}") for one in searched)
+    return plain_table(("clients", "operations", "answer", "seconds"), rows)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The general search for a linearization: what ``checks`` avoids, kept small, for comparison only.
+"""The general search for a linearization, which ``checks`` avoids; a small one, for comparison only.
 
-Wing and Gong's algorithm with Lowe's memory of visited configurations, as Knossos and Porcupine have it: take an
-operation that nothing still to come must precede, apply it to the model, go on, and take it back where that leads
-nowhere. Operations stand as invocations and returns in one doubly linked list, from which they are lifted and to which
-they are given back. A configuration is remembered by a random 128-bit hash of its operations, and its state.
+Wing and Gong's algorithm with Lowe's memory of visited configurations, as in Knossos and Porcupine: take an operation
+that no remaining operation must precede, apply it to the model, continue, and take it back if that leads nowhere.
+Invocations and returns stand in one doubly linked list; an operation is lifted from the list when it is applied, and
+put back when it is taken back. A configuration is remembered by a random 128-bit hash of its operations, and its state.
 
-The model is a ticket counter: a purchase is *ok* or *sold out*, a cancellation gives places back, a read shows what
-remains. Versions and ticket numbers, which tell the order, are not looked at: a general search has none.
+The model is a ticket counter: a purchase is *ok* or *sold out*, a cancellation gives places back, a read shows the
+remaining places. Versions and ticket numbers, which tell the order, are ignored: a general search has none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STEPS_BETWEEN_CLOCKS = 1024
 
 @dataclass(frozen=True)
 class _Call:
-    """An operation to the model: it changes ``taken``, and is possible only for some values of it."""
+    """An operation of the model: it is possible if ``taken`` is in a range, and changes ``taken``."""
 
     least: int
     most: int
@@ -34,7 +34,7 @@ class _Call:
 
 
 def search(history: History, capacity: int, limit_s: float) -> Literal["valid", "invalid", "gave up"]:
-    """Search for a linearization, for at most ``limit_s`` seconds. Holds and retries are not understood."""
+    """Search for a linearization for at most ``limit_s`` seconds. Holds and retries are not supported."""
     calls = _calls(history, capacity)
     moments = sorted(
         [(int(history.invoke_ns[row]), 0, row) for row in calls]
@@ -78,7 +78,7 @@ class _Search:
                     at = self.next[0]
                 else:
                     at = self.next[at]
-            elif stack:  # what must return before anything more is invoked cannot be applied: take one back
+            elif stack:  # the next event is a return that cannot be applied yet: take an operation back
                 at = stack.pop()
                 self._give_back(at)
                 done ^= self.mark[at]

@@ -1,14 +1,13 @@
 """A lock held over a slow payment, and the cure: ``python -m loadtests.lab.studies.held_payment``.
 
 The same buyers pay with the same payments twice. *Inside*: the office waits for each payment while it holds the guard
-around the whole request; one buyer after another, so no more than one sale in the time of a payment, whatever the
-machine. *After a hold*: the tickets are set aside, the buyer pays, and the sale is confirmed; the guard is held twice
+around the whole request. The buyers come one after another, so no machine makes more than one sale in the time of a
+payment. *After a hold*: the tickets are set aside, the buyer pays, and the sale is confirmed. The guard is held twice
 for a moment, and payments overlap as buyers do.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -21,50 +20,37 @@ from rich.console import Console
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Delay
 from loadtests.lab.experiment.run_options import experiment_of
-from loadtests.lab.experiment.runner import Experiment, hold_sale
-from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.report import svg
-from loadtests.lab.report.timeline import round_step
+from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
-from loadtests.lab.servers.office import RunningOffice
+from loadtests.lab.studies.held_sale import ENDLESS, HistoryLine, held_sale
 from workers import WORKER_MODELS
 
-_W, _LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 1080.0, 160.0, 940.0, 40.0, 44.0, 22.0
-_ENDLESS = 1_000_000
-
-
-class Line(msgspec.Struct):
-    """What a history says of one operation, as far as it matters here."""
-
-    op: str
-    outcome: str
-    return_ns: int | None
-    hold_ms: float | None = None
+_LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 160.0, 940.0, 40.0, 44.0, 22.0
 
 
 class Paid(msgspec.Struct):
-    """How many sales were paid for and made, and how long one of them held the guard."""
+    """The paid sales, and the time for which one of them held the guard."""
 
     sales: int
     sales_per_s: float
     guard_ms: float
-    """Of one sale, median: in one piece, or for the hold and the confirmation together."""
+    """The median of one sale: in one piece, or for the hold and the confirmation together."""
 
     @property
     def limit_per_s(self) -> float:
-        """1 / hold: what one sale after another allows."""
+        """1 / hold: the largest rate of sales one after another."""
         return 1e3 / self.guard_ms if self.guard_ms else 0.0
 
     @property
     def words(self) -> str:
-        """One line for people."""
         return (
             f"{self.sales_per_s:,.1f} paid sales a second; each holds the guard for {self.guard_ms:,.1f} ms (median), "
             f"and 1 / hold is {self.limit_per_s:,.1f} a second, one after another"
         )
 
 
-def paid(lines: Iterable[Line]) -> Paid:
+def paid(lines: Iterable[HistoryLine]) -> Paid:
     """The figures of one history. A sale is a purchase, or a confirmation, that was answered with an order."""
     done = [line for line in lines if line.outcome == "ok" and line.return_ns is not None]
     held = {
@@ -80,37 +66,25 @@ def paid(lines: Iterable[Line]) -> Paid:
     )
 
 
-def read_paid(history: Path) -> Paid:
-    """The figures of a ``history.jsonl``."""
-    return paid(msgspec.json.Decoder(Line).decode_lines(history.read_bytes()))
-
-
 def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) -> str:
-    """A bar for each way to pay, and the line that a guard held over the payment cannot pass."""
+    """A bar for each way to pay, and the limit for a guard that is held during the payment."""
     most = max([line_per_s, *(each.sales_per_s for _, each in rows)]) * 1.3 or 1.0
-    bottom = _TOP + len(rows) * _ROW_H
-
-    def x(per_s: float) -> float:
-        return _LEFT + per_s / most * (_RIGHT - _LEFT)
-
-    body = [svg.box(_LEFT, _TOP, _RIGHT - _LEFT, bottom - _TOP, "axis")]
-    step = round_step(most / 6)
-    for number in range(int(most / step) + 1):
-        body.append(svg.line(x(number * step), _TOP, x(number * step), bottom, "grid"))
-        body.append(svg.text(f"{number * step:,.6g}", x(number * step), bottom + 18, "soft", "middle"))
+    at = Frame(most, linear(most), _LEFT, _RIGHT, _TOP, len(rows) * _ROW_H)
+    body = [outline(at)]
+    for per_s in at.steps(about=6):
+        body += tick(at, per_s, f"{per_s:,.6g}")
     for number, (name, each) in enumerate(rows):
         y = _TOP + number * _ROW_H + (_ROW_H - _BAR_H) / 2
         body.append(svg.text(name, _LEFT - 10, y + _BAR_H * 0.7, "strong", "end"))
-        body.append(svg.box(_LEFT, y, x(each.sales_per_s) - _LEFT, _BAR_H, "bar", 3))
-        words, right = f"{each.sales_per_s:,.0f} paid sales a second", x(each.sales_per_s) + 8
-        crosses = right - 8 < x(line_per_s) < right + svg.width_of(words)
-        body.append(svg.text(words, x(line_per_s) + 8 if crosses else right, y + _BAR_H * 0.7))
-    body.append(svg.line(x(line_per_s), _TOP - 8, x(line_per_s), bottom, "capacity"))
-    body.append(svg.text(f"1 / hold: a guard held over {payment} ms", x(line_per_s) + 6, _TOP - 12, "soft"))
+        body.append(svg.box(_LEFT, y, at.x(each.sales_per_s) - _LEFT, _BAR_H, "bar", 3))
+        words, right = f"{each.sales_per_s:,.0f} paid sales a second", at.x(each.sales_per_s) + 8
+        crosses = right - 8 < at.x(line_per_s) < right + svg.width_of(words)
+        body.append(svg.text(words, at.x(line_per_s) + 8 if crosses else right, y + _BAR_H * 0.7))
+    body.append(svg.line(at.x(line_per_s), _TOP - 8, at.x(line_per_s), at.bottom, "capacity"))
+    body.append(svg.text(f"1 / hold: a guard held over {payment} ms", at.x(line_per_s) + 6, _TOP - 12, "soft"))
+    title = "A payment inside the guard and outside it"
     about = "Paid sales a second: with the guard held over the payment, and with the tickets held instead."
-    return svg.document(
-        body, _W, bottom + 34, title="A payment inside the guard and outside it", about=about, name="pay"
-    )
+    return svg.document(body, WIDTH, at.bottom + 34, title=title, about=about, name="pay")
 
 
 @click.command()
@@ -124,7 +98,7 @@ def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) 
 def pay(
     *, worker: str, store: str, payment: str, buyers: int, seconds: float, to: Path | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Sales a second with each payment waited for under the guard, and with the tickets held meanwhile.
+    """Sales a second with the guard held during each payment, and with the tickets held instead.
 
     \b
     Examples:
@@ -137,10 +111,12 @@ def pay(
     for name, workload in (("inside the guard", "pay-inside"), ("after a hold", "pay-after-hold")):
         chosen: dict[str, Any] = {
             "workload": workload, "worker": worker, "store": store, "payment": payment, "buyers": buyers,
-            "capacity": _ENDLESS, "limit": seconds, "max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0,
+            "capacity": ENDLESS, "limit": seconds, "max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0,
             "payment_refused": 0.0, "payment_lost": 0.0, "lock_timeout": 25.0,
         }  # fmt: skip
-        rows.append((name, _measured(experiment_of({}, chosen))))
+        experiment = experiment_of({}, chosen)
+        with held_sale(experiment.service, experiment.workload) as (_, lines):
+            rows.append((name, paid(lines)))
     if to is not None:
         to.write_text(pay_plot(rows, payment, line_per_s), encoding="utf-8")
     if as_json:
@@ -155,14 +131,6 @@ def pay(
     for name, each in rows:
         console.print(f"{name}: {each.words}", highlight=False, soft_wrap=True)
     console.print(f"1 / payment: {line_per_s:,.1f} a second, which no guard held over it can pass", highlight=False)
-
-
-def _measured(experiment: Experiment) -> Paid:
-    with tempfile.TemporaryDirectory(prefix="lastseat-pay-") as name:
-        folder = Path(name)
-        with RunningOffice(experiment.service, folder) as office:
-            hold_sale(experiment.workload, office, folder)
-        return read_paid(folder / HISTORY)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""One client that sets a whole house aside, again and again: ``python -m loadtests.lab.studies.hoarding``.
+"""One client that holds all tickets of an event: ``python -m loadtests.lab.studies.hoarding``, beside a running office.
 
-Beside a running office. One client, at an address of its own, asks for holds of ten tickets for an hour as fast as it
-is let, twenty of which are all of a house of 200. Then fifty others, each at its own address, want to buy one ticket.
-Told is what the first holds and how many of the others could buy: in an event without limits, and in one that lets a
-quarter be held at once. What a rate limit does beside it is the office's setting (``LASTSEAT_RATE``).
+One client, at an address of its own, asks for holds of ten tickets for an hour, as fast as the office allows; twenty
+such holds take all 200 tickets. Then fifty other clients, each at its own address, want to buy one ticket. The output
+says how many tickets the first client holds and how many of the others could buy: in an event without limits, and in
+one that limits holds to a quarter. The rate limit is a setting of the office (``LASTSEAT_RATE``).
 
-The addresses are those of the loopback network, so the office has to be on this machine.
+The addresses belong to the loopback network, so the office must run on this machine.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _PAUSE_S = 0.02
 
 
 class Hoarded(NamedTuple):
-    """What became of an event."""
+    """The result of one event."""
 
     held: int
-    """Tickets that the one client holds."""
+    """The tickets that the one client holds."""
     bought: int
-    """How many of the others could buy."""
+    """The number of other clients that could buy."""
     refusals: dict[str, int]
-    """Why the one client was refused, and how often."""
+    """The refusals of the one client, counted by code."""
 
 
 def hoard(url: str, token: str, seconds: float, **limits: Any) -> Hoarded:
-    """Make an event with these limits; the one client has so many seconds, and is refused, before the others come."""
+    """Make an event with these limits. The others come after ``seconds``, and not before the client was refused."""
     office, event, refusals, held = urlsplit(url), f"house-{secrets.token_hex(4)}", dict[str, int](), 0
 
     def ask(client: str, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -67,10 +67,12 @@ def hoard(url: str, token: str, seconds: float, **limits: Any) -> Hoarded:
 
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The office.")
-@click.option("--data", type=click.Path(path_type=Path), default="data", show_default=True, help="It has the token.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), default="data", show_default=True, help="Directory of the token."
+)
 @click.option("--seconds", default=20.0, show_default=True, help="How long the one client goes on.")
 def main(url: str, data: Path, seconds: float) -> None:
-    """Let one client hold what it can, and see what is left for the others."""
+    """Let one client hold all it can, and count the tickets that the others can still buy."""
     token = find_token(None, data) or ""
     for name, limits in (("no limit", {}), (f"max_held {QUARTER}", {"max_held": QUARTER})):
         held, bought, refusals = hoard(url, token, seconds, **limits)

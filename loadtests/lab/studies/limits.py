@@ -1,9 +1,9 @@
 """Two costs that limit a durable purchase: ``python -m loadtests.lab.studies.limits [DIRECTORY]``.
 
-1. An fdatasync of a file that grows also commits the file system's own journal, for the size changed; of a file that is
-   written over it does not.
+1. An fdatasync of a file that grows also commits the file system's own journal, because the size changed. An fdatasync
+   of a file that is overwritten does not.
 2. A purchase in a loop finds its code in the processor's caches. In a worker it comes after a whole HTTP request and
-   often after another process: here, after as many bytes of other memory were touched.
+   often after another process. This study imitates that by touching other memory before each purchase.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROUNDS = 5
 
 
 def sync_cost(directory: Path, *, grows: bool) -> tuple[float, float]:
-    """Microseconds and CPU microseconds of one write of 180 bytes with its fdatasync."""
+    """Microseconds and CPU microseconds for one write of 180 bytes with its fdatasync."""
     with tempfile.TemporaryFile(dir=directory) as file:
         if not grows:
             file.write(b"\n" * (len(_LINE) * _SYNCS))
@@ -45,7 +45,7 @@ def sync_cost(directory: Path, *, grows: bool) -> tuple[float, float]:
 
 
 def purchase_cost(directory: Path, touched_bytes: int) -> float:
-    """CPU microseconds of one purchase, after so many bytes of other memory were touched."""
+    """CPU microseconds of one purchase, each after touching ``touched_bytes`` of other memory."""
     with tempfile.TemporaryDirectory(dir=directory) as data:
         settings = Settings(data=Path(data), store="journal", first_event=("show", CAPACITY))
         office: BoxOffice = create_app(settings).extensions["office"]
@@ -75,7 +75,7 @@ def limits(directory: Path) -> None:
             _median(lambda grows=grows: sync_cost(directory, grows=grows)[0]),  # type: ignore[misc]
             _median(lambda grows=grows: sync_cost(directory, grows=grows)[1]),  # type: ignore[misc]
         )
-    print("CPU µs of a purchase within one process, after so much other memory was touched")
+    print("CPU µs of a purchase within one process, by the amount of other memory touched before")
     for touched in (8 * 1024, 1 << 20, 4 << 20, 32 << 20):
         print(f"  {touched // 1024:6} KiB", _median(lambda touched=touched: purchase_cost(directory, touched)))  # type: ignore[misc]
 

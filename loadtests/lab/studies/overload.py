@@ -1,80 +1,61 @@
 """Goodput against offered load, with a bounded queue and without: ``python -m loadtests.lab.studies.overload``.
 
-*Goodput* is what was sold to buyers who still cared: sales that were answered within the deadline after the buyer had
-come. Arrivals keep to a schedule whatever the service does (the open loop), from half of what it can serve to ten
-times that. In an office that lets everybody in, the queue beyond its capacity only grows: soon everybody in it has
-waited longer than he cares to, the office goes on working for those who have left, and sells nothing in time. With
-bounds most are refused at once, and the others are served as before.
+*Goodput* counts the sales that were answered in time: within the deadline after the buyer's arrival. Arrivals follow a
+schedule that does not depend on the service (the open loop), from half of its capacity to ten times that. In an office
+that admits every buyer, the queue grows without end under overload: soon every buyer in it has waited longer than the
+deadline, the office works for buyers who have left, and sells nothing in time. With bounds most buyers are refused at
+once, and the others are served as before.
 
-The office of the experiment is slow by its delay between reading and writing, not by its disk: one process, guard
-``thread``, store ``memory``, unless told otherwise. So its capacity is 1 / delay, and what is seen is the queue.
+The office of the experiment is slow because of its delay between reading and writing, not because of its disk: one
+process, guard ``thread``, store ``memory`` by default. So its capacity is 1 / delay, and the queue decides the result.
 
-Each point is an office of its own, loaded for a while; only arrivals of the second half count, when the queue has
-become what it becomes.
+Each point has an office of its own, loaded for a while. Only arrivals of the second half count, when the queue has
+reached its steady state or its growth.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Workload
+from loadtests.lab.experiment.measurement import quantile
 from loadtests.lab.experiment.result import load_conclusion
-from loadtests.lab.experiment.runner import hold_sale
-from loadtests.lab.history.shards import HISTORY
-from loadtests.lab.report import svg
-from loadtests.lab.report.curves import Curve, Frame, below, curves, picture, tick, upwards
+from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, limit, linear, picture, tick, upwards
+from loadtests.lab.report.tables import plain_table
 from loadtests.lab.servers.machine import describe
-from loadtests.lab.servers.office import RunningOffice, Service
+from loadtests.lab.servers.office import Service
+from loadtests.lab.studies.held_sale import ENDLESS, HistoryLine, held_sale
 from workers import WORKER_MODELS
 
 TIMES = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-_ENDLESS = 1_000_000
 _READ_SHARE = 0.1
 
 
-class Line(msgspec.Struct):
-    """What a history says of one operation, as far as it matters here."""
-
-    op: str
-    outcome: str
-    invoke_ns: int
-    return_ns: int | None
-    intended_ns: int | None = None
-    status: int | None = None
-
-    @property
-    def took_ms(self) -> float | None:
-        """From when the buyer came to the answer; None where there was none."""
-        began = self.invoke_ns if self.intended_ns is None else self.intended_ns
-        return None if self.return_ns is None else (self.return_ns - began) / 1e6
-
-
 class Point(msgspec.Struct):
-    """What came of one offered load. Percentiles are nearest rank; None where there was nothing to rank."""
+    """The result of one offered load. Percentiles are by nearest rank, and None without values."""
 
     times: float
-    """Offered, as a multiple of the capacity."""
+    """The offered load as a multiple of the capacity."""
     offered_per_s: float
     goodput_per_s: float
     sold_per_s: float
-    """In time or not."""
+    """All sales, in time or not."""
     refused_per_s: float
-    """Told at once, or in the end, to come again (503)."""
+    """Buyers who were answered 503, at once or later."""
     sold_p99_ms: float | None
     read_p99_ms: float | None
     verdict: str
 
 
-def point_of(lines: Iterable[Line], times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
+def point_of(lines: Iterable[HistoryLine], times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
     """The figures of the second half of a run that lasted ``seconds``."""
     some = [line for line in lines if line.intended_ns is not None]
     began = min((line.intended_ns or 0 for line in some), default=0)
@@ -96,31 +77,24 @@ def point_of(lines: Iterable[Line], times: float, seconds: float, deadline_ms: f
 
 
 def _p99(values: list[float]) -> float | None:
-    return round(sorted(values)[max(0, -(-99 * len(values) // 100) - 1)], 1) if values else None
+    p99 = quantile(np.array(values), 0.99)
+    return None if p99 is None else round(p99, 1)
 
 
 def measure_point(service: Service, rate: float, times: float, seconds: float, deadline_ms: float) -> Point:
-    """Load a fresh office at ``rate`` purchases a second, and some reads, for ``seconds``."""
+    """Load a new office with ``rate`` purchases a second, and some reads, for ``seconds``."""
     workload = Workload(
-        capacity=_ENDLESS, max_quantity=1, read_share=_READ_SHARE, cancel_share=0.0, retries=0,
+        capacity=ENDLESS, max_quantity=1, read_share=_READ_SHARE, cancel_share=0.0, retries=0,
         rate=rate / (1 - _READ_SHARE), most_in_flight=10_000, limit_s=seconds,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="lastseat-overload-") as name:
-        folder = Path(name)
-        with RunningOffice(service, folder) as office:
-            hold_sale(workload, office, folder)
-        lines = msgspec.json.Decoder(Line).decode_lines((folder / HISTORY).read_bytes())
+    with held_sale(service, workload) as (folder, lines):
         return point_of(lines, times, seconds, deadline_ms, load_conclusion(folder).verdict.verdict)
 
 
 def find_capacity(service: Service, seconds: float) -> float:
-    """What the office sells a second to as many buyers as keep it busy, each waiting for his answer."""
-    workload = Workload(capacity=_ENDLESS, buyers=16, max_quantity=1, read_share=0, cancel_share=0, limit_s=seconds)
-    with tempfile.TemporaryDirectory(prefix="lastseat-overload-") as name:
-        folder = Path(name)
-        with RunningOffice(service, folder) as office:
-            hold_sale(workload, office, folder)
-        lines = msgspec.json.Decoder(Line).decode_lines((folder / HISTORY).read_bytes())
+    """Sales a second to buyers who keep the office busy, each waiting for their answer."""
+    workload = Workload(capacity=ENDLESS, buyers=16, max_quantity=1, read_share=0, cancel_share=0, limit_s=seconds)
+    with held_sale(service, workload) as (_, lines):
         returns = [line.return_ns for line in lines if line.outcome == "ok" and line.return_ns is not None]
     return len(returns) / ((max(returns) - min(returns)) / 1e9) if len(returns) > 1 else 0.0
 
@@ -129,20 +103,19 @@ def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float
     """Both goodputs over the offered load."""
     last = max(point.times for point in [*without, *bounded])
     most = max([capacity, *(point.goodput_per_s for point in [*without, *bounded])])
-    at = Frame(most * 1.15, lambda times: times / last)
+    at = Frame(most * 1.15, linear(last))
     body = [*upwards(at, f"sold within {deadline_ms:g} ms, a second")]
     for times in (1, 2, 3, 5, 10):
         if times <= last:
             body += tick(at, times, f"{times} ×")
-    body.append(below("offered, as a multiple of what can be served"))
-    body.append(svg.line(at.x(0), at.y(capacity), at.x(last), at.y(capacity), "capacity"))
-    body.append(svg.text("what can be served", at.x(last) - 6, at.y(capacity) - 6, "soft", "end"))
+    body.append(below(at, "offered, as a multiple of what can be served"))
+    body += limit(at, capacity, "what can be served")
     some: list[Curve] = [
         ("with bounds", "right", [(each.times, each.goodput_per_s) for each in bounded], "dots"),
         ("everybody let in", "wrong", [(each.times, each.goodput_per_s) for each in without], "dots"),
     ]
     body += curves(at, some)
-    about = "Goodput by offered load: with at most so many inside and in the queue, and with everybody let in."
+    about = "Goodput by offered load: with bounds for the buyers inside and in the queue, and with everybody let in."
     return picture(body, title="Goodput under overload", about=about, name="overload")
 
 
@@ -165,7 +138,7 @@ def overload(
     *, worker: str, store: str, guard: str, processes: int, think_ms: float, inside: int, queue: int,
     deadline_ms: float, seconds: float, all_times: tuple[float, ...], to: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Goodput of the office under half to ten times the load that it can serve, with bounds at the door and without.
+    """Goodput of the office under half to ten times the load that it can serve, with bounds and without.
 
     \b
     Examples:
@@ -194,15 +167,17 @@ def overload(
 
 
 def _say(console: Console, capacity: float, deadline_ms: float, found: dict[str, list[Point]]) -> None:
-    table = Table("offered", "", f"in time ({deadline_ms:g} ms)", "sold", "503", "p99 sold", "p99 read", "verdict")
-    for rows in zip(*found.values(), strict=True):
-        for name, point in zip(found, rows, strict=True):
-            table.add_row(
-                f"{point.times:g} × · {point.offered_per_s:,.0f}/s", name, f"{point.goodput_per_s:,.0f}/s",
-                f"{point.sold_per_s:,.0f}/s", f"{point.refused_per_s:,.0f}/s", _ms(point.sold_p99_ms),
-                _ms(point.read_p99_ms), point.verdict,
-            )  # fmt: skip
-    console.print(table)
+    columns = ("offered", "", f"in time ({deadline_ms:g} ms)", "sold", "503", "p99 sold", "p99 read", "verdict")
+    rows = (
+        (
+            f"{point.times:g} × · {point.offered_per_s:,.0f}/s", name, f"{point.goodput_per_s:,.0f}/s",
+            f"{point.sold_per_s:,.0f}/s", f"{point.refused_per_s:,.0f}/s", _ms(point.sold_p99_ms),
+            _ms(point.read_p99_ms), point.verdict,
+        )
+        for points in zip(*found.values(), strict=True)
+        for name, point in zip(found, points, strict=True)
+    )  # fmt: skip
+    console.print(plain_table(columns, rows))
     console.print(f"It can serve {capacity:,.0f} purchases a second.")
 
 

@@ -1,8 +1,8 @@
-"""The verdict's power: how seldom may a guard fail before nobody notices? ``python -m loadtests.lab.studies.power``.
+"""The power of the verdict, or the rarest failure that is noticed: ``python -m loadtests.lab.studies.power``.
 
-Guard ``leaky`` is guard ``file``, skipped with probability p. For each p so many runs of the default sale are held
-and judged like any other. A p is *caught* if at least 95 of 100 runs come out invalid. A p that can no longer reach
-that is left as soon as it is certain; nothing else is cut short, and no run is repeated.
+Guard ``leaky`` is guard ``file``, skipped with probability p. For each p, ``--runs`` default sales are held and judged
+like any other. A p is *caught* if at least 95 of 100 runs are invalid. A p ends early only if it can no longer reach
+that. No run is repeated.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.status import Status
 
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.runner import hold_sale
+from loadtests.lab.report.tables import plain_table
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.catalogue import GUARDS
@@ -34,24 +34,28 @@ PROBABILITIES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 
 
 class Power(msgspec.Struct):
-    """How often one probability was caught."""
+    """The number of runs in which one probability was caught."""
 
     probability: float
     runs: int
     invalid: int
     undecided: int
     whole: bool
-    """Whether all runs were held; false where ``caught`` was out of reach before."""
+    """All runs were held. False if ``caught`` was out of reach before."""
 
     @property
     def caught(self) -> bool:
         return self.whole and self.invalid >= CAUGHT_SHARE * self.runs
 
+    @property
+    def words(self) -> str:
+        return ("yes" if self.caught else "no") + ("" if self.whole else " (stopped: 95 % was out of reach)")
+
 
 def try_probability(
     service: Service, workload: Workload, runs: int, on_run: Callable[[Power], None] = lambda _power: None
 ) -> Power:
-    """Hold up to ``runs`` sales on one service, each with an event, a locust and a verdict of its own."""
+    """Hold up to ``runs`` sales on one service, each with its own event, locust and verdict."""
     power = Power(service.leak, 0, 0, 0, whole=False)
     allowed_misses = int(runs * (1 - CAUGHT_SHARE) + 1e-9)
     with tempfile.TemporaryDirectory(prefix="lastseat-power-") as name:
@@ -84,44 +88,36 @@ def power(worker: str, runs: int, think_ms: float, probabilities: tuple[float, .
       python -m loadtests.lab.studies.power                             the published figure; some twenty minutes
       python -m loadtests.lab.studies.power --runs 20 --probability 0.05
     """
-    console, progress = Console(), Console(stderr=True)
+    progress = Console(stderr=True)
     found: list[Power] = []
     began = time.monotonic()
     for probability in sorted(probabilities or PROBABILITIES, reverse=True):
         service = Service(worker=worker, guard=LEAKY, leak=probability, think_ms=think_ms)
         with progress.status(f"p = {probability:g}") as status:
-            result = try_probability(
-                service,
-                Workload(),
-                runs,
-                lambda now: status.update(f"p = {now.probability:g}: {now.invalid} of {now.runs} caught"),
-            )
-        found.append(result)
-        progress.print(f"p = {probability:g}: {result.invalid} of {result.runs} runs invalid")
-        if not result.caught:
+
+            def show(now: Power, status: Status = status) -> None:
+                status.update(f"p = {now.probability:g}: {now.invalid} of {now.runs} caught")
+
+            found.append(try_probability(service, Workload(), runs, show))
+        progress.print(f"p = {probability:g}: {found[-1].invalid} of {found[-1].runs} runs invalid")
+        if not found[-1].caught:
             break
-    if as_json:
-        click.echo(json.dumps(_summary(worker, think_ms, found)))
-        return
-    table = Table("p", "runs", "invalid", "caught", title=f"Guard file skipped with probability p, {worker}")
-    for each in found:
-        stopped = "" if each.whole else " (stopped: 95 % was out of reach)"
-        table.add_row(
-            f"{each.probability:g}", f"{each.runs}", f"{each.invalid}", ("yes" if each.caught else "no") + stopped
-        )
-    console.print(table)
     smallest = min((each.probability for each in found if each.caught), default=None)
+    if as_json:
+        summary = {
+            "worker": worker,
+            "think_ms": think_ms,
+            "powers": [{**msgspec.to_builtins(each), "caught": each.caught} for each in found],
+            "smallest_caught": smallest,
+            "machine": msgspec.to_builtins(describe(Path.cwd())),
+        }
+        click.echo(json.dumps(summary))
+        return
+    rows = ((f"{each.probability:g}", f"{each.runs}", f"{each.invalid}", each.words) for each in found)
+    title = f"Guard file skipped with probability p, {worker}"
+    console = Console()
+    console.print(plain_table(("p", "runs", "invalid", "caught"), rows, title))
     console.print(f"smallest p that is caught: {smallest} ({time.monotonic() - began:.0f} s)")
-
-
-def _summary(worker: str, think_ms: float, found: list[Power]) -> dict[str, Any]:
-    return {
-        "worker": worker,
-        "think_ms": think_ms,
-        "powers": [{**msgspec.to_builtins(each), "caught": each.caught} for each in found],
-        "smallest_caught": min((each.probability for each in found if each.caught), default=None),
-        "machine": msgspec.to_builtins(describe(Path.cwd())),
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The counterexample of a verdict: the operations that prove a violation, picked, described and drawn."""
