@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from loadtests.lab.report.svg.timeline import round_step
 from rich.cells import cell_len
 
 from loadtests.lab.report.svg import box, escaped, text
+from loadtests.lab.report.svg.chart import round_step
 from workers.lessons.common.figures import Arrow, BarChart, Figure, Graph, Span, Timeline, bar_text
 from workers.lessons.common.translation import Translate, unchanged
 
