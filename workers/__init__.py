@@ -1,7 +1,7 @@
-"""How Python runs many things at once.
+"""The worker models: ways in which gunicorn runs the service.
 
-``WORKER_MODELS`` maps a name to gunicorn's settings for it. Each has several processes, for a lock that only holds
-inside one is then seen to fail.
+``WORKER_MODELS`` maps a name to gunicorn's settings for it. Each model has several processes, so that a lock that works
+only inside one process is seen to fail.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What gunicorn's command line leaves unsaid: ``gunicorn -c python:workers.gunicorn_conf service:app``, in any folder.
+"""Settings that gunicorn's command line leaves open; they work in any folder.
 
-Never imports filelock, directly or not: gevent patches later.
+Use: ``gunicorn -c python:workers.gunicorn_conf service:app``. This module never imports filelock, directly or not:
+gevent patches later.
 """
 
 import os

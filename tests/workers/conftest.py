@@ -26,14 +26,21 @@ def _command(child: psutil.Process, before: set[psutil.Process]) -> str:
         return ""
 
 
+def _left(before: set[psutil.Process]) -> list[str]:
+    """What runs that did not run before."""
+    commands = [_command(child, before) for child in set(psutil.Process().children(recursive=True)) - before]
+    return [command for command in commands if command and _PYTHONS_OWN not in command]
+
+
 @pytest.fixture
 def nothing_left_running() -> Iterator[None]:
-    """No child process and, as soon as those that were told to end have ended, no thread more than before."""
+    """No child process and no thread more than before, as soon as those that were told to end have ended."""
     threads, before = threading.active_count(), set(psutil.Process().children(recursive=True))
     yield
-    left = [_command(child, before) for child in set(psutil.Process().children(recursive=True)) - before]
-    assert [command for command in left if command and _PYTHONS_OWN not in command] == []
     deadline = time.monotonic() + _PATIENCE_S
+    while (left := _left(before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == []
     while threading.active_count() > threads and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == threads

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,14 @@ def test_every_lesson_of_the_registry_fills_the_form(name: str) -> None:
             found.settings({parameter.name: wrong})
 
 
+def test_an_observation_names_parameters_measured_numbers_and_facts() -> None:
+    def run(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+        return Findings(holds=True, measured={"open": 2.5}, facts={"house": {"old one": "red"}})
+
+    lesson = replace(made(run), observations=("{doors} doors, {open:.0f} open, in the {house[old one]} house.",))
+    assert run_lesson(lesson).observations == ["3 doors, 2 open, in the red house."]
+
+
 # -- the time limit -------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +219,7 @@ def test_a_child_is_patched_where_it_is_wanted_and_only_there() -> None:
 @pytest.mark.servers
 @pytest.mark.usefixtures("nothing_left_running")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_crew_ends_who_is_left_when_its_block_ends(method: str) -> None:
+def test_a_group_kills_the_processes_that_are_left_when_its_block_ends(method: str) -> None:
     with ProcessGroup(method) as group:
         pids = [group.start(time.sleep, lasts_s).pid for lasts_s in (600, 0)]
         assert not group.join(0.01)
@@ -219,7 +228,7 @@ def test_a_crew_ends_who_is_left_when_its_block_ends(method: str) -> None:
 
 @pytest.mark.servers
 @pytest.mark.usefixtures("nothing_left_running")
-def test_a_crew_has_at_most_so_many_alive() -> None:
+def test_a_group_has_at_most_fifty_processes_alive() -> None:
     with ProcessGroup("fork") as group:
         for _ in range(MOST_PROCESSES):
             group.start(time.sleep, 600)
@@ -337,7 +346,7 @@ def test_json_has_the_name_the_claim_whether_it_held_and_what_was_measured() -> 
 
 
 @pytest.mark.usefixtures("registry")
-def test_in_the_terminal_stand_claim_tables_figures_and_what_to_observations() -> None:
+def test_the_terminal_shows_the_claim_the_tables_the_figures_and_the_observations() -> None:
     result = call("example")
     for words in ("It has doors.", "front", "Who came when", "Doors by house", "3 doors", "At the entrance."):
         assert words in result.stdout

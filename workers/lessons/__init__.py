@@ -1,8 +1,9 @@
 """The lessons: what a course on concurrency claims, run for real and measured.
 
-A lesson is a folder here and a line in ``LESSONS``. Its ``lesson.py`` states the claim, runs the wrong way and the
-right way, measures both, decides whether the claim held here, and names the place where the service meets the same
-question. Its ``zh.toml`` has the Chinese of its tables and figures. ``common`` has what all lessons share.
+A lesson is a folder here and a line in ``LESSONS``. Its ``lesson.toml`` states the claim, names the place where the
+service meets the same question, and has the parameters. Its ``lesson.py`` runs the wrong way and the right way,
+measures both, and decides whether the claim held here. Its ``zh.toml`` has the Chinese of its tables and figures.
+``common`` has what all lessons share.
 """
 
 from __future__ import annotations

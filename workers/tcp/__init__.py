@@ -47,7 +47,7 @@ class Model:
 
     function: str
     pooled: bool = False
-    """Has it a fixed number of workers, started before the first connection?"""
+    """True if it has a fixed number of workers, started before the first connection."""
     standing: Callable[[Limits], int] = lambda _: 1
     """The least number of threads, in all processes, before the first connection."""
 

@@ -45,7 +45,7 @@ class Client:
         send_message(self._socket, message)
 
     def receive(self) -> bool:
-        """Receives one answer. Was it right?"""
+        """Receives one answer. True if it was right."""
         try:
             answer = receive_message(self._socket)
         except (OSError, Malformed):

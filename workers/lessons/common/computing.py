@@ -85,7 +85,7 @@ def _took_s(work: Callable[[int], object], amount: int) -> float:
 
 
 def gil_enabled() -> bool:
-    """Does this interpreter run only one thread's bytecode at a time?"""
+    """True if this interpreter runs only one thread's bytecode at a time."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 

@@ -19,7 +19,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """For each column: does it hold only numbers?"""
+        """For each column: True if it holds only numbers."""
         return [all(isinstance(row[n], int | float) for row in self.rows) for n in range(len(self.columns))]
 
 

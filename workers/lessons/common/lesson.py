@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,7 +28,7 @@ class Parameter:
     help: str
     low: float = 1
     high: float = 1000
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
 
     @property
     def allowed(self) -> str:
@@ -57,8 +60,10 @@ class Findings:
     measured: dict[str, Any]
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers and words that the lesson's observations name besides the settings and ``measured``."""
     observations: Sequence[str] = ()
-    """Sentences about the tables and figures, with the numbers of this run."""
+    """Sentences about the tables and figures, with the numbers of this run; ``run_lesson`` adds those of the lesson."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +80,13 @@ class Lesson:
     service: str
     """Where the service meets the same question: the place, and what would happen there."""
     run: Callable[[Mapping[str, Any], Progress], Findings]
+    observations: Sequence[str] = ()
+    """Sentences about a run. ``{name}`` is a setting, or stands in ``Findings.measured`` or ``Findings.facts``."""
     parameters: tuple[Parameter, ...] = ()
     limit_s: float = 60.0
     """The lesson is ended after this time."""
     chinese: Callable[[], Mapping[str, str]] = dict
-    """Loads the Simplified Chinese of all texts in tables and figures (see ``translation``)."""
+    """The Simplified Chinese of all texts in tables and figures (see ``translation``); read only when it is needed."""
 
     def settings(self, given: Mapping[str, Value] | None = None) -> dict[str, Any]:
         """The values of all parameters. Raises ``ValueError`` if a name is unknown or a value is not allowed."""
@@ -89,6 +96,19 @@ class Lesson:
             if name not in known:
                 raise ValueError(f"lesson {self.name} has no parameter {name!r}; it has: {', '.join(sorted(known))}.")
         return {each.name: each.check(given.get(each.name, each.default)) for each in self.parameters}
+
+
+def lesson_beside(module: str, run: Callable[[Mapping[str, Any], Progress], Findings]) -> Lesson:
+    """The lesson of a folder: ``lesson.toml`` has its words and its parameters, ``zh.toml`` its Chinese."""
+    folder = Path(module).parent
+    words = _texts(folder / "lesson.toml")
+    parameters = tuple(Parameter(name, **each) for name, each in words.pop("parameters").items())
+    chinese = functools.cache(lambda: _texts(folder / "zh.toml"))
+    return Lesson(folder.name.replace("_", "-"), run=run, parameters=parameters, chinese=chinese, **words)
+
+
+def _texts(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 class TimeLimit(Exception):
@@ -104,7 +124,11 @@ def run_lesson(
     """
     settings = lesson.settings(given)
     with _limited(lesson):
-        return lesson.run(settings, progress)
+        findings = lesson.run(settings, progress)
+    numbers = {**settings, **findings.measured, **findings.facts}
+    sentences = [sentence.format_map(numbers) for sentence in lesson.observations]
+    findings.observations = [*findings.observations, *sentences]
+    return findings
 
 
 @contextmanager

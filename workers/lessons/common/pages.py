@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from loadtests.lab.report.markdown import has_section, replace_section
 from workers.lessons.common.figures import Table, as_text
 from workers.lessons.common.lesson import Findings, Lesson
 from workers.lessons.common.svg import svg
@@ -53,11 +54,9 @@ def refresh_docs(folder: Path, lesson: Lesson, findings: Findings) -> list[Path]
         if language == "zh":
             source = f"测量命令：{command} · {machine().replace(' cores', ' 核')}"
         path = folder / language / f"{lesson.name}.md"
-        before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end:
+        if not has_section(path, BEGIN, END):
             raise ValueError(f"{path} must have the marks {BEGIN} and {END}; nothing was written to it")
-        path.write_text(before + "\n\n".join([BEGIN, *tables, *pictures, source, END]) + after, encoding="utf-8")
+        replace_section(path, BEGIN, END, "\n\n".join([*tables, *pictures, source]))
         changed.append(path)
     return changed
 

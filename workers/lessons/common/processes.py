@@ -150,7 +150,7 @@ class ProcessGroup:
         return found
 
     def join(self, timeout_s: float) -> bool:
-        """Waits for all processes, for each at most ``timeout_s``. Have all ended?"""
+        """Waits for all processes, for each at most ``timeout_s``. True if all have ended."""
         for member in self.members:
             member.join(timeout_s)
         return not any(member.is_alive() for member in self.members)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
-from loadtests.lab.report.svg import box, text
+from rich.cells import cell_len
+
+from loadtests.lab.report.svg import box, escaped, text
+from loadtests.lab.report.timeline import round_step
 from workers.lessons.common.figures import Arrow, BarChart, Figure, Graph, Span, Timeline, bar_text
 from workers.lessons.common.translation import Translate, unchanged
 
@@ -39,7 +41,7 @@ def svg(figure: Figure, translate: Translate = unchanged) -> str:
         body, height = _timeline(figure, translate)
     else:
         body, height = _graph(figure, translate) if isinstance(figure, Graph) else _bars(figure, translate)
-    title = escape(translate(figure.title))
+    title = escaped(translate(figure.title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">'
         f"<title>{title}</title><style>{_STYLE}</style>{text(translate(figure.title), 12, 24, 'f t')}"
@@ -49,8 +51,7 @@ def svg(figure: Figure, translate: Translate = unchanged) -> str:
 
 def round_ticks(end: float, about: int = 6) -> list[float]:
     """Round numbers from 0 to ``end``."""
-    power = 10.0 ** math.floor(math.log10(end / about))
-    step = next(each * power for each in (1, 2, 5, 10) if each * power >= end / about)
+    step = round_step(end / about)
     return [step * number for number in range(int(end / step + 1e-9) + 1)]
 
 
@@ -60,7 +61,7 @@ def _duration(seconds: float) -> str:
 
 def _width_of(words: str) -> float:
     """The approximate width of a text in pixels; a Chinese character is twice as wide."""
-    return 6.8 * sum(2 if ord(each) > 0x2E80 else 1 for each in words)
+    return 6.8 * cell_len(words)
 
 
 def _margin(labels: Sequence[str]) -> float:
@@ -104,7 +105,7 @@ def _span(span: Span, label: str, x: float, y: float, row: int, scale: float) ->
     tip = f"{label} {_duration(round(span.start_s, 4))} – {_duration(round(span.end_s, 4))}"
     fits = label and width > _width_of(label) + 8 and row > 12
     shown = text(label, x + 4, y + row * 0.68, "f s i") if fits else ""
-    return f"<g><title>{escape(tip)}</title>{box(x, y + 2, width, row - 4, span.style, 2)}{shown}</g>"
+    return f"<g><title>{escaped(tip)}</title>{box(x, y + 2, width, row - 4, span.style, 2)}{shown}</g>"
 
 
 def _bars(figure: BarChart, translate: Translate) -> tuple[list[str], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table as RichTable
@@ -93,12 +94,13 @@ def _graph(figure: Graph) -> Group:
 
 
 def _bars(figure: BarChart, width: int) -> Group:
-    rows = [(name, group, value) for name, bars in figure.series.items() for group, value in bars]
-    labels = [group if len(figure.series) == 1 else f"{name}  {group}" for name, group, _ in rows]
-    names = max((len(label) for label in labels), default=0)
-    room = max(10, width - names - 14)
-    lines = [Text(f"{figure.title} ({figure.value_label})", style="bold")]
-    for label, (_, _, value) in zip(labels, rows, strict=True):
-        bar = "█" * max(1, round(figure.share(value) * room))
-        lines.append(Text.assemble(f"{label:>{names}}  ", (bar, "blue"), f" {bar_text(value)}"))
-    return Group(*lines)
+    rows = RichTable.grid(padding=(0, 2, 0, 0))
+    rows.width = width
+    rows.add_column(justify="right")
+    rows.add_column()
+    rows.add_column(justify="right")
+    for name, bars in figure.series.items():
+        for group, value in bars:
+            label = group if len(figure.series) == 1 else f"{name}  {group}"
+            rows.add_row(label, Bar(1, 0, figure.share(value), color="blue"), bar_text(value))
+    return Group(Text(f"{figure.title} ({figure.value_label})", style="bold"), rows)

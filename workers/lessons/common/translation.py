@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from workers.lessons.common.lesson import Lesson
 
@@ -14,17 +11,6 @@ Translate = Callable[[str], str]
 
 _HAN = "\u4e00-\u9fff"
 _COMMON_CHINESE = {"yes": "是", "no": "否"}
-
-
-def chinese_beside(module: str) -> Callable[[], Mapping[str, str]]:
-    """A loader of the file ``zh.toml`` beside a module; the file is read only when Chinese is needed."""
-    return functools.partial(_load, Path(module).with_name("zh.toml"))
-
-
-@functools.cache
-def _load(path: Path) -> Mapping[str, str]:
-    texts: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))
-    return texts
 
 
 def unchanged(text: str) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
+from workers.lessons.common.lesson import Findings, Progress, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.common.translation import chinese_beside
 from workers.lessons.coroutines import by_hand
-from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, observations, tables
+from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, tables
 
 LAST = 4
 _PATCHED = "workers.lessons.coroutines.under_gevent"
@@ -81,7 +80,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=found.measured(),
         tables=tables(found),
         figures=figures(found),
-        observations=observations(found),
     )
 
 
@@ -106,26 +104,4 @@ def _locks_as_claimed(found: CoroutineMeasurements) -> bool:
     )
 
 
-LESSON = Lesson(
-    name="coroutines",
-    title="Coroutines: switch where it waits, and only there",
-    claim="Coroutines let waits overlap in a single thread, so that two end after the longer one; but only where the "
-    "code gives the thread back. Computing, a flock in the kernel, and what was imported before the patch do not.",
-    wrong="Spawn greenlets and trust the patch: without it, before it, or in a computation nobody else gets a turn.",
-    right="Patch first, import afterwards; try a flock and sleep between, or wait for it in a real thread; put a lock "
-    "where a wait stands between reading and writing.",
-    service="The gevent worker: service/switch/shared_memory.py tries its flock and sleeps between, for a wait in the "
-    "kernel would stop every request of the process; gunicorn.conf.py never imports filelock, which would be before "
-    "the patch; and "
-    "the guard in service/guards/file.py tries at start whether its lock excludes two greenlets, and refuses to run "
-    "where it does not.",
-    parameters=(
-        Parameter("unit_ms", 60, f"the waits are {SHORT} and {LONG} units of so many milliseconds", 10, 1000),
-        Parameter("lasts_ms", 80, "how long each thing lasts that a greenlet does, in milliseconds", 20, 1000),
-        Parameter("greenlets", 10, "greenlets that share a lock and a number", 2, 200),
-        Parameter("switches", 10_000, "switches that are timed", 100, 200_000),
-    ),
-    limit_s=120,
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

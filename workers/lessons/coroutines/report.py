@@ -1,4 +1,4 @@
-"""The measurements of the lesson ``coroutines``, as tables, timelines and sentences."""
+"""The measurements of the lesson ``coroutines``, as tables and timelines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CoroutineMeasurements:
     ways: Mapping[str, Any]
     """For each way to wait: the beginnings and ends in their order ("notes"), and the number of threads."""
     steps: Sequence[tuple[str, int, int]]
-    """Of the two generators: its name, the number that it added, its sum so far."""
+    """Each step of the two generators: the generator's name, the number that it added, its sum so far."""
     hearts: Mapping[str, Any]
     """For each action of one greenlet: its time ("lasts_s"), the beats of the other, the number of possible beats."""
     hangs: bool
@@ -32,7 +32,7 @@ class CoroutineMeasurements:
         return round(max(float(at) for _, _, at in self.ways[way]["notes"]) * 1e3, 1)
 
     def overlaps(self, way: str) -> bool:
-        """Had both waits begun before one ended? The order decides this, not the time."""
+        """True if both waits had begun before one ended. The order decides this, not the time."""
         return [what for _, what, _ in self.ways[way]["notes"][:2]] == ["begins", "begins"]
 
     def beats(self, doing: str) -> int:
@@ -115,31 +115,6 @@ def figures(found: CoroutineMeasurements) -> list[Timeline]:
         Timeline(
             "While one greenlet does this, another wants to beat",
             hearts,
-            {"wait": "one is at it", "good": "the other gets a turn", "bad": "nobody else gets a turn"},
+            {"wait": "one is busy with it", "good": "the other gets a turn", "bad": "nobody else gets a turn"},
         ),
-    ]
-
-
-def observations(found: CoroutineMeasurements) -> list[str]:
-    greenlets = found.settings["greenlets"]
-    return [
-        f"The two waits took {found.total_ms('one after another'):.0f} ms one after another and "
-        f"{found.total_ms('greenlets, patched'):.0f} ms by greenlets, in one thread: the longer wait, not the sum.",
-        f"Greenlets without the patch took {found.total_ms('greenlets, not patched'):.0f} ms: nothing in them gave the "
-        "thread back.",
-        f"By hand two generators took turns through {len(found.steps)} steps, and each went on with its own sum.",
-        f"While a greenlet slept, another one beat {found.beats('sleeps')} times; while it computed or waited for a "
-        f"flock in the kernel, {found.beats('computes')} and {found.beats('waits for a flock')} times: the patch "
-        "replaces functions, it cannot interrupt.",
-        f"With sleep(0) in a computation it beat {found.beats('computes, with sleep(0) between')} times, with a short "
-        f"sleep {found.beats('computes, with a short sleep between')} times: sleep(0) gives way to those who are "
-        "ready, and a sleeper becomes ready only when the loop looks at the clock, which it may put off.",
-        f"filelock imported before the patch let {found.inside['before']} of {greenlets} greenlets in at once, and "
-        f"said nothing; imported after it, {found.inside['after']}. A flock held by a greenlet that sleeps, and waited "
-        "for by another in the kernel, hangs the whole thread for good.",
-        f"One thread is no lock: with a wait between reading and writing {found.left['waits between']} of {greenlets} "
-        "were left that should have been taken.",
-        f"A switch cost {found.switch_us('generators'):.2f} µs between generators, "
-        f"{found.switch_us('greenlets'):.1f} µs between greenlets, {found.switch_us('threads'):.1f} µs between "
-        "threads.",
     ]

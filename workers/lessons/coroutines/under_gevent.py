@@ -35,7 +35,7 @@ def two_waits(waits: dict[str, float]) -> dict[str, Any]:
 
 
 def heartbeats(lock: str, lasts_s: float) -> dict[str, dict[str, Any]]:
-    """For each of ``_actions``: while one greenlet does it, how often does another one get its turn?"""
+    """For each of ``_actions``: how often another greenlet gets its turn while one does it."""
     found = {}
     for name, action in _actions(lasts_s, Path(lock)).items():
         beats: list[float] = []

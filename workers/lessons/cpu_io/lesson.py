@@ -1,17 +1,16 @@
-"""Are threads of use? Computing and waiting, on one core and on all, by processes, threads and greenlets."""
+"""Computing and waiting, on one core and on all cores, by processes, threads and greenlets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, key, keyed
+from workers.lessons.common.lesson import Findings, Progress, key, keyed, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.common.translation import chinese_beside
 
 MODELS = ("one after another", "processes", "threads", "greenlets")
 COUNTED = {"computing": "computing_at_once", "waiting": "waiting_at_once"}
@@ -36,6 +35,10 @@ class Cases(dict[tuple[str, str, str], Runs]):
 
     def speed_up(self, work: str, where: str, model: str) -> float:
         return self[work, where, MODELS[0]].shortest("whole_s") / self[work, where, model].shortest("whole_s")
+
+    def speed_ups(self, work: str, models: Sequence[str]) -> str:
+        """In words, on all cores."""
+        return ", ".join(f"{model} {self.speed_up(work, self.widest, model):.1f} times" for model in models)
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
@@ -66,7 +69,13 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(cases, cores, clock) | {"tasks": tasks, "work_ms": work_ms, "start_method": method},
         tables=_tables(cases, clock, tasks),
         figures=[_speed_ups(cases)],
-        observations=_observations(cases, cores, clock, tasks),
+        facts={
+            "cores_in_words": f"{cores} {'core' if cores == 1 else 'cores'}",
+            "at_once": {model: cases.at_once("computing", cases.widest, model) for model in MODELS},
+            "waiting_speed_ups": cases.speed_ups("waiting", MODELS[1:]),
+            "computing_speed_ups": cases.speed_ups("computing", MODELS[1:]),
+            "computing_in_c_speed_ups": cases.speed_ups("computing in C", ("processes", "threads")),
+        },
     )
 
 
@@ -78,7 +87,7 @@ def _places(cores: int) -> dict[str, int | None]:
 
 
 def _waiting_overlaps(cases: Cases) -> bool:
-    """Did several wait at the same moment, in all models but the first? This is counted, not timed."""
+    """True if several waited at the same moment in all models but the first. This is counted, not timed."""
     return all(
         (cases.at_once("waiting", where, model) > 1) == (model != MODELS[0])
         for _, where in cases.places("waiting")
@@ -141,7 +150,7 @@ def _tables(cases: Cases, clock: Mapping[str, Any], tasks: int) -> list[Table]:
         for how, (seconds, finished) in zip(("not joined", "joined"), stops, strict=True)
     ]
     return [
-        Table("Time for the same tasks (ms)", ["work", *MODELS, "of which starting processes"], times),
+        Table("Time for the same tasks (ms)", ["work", *MODELS, "starting the processes alone"], times),
         Table("How many did it at the same moment", ["work", *MODELS], at_once),
         Table("Cores kept busy", ["work", *MODELS], busy),
         Table("Where the clock is stopped", ["waiting by", "time measured (ms)", "finished by then", "of"], stopped),
@@ -160,44 +169,4 @@ def _speed_ups(cases: Cases) -> BarChart:
     )
 
 
-def _observations(cases: Cases, cores: int, clock: Mapping[str, Any], tasks: int) -> list[str]:
-    def speed_ups(work: str, models: tuple[str, ...] = MODELS[1:]) -> str:
-        return ", ".join(f"{model} {cases.speed_up(work, cases.widest, model):.1f} times" for model in models)
-
-    def at_once(model: str) -> int:
-        return cases.at_once("computing", cases.widest, model)
-
-    threads, processes = clock["threads"], clock["processes"]
-    return [
-        f"Waiting, as fast as one after another: {speed_ups('waiting')}. No core is needed to wait.",
-        f"Computing on {cores} {'core' if cores == 1 else 'cores'}: {speed_ups('computing')}. At the same moment "
-        f"{at_once('processes')} processes computed, {at_once('threads')} thread, {at_once('greenlets')} greenlet.",
-        f"Computing in C that gives the GIL back: {speed_ups('computing in C', ('processes', 'threads'))}. That "
-        "threads cannot compute at once is true of Python's own bytecode only.",
-        f"Without a join the clock said {threads[0][0] * 1e3:.1f} ms for threads and {processes[0][0] * 1e3:.1f} ms "
-        f"for processes, with {int(threads[0][1])} and {int(processes[0][1])} of {tasks} finished: it timed the "
-        f"starting. Joined, they took {threads[1][0] * 1e3:.0f} and {processes[1][0] * 1e3:.0f} ms.",
-    ]
-
-
-LESSON = Lesson(
-    name="cpu-io",
-    title="Computing and waiting: who is faster, and where",
-    claim="Waiting overlaps in threads, greenlets and processes alike, on any number of cores; computing in Python is "
-    "done at once only by processes, and by no more of them than there are cores.",
-    wrong="Judging by one case; or stopping the clock when the threads have only been started.",
-    right="Both kinds of work on one core and on all, joined before the clock is stopped.",
-    service="The think time between reading and writing (think() in service/sales/box_office.py): under "
-    "LASTSEAT_THINK=io the 16 threads of a gthread worker think at once for 16 different events; under "
-    "LASTSEAT_THINK=cpu they take "
-    "turns, and only the second process brings a second core.",
-    parameters=(
-        Parameter("tasks", 8, "tasks of each kind, a process, thread or greenlet each", 4, 40),
-        Parameter("work_ms", 25, "how long a task lasts alone, in milliseconds", 5, 500),
-        Parameter("tries", 2, "times that each case is tried; the shortest counts", 1, 10),
-        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -1,4 +1,4 @@
-"""A deadlock: two locks taken in two orders; found in the wait-for graph; cured by order, by time-out, by a try."""
+"""A deadlock: two locks taken in two orders. The wait-for graph shows it; one order, a time-out or a try ends it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Arrow, Graph, Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
     OWN_ORDER,
@@ -74,7 +73,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Each its own order: stuck until one is told to give up", _first(wrong), LEGEND),
             Timeline("One order for all: they wait, and nobody is stuck", _first(reports[ONE_ORDER]), LEGEND),
         ],
-        observations=_observations(reports, plan, all_rounds),
+        facts={"rounds_of_each": plan.rounds},
     )
 
 
@@ -96,40 +95,4 @@ def _first(report: StrategyResult) -> dict[str, list[Span]]:
     }
 
 
-def _observations(reports: Mapping[str, StrategyResult], plan: RingSettings, all_rounds: int) -> list[str]:
-    wrong, order, timeout, attempt = (reports[way] for way in (OWN_ORDER, ONE_ORDER, TIMEOUT, TRY))
-    return [
-        f"Each in its own order, {wrong.cycles} deadlocks in {plan.rounds} rounds. None ended by itself in the "
-        f"{plan.stuck_s * 1e3:.0f} ms that each was watched; {wrong.gave_up} times one was told to give up, and its "
-        "round was lost.",
-        f"With one order for all, {order.cycles}: each thread waits only for a higher lock than it has, so a chain of "
-        f"waiting climbs and cannot come back to where it began. {order.finished} of {all_rounds} rounds finished.",
-        f"A time-out lets deadlocks happen ({timeout.cycles} seen) and ends them: {timeout.stepped_back} times a "
-        f"thread gave its first lock back and tried again. A try never waits with a lock in its hand, so there were "
-        f"{attempt.cycles}, at the price of {attempt.stepped_back} tries more.",
-        "A plain lock taken twice by one thread is the smallest circle: it waits for itself. An RLock counts instead.",
-    ]
-
-
-LESSON = Lesson(
-    name="deadlock",
-    title="A deadlock: each holds what the other waits for",
-    claim="Locks taken in different orders end in a deadlock that does not end by itself; one order for all never "
-    "does, and a time-out or a try gets out of it.",
-    wrong="Each takes its own lock first and then waits, with that in its hand, for the other's.",
-    right="The same order for everybody; where that cannot be, a limit to the wait, and give back before trying again.",
-    service="A purchase takes the epoch's lock of service/switch/shared_memory.py first and the event's guard second, "
-    "always so; the switch takes only the first. Every wait has a limit, LASTSEAT_LOCK_TIMEOUT_S, and ends as a 503 "
-    "with nothing "
-    "written. Guard thread is an RLock: with LASTSEAT_GUARD_SCOPE=request its holder enters it again.",
-    run=run,
-    parameters=(
-        Parameter("threads", 2, "threads in the ring, and locks", 2, 6),
-        Parameter("rounds", 10, "how often each thread needs its two locks", 1, 50),
-        Parameter("hold_ms", 5, "how long it has the first before it asks for the second, in milliseconds", 1, 100),
-        Parameter("stuck_ms", 50, "how long a deadlock is watched before it is broken, in milliseconds", 10, 300),
-        Parameter("timeout_ms", 20, "the time-out, in milliseconds", 5, 300),
-    ),
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -35,7 +35,7 @@ def find_cycle(waits: Mapping[str, str], holders: Mapping[str, str]) -> list[str
 
 
 class WaitForGraph:
-    """Which thread holds which lock, and which thread waits for which lock, now."""
+    """The holder of each lock, and the lock that each waiting thread waits for, now."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -55,7 +55,7 @@ class WaitForGraph:
             self._serials[thread] = self._serial
 
     def remove_wait(self, thread: str) -> bool:
-        """Was the thread seen on a cycle while it waited?"""
+        """True if the thread was seen on a cycle while it waited."""
         with self._mutex:
             del self._waits[thread]
             self._asked.discard(thread)
@@ -99,7 +99,7 @@ class WatchedLock:
         self._lock = lock or threading.Lock()
 
     def acquire(self, timeout_s: float | None = None) -> tuple[bool, bool]:
-        """Waits without a limit, for ``timeout_s``, or (0) not at all. Was it acquired, and was the thread stuck?
+        """Waits without a limit, for ``timeout_s``, or (0) not at all. Returns two answers: acquired, stuck.
 
         Raises ``GaveUp`` if the thread is asked to give up. The lock below is waited for in short turns, so that the
         thread notices this; without that, a thread on a cycle would never come back.

@@ -1,4 +1,4 @@
-"""An event is a red light that turns green once, for all who wait."""
+"""An event: all threads that wait for it go on when it is set. Here the threads are cars at a red light."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 
 
 def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[str, list[Span]], int, int]:
@@ -79,26 +78,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             )
         ],
         figures=figures,
-        observations=[
-            f"{cars} cars waited for the event, none went before it was set, and the last was off "
-            f"{rows[0][4]} ms after it.",
-            f"Looking again and again cost {rows[2][3]} looks every millisecond and {rows[1][3]} every 50 ms; "
-            "waiting for the event cost none.",
-        ],
     )
 
 
-LESSON = Lesson(
-    name="event",
-    title="An event: red, then green for everybody",
-    claim="All who wait for an event go when it is set, and nobody before.",
-    wrong="Each looks at a variable again and again: often is work for nothing, seldom is late.",
-    right="Each waits for the event; setting it once wakes all of them.",
-    service="The doors: before opens_at a purchase is refused with the seconds to wait; at it everybody comes at once.",
-    parameters=(
-        Parameter("cars", 20, "cars, a thread each", 1, 200),
-        Parameter("red_ms", 300, "how long the light is red, in milliseconds", 10, 5000),
-    ),
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

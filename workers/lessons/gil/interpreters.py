@@ -27,7 +27,7 @@ def this_one(threads: int, times: int) -> dict[str, Any]:
 def others(threads: int, times: int) -> Iterator[dict[str, Any]]:
     """The measurements of one CPython of each other version, free-threaded ones first, then the oldest."""
     for about in sorted(_found(), key=lambda each: (not each["free_threaded"], each["minor"]))[:MOST_OTHERS]:
-        with contextlib.suppress(ChildFailed):  # one that cannot run the probe teaches nothing
+        with contextlib.suppress(ChildFailed):  # an interpreter that cannot run the probe is left out
             yield _ask(about["path"], threads, times, "others")
 
 

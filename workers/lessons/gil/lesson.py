@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.gil.interpreters import others, this_one
 
 CASES = {
@@ -74,7 +73,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         ],
         figures=[
             BarChart(
-                "Of a hundred decrements so many were lost",
+                "Lost decrements, out of a hundred",
                 "",
                 "percent lost",
                 {"lost": [(CASES[case], 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},
@@ -82,7 +81,12 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Read, pause, write: who read what", _lanes(tries["with_a_pause"]["spans"]), LEGEND),
             Timeline("The same with a lock", _lanes(tries["with_a_pause_locked"]["spans"]), LEGEND),
         ],
-        observations=_observations(tries, here, found),
+        facts={
+            "losing": ", ".join(_name(each) for each in found if each["in_one_line"]["left"]) or "none",
+            "keeping": ", ".join(_name(each) for each in found if not each["in_one_line"]["left"]) or "none",
+            "references": here["references"]["operations"],
+            "free_threaded": _about_free_threaded(found),
+        },
     )
 
 
@@ -98,7 +102,7 @@ def _body(points: Sequence[Mapping[str, Any]]) -> slice:
 
 
 def _inside(points: Sequence[Mapping[str, Any]]) -> bool:
-    """Was the thread seen switched out with the number read and not yet written?"""
+    """True if the thread was seen switched out with the number read and not yet written."""
     return any(point["seen"] for point in points[_body(points)])
 
 
@@ -142,50 +146,14 @@ def _lanes(spans: Sequence[tuple[float, float, float, int]]) -> dict[str, list[S
     }
 
 
-def _observations(
-    tries: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    total = tries["in_one_line"]["threads"] * tries["in_one_line"]["times"]
-    paused = tries["with_a_pause"]
-    losing = [_name(each) for each in found if each["in_one_line"]["left"]]
-    keeping = [_name(each) for each in found if not each["in_one_line"]["left"]]
-    free = [each for each in found if each["about"]["free_threaded"]]
-    return [
-        f"Started one after the other, at most {tries['once']['alive']} of {tries['once']['threads']} threads was "
-        "alive at once: the others had ended before the next began. That nothing was lost proves nothing.",
-        f"All at once num -= 1 lost {tries['in_one_line']['left']:,} of {total:,} under Python "
-        f"{here['about']['version']}; with a call in the same line, {tries['with_a_call']['left']:,}.",
-        "Whether num -= 1 is safe is a matter of the version: "
-        f"{', '.join(losing) or 'none'} lost some, {', '.join(keeping) or 'none'} none. The tables of instructions say "
-        "why: a switch there was seen, or not, between reading and writing.",
-        f"Read, pause, write: {paused['left']} of {paused['threads']} lost, for nearly all read the same number. With "
-        f"a lock, {tries['with_a_pause_locked']['left']}.",
-        f"After {here['references']['operations']:,} references taken and given back the count is what it was, and no "
-        "append is missing: that is what the GIL is for.",
-        "No free-threaded interpreter was found; put one on the PATH (python3.13t, python3.14t) and run again."
-        if not free
-        else f"Free-threaded, two threads computed {free[0]['speed_up']:.1f} times as fast; and num -= one() lost "
-        f"{free[0]['with_a_call']['left']:,} there too.",
-    ]
+def _about_free_threaded(found: Sequence[Mapping[str, Any]]) -> str:
+    free = next((each for each in found if each["about"]["free_threaded"]), None)
+    if free is None:
+        return "No free-threaded interpreter was found; put one on the PATH (python3.13t, python3.14t) and run again."
+    return (
+        f"Free-threaded, two threads computed {free['speed_up']:.1f} times as fast; and num -= one() lost "
+        f"{free['with_a_call']['left']:,} there too."
+    )
 
 
-LESSON = Lesson(
-    name="gil",
-    title="The GIL: whose data it protects",
-    claim="The GIL keeps the interpreter's own counts right, not yours: what reads and writes later loses updates "
-    "until you lock it.",
-    wrong="Trusting in the GIL, or in a test whose threads never ran at once.",
-    right="A lock from the read to the write, whatever the version does today.",
-    service="Control in service/switch/shared_memory.py counts the transactions inside with self._inside += 1 "
-    "and -= 1 under a mutex: one lost decrement, and the switch would wait for a transaction that is long over. And "
-    "under gthread with "
-    "guard none seats are sold again in one process, GIL or not: read_decide_write is read, pause, write.",
-    run=run,
-    parameters=(
-        Parameter("threads", 100, "threads that take from one number", 2, 200),
-        Parameter("times", 2000, "how often each takes, where it takes often", 100, 20_000),
-        Parameter("others", "yes", "ask the other interpreters that are found", choices=("yes", "no")),
-    ),
-    limit_s=180,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -136,7 +136,7 @@ def appends(threads: int, times: int) -> dict[str, int]:
 
 
 def switch_points(task: Callable[[int], None], lasts_s: float) -> list[dict[str, Any]]:
-    """For each instruction of the loop of ``task``: how often did it stand there when another thread ran?"""
+    """For each instruction of the loop of ``task``: how often the thread stood there when another one ran."""
     seen: Counter[int] = Counter()
     over = time.perf_counter() + lasts_s
     sys.setswitchinterval(1e-6)

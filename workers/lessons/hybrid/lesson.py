@@ -9,9 +9,8 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, key, keyed
+from workers.lessons.common.lesson import Findings, Progress, key, keyed, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.common.translation import chinese_beside
 
 MIXES = {"mostly waiting": 0.95, "half and half": 0.5, "mostly computing": 0.05}
 ROUNDS = 2
@@ -79,7 +78,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(runs, cores) | {"jobs": jobs, "start_method": settings["start_method"]},
         tables=_tables(runs, shapes, floors),
         figures=[times, _timeline(runs, PROCESSES), _timeline(runs, PAIRS[1])],
-        observations=_observations(runs, jobs, processes),
+        facts={"better_pair_ms": {mix: min(runs.took_s(pair, mix) for pair in PAIRS) * 1e3 for mix in MIXES}},
     )
 
 
@@ -154,45 +153,4 @@ def _timeline(runs: ShapeRuns, shape: str) -> Timeline:
     return Timeline(f"Half waiting, half computing: {shape}", lanes, {"wait": "waits", "good": "computes"})
 
 
-def _observations(runs: ShapeRuns, jobs: int, processes: int) -> list[str]:
-    def ms(shape: str, mix: str) -> str:
-        return f"{runs.took_s(shape, mix) * 1e3:.0f} ms"
-
-    pairs = [min(PAIRS, key=lambda pair: runs.took_s(pair, mix)) for mix in MIXES]
-    return [
-        f"Mostly waiting: {processes} processes alone wait for {runs.at_once(PROCESSES, 'waiting')} jobs at once and "
-        f"need {ms(PROCESSES, 'mostly waiting')}; {jobs} threads of one process wait for "
-        f"{runs.at_once(THREADS, 'waiting')} and need {ms(THREADS, 'mostly waiting')}, {jobs} greenlets "
-        f"{ms(GREENLETS, 'mostly waiting')}.",
-        f"Mostly computing: in one process {runs.at_once(THREADS, 'computing')} thread computes at a time, and they "
-        f"need {ms(THREADS, 'mostly computing')}, greenlets {ms(GREENLETS, 'mostly computing')}; {processes} processes "
-        f"need {ms(PROCESSES, 'mostly computing')}.",
-        f"Half and half: threads {ms(THREADS, 'half and half')}, processes {ms(PROCESSES, 'half and half')}, processes "
-        f"with threads {ms(PAIRS[0], 'half and half')}, with greenlets {ms(PAIRS[1], 'half and half')}: a pair has the "
-        "waits of the one and the cores of the other.",
-        f"All three together: {', '.join(f'{ms(ALL_THREE, mix)} ({mix})' for mix in MIXES)}; the better pair: "
-        f"{', '.join(f'{ms(pair, mix)} ({mix})' for pair, mix in zip(pairs, MIXES, strict=True))}. Threads and "
-        "greenlets buy the same thing, so the third layer has nothing left to buy.",
-    ]
-
-
-LESSON = Lesson(
-    name="hybrid",
-    title="Processes, threads and coroutines together",
-    claim="Processes multiply computing, threads or coroutines overlap waiting, and a pair of them does both; all "
-    "three together are no better than the pair.",
-    wrong="Stack one layer on another because more is faster; or take the one layer that the work does not need.",
-    right="Processes for as many cores as there are, and in each either threads or coroutines for the waiting.",
-    service="The worker models in workers/__init__.py are these shapes: sync is processes alone, gthread processes × "
-    "threads, gevent processes × greenlets. gunicorn offers no worker of all three, and misses nothing.",
-    parameters=(
-        Parameter("processes", 2, "processes, where a shape has several", 2, 4),
-        Parameter("jobs", 12, f"jobs, of {ROUNDS} rounds each", 12, 100),
-        Parameter("work_ms", 10, "how long a round lasts alone, in milliseconds", 4, 200),
-        Parameter("tries", 2, "times that each shape is tried; the shortest counts", 1, 10),
-        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

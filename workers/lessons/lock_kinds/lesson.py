@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.lock_kinds.sale import ShopSale, sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, SqliteShop, last_ticket
 
-SHOPS: dict[str, type[SqliteShop]] = {"SQLite": SqliteShop}
-"""The engines. Another one, PostgreSQL with FOR UPDATE and LOCK TABLE, is one more class and one more line."""
-
 TICKETS = 1
-_TABLES = ("concerts", "plays")
+_TABLE_NAMES = ("concerts", "plays")
 
 
 def events_in_tables(count: int) -> dict[str, str]:
     """The events, dealt to two tables: concert 1, play 1, concert 2 …"""
-    return {f"{_TABLES[n % 2][:-1]} {n // 2 + 1}": _TABLES[n % 2] for n in range(count)}
+    return {f"{_TABLE_NAMES[n % 2][:-1]} {n // 2 + 1}": _TABLE_NAMES[n % 2] for n in range(count)}
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
@@ -30,22 +26,21 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     waits: dict[str, dict[str, tuple[int, int]]] = {}
     sales: dict[str, ShopSale] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for engine, shop in SHOPS.items():
-            for kind in shop.kinds:
-                progress(f"{engine}, lock: {kind}")
-                for purpose in ("waits", "sale"):
-                    (Path(folder) / purpose).mkdir(exist_ok=True)
-                waits[kind] = who_must_wait(shop(kind, tables, TICKETS, Path(folder) / "waits"), tables)
-                for_sale = shop(kind, tables, TICKETS, Path(folder) / "sale")
-                sales[kind] = sell(for_sale, tables, settings["buyers"], settings["think_ms"] / 1e3)
+        for kind in SqliteShop.kinds:
+            progress(f"SQLite, lock: {kind}")
+            for purpose in ("waits", "sale"):
+                (Path(folder) / purpose).mkdir(exist_ok=True)
+            waits[kind] = who_must_wait(SqliteShop(kind, tables, TICKETS, Path(folder) / "waits"), tables)
+            for_sale = SqliteShop(kind, tables, TICKETS, Path(folder) / "sale")
+            sales[kind] = sell(for_sale, tables, settings["buyers"], settings["think_ms"] / 1e3)
         progress("how a transaction of SQLite begins")
         began = {beginning: last_ticket(beginning, Path(folder)) for beginning in BEGINNINGS}
     return Findings(
         holds=_holds(tables, waits, sales, began),
         measured=_measured(tables, waits, sales, began),
-        tables=_shown(tables, waits, sales, began),
+        tables=_tables(tables, waits, sales, began),
         figures=[_timeline(sales)],
-        observations=_observations(tables, waits, sales, began),
+        facts={"others": len(tables) - 1, "second_after_begin": began["BEGIN"][0]},
     )
 
 
@@ -84,7 +79,7 @@ def _measured(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopS
     return measured
 
 
-def _shown(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopSale], began: Began) -> list[Table]:
+def _tables(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopSale], began: Began) -> list[Table]:
     def kept_out(kind: str, kinship: str) -> str:
         return "{} / {}".format(*waits[kind][kinship])
 
@@ -121,39 +116,4 @@ def _timeline(sales: Mapping[str, ShopSale]) -> Timeline:
     )
 
 
-def _observations(tables: Mapping[str, str], waits: Waits, sales: Mapping[str, ShopSale], began: Began) -> list[str]:
-    row, table, database = (sales[kind] for kind in ("row", "table", "database"))
-    return [
-        f"While one buyer thinks, of {len(tables) - 1} buyers of other events {_others(waits, 'row')} must wait with a "
-        f"lock on the row, {_others(waits, 'table')} with one on the table, {_others(waits, 'database')} with one on "
-        "the whole database.",
-        f"{len(tables) * TICKETS} tickets: each lock sold {row.sold}. Without one {sales['none'].sold} were sold.",
-        f"The same sale was over after {row.seconds * 1e3:.0f}, {table.seconds * 1e3:.0f} and "
-        f"{database.seconds * 1e3:.0f} ms: {row.most_inside}, {table.most_inside} and {database.most_inside} purchases "
-        "were on their way at once.",
-        f"A plain BEGIN keeps nobody from reading: both buyers do, and the second one is {began['BEGIN'][0]}; waiting "
-        "would not help this buyer, who has to begin again.",
-        "SQLite itself has only the last of the three: rows and tables are files of their own here.",
-    ]
-
-
-LESSON = Lesson(
-    name="lock-kinds",
-    title="Locks on a row, a table, a whole database",
-    claim="Every lock that covers the seat keeps it from being sold twice; the more it covers besides, the more buyers "
-    "of different events wait for each other for nothing.",
-    wrong="Read and write without one lock around both: sold too often. Or one lock around everything: everybody waits "
-    "for everybody.",
-    right="Lock what gets scarcer, and only that: the event's own row.",
-    service="Guard file locks one event: data/locks/<event>.lock, and the JSON store has a document for each, so no "
-    "buyer waits for the lock of another event (service/guards/file.py); one lock file for all would be the row "
-    "'database' of these tables. The whole house is locked only to switch the guard or to delete an event: every "
-    "purchase locks the data directory shared, Control.alone in service/switch/shared_memory.py takes it exclusively.",
-    parameters=(
-        Parameter("events", 6, "events, dealt to two tables", 3, 12),
-        Parameter("buyers", 3, "buyers of each event, a thread each", 2, 6),
-        Parameter("think_ms", 20, "how long a buyer thinks between reading and writing, in milliseconds", 5, 100),
-    ),
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -20,10 +20,7 @@ class MustWait(Exception):
 
 
 class SqliteShop:
-    """Sells the tickets of events under one kind of lock; each event lies in a table.
-
-    Another engine is a class like this one: the same constructor, ``buy``, and its kinds of locks.
-    """
+    """Sells the tickets of events under one kind of lock; each event lies in a table."""
 
     kinds: ClassVar[Mapping[str, str]] = {
         "none": "read, then write, no transaction around both",
@@ -43,21 +40,21 @@ class SqliteShop:
                 database.execute(f"INSERT INTO {table} VALUES (?, ?)", (event, tickets))
 
     def buy(self, event: str, think: Think, wait_s: float) -> bool:
-        """Reads what remains, thinks, writes one less. Was one sold? Raises ``MustWait``; then nothing was written."""
+        """Reads the rest, thinks, writes one less. True if one was sold. After ``MustWait`` nothing was written."""
         table = self._tables[event]
         with self._open(event, wait_s) as database, _transaction(database, self._begin):
             (remaining,) = database.execute(f"SELECT remaining FROM {table} WHERE event = ?", (event,)).fetchone()
             think()
             if remaining < 1:
                 return False
-            # What was read decides what is written. Two who read the same number write the same: one sale is lost.
+            # The number that was read decides the one that is written: two buyers who read the same lose a sale.
             database.execute(f"UPDATE {table} SET remaining = ? WHERE event = ?", (remaining - 1, event))
             return True
 
     @contextlib.contextmanager
     def _open(self, event: str, wait_s: float) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(self._files[event], timeout=wait_s, isolation_level=None)) as database:
-            # What the disk costs is not the question here.
+            # The cost of the disk is not the question here.
             database.execute("PRAGMA synchronous = OFF")
             yield database
 
@@ -100,7 +97,7 @@ BEGINNINGS = {
     "BEGIN EXCLUSIVE": ("BEGIN EXCLUSIVE", "DELETE"),
     "BEGIN EXCLUSIVE, WAL": ("BEGIN EXCLUSIVE", "WAL"),
 }
-"""How SQLite lets a transaction begin, and the kind of journal."""
+"""The statement with which a transaction of SQLite begins, and the kind of journal."""
 
 
 def last_ticket(beginning: str, folder: Path) -> tuple[str, str, int]:
@@ -134,7 +131,7 @@ def last_ticket(beginning: str, folder: Path) -> tuple[str, str, int]:
 
 
 def _done(database: sqlite3.Connection, *statements: str) -> bool:
-    """Were all statements done? False if one of them met a lock."""
+    """True if all statements were done, False if one of them met a lock."""
     try:
         for statement in statements:
             database.execute(statement).fetchall()

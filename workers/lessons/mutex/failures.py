@@ -91,7 +91,7 @@ def _pay() -> None:
 
 
 def ask(lock: Lock, wait_s: float) -> bool:
-    """Asks for the lock. Was it acquired?"""
+    """Asks for the lock and gives it back. True if it was acquired."""
     acquired = lock.acquire(timeout=wait_s)
     if acquired:
         lock.release()

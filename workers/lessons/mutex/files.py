@@ -32,7 +32,7 @@ class Flock:
         self._fd = -1
 
     def acquire(self, *, timeout: float | None = None) -> bool:
-        """Waits for the lock; with a ``timeout`` it tries again and again. Was it acquired?"""
+        """Waits for the lock; with a ``timeout`` it tries again and again. True if it was acquired."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if timeout is None:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -87,7 +87,7 @@ def replace(path: Path, document: dict[str, Any]) -> None:
 
 
 def write_half(path: Path, document: dict[str, Any], *, in_place: bool) -> None:
-    """Writes what a writer has written who is killed half-way."""
+    """Writes what a writer leaves behind that is killed half-way through."""
     whole = json.dumps(document)
     target = path if in_place else path.with_name(f"{path.name}.{os.getpid()}")
     target.write_text(whole[: len(whole) // 2], encoding="utf-8")

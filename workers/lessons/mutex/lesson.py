@@ -1,4 +1,4 @@
-"""A mutex: reading, deciding and writing made one, for ten buyers in ten processes and a JSON file."""
+"""A mutex: one buyer at a time reads, decides and writes. Ten buyers in ten processes share a JSON file."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.common.processes import MOST_SPAWNED
-from workers.lessons.common.translation import chinese_beside
 from workers.lessons.mutex.failures import (
     FAILURES,
-    FILE_LOCK,
-    KILLED,
-    PROCESS_LOCK,
-    Failure,
-    Reading,
-    Waited,
     fail_while_holding,
     read_while_writing,
 )
@@ -36,7 +29,6 @@ RIGHT = (DATA, EVERYTHING, FILE)
 # Each way to write the file: in place or not, with or without a lock for readers and writer.
 READINGS = {"in place": (True, False), "in place, readers and writer lock": (True, True), "replaced": (False, False)}
 WAITERS, WAIT_S = 2, 0.25
-MOST_TICKETS = 40
 LEGEND = {"faint": "looks round", "wait": "waits for the lock", "good": "sells a ticket"}
 LEGEND |= {"plain": "finds none", "bad": "sells it again"}
 
@@ -106,7 +98,11 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Lock around the data: one after the other there, and only there", lanes(results[DATA]), LEGEND),
             Timeline("Lock around everything: one after the other all the way", lanes(results[EVERYTHING]), LEGEND),
         ],
-        observations=_observations(sale, results, readings["in place"], failures),
+        facts={
+            "saw_one_and_got_none": sum(bool(each.saw) and each.ticket is None for each in results[DATA].bought),
+            "reads_in_place": readings["in place"].reads,
+            "waiters": WAITERS,
+        },
     )
 
 
@@ -130,47 +126,4 @@ def _who_got_one(without: SaleResult, locked: SaleResult) -> Table:
     )
 
 
-def _observations(
-    sale: SaleSettings, results: Mapping[SaleVariant, SaleResult], read: Reading, failures: Mapping[Failure, Waited]
-) -> list[str]:
-    together, data, everything = results[NO_LOCK], results[DATA], results[EVERYTHING]
-    hoped = sum(bool(each.saw) and each.ticket is None for each in data.bought)
-    return [
-        f"Without a lock {together.sold} of {sale.buyers} buyers got one of {sale.tickets} tickets: "
-        f"{together.sold_again} of them a ticket that somebody had already. The file has {together.left} left.",
-        f"A lock around the write alone changes nothing ({results[WRITE].sold} sold): the number was read before it.",
-        f"With the lock around the data {data.sold} were sold, and none again. {hoped} had seen tickets and got none: "
-        "what is looked at outside the lock may be old when it is used, and that is no error.",
-        f"Around everything the same {everything.sold} were sold in {everything.took_ms:.0f} ms instead of "
-        f"{data.took_ms:.0f} ms: everybody then waits while one only looks round.",
-        f"{read.crashed} of {read.reads} reads found half a file while it was written in place. Replacing it ends "
-        "that, and only that: the sale without a lock replaced its file, and sold "
-        f"{together.sold_again} tickets again.",
-        f"After a kill {failures[Failure(PROCESS_LOCK, KILLED)].in_vain} of {WAITERS} waited in vain for the process "
-        "lock, for no finally runs then; the kernel closes a dead process's files, so "
-        f"{failures[Failure(FILE_LOCK, KILLED)].got_in} of {WAITERS} got the file lock.",
-    ]
-
-
-LESSON = Lesson(
-    name="mutex",
-    title="A mutex: one at a time between reading and writing",
-    claim="With a lock from before the read until after the write, as many are sold as there are; without it, more.",
-    wrong="Read how many are left, pause, write one less: all who read the same number sell the same ticket.",
-    right="One lock around reading, deciding and writing, and around no more; given back whatever happens.",
-    service="Transaction.read_decide_write in service/guards is this section. Guard none runs it bare and sells seats "
-    "again; guard file holds a flock around it and gives it back in a finally, and of a killed worker the kernel takes "
-    "it back. LASTSEAT_GUARD_SCOPE=request holds it around the whole request, as one should not.",
-    run=run,
-    parameters=(
-        Parameter("buyers", 10, "buyers, a process each", 2, 40),
-        Parameter("tickets", 3, "tickets in the file", 1, MOST_TICKETS),
-        Parameter("delay_ms", 60, "longest pause between reading and writing, in milliseconds", 10, 500),
-        Parameter("browse_ms", 60, "what each does besides, half before and half after, in milliseconds", 0, 500),
-        Parameter("rewrites", 150, "how often the file is written while others read it", 20, 2000),
-        Parameter("seed", 1, "of the pauses: the same in all six sales", 0, 10**6),
-        Parameter("start", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -1,4 +1,4 @@
-"""The behaviour of a pool, tried in a fresh interpreter, whose end ends every worker."""
+"""The behaviour of a pool. Each function runs in a fresh interpreter; when that ends, no worker is left."""
 
 from __future__ import annotations
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.computing import most_at_once
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
+from workers.lessons.common.lesson import Findings, Progress, lesson_beside
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.common.translation import chinese_beside
-from workers.lessons.pools.report import KINDS, PoolMeasurements, figures, observations, tables
+from workers.lessons.pools.report import KINDS, WORKS, PoolMeasurements, figures, tables
 
 _BEHAVIOUR, _COSTS = "workers.lessons.pools.behaviour", "workers.lessons.pools.costs"
 
@@ -32,7 +31,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=found.measured(),
         tables=tables(found),
         figures=figures(found),
-        observations=observations(found),
     )
 
 
@@ -43,8 +41,7 @@ def _measure_costs(found: PoolMeasurements, progress: Progress) -> None:
         for size, limit in {"each": None, "pool": workers}.items():
             progress(f"memory of one of the {kind} for each task, and of a pool")
             found.held[kind, size] = call_in_child(f"{_COSTS}:hold", kind, found.settings[kind], limit, method)
-    works = {"waiting": "threads", "trifles": "threads", "processes": "processes"}
-    for work, kind in works.items():
+    for work, (kind, _) in WORKS.items():
         tasks = found.settings[kind]
         do = "trifles" if work == "processes" else work
         for size, limit in {"each": None, "pool": workers, "large_pool": tasks}.items():
@@ -98,26 +95,4 @@ def _costs_as_claimed(found: PoolMeasurements) -> bool:
     )
 
 
-LESSON = Lesson(
-    name="pools",
-    title="Pools: a few workers and a queue",
-    claim="A pool never has more workers than it was given and uses them again and again; it costs no speed, except "
-    "for tasks that wait when it is smaller than they are many.",
-    wrong="A thread or a process for every task, however many come; or a pool whose futures nobody ever asks.",
-    right="A pool of fixed size, every future asked for its result, and a shutdown at the end.",
-    service="gunicorn's gthread worker is a pool of 16 threads (workers/__init__.py): the 17th request waits in its "
-    "queue. The answers to the purchases that wait in one process come the other way round: one leader decides for all "
-    "in the line of service/sales/batch.py and hands each its outcome or its error.",
-    parameters=(
-        Parameter("workers", 5, "workers of a pool", 2, 8),
-        Parameter("tasks", 12, "tasks given to it at once", 9, 100),
-        Parameter("task_ms", 20, "length of the shortest task, in milliseconds", 1, 500),
-        Parameter("threads", 200, "tasks with a thread each, against the pool", 50, 1000),
-        Parameter("processes", 20, "tasks with a process each, against the pool", 16, 24),
-        Parameter("tries", 3, "times that each is timed; the shortest counts", 1, 10),
-        Parameter("start_method", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    limit_s=120,
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

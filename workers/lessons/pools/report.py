@@ -1,4 +1,4 @@
-"""The measurements of the lesson ``pools``, as tables, timelines and sentences."""
+"""The measurements of the lesson ``pools``, as tables and timelines."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from workers.lessons.common.lesson import keyed
 
 KINDS = ("threads", "processes")
 SIZES = ("each", "pool", "large_pool")
+WORKS = {
+    "waiting": ("threads", "threads, short waits"),
+    "trifles": ("threads", "threads, trifles"),
+    "processes": ("processes", "processes, trifles"),
+}
+"""The kind of worker that does each work, and the work in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,6 @@ class PoolMeasurements:
 
 
 def tables(found: PoolMeasurements) -> list[Table]:
-    works = {
-        "waiting": ("threads, short waits", "threads"),
-        "trifles": ("threads, trifles", "threads"),
-        "processes": ("processes, trifles", "processes"),
-    }
     workers, tasks = found.settings["workers"], found.settings["tasks"]
     totals = {
         "used": "workers_used",
@@ -60,7 +61,7 @@ def tables(found: PoolMeasurements) -> list[Table]:
         ),
         Table(
             "A task that fails",
-            ["where", "lines it wrote by itself", "what its future says when asked"],
+            ["where", "lines it wrote unasked", "what its future says when asked"],
             [
                 ["in a thread of its own", found.silence["thread_lines"], "there is none"],
                 ["in a pool's thread", found.silence["pool_lines"], found.silence["pool_asked"]],
@@ -94,7 +95,7 @@ def tables(found: PoolMeasurements) -> list[Table]:
             ["what", "tasks", "one each", "the pool", "a pool as large as the tasks"],
             [
                 [name, found.settings[kind], *(round(found.times[work, size] * 1e3, 1) for size in SIZES)]
-                for work, (name, kind) in works.items()
+                for work, (kind, name) in WORKS.items()
             ],
         ),
     ]
@@ -116,31 +117,4 @@ def figures(found: PoolMeasurements) -> list[Timeline]:
     return [
         Timeline("A pool of threads: each task waits in the queue, then a worker does it", queue, waits | styles),
         Timeline("A pool of processes: the same workers again and again", processes, styles),
-    ]
-
-
-def observations(found: PoolMeasurements) -> list[str]:
-    settings, threads, processes = found.settings, found.used["threads"], found.used["processes"]
-    workers, tasks = settings["workers"], settings["tasks"]
-
-    def ms(work: str, size: str) -> str:
-        return f"{found.times[work, size] * 1e3:.0f} ms"
-
-    return [
-        f"{tasks} tasks came at once; never more than {threads['most_at_once']} threads and "
-        f"{processes['most_at_once']} processes worked, always the same ones, and the last task waited "
-        f"{threads['queued_ms']:.0f} ms in the queue.",
-        f"Every task's callback was called, in the process that had submitted it: {threads['callbacks']} and "
-        f"{processes['callbacks']} calls, in the order in which the tasks ended.",
-        f"The task that failed wrote {found.silence['thread_lines']} lines when it had a thread of its own, and "
-        f"{found.silence['pool_lines']} in a pool: there one has to ask its future, which raises "
-        f"{found.silence['pool_asked']}.",
-        f"One dead worker broke the whole process pool: {found.broken['failed']} of {tasks} tasks failed with it.",
-        f"{settings['threads']} tasks without a pool were {found.held['threads', 'each']['alive']} threads at once, "
-        f"{settings['processes']} were {found.held['processes', 'each']['alive']} processes; the pools had {workers}.",
-        f"A pool does not cost speed by itself: trifles took {ms('processes', 'each')} with a process each and "
-        f"{ms('processes', 'pool')} in the pool, {ms('trifles', 'each')} with a thread each and "
-        f"{ms('trifles', 'pool')} in the pool.",
-        f"Tasks that wait are slower in a small pool, {ms('waiting', 'pool')} against {ms('waiting', 'each')}, for "
-        f"only {workers} wait at once; in a pool as large as they are many, {ms('waiting', 'large_pool')}.",
     ]

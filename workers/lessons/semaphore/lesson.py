@@ -9,9 +9,8 @@ from typing import Any
 
 from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress
+from workers.lessons.common.lesson import Findings, Progress, lesson_beside
 from workers.lessons.common.processes import start_and_join
-from workers.lessons.common.translation import chinese_beside
 
 
 def visit(visitors: int, stay_s: float, door: threading.Semaphore | None) -> tuple[int, dict[str, list[Span]]]:
@@ -81,27 +80,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             ),
         ],
         figures=[Timeline("Waiting at the door, and inside", lanes, {"wait": "waits", "good": "is inside"})],
-        observations=[
-            f"{visitors} visitors and {places} places: never more than {most_with} were inside; without a door, "
-            f"{most_without}.",
-            f"After one release too many a plain semaphore lets {plain_lets_in} in; a bounded one raised an error "
-            f"instead, and lets in {bounded_lets_in}.",
-        ],
     )
 
 
-LESSON = Lesson(
-    name="semaphore",
-    title="A semaphore: so many at once",
-    claim="However many come, a semaphore of n places never lets more than n in.",
-    wrong="Everybody goes in at once; or a place is given back twice, and a plain semaphore believes it.",
-    right="Acquire before, release in a finally; a bounded semaphore raises where one gives back what was not taken.",
-    service="Each gevent worker lets at most worker_connections requests in at once, by a semaphore.",
-    parameters=(
-        Parameter("places", 5, "places inside", 1, 100),
-        Parameter("visitors", 20, "visitors, a thread each", 2, 200),
-        Parameter("stay_ms", 50, "how long each stays, in milliseconds", 1, 2000),
-    ),
-    run=run,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.processes import MOST_PROCESSES, MOST_SPAWNED, call_in_child
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.processes import call_in_child
 from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
 
 SPAWNED, FORKED, THREAD, GREENLET = "process, spawned", "process, forked", "thread", "greenlet"
@@ -51,13 +50,13 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=measured,
         tables=[
             Table(
-                "What one costs when so many are alive",
+                "What one costs, by the number that is alive",
                 ["what", "alive at once", "to start one (µs)", "to keep one (KiB)", "to keep all (MiB)"],
                 rows,
             ),
             Table(
-                "How many would fit into 512 MiB (reckoned)",
-                ["what", "so many"],
+                "How many would fit into 512 MiB (computed)",
+                ["what", "number"],
                 [[kind, int(SMALL_MACHINE_KIB / max(one_kib, 0.1))] for kind, one_kib in keep_kib.items()],
             ),
             Table(
@@ -70,7 +69,14 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             BarChart("To start one", "", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
             BarChart("To keep one", "", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
         ],
-        observations=_observations(start_us, keep_kib, outcomes),
+        facts={
+            "threads_in_a_fork": start_us[FORKED] / start_us[THREAD],
+            "greenlets_in_a_fork": start_us[FORKED] / start_us[GREENLET],
+            "forks_in_a_spawn": start_us[SPAWNED] / start_us[FORKED],
+            "forked_keeps_mib": keep_kib[FORKED] / 1024,
+            "spawned_keeps_mib": keep_kib[SPAWNED] / 1024,
+            "unguarded_error": outcomes[STARTS[0]].error,
+        },
     )
 
 
@@ -95,39 +101,4 @@ def _guard_holds(outcomes: Mapping[Start, Outcome]) -> bool:
     )
 
 
-def _observations(
-    start_us: Mapping[str, float], keep_kib: Mapping[str, float], outcomes: Mapping[Start, Outcome]
-) -> list[str]:
-    unguarded = outcomes[STARTS[0]]
-    return [
-        f"In the time of one forked process {start_us[FORKED] / start_us[THREAD]:,.0f} threads or "
-        f"{start_us[FORKED] / start_us[GREENLET]:,.0f} greenlets start; in the time of one spawned process, "
-        f"{start_us[SPAWNED] / start_us[FORKED]:,.0f} forked ones.",
-        f"A forked process keeps {keep_kib[FORKED] / 1024:.1f} MiB of its own, a spawned one "
-        f"{keep_kib[SPAWNED] / 1024:.1f}; a thread {keep_kib[THREAD]:.0f} KiB, a greenlet {keep_kib[GREENLET]:.0f}. "
-        "From a thread to a greenlet the step in memory is the smallest of the three.",
-        f"Without the main guard the spawned process ran the file again from the top ({unguarded.runs} runs), tried to "
-        f"start a process of its own, and ended with {unguarded.error}; its work was never done. A forked process and "
-        "a thread begin in the middle, with what is there, and need no guard.",
-    ]
-
-
-LESSON = Lesson(
-    name="spawn",
-    title="What it costs to start and to keep",
-    claim="A process costs far more than a thread, to start and to keep, and a spawned one far more than a forked one; "
-    "a greenlet costs less than a thread.",
-    wrong="A process for every visitor; or a program that spawns without the main guard, and so runs itself again.",
-    right="Few processes, started once and kept; threads or greenlets inside them; the main guard wherever one spawns.",
-    service="WORKER_MODELS in workers/__init__.py: gunicorn forks its few workers once, at start (4 for sync, 2 for "
-    "gthread and gevent); what comes with a buyer is at most a thread of a pool of 16 or a greenlet. A process for "
-    "each purchase would start slower than the purchase is.",
-    run=run,
-    parameters=(
-        Parameter("most", 1000, "threads and greenlets alive at once, at most", 50, 1000),
-        Parameter("processes", MOST_PROCESSES, "forked processes alive at once, at most", 1, MOST_PROCESSES),
-        Parameter("spawned", 10, "spawned processes alive at once, at most", 1, MOST_SPAWNED),
-    ),
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -1,4 +1,4 @@
-"""One TCP server under six ways of doing many things at once, and the two mistakes that spoil all of them."""
+"""One TCP server under six ways of doing many things at once, and two mistakes that make each of them wrong."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.tcp import MODELS, Limits
 from workers.tcp.capacity import ModelResult, enough_files, measure_model
 from workers.tcp.mistakes import SENT, AfterHangUp, hang_up_all, right_answers
@@ -75,7 +74,11 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(found),
         tables=_tables(found),
         figures=_figures(models),
-        observations=_observations(found),
+        facts={
+            "hung_up": HUNG_UP,
+            "right": sum(each.right for each in models.values()),
+            "wrong": sum(each.wrong for each in models.values()),
+        },
     )
 
 
@@ -150,47 +153,4 @@ def _figures(models: Mapping[str, ModelResult]) -> list[BarChart]:
     ]
 
 
-def _observations(found: TcpMeasurements) -> list[str]:
-    naive, polite, models = found.hung_up["naive"], found.hung_up["polite"], found.models
-    pool, most = models["thread pool"], max(models.values(), key=lambda each: each.held)
-    process, thread, greenlet = (
-        models[name].kib_a_connection for name in ("a process each", "a thread each", "coroutines")
-    )
-    return [
-        f"Without framing {found.rights('naive')} of {_sent()} messages got the right answer; with framing, "
-        f"{found.rights('polite')}.",
-        f"{HUNG_UP} clients hung up. The server that never looks for the end still held {naive.left} connections, "
-        f"kept {naive.busy:.2f} cores busy with nobody, and gave a new client {naive.after:,.0f} answers a second "
-        f"instead of {naive.before:,.0f}. The one that ends held {polite.left} and took {polite.busy:.2f}.",
-        f"{most.asked} clients at once: a thread or a greenlet each answered all of them; a pool of "
-        f"{found.limits.pool} answered {pool.held}, and the other {pool.served_later} after somebody hung up. "
-        "Connected is not served.",
-        f"One connection more takes {process:,.0f} KiB with a process, {thread:,.0f} KiB with a thread, "
-        f"{greenlet:,.0f} KiB with a greenlet.",
-        f"{sum(each.right for each in models.values()):,} answers were checked, "
-        f"{sum(each.wrong for each in models.values())} were wrong.",
-    ]
-
-
-LESSON = Lesson(
-    name="tcp",
-    title="One TCP server, six ways to serve many at once",
-    claim="Processes, threads and coroutines all serve many clients at once, and differ in how many and at what price; "
-    "with framed messages and ended conversations every answer is right.",
-    wrong="Take whatever one recv gives for one message, and never look for the end: answers are cut and glued, and "
-    "the server talks to nobody for ever.",
-    right="Each message says how long it is; an empty recv is the end, and the connection is closed.",
-    service="gunicorn is this server with HTTP as its framing: sync is the process pool, gthread the thread pool in "
-    "each of some processes, gevent the coroutines in each (WORKER_MODELS in workers/__init__.py). Under sync a client "
-    "that is connected waits in the kernel's queue, unanswered, until one of the workers is free.",
-    parameters=(
-        Parameter("connections", 100, "clients connected at once", 1, 1000),
-        Parameter("rounds", 20, "messages of each client that is answered", 1, 100),
-        Parameter("processes", 16, "most processes where each connection has one", 1, 32),
-        Parameter("pool", 8, "workers in a pool", 1, 32),
-        Parameter("start", "fork", "how processes are started", choices=("fork", "spawn")),
-    ),
-    run=run,
-    limit_s=120,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.threads.sharing import BY_THE_FILE, Takers, by_processes, by_threads
 from workers.lessons.threads.starting import WAYS, Place, fail_in_future, fail_in_thread, go_on
 
@@ -86,17 +85,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             Timeline("Without join: the main thread goes on at once", lanes_without, LEGEND),
             Timeline("With join: the main thread waits for all", lanes_with, LEGEND),
         ],
-        observations=[
-            f"run() instead of start() ran in the thread {places['a class, run() by mistake'].name}: the caller's own. "
-            "It is an ordinary call, and nothing happens at once.",
-            f"Without join the main thread found {found_without} of {count} done; with join, {found_with}.",
-            f"{count} threads took one each of the same {left}: the main thread has {takers[THREADS].main_has} left. "
-            f"{processes} forked processes each took one from a copy of their own: it still has "
-            f"{takers[FORKED].main_has}. The spawned ones did not even know of the {left}: they began from the file, "
-            f"and found {_range(takers[SPAWNED].found)}.",
-            "join() returned as if nothing had happened when the thread had raised; only a future hands the exception "
-            "to whoever asks for the result.",
-        ],
+        facts={
+            "name_inside_run": places["a class, run() by mistake"].name,
+            "spawned_found": _range(takers[SPAWNED].found),
+        },
     )
 
 
@@ -127,24 +119,4 @@ def _range(found: Sequence[int]) -> str:
     return f"{found[0]}" if len(found) == 1 else f"{found[0]} … {found[-1]}"
 
 
-LESSON = Lesson(
-    name="threads",
-    title="Threads: begun, joined, shared",
-    claim="All threads of a process work on the same data, and a process has its own; what a thread did is there for "
-    "sure only after join.",
-    wrong="Looking before the join; calling run() for start(); hoping that a process changes its parent's variables, "
-    "or that join tells of an exception.",
-    right="start(), join(), then look; a pipe or a queue between processes; a future where the outcome matters.",
-    service="The 16 threads of a gthread worker share one BoxOffice with its guards and lines, so guard thread "
-    "excludes them; the other process has a BoxOffice of its own, so between two workers it excludes nobody, and "
-    "service/runtime/gunicorn.py refuses to start so. Store memory is refused with several processes for the same "
-    "reason.",
-    run=run,
-    parameters=(
-        Parameter("threads", 10, "threads", 2, 100),
-        Parameter("processes", 4, "processes, forked and then spawned", 1, 20),
-        Parameter("tickets", 50, "what is there to take from", 1, 10_000),
-        Parameter("work_ms", 100, "how long each thread works, in milliseconds", 20, 2000),
-    ),
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

@@ -112,7 +112,7 @@ class Refused(Exception):
 
 
 def fail_in_thread() -> tuple[bool, bool]:
-    """A thread raises and is joined. Did the caller of ``join`` learn of it, and did the thread's hook?"""
+    """A thread raises and is joined. Returns whether the caller of ``join`` learned of it, and whether the hook did."""
     noted: list[Any] = []
     before = threading.excepthook
     threading.excepthook = noted.append

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, keyed
-from workers.lessons.common.translation import chinese_beside
+from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
 from workers.lessons.worker_classes.office import Office, OfficeSale, running_office, sell
 
 THINKING = {"io": "waiting", "cpu": "computing"}
@@ -53,7 +52,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         measured=_measured(cells, buyers * purchases),
         tables=[_table(cells, list(workers), kind) for kind in THINKING.values()],
         figures=_figures(cells, list(workers)),
-        observations=_observations(cells, threads),
+        facts=_facts(cells, threads),
     )
 
 
@@ -116,49 +115,27 @@ def _figures(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> list[BarCh
         one[kind] = [(name, round(sale.rate, 1)) for name, sale in sales.items()]
         one[f"1 / hold time, {kind}"] = [(name, round(1 / (sale.hold_s or 1), 1)) for name, sale in sales.items()]
     return [
-        BarChart("Each buyer has an event of his own", "workers", "tickets sold a second", own),
+        BarChart("Each buyer has an event of their own", "workers", "tickets sold a second", own),
         BarChart("All buy from one event, behind one lock", "workers", "tickets sold a second", one),
     ]
 
 
-def _observations(cells: Mapping[Cell, OfficeSale], threads: str) -> list[str]:
-    one_event = [sale.rate for (_, _, crowd), sale in cells.items() if crowd == "one event"]
-    line = [1 / sale.hold_s for (_, _, crowd), sale in cells.items() if crowd == "one event" and sale.hold_s]
-    computing, alone = cells[threads, "computing", "own events"], cells["sync × 1", "computing", "own events"]
+def _facts(cells: Mapping[Cell, OfficeSale], threads: str) -> dict[str, Any]:
+    one_event = [sale for (_, _, crowd), sale in cells.items() if crowd == "one event"]
+    lines = [1 / sale.hold_s for sale in one_event if sale.hold_s]
     problems = [problem for sale in cells.values() for problem in sale.problems]
-    return [
-        f"Waiting, own events: {threads} sold {_gain(cells, threads, 'waiting'):.1f} times as fast as one sync worker, "
-        f"gevent {_gain(cells, 'gevent × 1', 'waiting'):.1f} times: while one purchase waits, others go on.",
-        f"Computing, own events: {computing.at_once:.1f} purchases were on their way at once in {threads}, and all of "
-        f"them together kept {computing.cores:.2f} cores busy; one purchase lasted {computing.hold_s * 1e3:.0f} ms "
-        f"instead of {alone.hold_s * 1e3:.0f} ms. Two processes kept "
-        f"{cells['sync × 2', 'computing', 'own events'].cores:.2f} cores busy.",
-        f"One event: all classes sold {min(one_event):.0f} to {max(one_event):.0f} a second, under the line of 1 / "
-        f"hold time at {min(line):.0f} to {max(line):.0f}. Whoever waits for the same lock, waits in any class.",
-        f"{sum(len(sale.tickets) for sale in cells.values()):,} purchases were answered with a ticket"
-        + (f"; {len(problems)} were not: {problems[0]}." if problems else ", no ticket went to two, none is missing."),
-    ]
+    return {
+        "gthread_gain": _gain(cells, threads, "waiting"),
+        "gevent_gain": _gain(cells, "gevent × 1", "waiting"),
+        "slowest": min(sale.rate for sale in one_event),
+        "fastest": max(sale.rate for sale in one_event),
+        "lowest_line": min(lines),
+        "highest_line": max(lines),
+        "all_sold": sum(len(sale.tickets) for sale in cells.values()),
+        "outcome": f"; {len(problems)} were not: {problems[0]}."
+        if problems
+        else ", no ticket went to two, none is missing.",
+    }
 
 
-LESSON = Lesson(
-    name="worker-classes",
-    title="Are threads of use? The office under gunicorn's worker classes",
-    claim="Threads and greenlets sell faster where a purchase waits, not where it computes; and behind one lock no "
-    "worker class sells more than 1 / hold time a second.",
-    wrong="More threads for a purchase that computes, or for buyers who all wait for the same lock: nothing is gained.",
-    right="Threads or greenlets for waiting, processes for computing; and a short critical section, for its length is "
-    "the limit of one event.",
-    service="This is the service: LASTSEAT_WORKER_MODEL chooses the class (WORKER_MODELS in workers/__init__.py), "
-    "LASTSEAT_THINK_MS and LASTSEAT_THINK put the thinking between reading and writing (think in "
-    "service/sales/box_office.py), guard file locks one event (service/guards/file.py), and every answer's "
-    "Server-Timing says how long it was held.",
-    parameters=(
-        Parameter("buyers", 8, "buyers, all at once", 2, 32),
-        Parameter("purchases", 3, "purchases of each, one after the other", 1, 50),
-        Parameter("threads", 8, "threads of gthread's one process", 2, 32),
-        Parameter("think_ms", 20.0, "thinking between reading and writing, in milliseconds", 5, 200),
-    ),
-    run=run,
-    limit_s=150,
-    chinese=chinese_beside(__file__),
-)
+LESSON = lesson_beside(__file__, run)

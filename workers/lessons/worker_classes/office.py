@@ -89,7 +89,7 @@ class OfficeSale:
 
     @property
     def right(self) -> bool:
-        """Did every purchase get a ticket of its own, and has the store all of them?"""
+        """True if every purchase got a ticket of its own and the store has all of them."""
         return not self.problems and len(set(self.tickets)) == len(self.tickets) == self.in_store
 
 
