@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 from loadtests.lab.report.svg import box, escaped, text
-from loadtests.lab.report.timeline import round_step
+from loadtests.lab.report.svg.chart import round_step
 from workers.lessons.common.figures import Arrow, BarChart, Figure, Graph, Span, Timeline, bar_text
 from workers.lessons.common.translation import Translate, unchanged
 
