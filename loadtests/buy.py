@@ -9,9 +9,9 @@
     locust -f loadtests/buy.py,loadtests/pay.py         with those who pay, in one sale; -f loadtests: with all
     locust -f loadtests/buy.py --help-sale              all options of the sale
 
-Each test makes a fresh event, records every operation, and ends by itself when it is sold out and every buyer has
-left. Then the audit is fetched and the verdict printed; the exit status is 0 valid, 1 invalid, 2 undecided, 64 wrong
-usage, 70 the lab itself failed.
+Each test makes a fresh event, records every operation, and ends when it is sold out and every buyer has left. Then it
+fetches the audit and prints the verdict; the exit status is 0 valid, 1 invalid, 2 undecided, 64 wrong usage, 70 the lab
+itself failed.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class Buyer(BuyerUser):
     workload = "buy"
 
     def shop(self) -> None:
-        dice = self.customer.dice
-        if dice.random() < self.options.read_share:
-            self.customer.read()
-        purchase = self.customer.buy(dice.randint(1, self.most_wanted))
-        if self.saw(purchase) and purchase.order and dice.random() < self.options.cancel_share:
-            self.customer.cancel(purchase.order)
+        rng = self.buyer.rng
+        if rng.random() < self.options.read_share:
+            self.buyer.read()
+        purchase = self.buyer.buy(rng.randint(1, self.most_wanted))
+        if self.saw(purchase) and purchase.order and rng.random() < self.options.cancel_share:
+            self.buyer.cancel(purchase.order)
 
-    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
+    def arrive(self, client: Client, stream: ArrivalStream, intended_ns: int) -> None:
         """An arrival looks or buys; who has bought may give it back."""
-        dice = customer.dice
-        if dice.random() < self.options.read_share:
-            customer.read(intended_ns=intended_ns)
+        rng = client.rng
+        if rng.random() < self.options.read_share:
+            client.read(intended_ns=intended_ns)
             return
-        purchase = customer.buy(dice.randint(1, self.largest), intended_ns=intended_ns)
-        crowd.saw(purchase)
-        if purchase.outcome == "ok" and purchase.order and dice.random() < self.options.cancel_share:
-            customer.cancel(purchase.order)
+        purchase = client.buy(rng.randint(1, self.largest), intended_ns=intended_ns)
+        stream.saw(purchase)
+        if purchase.outcome == "ok" and purchase.order and rng.random() < self.options.cancel_share:
+            client.cancel(purchase.order)
 
 
 hooks.take_part(events, Buyer.workload)

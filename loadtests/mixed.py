@@ -32,57 +32,57 @@ class Visitor(BuyerUser):
 
     @property
     def events(self) -> Sequence[str]:
-        return self.customer.sale.events
+        return self.buyer.context.events
 
     def shop(self) -> None:
-        customer, dice = self.customer, self.customer.dice
-        event = dice.choice(self.still_wanted)
-        if dice.random() < self.options.read_share:
-            customer.read(event=event)
-        most = {each: self.appetites[each].most for each in self.still_wanted}
-        for wish in self.want(customer, event, most):
+        client, rng = self.buyer, self.buyer.rng
+        event = rng.choice(self.still_wanted)
+        if rng.random() < self.options.read_share:
+            client.read(event=event)
+        most = {each: self.demands[each].most for each in self.still_wanted}
+        for wish in self.want(client, event, most):
             self.saw(wish)
 
-    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
+    def arrive(self, client: Client, stream: ArrivalStream, intended_ns: int) -> None:
         """An arrival looks, or wants tickets."""
-        event = customer.dice.choice(customer.sale.events)
-        if customer.dice.random() < self.options.read_share:
-            customer.read(event=event, intended_ns=intended_ns)
+        event = client.rng.choice(client.context.events)
+        if client.rng.random() < self.options.read_share:
+            client.read(event=event, intended_ns=intended_ns)
             return
-        for wish in self.want(customer, event, dict.fromkeys(customer.sale.events, self.largest), intended_ns):
-            crowd.saw(wish)
+        for wish in self.want(client, event, dict.fromkeys(client.context.events, self.largest), intended_ns):
+            stream.saw(wish)
 
     def want(
-        self, customer: Client, event: str, most: Mapping[str, int], intended_ns: int | None = None
+        self, client: Client, event: str, most: Mapping[str, int], intended_ns: int | None = None
     ) -> list[Operation]:
         """One wish for tickets of an event, granted or not, and all that follows from it; perhaps of others too."""
-        dice, options = customer.dice, self.options
+        rng, options = client.rng, self.options
         wished: list[Operation] = []
         orders: list[Operation] = []
-        if len(most) > 1 and dice.random() < options.cart_share and customer.sale.sells_carts:
-            items = {each: dice.randint(1, most[each]) for each in dice.sample(sorted(most), len(most))}
-            wished = self.put_together(customer, items, intended_ns)
+        if len(most) > 1 and rng.random() < options.cart_share and client.context.sells_carts:
+            items = {each: rng.randint(1, most[each]) for each in rng.sample(sorted(most), len(most))}
+            wished = self.put_together(client, items, intended_ns)
             orders = [line for line in wished if line.outcome == "ok"]
-        elif dice.random() < options.hold_share:
-            quantity = dice.randint(1, most[event])
-            held = customer.hold(quantity, event=event, seconds=options.hold, intended_ns=intended_ns)
+        elif rng.random() < options.hold_share:
+            quantity = rng.randint(1, most[event])
+            held = client.hold(quantity, event=event, seconds=options.hold, intended_ns=intended_ns)
             wished = [held]
             if held.outcome == "ok":
-                confirmed = pay_for(customer, held, Simulated.of(options), options.hold)
+                confirmed = pay_for(client, held, Simulated.of(options), options.hold)
                 orders = [confirmed] if confirmed is not None and confirmed.outcome == "ok" else []
         else:
-            bought = customer.buy(dice.randint(1, most[event]), event=event, intended_ns=intended_ns)
+            bought = client.buy(rng.randint(1, most[event]), event=event, intended_ns=intended_ns)
             wished, orders = [bought], [bought] if bought.outcome == "ok" else []
         for sold in orders:
-            if sold.order is not None and dice.random() < options.cancel_share:
-                customer.cancel(sold.order, event=sold.event)
+            if sold.order is not None and rng.random() < options.cancel_share:
+                client.cancel(sold.order, event=sold.event)
         return wished
 
-    def put_together(self, customer: Client, items: Mapping[str, int], intended_ns: int | None) -> list[Operation]:
+    def put_together(self, client: Client, items: Mapping[str, int], intended_ns: int | None) -> list[Operation]:
         """Ask for a cart; what it says of each event. Where the office sells none, nobody asks for another."""
-        lines = customer.buy_together(items, intended_ns=intended_ns)
+        lines = client.buy_together(items, intended_ns=intended_ns)
         if lines[0].status == SELLS_NONE:
-            customer.sale.sells_carts = False
+            client.context.sells_carts = False
             return []
         # Where one event refused, nothing was found out about the others.
         refused = [line for line in lines if line.outcome == "sold_out"]

@@ -27,18 +27,18 @@ class Payer(BuyerUser):
     workload = "pay"
 
     def shop(self) -> None:
-        self.saw(self.hold_and_pay(self.customer, self.most_wanted))
+        self.saw(self.hold_and_pay(self.buyer, self.most_wanted))
 
-    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
+    def arrive(self, client: Client, stream: ArrivalStream, intended_ns: int) -> None:
         """An arrival wants tickets."""
-        crowd.saw(self.hold_and_pay(customer, self.largest, intended_ns))
+        stream.saw(self.hold_and_pay(client, self.largest, intended_ns))
 
-    def hold_and_pay(self, customer: Client, most: int, intended_ns: int | None = None) -> Operation:
+    def hold_and_pay(self, client: Client, most: int, intended_ns: int | None = None) -> Operation:
         """One wish for tickets, granted or not, and the payment that follows."""
         options = self.options
-        wish = customer.hold(customer.dice.randint(1, most), seconds=options.hold, intended_ns=intended_ns)
+        wish = client.hold(client.rng.randint(1, most), seconds=options.hold, intended_ns=intended_ns)
         if wish.outcome == "ok":
-            pay_for(customer, wish, Simulated.of(options), options.hold)
+            pay_for(client, wish, Simulated.of(options), options.hold)
         return wish
 
 

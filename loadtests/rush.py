@@ -28,21 +28,21 @@ class Rusher(BuyerUser):
 
     def on_start(self) -> None:
         super().on_start()
-        if not self.doors_are_open and self.customer.dice.random() < self.options.too_early:
-            self.customer.buy(self.wish())
+        if not self.doors_are_open and self.buyer.rng.random() < self.options.too_early:
+            self.buyer.buy(self.wish())
 
     def shop(self) -> None:
-        purchase = self.customer.buy(self.wish())
-        if self.saw(purchase) and purchase.order and self.customer.dice.random() < self.options.cancel_share:
-            self.customer.cancel(purchase.order)
+        purchase = self.buyer.buy(self.wish())
+        if self.saw(purchase) and purchase.order and self.buyer.rng.random() < self.options.cancel_share:
+            self.buyer.cancel(purchase.order)
 
-    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
+    def arrive(self, client: Client, stream: ArrivalStream, intended_ns: int) -> None:
         """An arrival, after the door has opened, buys."""
-        crowd.saw(customer.buy(customer.dice.randint(1, self.largest), intended_ns=intended_ns))
+        stream.saw(client.buy(client.rng.randint(1, self.largest), intended_ns=intended_ns))
 
     def wish(self) -> int:
         """How many tickets."""
-        return self.customer.dice.randint(1, self.most_wanted)
+        return self.buyer.rng.randint(1, self.most_wanted)
 
 
 hooks.take_part(events, Rusher.workload)

@@ -1,7 +1,7 @@
 """The ticket office: ``gunicorn service:app``.
 
-``app`` is built when it is first asked for, in the worker, after gevent's patch. Importing this package imports
-nothing that patches, locks or reads settings.
+``app`` is built at its first use, in the worker, after gevent's patch. Importing this package imports nothing that
+patches, locks or reads settings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Flask:
         stand_back()
         print(f"lastseat: refused to start: {refusal}", file=sys.stderr, flush=True)
         raise
-    if not settings.gates:  # in an experiment nobody moves but who is let go on
+    if not settings.gates:  # in an experiment only the threads that the scheduler lets through may move
         Sweeper(built.extensions["office"], settings.data).start()
     globals()["app"] = built
     return built

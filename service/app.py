@@ -1,4 +1,4 @@
-"""The only place that wires: settings → store, guards, control, box office, routes."""
+"""The office, put together: settings → store, guards, control, box office, routes. This is the only place for it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import logging
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from flask import Flask
 
 from service.catalogue import OFF
 from service.errors import Problem, RefusedToStart
-from service.http import register
-from service.http.answers import MAX_BODY_BYTES
+from service.http import OfficeApp, register
 from service.http.early_refusal import RefuseEarly
-from service.http.limits import limit_rate
-from service.http.rate_limit import RateLimit
+from service.http.rate_limit import RateLimit, limit_rate
 from service.http.request_checks import Hosts
 from service.rules.inventory import Event
 from service.runtime import gunicorn, logs
@@ -29,6 +28,7 @@ from service.runtime.files import (
     sync_names,
     temporary_beside,
     unique,
+    write_durably,
 )
 from service.runtime.gevent import call_blocking
 from service.runtime.metrics import Unmeasured, open_metrics, remove_what_is_left
@@ -39,7 +39,7 @@ from service.sales.readiness import Readiness
 from service.settings import Settings, is_token
 from service.stores import SharesSwitch, open_store
 from service.switch.engine import EngineControl
-from service.switch.shared_memory import Control
+from service.switch.shared_memory import OTHERS_PATIENCE_S, Control
 
 SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
@@ -48,24 +48,20 @@ log = logging.getLogger("lastseat")
 
 
 def create_app(settings: Settings) -> Flask:
-    """The office as a WSGI application. Raises ``RefusedToStart`` where it could not be right."""
+    """The office as a WSGI application. Raises ``RefusedToStart`` where it would not be right."""
     around = gunicorn.look_around()
     gunicorn.believe_no_header()
     gunicorn.raise_descriptor_limit()
     if around.threads > 1:
-        # A thread that comes back from a system call waits up to this long for the GIL while another one computes. A
-        # purchase makes several; with Python's 5 ms they, and not the disk, would decide how fast it is.
+        # A thread that returns from a system call waits up to this long for the GIL while another one computes. A
+        # purchase makes several such calls; with Python's 5 ms these waits, and not the disk, would limit the speed.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        office = _open_office(settings, around)
-        admin_token = _admin_token(settings)
+        office, first = _open_office(settings, around)
+        admin_token = settings.admin_token or _kept_admin_token(settings.data, office, first)
     except OSError as error:
         raise _unusable(settings.data, error) from None
-    app = Flask("service")
-    # Werkzeug cuts a chunked body at its limit and does not say so; what is longer than ours shows by this one byte.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.merge_slashes = False  # /events//show is not found, instead of a redirect that a POST may not follow
+    app = OfficeApp()
     logs.set_up(app, settings.log)
     app.extensions["results"] = settings.results
     app.extensions["carts"] = Carts(settings, office)
@@ -75,21 +71,25 @@ def create_app(settings: Settings) -> Flask:
         limit_rate(app, RateLimit(*settings.rate), settings.proxies)
     if office.admission is not None:
         app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
-    # What it takes to wait for the disk under gevent is opened now, and not by the first buyer, who may find none left.
+    # The pool that waits for the disk under gevent is opened now: at the first purchase no descriptor may be free.
     call_blocking(lambda: None)
     gunicorn.bound_connections()
     return app
 
 
-def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice:
+def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[BoxOffice, bool]:
+    """The office, and whether this process is the first of its master."""
     _prepare(settings.data)
     check_locks_exclude(settings.data)
     local = Control(settings.data, settings.store_identity)
     local.refuse_another_store()
     store = open_store(settings)
-    # The directory that the store keeps its events in has to be there after a power cut, or all they hold is gone.
+    # The directory of the store's events must survive a power cut, or everything in it is lost.
     sync_names(settings.data)
-    control = EngineControl(store, settings.data, local) if isinstance(store, SharesSwitch) else local
+    control = local
+    if isinstance(store, SharesSwitch):
+        local.close()
+        control = EngineControl(store, settings.data, settings.store_identity)
     guard = {"": store.safe_guard, "on": store.safe_guard, "off": OFF}.get(settings.guard, settings.guard)
     gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
@@ -98,7 +98,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
     try:
         name = office.resolve(guard)
     except Problem as problem:
-        raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.kind.title}. {problem.detail}") from None
+        raise RefusedToStart(f"LASTSEAT_GUARD={settings.guard!r}: {problem.sentences}") from None
 
     def tidy() -> None:
         store.tidy()
@@ -111,7 +111,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
         )
     except Problem as problem:
         if problem.code != "switch_timeout":
-            raise RefusedToStart(f"{problem.kind.title}. {problem.detail}") from None
+            raise RefusedToStart(problem.sentences) from None
         raise RefusedToStart(
             f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
             "LASTSEAT_DATA name another directory."
@@ -120,7 +120,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
     if admission is not None:
         admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
-        log.warning("guard %r acts on lab events; all others are sold under %r", name, store.safe_guard)
+        log.warning("guard %r acts on lab events only; all others are sold under %r", name, store.safe_guard)
     if first and settings.worker_model and not around.configured:
         log.warning(
             "LASTSEAT_WORKER_MODEL=%s has no effect: gunicorn was started without the settings that read it. Start it "
@@ -129,17 +129,17 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> BoxOffice
         )
     if first and (command := how_to_close(settings.data)):
         log.warning(
-            "other users of this machine can enter the data directory: whoever opens a file in it can read orders, and "
-            "stop every sale by locking it. Close it, unless you opened it for somebody: %s",
+            "other users of this machine can enter the data directory: they can read the orders in it, and stop all "
+            "sales by locking a file. Close it, unless you opened it on purpose: %s",
             command,
         )
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
-    return office
+    return office, first
 
 
 def _open_metrics(data: Path, master: str) -> Unmeasured:
-    """Without room for them tickets are sold all the same: those of this process are then not counted."""
+    """Without room for metrics tickets are still sold: those of this process are then not counted."""
     try:
         return open_metrics(data, master)
     except OSError as error:
@@ -165,38 +165,36 @@ def _unusable(data: Path, error: OSError) -> RefusedToStart:
 
 
 def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: bool) -> None:
-    """Let there be the event. A worker that comes back while the engine is away is ``patient``: it answers 503 until
-    the engine is back, where a refusal would stop the whole master."""
+    """Make the event if there is none. A worker that respawns while the engine is away is ``patient``: it answers 503
+    until the engine is back, since a refusal would stop the whole master."""
     try:
         if name not in office.store.names():
             office.create(Event(name, name.replace("-", " ").replace("_", " ").title(), capacity, lab=True))
     except Problem as problem:
         another_was_faster = problem.code == "event_exists"
         if not another_was_faster and not (patient and problem.code in {"engine_unreachable", "pool_exhausted"}):
-            what = f"{problem.kind.title}. {problem.detail}".strip()
-            raise RefusedToStart(f"the first event could not be made: {what}") from None
+            raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
 
 
-def _admin_token(settings: Settings) -> str:
-    """The token of the settings, or the one that was made once for this data directory."""
-    if settings.admin_token:
-        return settings.admin_token
-    path = settings.data / "admin-token"
+def _kept_admin_token(data: Path, office: BoxOffice, first: bool) -> str:
+    """The token that was made once for this data directory. The ``first`` process of a master makes it if there is
+    none; the others wait for its file, which those that run make again where it was removed."""
+    path = data / "admin-token"
+    deadline = time.monotonic() + OTHERS_PATIENCE_S
+    while not first and not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     mine = temporary_beside(path)
-    fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # Durable before it has its name: a power cut could leave an empty file, which the next start would refuse.
+    write_durably(mine, secrets.token_urlsafe(24).encode() + b"\n")
     try:
-        with os.fdopen(fd, "w") as file:
-            file.write(secrets.token_urlsafe(24) + "\n")
-            file.flush()
-            # Before it has its name: else a power cut could leave an empty one, and the next start would refuse it.
-            os.fsync(fd)
-        # A link fails where another worker was faster; then its token is the one.
+        # A link fails where another worker was faster; then the token is that worker's.
         with contextlib.suppress(FileExistsError):
             os.link(mine, path)
     finally:
         mine.unlink()
-    sync_names(settings.data)
+    sync_names(data)
     token = path.read_text(errors="replace").strip()
     if not is_token(token):
         raise RefusedToStart(f"{path} is empty or damaged. Remove it, and the next start makes a new one.")
+    office.control.keep(path, token.encode() + b"\n")
     return token

@@ -9,6 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+BENCHMARK_BATCH = 256
+"""Most purchases decided together in a benchmark: more than ever wait in one process at 64 clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmarked:
+    """A guard under which ``lastseat bench`` measures a store, and the targets that were set beforehand."""
+
+    guard: str
+    batches: tuple[int, ...] = (1, BENCHMARK_BATCH)
+    """Most purchases decided together: each number is measured, the largest stands last."""
+    not_in_quick: tuple[int, ...] = ()
+    """Those that ``--quick`` leaves out."""
+    of_ceiling: float | None = None
+    """The share of the ceiling that the largest batch is to reach."""
+    of_ceiling_under_sync: float | None = None
+    """The same under the worker model sync."""
+    of_one_by_one: float | None = None
+    """How many times as much the largest batch is to sell as purchases that are decided one by one."""
+    reference_sells: float | None = None
+    """How many times as much the ``REFERENCE`` is to sell."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreTraits:
@@ -30,6 +52,8 @@ class StoreTraits:
     """How its addresses begin. A store that has any is kept by an engine, and needs an address."""
     example: str = ""
     """An address of it, for messages."""
+    benchmark: tuple[Benchmarked, ...] = ()
+    """Under which guards a benchmark measures it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +82,33 @@ class GuardTraits:
 
 
 STORES: dict[str, StoreTraits] = {
-    "json": StoreTraits("service.stores.json.document:JsonDocuments", scope="host", safe_guard="file", rewrites=True),
-    "journal": StoreTraits("service.stores.journal.store:Journal", scope="host", safe_guard="file", default_batch=64),
+    "json": StoreTraits(
+        "service.stores.json.document:JsonDocuments",
+        scope="host",
+        safe_guard="file",
+        rewrites=True,
+        benchmark=(Benchmarked("file", batches=(1,)),),
+    ),
+    "journal": StoreTraits(
+        "service.stores.journal.store:Journal",
+        scope="host",
+        safe_guard="file",
+        default_batch=64,
+        benchmark=(
+            Benchmarked("file", (1, 8, BENCHMARK_BATCH), not_in_quick=(8,), of_ceiling=0.85, of_ceiling_under_sync=0.7),
+        ),
+    ),
     "memory": StoreTraits("service.stores.memory:Memory", scope="process", safe_guard="thread", durable=False),
-    "sqlite": StoreTraits("service.stores.sqlite.store:Sqlite", scope="host", safe_guard="immediate", default_batch=64),
+    "sqlite": StoreTraits(
+        "service.stores.sqlite.store:Sqlite",
+        scope="host",
+        safe_guard="immediate",
+        default_batch=64,
+        benchmark=(
+            Benchmarked("immediate", not_in_quick=(1,), reference_sells=1.5),
+            Benchmarked("atomic", not_in_quick=(1,)),
+        ),
+    ),
     "postgres": StoreTraits(
         "service.stores.postgres.store:Postgres",
         scope="cluster",
@@ -69,6 +116,10 @@ STORES: dict[str, StoreTraits] = {
         default_batch=64,
         schemes=("postgresql", "postgres"),
         example="postgresql://user@host/database",
+        benchmark=(
+            Benchmarked("row", of_ceiling=0.5, of_one_by_one=4.0, reference_sells=1.0),
+            Benchmarked("atomic", (BENCHMARK_BATCH,), not_in_quick=(BENCHMARK_BATCH,)),
+        ),
     ),
     "redis": StoreTraits(
         "service.stores.redis.store:Redis",
@@ -77,8 +128,11 @@ STORES: dict[str, StoreTraits] = {
         default_batch=64,
         schemes=("redis", "rediss", "unix"),
         example="redis://host:6379/0",
+        benchmark=(Benchmarked("atomic", of_ceiling=0.7, reference_sells=1.0),),
     ),
 }
+REFERENCE = ("journal", "file")
+"""The store and the guard that a benchmark holds against all others; its growth and scaling are measured."""
 
 GUARDS: dict[str, GuardTraits] = {
     "none": GuardTraits("NoGuard", "nobody", excludes="nobody", words="without a lock"),

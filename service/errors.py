@@ -1,6 +1,6 @@
-"""One table of everything that can go wrong: its code, whether it is definite, its HTTP status, its words.
+"""The table of all problems: the code, the HTTP status, whether it is definite, and the title.
 
-*Definite* means: surely nothing was written for this request, now or later, so it can be repeated at will.
+*Definite* means: nothing was or will be written for this request, so it can be repeated freely.
 *Indefinite* means: it may have been written; repeat it with the same ``Idempotency-Key``, which commits at most once.
 """
 
@@ -9,72 +9,76 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     status: int
     definite: bool
     title: str
 
 
-TABLE: dict[str, Kind] = {
-    # what the rules refuse
-    "sold_out": Kind(409, True, "Not enough tickets are left"),
-    "doors_closed": Kind(409, True, "The sale has not opened yet"),
-    "buyer_limit": Kind(409, True, "This buyer has as many tickets as one buyer may have"),
-    "too_many_held": Kind(
-        409, True, "Too many tickets are set aside already; they can be bought, or held a little later"
+TABLE: dict[str, ProblemKind] = {
+    # refused by the rules
+    "sold_out": ProblemKind(409, True, "Not enough tickets are left"),
+    "doors_closed": ProblemKind(409, True, "The sale has not opened yet"),
+    "buyer_limit": ProblemKind(409, True, "This buyer has as many tickets as one buyer may have"),
+    "too_many_held": ProblemKind(
+        409, True, "Too many tickets are set aside already; buy without a hold, or try again a little later"
     ),
-    "hold_too_long": Kind(422, True, "A hold of this event may not be that long"),
-    "buyer_needed": Kind(422, True, "This event is sold to buyers who give a name"),
-    "over_limit": Kind(422, True, "More tickets than one order may have"),
-    "not_open": Kind(409, True, "It is not open any more"),
-    "hold_expired": Kind(409, True, "The hold has ended, and its places are gone"),
-    "half_cart": Kind(500, True, "Some of the cart's events have it and some do not; nothing was written"),
-    "unknown_order": Kind(404, True, "There is no such order"),
-    "unknown_hold": Kind(404, True, "There is no such hold"),
-    "key_reused": Kind(422, True, "This Idempotency-Key was used for another request"),
-    # what is wrong with the request
-    "not_json": Kind(400, True, "The body is not JSON"),
-    "invalid_value": Kind(422, True, "A value can never be accepted"),
-    "wrong_content_type": Kind(415, True, "The body must be application/json"),
-    "too_large": Kind(413, True, "The body is over 64 KiB"),
-    "bad_request": Kind(400, True, "The request cannot be understood"),
-    "too_many_requests": Kind(429, True, "This client asks too often; nothing was written"),
-    "wrong_host": Kind(421, True, "This service does not answer to that Host"),
-    "cross_site": Kind(403, True, "Another site may not change anything here"),
-    "unauthorized": Kind(401, True, "This call needs the admin token"),
-    "forbidden": Kind(403, True, "The admin token is wrong"),
-    "unknown_event": Kind(404, True, "There is no such event"),
-    "event_exists": Kind(409, True, "There is an event of this name already"),
-    "not_found": Kind(404, True, "There is nothing at this address"),
-    "method_not_allowed": Kind(405, True, "This address does not answer to that method"),
-    "unknown_guard": Kind(422, True, "There is no such guard"),
-    "guard_unfit": Kind(422, True, "This guard does not fit the store or the processes"),
-    "not_supported": Kind(501, True, "This office cannot do that with the store that it has"),
-    # what the machine could not do
-    "lock_timeout": Kind(503, True, "The guard was not free in time; nothing was written"),
-    "lease_lost": Kind(503, True, "The lease ended before the write, and somebody else has it; nothing was written"),
-    "overloaded": Kind(503, True, "More want to buy than can be served; nothing was written"),
-    "contention": Kind(503, True, "Others wrote first, every time; nothing was written"),
-    "scheduler_gone": Kind(503, True, "The scheduler of an experiment is gone; nothing was written"),
-    "stopping": Kind(503, True, "This process is being stopped"),
-    "switching": Kind(503, True, "The guard is being switched; nothing was written"),
-    "switch_timeout": Kind(503, True, "Running purchases did not end in time; the guard is unchanged"),
-    "storage_full": Kind(507, True, "No space is left for the data; nothing was written"),
-    "storage_refused": Kind(503, True, "The data could not be written; nothing was changed"),
-    "engine_unreachable": Kind(503, True, "The store's engine cannot be reached; nothing was written"),
-    "engine_refused": Kind(503, True, "The store's engine refused; nothing was written"),
-    "pool_exhausted": Kind(503, True, "No connection to the store's engine was free in time; nothing was written"),
-    "engine_went_back": Kind(500, True, "The engine shows less than was committed before; nothing was written"),
-    "corrupt_document": Kind(500, True, "The event's document is damaged; nothing was written"),
-    "store_closed": Kind(503, True, "The store is closed after a failed write to the disk"),
-    "not_durable": Kind(500, False, "It was written but may not survive a power cut; the store is closed now"),
-    "outcome_unknown": Kind(504, False, "The outcome did not come in time; it may have been written"),
-    "internal": Kind(500, False, "The service failed; it may have been written"),
+    "hold_too_long": ProblemKind(422, True, "A hold of this event may not last that long"),
+    "buyer_needed": ProblemKind(422, True, "This event is sold to buyers who give a name"),
+    "over_limit": ProblemKind(422, True, "More tickets than one order may have"),
+    "not_open": ProblemKind(409, True, "This order or hold is not open any more"),
+    "hold_expired": ProblemKind(409, True, "The hold has ended, and its places are gone"),
+    "half_cart": ProblemKind(500, True, "Only some of the cart's events have this cart; nothing was written now"),
+    "unknown_order": ProblemKind(404, True, "There is no such order"),
+    "unknown_hold": ProblemKind(404, True, "There is no such hold"),
+    "key_reused": ProblemKind(422, True, "This Idempotency-Key was used for another request"),
+    # an error in the request
+    "not_json": ProblemKind(400, True, "The body is not JSON"),
+    "invalid_value": ProblemKind(422, True, "A value in the request is not allowed"),
+    "wrong_content_type": ProblemKind(415, True, "The body must be application/json"),
+    "too_large": ProblemKind(413, True, "The body is over 64 KiB"),
+    "bad_request": ProblemKind(400, True, "The request cannot be understood"),
+    "too_many_requests": ProblemKind(429, True, "This client sends too many requests; nothing was written"),
+    "wrong_host": ProblemKind(421, True, "This service does not answer to that Host"),
+    "cross_site": ProblemKind(403, True, "Another site may not change anything here"),
+    "unauthorized": ProblemKind(401, True, "This call needs the admin token"),
+    "forbidden": ProblemKind(403, True, "The admin token is wrong"),
+    "unknown_event": ProblemKind(404, True, "There is no such event"),
+    "event_exists": ProblemKind(409, True, "There is an event of this name already"),
+    "not_found": ProblemKind(404, True, "There is nothing at this address"),
+    "method_not_allowed": ProblemKind(405, True, "This address does not answer to that method"),
+    "unknown_guard": ProblemKind(422, True, "There is no such guard"),
+    "guard_unfit": ProblemKind(422, True, "This guard does not fit the store or the processes"),
+    "not_supported": ProblemKind(501, True, "The store of this office does not support this; nothing was written"),
+    # a failure of the machine or of the store
+    "lock_timeout": ProblemKind(503, True, "The guard was not free in time; nothing was written"),
+    "lease_lost": ProblemKind(
+        503, True, "The lease ended before the write, and another holder has it; nothing was written"
+    ),
+    "overloaded": ProblemKind(503, True, "Too many requests are waiting already; nothing was written"),
+    "contention": ProblemKind(503, True, "Other purchases wrote first at every attempt; nothing was written"),
+    "scheduler_gone": ProblemKind(503, True, "The scheduler of an experiment is gone; nothing was written"),
+    "stopping": ProblemKind(503, True, "This process is being stopped"),
+    "switching": ProblemKind(503, True, "The guard is being switched; nothing was written"),
+    "switch_timeout": ProblemKind(503, True, "Running purchases did not end in time; the guard is unchanged"),
+    "storage_full": ProblemKind(507, True, "No space is left for the data; nothing was written"),
+    "storage_refused": ProblemKind(503, True, "The data could not be written; nothing was changed"),
+    "engine_unreachable": ProblemKind(503, True, "The store's engine cannot be reached; nothing was written"),
+    "engine_refused": ProblemKind(503, True, "The store's engine refused; nothing was written"),
+    "pool_exhausted": ProblemKind(
+        503, True, "No connection to the store's engine was free in time; nothing was written"
+    ),
+    "engine_went_back": ProblemKind(500, True, "The engine shows less than was committed before; nothing was written"),
+    "corrupt_document": ProblemKind(500, True, "The event's document is damaged; nothing was written"),
+    "store_closed": ProblemKind(503, True, "The store is closed after a failed write to the disk"),
+    "not_durable": ProblemKind(500, False, "It was written but may not survive a power cut; the store is closed now"),
+    "outcome_unknown": ProblemKind(504, False, "The outcome did not come in time; it may have been written"),
+    "internal": ProblemKind(500, False, "The service failed; it may have been written"),
 }
 
 
 class Problem(Exception):
-    """Something of ``TABLE`` happened. ``detail`` says it in words for this case; ``extra`` goes into the answer."""
+    """A problem of ``TABLE``. ``detail`` explains this case; ``extra`` is added to the answer."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after_s: int | None = None, **extra: object) -> None:
         self.code = code
@@ -84,12 +88,28 @@ class Problem(Exception):
         self.extra = extra
         super().__init__(f"{code}: {detail or self.kind.title}")
 
+    @property
+    def sentences(self) -> str:
+        """The title and the detail, for people."""
+        return f"{self.kind.title}. {self.detail}".strip()
+
+    def shown(self) -> dict[str, object]:
+        """What every answer with this problem says; see ``http.schemas.ProblemShown``."""
+        kind = self.kind
+        return {
+            "type": f"about:blank#{self.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "code": self.code,
+            "definite": kind.definite,
+        }
+
 
 class RefusedToStart(SystemExit):
-    """The settings or the surroundings would make the service wrong; the message names the remedy.
+    """With these settings, or on this server, the service would not be right; the message says what to change.
 
-    A SystemExit with gunicorn's own status for "this application cannot be loaded" (4), so that the master stops
-    at once instead of starting workers for ever, and nobody sees a traceback.
+    It is a ``SystemExit`` with gunicorn's own status for "this application cannot be loaded" (4), so that the master
+    stops at once, instead of starting workers for ever, and without a traceback.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,16 +1,17 @@
 """Settings of the service, read once from ``LASTSEAT_*``, checked, frozen.
 
-A value that cannot be meant is refused here with the name of the variable, the value and what would be accepted;
-what depends on the surroundings (how many processes, which server) is refused in ``surroundings``.
+A value that cannot be used is refused here with the name of the variable, the value and what would be accepted;
+``runtime.gunicorn`` refuses what depends on the server and the number of processes.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from service.catalogue import SCHEMES, STORES
 from service.errors import RefusedToStart
@@ -19,7 +20,7 @@ EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 BLOT = "***"
 _USER = re.compile(r"(?<=://).*@")
 _PASSWORD_ASIDE = re.compile(r"(?<=[?&])password=[^&]*&?")
-# In an address up to the last @, for whoever forgot to write %40; and wherever a name says so.
+# In an address up to the last @, as a password may have one that should be %40; and after a name that says so.
 _IN_ADDRESS = re.compile(r"(?<=://)([^\s/:]*):.*(?=@)")
 _BY_NAME = re.compile(
     r"""(?ix) (\w*(?:password|passwd|secret)\w*  (?: \s*=\s* | ["']\s*:\s* ))
@@ -38,9 +39,12 @@ _OF_A_SERVICE = [
         r"PORT_\d+_(TCP|UDP|SCTP)_ADDR": _ADDRESS,
     }.items()
 ]
-"""What Kubernetes writes into a pod about a Service that is called ``lastseat`` or ``lastseat-…``: name and value."""
+"""The variables that Kubernetes sets in a pod for a Service called ``lastseat`` or ``lastseat-…``: name and value."""
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
+
+_Reader = Callable[[str, str], Any]
+"""Makes a value of a variable's name and its text; raises ``RefusedToStart``."""
 
 log = logging.getLogger("lastseat")
 
@@ -54,113 +58,13 @@ class Think:
     compute: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    data: Path = Path("data")
-    store: str = "json"
-    store_url: str = field(default="", repr=False)
-    """Where the engine of a store is, that has one. May hold a password: never shown."""
-    guard: str = ""
-    """Empty: ``on``, or what the engine says where it has a say."""
-    pool: int = 8
-    """Most connections of a process to the store's engine."""
-    batch: int | None = None
-    """Most purchases of one process decided together; None leaves it to the store."""
-    lock_timeout_s: float = 5.0
-    lease_ms: int = 2_000
-    """How long a lease lasts that nobody gives back; for the guards ``lease`` and ``fenced``."""
-    think: Think = Think()
-    request_scope: bool = False
-    """Hold the guard around the whole request, as one should not."""
-    first_event: tuple[str, int] | None = ("show", 100)
-    admin_token: str | None = None
-    allow_unsafe: bool = False
-    leak: float = 0.0
-    """How often guard ``leaky`` lets somebody in; a probability."""
-    gates: str = ""
-    """The socket of a scheduler that decides who passes which gate; empty outside of experiments."""
-    gates_patience_s: float = 30.0
-    inside: int | None = None
-    """Most purchases inside one process at once; 0 is no bound, None leaves it to the worker model."""
-    queue: int | None = None
-    """Most purchases that wait for a place inside; None leaves it to the worker model."""
-    rate: tuple[float, float] | None = None
-    """Mutations a second that one client may ask of a process, and how many at once; None: no limit."""
-    proxies: int = 0
-    """How many proxies in front are trusted to say who the client is."""
-
-    hosts: tuple[str, ...] = ()
-    """Names that it answers to besides localhost, addresses of numbers and what the server listens on."""
-    log: str = ""
-    """``json``: a line for every request."""
-    results: Path = Path("results")
-    """Where the lab leaves its verdicts, for the page."""
-    worker_model: str = ""
-    """Read by ``workers.gunicorn_conf``; here only to say where it was not."""
-    locks_as_asked: bool = False
-    """Lock the events of a lab's cart in the order in which the buyer names them: two carts may deadlock."""
-
-    @property
-    def store_identity(self) -> str:
-        """What the data directory belongs to: the store, and where its engine is, whoever asks it."""
-        return _USER.sub("", without_passwords(_PASSWORD_ASIDE.sub("", self.store_url))) or self.store
-
-
-def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings that the environment asks for; raises ``RefusedToStart`` at the first that makes no sense."""
-    known = {
-        "DATA", "STORE", "GUARD", "BATCH", "LOCK_TIMEOUT_S", "THINK_MS", "THINK", "GUARD_SCOPE",
-        "LEAK", "LEASE_MS", "GATES", "POOL", "GATES_PATIENCE_S", "WORKER_MODEL", "EVENT", "ADMIN_TOKEN", "ALLOW_UNSAFE",
-        "INSIDE", "QUEUE", "RATE", "PROXIES", "HOSTS", "LOG", "RESULTS", "LOCK_ORDER",
-    }  # fmt: skip
-    for name in environ:
-        if name.startswith("LASTSEAT_") and name.removeprefix("LASTSEAT_") not in known:
-            if _tells_of_a_service(name, environ[name]):
-                log.debug("%s is no setting: Kubernetes tells by it where a Service is; it is passed over", name)
-                continue
-            names = ", ".join(sorted(f"LASTSEAT_{each}" for each in known))
-            raise RefusedToStart(f"{name} is not a setting. The settings are: {names}.")
-    store, store_url = _store(environ.get("LASTSEAT_STORE") or "json")
-    return Settings(
-        data=Path(environ.get("LASTSEAT_DATA") or "data"),
-        store=store,
-        store_url=store_url,
-        guard=environ.get("LASTSEAT_GUARD") or "",
-        pool=_count("LASTSEAT_POOL", environ, 1, 1_000) or 8,
-        batch=_count("LASTSEAT_BATCH", environ, 1, 10_000),
-        lock_timeout_s=_number("LASTSEAT_LOCK_TIMEOUT_S", environ.get("LASTSEAT_LOCK_TIMEOUT_S") or "5", 0.01, 3600),
-        lease_ms=int(
-            _number("LASTSEAT_LEASE_MS", environ.get("LASTSEAT_LEASE_MS") or "2000", 1, 3_600_000, whole=True)
-        ),
-        think=_think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io"),
-        request_scope=_choice("LASTSEAT_GUARD_SCOPE", environ, ("decision", "request")) == "request",
-        first_event=_event(environ.get("LASTSEAT_EVENT", "show:100")),
-        admin_token=_token(environ.get("LASTSEAT_ADMIN_TOKEN") or None),
-        leak=_number("LASTSEAT_LEAK", environ.get("LASTSEAT_LEAK") or "0", 0, 1),
-        gates=environ.get("LASTSEAT_GATES", ""),
-        gates_patience_s=_number(
-            "LASTSEAT_GATES_PATIENCE_S", environ.get("LASTSEAT_GATES_PATIENCE_S") or "30", 0.01, 86_400
-        ),
-        inside=_count("LASTSEAT_INSIDE", environ, 0, 100_000),
-        queue=_count("LASTSEAT_QUEUE", environ, 0, 1_000_000),
-        rate=_rate(environ.get("LASTSEAT_RATE") or ""),
-        proxies=_count("LASTSEAT_PROXIES", environ, 0, 10) or 0,
-        hosts=_hosts(environ.get("LASTSEAT_HOSTS", "")),
-        log=_choice("LASTSEAT_LOG", environ, ("", "json")),
-        results=Path(environ.get("LASTSEAT_RESULTS") or "results"),
-        worker_model=environ.get("LASTSEAT_WORKER_MODEL") or "",
-        locks_as_asked=_choice("LASTSEAT_LOCK_ORDER", environ, ("sorted", "as-asked")) == "as-asked",
-        allow_unsafe=_choice("LASTSEAT_ALLOW_UNSAFE", environ, ("0", "1")) == "1",
-    )
-
-
 def _tells_of_a_service(name: str, value: str) -> bool:
     return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _OF_A_SERVICE)
 
 
 def without_passwords(text: str) -> str:
     """``postgresql://user:secret@host`` as ``postgresql://user:***@host``, ``password=secret`` as ``password=***``; for
-    messages and logs. Rather too much is blotted out than too little."""
+    messages and logs. In doubt more is removed than needed."""
     return _BY_NAME.sub(rf"\1{BLOT}", _IN_ADDRESS.sub(rf"\1:{BLOT}", text))
 
 
@@ -168,10 +72,10 @@ def _refuse(name: str, value: str, wanted: str) -> RefusedToStart:
     return RefusedToStart(f"{name}={without_passwords(value)!r} cannot be used: {wanted}.")
 
 
-def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
-    wanted = f"it must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+def _number(name: str, value: str, low: float, high: float, kind: type[float] = float) -> float:
+    wanted = f"it must be a {'whole ' if kind is int else ''}number from {low:g} to {high:g}"
     try:
-        number = float(int(value)) if whole else float(value)
+        number = kind(value)
     except ValueError:
         raise _refuse(name, value, wanted) from None
     if not low <= number <= high:
@@ -179,28 +83,33 @@ def _number(name: str, value: str, low: float, high: float, *, whole: bool = Fal
     return number
 
 
-def _count(name: str, environ: Mapping[str, str], low: int, high: int) -> int | None:
-    value = environ.get(name, "")
-    return int(_number(name, value, low, high, whole=True)) if value else None
+def _between(low: float, high: float, kind: type[float] = float) -> _Reader:
+    return lambda name, value: _number(name, value, low, high, kind)
 
 
-def _rate(value: str) -> tuple[float, float] | None:
-    if not value:
-        return None
+def _rate(name: str, value: str) -> tuple[float, float]:
     rate, colon, burst = value.partition(":")
-    per_s = _number("LASTSEAT_RATE", rate, 0.001, 1e6)
-    return per_s, _number("LASTSEAT_RATE", burst, 1, 1e6) if colon else max(1.0, per_s)
+    per_s = _number(name, rate, 0.001, 1e6)
+    return per_s, _number(name, burst, 1, 1e6) if colon else max(1.0, per_s)
 
 
-def _choice(name: str, environ: Mapping[str, str], choices: tuple[str, ...]) -> str:
-    value = environ.get(name) or choices[0]
+def _choice(name: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise _refuse(name, value, f"it must be one of {', '.join(choices)}")
     return value
 
 
+def _one_of(*choices: str) -> _Reader:
+    return lambda name, value: _choice(name, value, choices)
+
+
+def _second_of(*choices: str) -> _Reader:
+    """Whether the second of two choices is made."""
+    return lambda name, value: _choice(name, value, choices) == choices[1]
+
+
 def _store(value: str) -> tuple[str, str]:
-    """A store's name, and its address where that is what was given. A password in it is not repeated."""
+    """A store's name and, if an address was given, the address. No message repeats a password in it."""
     scheme, separator, _ = value.partition("://")
     if not separator:
         if value in SCHEMES.values():
@@ -215,7 +124,7 @@ def _store(value: str) -> tuple[str, str]:
 
 
 def _refuse_misread(store: str, address: str) -> None:
-    """A plain @ or / in a password lets what follows pass for a host or a database, and these are shown."""
+    """Refuse a plain @ or / in a password: the rest of it would be taken for a host or a database, which are shown."""
     place = address.partition("://")[2].partition("?")[0]
     authority, _, path = place.partition("/")
     if authority and ("@" in path or (store == "postgres" and place.count("@") > 1)):
@@ -226,7 +135,7 @@ def _refuse_misread(store: str, address: str) -> None:
 
 
 def _think(delay: str, how: str) -> Think:
-    how = _choice("LASTSEAT_THINK", {"LASTSEAT_THINK": how}, ("io", "cpu"))
+    _choice("LASTSEAT_THINK", how, ("io", "cpu"))
     low, dash, high = delay.partition("-")
     try:
         low_ms = float(low)
@@ -238,25 +147,22 @@ def _think(delay: str, how: str) -> Think:
     return Think(low_ms, high_ms, compute=how == "cpu")
 
 
-def _hosts(value: str) -> tuple[str, ...]:
+def _hosts(setting: str, value: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
-    for name in names:
-        if not _HOST.fullmatch(name):
-            raise _refuse(
-                "LASTSEAT_HOSTS", value, "it must be like tickets.example.org,.example.com without ports, or *"
-            )
+    if not all(_HOST.fullmatch(name) for name in names):
+        raise _refuse(setting, value, "it must be like tickets.example.org,.example.com without ports, or *")
     return names
 
 
-def _token(value: str | None) -> str | None:
+def _token(name: str, value: str) -> str:
     # Not shown: it is a secret.
-    if value is not None and not is_token(value):
-        raise RefusedToStart("LASTSEAT_ADMIN_TOKEN cannot be used: it must be printable ASCII characters, no blanks.")
+    if not is_token(value):
+        raise RefusedToStart(f"{name} cannot be used: it must be printable ASCII characters, no blanks.")
     return value
 
 
 def is_token(value: str) -> bool:
-    """Whether it can come back in an ``Authorization`` header as it is."""
+    """Whether a client can send it in an ``Authorization`` header unchanged."""
     return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
@@ -266,4 +172,96 @@ def _event(value: str) -> tuple[str, int] | None:
     name, colon, capacity = value.partition(":")
     if not colon or not EVENT_ID.fullmatch(name):
         raise _refuse("LASTSEAT_EVENT", value, "it must be like show:100, the id of lower-case letters and digits")
-    return name, int(_number("LASTSEAT_EVENT", capacity, 1, MAX_CAPACITY, whole=True))
+    return name, int(_number("LASTSEAT_EVENT", capacity, 1, MAX_CAPACITY, int))
+
+
+def _text(_name: str, value: str) -> str:
+    return value
+
+
+def _path(_name: str, value: str) -> Path:
+    return Path(value)
+
+
+def _setting(default: Any, read: _Reader, name: str = "") -> Any:
+    """A field that one variable sets: ``LASTSEAT_`` and ``name``, or the field's own name in capitals."""
+    return field(default=default, metadata={"read": read, "name": name})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    data: Path = _setting(Path("data"), _path)  # noqa: RUF009
+    store: str = "json"
+    store_url: str = field(default="", repr=False)
+    """The address of the store's engine, if it has one. It may hold a password and is never shown."""
+    guard: str = _setting("", _text)
+    """Empty: ``on``, or the guard that the store's engine has switched to."""
+    pool: int = _setting(8, _between(1, 1_000, int))
+    """Most connections of a process to the store's engine."""
+    batch: int | None = _setting(None, _between(1, 10_000, int))
+    """Most purchases of one process decided together; None leaves it to the store."""
+    lock_timeout_s: float = _setting(5.0, _between(0.01, 3600))
+    lease_ms: int = _setting(2_000, _between(1, 3_600_000, int))
+    """How long a lease lasts if nobody gives it back; for the guards ``lease`` and ``fenced``."""
+    think: Think = Think()
+    request_scope: bool = _setting(False, _second_of("decision", "request"), "GUARD_SCOPE")
+    """Hold the guard around the whole request, which is wrong in production."""
+    first_event: tuple[str, int] | None = ("show", 100)
+    admin_token: str | None = _setting(None, _token)
+    allow_unsafe: bool = _setting(False, _second_of("0", "1"))
+    leak: float = _setting(0.0, _between(0, 1))
+    """The probability with which guard ``leaky`` lets somebody in."""
+    gates: str = _setting("", _text)
+    """The socket of the scheduler that opens the gates; empty outside of experiments."""
+    gates_patience_s: float = _setting(30.0, _between(0.01, 86_400))
+    inside: int | None = _setting(None, _between(0, 100_000, int))
+    """Most purchases inside one process at once; 0 means no bound, None leaves it to the worker model."""
+    queue: int | None = _setting(None, _between(0, 1_000_000, int))
+    """Most purchases that wait for a place inside; None leaves it to the worker model."""
+    rate: tuple[float, float] | None = _setting(None, _rate)
+    """How many mutations a second one client may request of a process, and how many at once; None: no limit."""
+    proxies: int = _setting(0, _between(0, 10, int))
+    """How many proxies in front are trusted to name the client."""
+    hosts: tuple[str, ...] = _setting((), _hosts)
+    """The host names that it answers to, besides localhost, numeric addresses and those that the server listens on."""
+    log: str = _setting("", _one_of("", "json"))
+    """``json``: a line for every request."""
+    results: Path = _setting(Path("results"), _path)  # noqa: RUF009
+    """The directory in which the lab leaves its verdicts, for the page."""
+    worker_model: str = _setting("", _text)
+    """``workers.gunicorn_conf`` reads it; it is here only for a warning where it was not read."""
+    locks_as_asked: bool = _setting(False, _second_of("sorted", "as-asked"), "LOCK_ORDER")
+    """Lock the events of a lab's cart in the buyer's order and not by id: two carts may deadlock."""
+
+    @property
+    def store_identity(self) -> str:
+        """What the data directory belongs to: the store, or the address of its engine without user and password."""
+        return _USER.sub("", without_passwords(_PASSWORD_ASIDE.sub("", self.store_url))) or self.store
+
+
+_SINGLE = [each for each in fields(Settings) if each.metadata]
+_READ_APART = ("STORE", "EVENT", "THINK_MS", "THINK")
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """The settings that the environment asks for; an empty one counts as not given. Raises ``RefusedToStart`` at the
+    first that cannot be used."""
+    readers = {each.metadata["name"] or each.name.upper(): (each.name, each.metadata["read"]) for each in _SINGLE}
+    names = {f"LASTSEAT_{name}" for name in (*readers, *_READ_APART)}
+    for name in environ:
+        if name.startswith("LASTSEAT_") and name not in names:
+            if _tells_of_a_service(name, environ[name]):
+                log.debug("%s is no setting: Kubernetes tells by it where a Service is; it is ignored", name)
+                continue
+            raise RefusedToStart(f"{name} is not a setting. The settings are: {', '.join(sorted(names))}.")
+    given: dict[str, Any] = {
+        field: read(f"LASTSEAT_{name}", value)
+        for name, (field, read) in readers.items()
+        if (value := environ.get(f"LASTSEAT_{name}"))
+    }
+    if address := environ.get("LASTSEAT_STORE"):
+        given["store"], given["store_url"] = _store(address)
+    if "LASTSEAT_EVENT" in environ:  # empty: no event is made
+        given["first_event"] = _event(environ["LASTSEAT_EVENT"])
+    think = _think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io")
+    return Settings(**given, think=think)

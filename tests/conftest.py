@@ -33,8 +33,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Of a run with several processes: what takes longest comes first, so that they end together.
+LONGEST_FILES = (
+    "test_cart_killed.py", "test_nodes.py", "test_hold_killed.py", "test_mixed.py", "test_fault_pause.py",
+    "test_installed.py", "test_bench.py", "test_run_nodes.py", "test_buy.py", "test_workers_of_valkey_killed.py",
+    "test_worker_killed.py", "test_compare.py", "test_footprint.py", "test_power_cut.py", "test_containers.py",
+    "test_demo.py", "test_openapi.py", "test_lesson_worker_classes.py", "test_every_interleaving.py",
+    "test_locust_files.py", "test_postgres_faults.py", "test_scale_out.py", "test_clerk.py", "test_workloads.py",
+    "test_power.py", "test_run.py", "test_office_page.py", "test_explore.py", "test_explore_leases.py",
+    "test_killed_at_gates.py", "test_hoard.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A case of an engine's store needs its server, and is not of the fast part."""
+    """The longest files first. A case of an engine's store needs its server, and is not of the fast part."""
+    places = {name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     for item in items:
         cases = getattr(item, "callspec", None)
         values = list(cases.params.values()) if cases else []

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.lab.servers import process
-from loadtests.lab.servers.engines import NoEngine
+from loadtests.lab.servers.engines import NoEngine, PrivateServer
 from loadtests.lab.servers.postgres import PORT, USER, PostgresServer, other_user
-from loadtests.lab.servers.private import PrivateServer
 
 _SBIN = "/usr/sbin"
 
@@ -52,10 +51,10 @@ class PgBouncer(PrivateServer):
             [program, str(settings)], log=self.log, environment={"LC_ALL": "C"}, directory=Path("/"), user=user
         )
 
-    def stop(self) -> None:
+    def stop(self, *, grace_s: float = 5.0) -> None:
         if self._process is not None:
-            process.end(self._process, grace_s=5)
+            process.end(self._process, grace_s=grace_s)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         # A connection made to see whether it answers would still be counted among its clients.
         return "process up" in self.log.read_text(errors="replace")

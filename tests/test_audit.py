@@ -16,7 +16,7 @@ def audit(folder: Path, played: str) -> subprocess.CompletedProcess[str]:
     program.write_text(f"#!/bin/sh\n{played}\n")
     program.chmod(0o755)
     (folder / "requirements.txt").write_text("flask==3.1.3 \\\n    --hash=sha256:0\n")
-    return subprocess.run([SCRIPT], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([SCRIPT], cwd=folder, capture_output=True, text=True, check=False, timeout=150)
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def run_in(image: Image, given: dict[str, str], *command: str, sees: Sequence[Pa
     """A command that ends, in a container; what it printed. It must succeed."""
     done = subprocess.run(
         [*image.through(*sees), *command],
-        env=image.environment(given), capture_output=True, text=True, check=False, timeout=60,
+        env=image.environment(given), capture_output=True, text=True, check=False, timeout=150,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -49,7 +49,7 @@ def test_every_file_of_the_packages_is_installed_and_no_test_is(installed: Path,
     assert "No module named 'tests'" in typed("python -c 'import tests'").stderr
 
 
-TINY_BENCH = "--only cells --worker gthread --clients 4 --pairs 1 --seconds 0.05"
+TINY_BENCH = "--only cells --worker gthread --clients 4 --pairs 1 --seconds 0.3"
 TYPED: dict[str, tuple[str, int, str]] = {
     "demo": ("lastseat demo --worker gevent --rounds 1 --capacity 50", 0, "sale to the last seat"),
     "run, check": (

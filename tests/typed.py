@@ -25,7 +25,7 @@ GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 TOKEN = "test-token"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 JSON = {"Content-Type": "application/json"}
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 T = TypeVar("T")
 _POLL_S = 0.01

@@ -1,8 +1,10 @@
 """The command ``lastseat``: a group of verbs, each loaded only when it is used.
 
-A verb is one line in ``VERBS``: its name, the import string of a Click command, and the line that ``--help``
-shows. Loading lazily keeps ``lastseat --help`` instant, and keeps one verb's imports (locust patches the
-standard library with gevent as soon as it is imported) out of every other.
+A verb is one line in ``VERBS``: its name, the import string of a Click command, and the line that ``--help`` shows.
+Loading lazily keeps ``lastseat --help`` instant, and keeps one verb's imports (locust patches the standard library with
+gevent as soon as it is imported) out of every other. For the verbs of the office and of the workers the string is the
+seam, too: the lab imports neither package, and a checkout has a new verb at once, as it would not have a new entry
+point before it is installed again.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _outputs() -> Iterator[io.TextIOBase]:
 
 def _is_of_an_output(error: BaseException) -> bool:
     """Whether this is because the reader of an output has left, and not because some other connection broke."""
-    if isinstance(error, SystemExit):  # Rich ends the program by itself then, with 1
+    if isinstance(error, SystemExit):  # Rich ends the program then, with 1
         return isinstance(error.__context__, BrokenPipeError)
     polled = select.poll()
     for stream in _outputs():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from service.errors import Problem
 from service.rules.inventory import Record
@@ -27,15 +30,29 @@ data_option = click.option(
 )
 
 
+def _printable(text: str) -> str:
+    """Text that may be of a damaged file: what a terminal would obey, or what changes the direction of writing, as JSON
+    escapes it. JSON in one line stays the same JSON."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or unicodedata.category(each) == "Zs" else json.dumps(each)[1:-1] for each in text
+    )
+
+
+def _say(text: str) -> None:
+    click.echo(_printable(text))
+
+
 @contextlib.contextmanager
 def _failures_said() -> Iterator[None]:
     """Not a traceback, but what happened and what to do."""
     try:
         yield
     except Problem as problem:
-        raise click.ClickException(problem.detail or problem.kind.title) from problem
+        raise click.ClickException(_printable(problem.detail or problem.kind.title)) from problem
     except OSError as error:
-        raise click.ClickException(f"{error}. Mend that and begin again.") from error
+        raise click.ClickException(f"{_printable(str(error))}. Mend that and begin again.") from error
 
 
 @click.group()
@@ -62,19 +79,20 @@ def verify(event: str | None, data: Path, as_json: bool) -> int:
     """
     reports = [verify_journal(directory) for directory in _journals(data, event)]
     if as_json:
-        click.echo(msgspec.json.encode([vars(report) for report in reports]).decode())
+        _say(msgspec.json.encode([vars(report) for report in reports]).decode())
     else:
         console = Console()
         for report in reports:
-            state = "[red]damaged[/]" if report.damages else "[green]whole[/]"
-            console.print(
-                f"{report.event}: {state}, {report.records:,} records in {report.segments} segment(s), "
+            state = ("damaged", "red") if report.damages else ("whole", "green")
+            told = (
+                f", {report.records:,} records in {report.segments} segment(s), "
                 f"{report.sold:,} of {report.capacity:,} sold" + (f", {report.held:,} held" if report.held else "")
             )
+            console.print(Text.assemble(_printable(report.event), ": ", state, told))
             if report.torn:
                 console.print(f"  an unfinished line of {report.torn} bytes at the end; the next purchase cuts it")
             for damage in report.damages:
-                console.print(f"  {damage}", style="red")
+                console.print(Text(f"  {_printable(damage)}", "red"))
     return 1 if any(report.damages for report in reports) else 0
 
 
@@ -91,7 +109,7 @@ def show(event: str, data: Path, first: int, count: int | None) -> None:
     for number in segment_numbers(directory):
         for _, _, meaning in read_lines(segment_path(directory, number)):
             if isinstance(meaning, Record) and meaning.version >= first:
-                click.echo(msgspec.json.encode(meaning).decode())
+                _say(msgspec.json.encode(meaning).decode())
                 shown += 1
                 if count is not None and shown >= count:
                     return
@@ -113,25 +131,25 @@ def repair(event: str, data: Path, yes: bool) -> int:
     [directory] = _journals(data, event)
     report = verify_journal(directory)
     if not report.damages:
-        click.echo(f"{event}: nothing to repair; nothing was written")
+        _say(f"{event}: nothing to repair; nothing was written")
         return 0
     for damage in report.damages:
-        click.echo(damage)
+        _say(damage)
     if not yes:
-        click.echo("nothing was written; with --yes these lines are set aside")
+        _say("nothing was written; with --yes these lines are set aside")
         return 1
     keep_to_ourselves()
     with Appending(directory):
         done = repair_journal(directory)
     for each in done:
-        click.echo(each)
+        _say(each)
     left = verify_journal(directory).damages
     for damage in left:
-        click.echo(damage)
+        _say(damage)
     if left:
-        click.echo(f"{event}: still damaged; the segments as they were are kept beside as *.damaged")
+        _say(f"{event}: still damaged; the segments as they were are kept beside as *.damaged")
         return 1
-    click.echo(f"{event}: repaired; the damaged segments are kept beside as *.damaged")
+    _say(f"{event}: repaired; the damaged segments are kept beside as *.damaged")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``lastseat store init``: lets an engine have what the store keeps in it, for PostgreSQL its tables and functions."""
+"""``lastseat store init``: sets an engine up for the store; for PostgreSQL that is its tables and functions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import click
 
 from service.errors import Problem, RefusedToStart
 from service.settings import Settings, from_environment
-from service.stores import STORES, SharesSwitch, open_store
+from service.stores import SharesSwitch, open_store
 
 
 def set_up(settings: Settings) -> str:
-    """Let the engine of these settings have what the store needs; what was done, in words.
+    """Set the engine of these settings up for the store; returns what was done, as a sentence.
 
-    Errors: ``RefusedToStart``; as of ``SharesSwitch.set_up``.
+    Errors: ``RefusedToStart`` and those of ``SharesSwitch.set_up``.
     """
     store = open_store(settings)
     try:
         if not isinstance(store, SharesSwitch):
-            raise RefusedToStart(f"of the stores {', '.join(STORES)} this one needs no set-up")
+            raise RefusedToStart(f"the store {settings.store} needs no set-up. Nothing was written.")
         return store.set_up()
     finally:
         store.close()
@@ -56,4 +56,4 @@ def init(address: str | None) -> None:
     except RefusedToStart as refusal:
         raise click.ClickException(str(refusal)) from None
     except Problem as problem:
-        raise click.ClickException(f"{problem.kind.title}. {problem.detail}") from None
+        raise click.ClickException(problem.sentences) from None

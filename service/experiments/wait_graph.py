@@ -1,11 +1,12 @@
-"""Who waits for which lock while he holds others: so that a deadlock is known for what it is.
+"""Which cart waits for which lock while it holds others: so that a deadlock is known for what it is.
 
-Whoever has to wait for an event's lock with others in his hands writes down both, in a file of its own that is gone
-when the wait is over. When his time is up he looks whether the locks he wants lead, from holder to what that one waits
-for, back to what he holds himself: then no patience would have helped. Nobody else needs this, so it costs nobody else
-anything. A file is locked (flock) by whoever wrote it: one of a killed process is known by its free lock.
+A cart that holds locks and has to wait for another one writes both down, in a file of its own that is gone when the
+wait is over. When its time is up it looks whether the lock it wants leads, from its holder to the lock that this one
+waits for, and so on, back to a lock that it holds itself: then no patience would have helped. No other purchase needs
+this, so it costs them nothing. The writer of a file keeps it locked (flock): the file of a killed process is known by
+its free lock.
 
-Prevents nothing and chooses no victim: the lock time-out ends a deadlock, and this says that it was one.
+It prevents nothing and chooses no victim: the lock time-out ends a deadlock, and this says that it was one.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class _Wait(msgspec.Struct):
     wants: str
 
 
-class Waits:
-    """Those who wait on one host. Any thread or greenlet may write itself down."""
+class WaitGraph:
+    """The carts that wait on one host. Any thread or greenlet may write down its own."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
@@ -35,8 +36,8 @@ class Waits:
 
     @contextlib.contextmanager
     def written_down(self, who: str, holds: Sequence[str], wants: str) -> Iterator[None]:
-        """``who`` waits for ``wants`` inside this block. Not being able to say so is no reason not to wait."""
-        # Never a name that was used before: who tidies a dead wait away must not meet the next one of the same cart.
+        """``who`` waits for ``wants`` inside this block. If that cannot be written it waits all the same."""
+        # Never a name that was used before: whoever removes a dead wait must not remove the next one of this cart.
         path = self._directory / f"{who}.{unique()}.wait"
         fd = -1
         try:
@@ -50,7 +51,7 @@ class Waits:
                 os.close(fd)
 
     def circle(self, holds: Sequence[str], wants: str) -> list[str]:
-        """The events of a deadlock, each held by one who waits for the next, beginning with ``wants``; else nothing."""
+        """The events of a deadlock, from ``wants`` on: the holder of each waits for the next. Empty if none."""
         waiting = {event: wait.wants for wait in self._all() for event in wait.holds}
         path = [wants]
         while (following := waiting.get(path[-1])) is not None and following not in path:
@@ -67,11 +68,11 @@ class Waits:
                 except BlockingIOError:
                     yield msgspec.json.decode(file.read(), type=_Wait)
                 else:
-                    path.unlink()  # whoever wrote it was killed
+                    path.unlink()  # its writer was killed
 
 
 def _write_locked(path: Path, content: bytes) -> int:
-    """Let there be a file that is whole and locked when it gets its name; the descriptor that has the lock."""
+    """Make a file that is whole and locked when it gets its name. Returns the descriptor that has the lock."""
     temporary = temporary_beside(path)
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -8,51 +8,54 @@ of command. Nor can anything be put in between: the delay of an experiment (``LA
 from __future__ import annotations
 
 import time
-from typing import ClassVar, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
-from service.guards import Guard, Transaction
-from service.guards.cart_transaction import CartTransaction
-from service.guards.optimistic import run_cart_unless_changed
-from service.guards.retrying import until_no_conflict
+from service.guards.base import until_no_conflict
+from service.guards.optimistic import OptimisticGuard
+from service.guards.transaction import Transaction
 from service.rules.inventory import Command, Record, Replay
 from service.settings import Settings
-from service.stores import CommitsAtomically, Store
+from service.stores.base import CommitsAtomically, Store
 
 
-class AtomicGuard(Guard):
-    """Takes those who wait, thinks, and lets the engine decide them in order and commit them together."""
+class AtomicGuard(OptimisticGuard):
+    """Takes those who wait, thinks, and lets the engine decide them in order and commit them together.
+
+    There is no one statement for the several events of a cart: it is decided here, and committed if none has changed.
+    """
 
     name: ClassVar[str] = "atomic"
-    groups: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, store: Store) -> None:
+        super().__init__(settings, store)
         self._store = cast(CommitsAtomically, store)
 
     @classmethod
     def fits(cls, store: Store) -> bool:
         return super().fits(store) and cast(CommitsAtomically, store).translates >= set(get_args(Command))
 
-    def run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction[Any]) -> None:
+        if transaction.is_cart:
+            super().run(transaction)
+            return
         began = time.perf_counter()
         transaction.commands = transaction.take()
-        if transaction.commands:
+        if transaction.commands[0]:
             transaction.think()
             # What the engine refused for the sake of another transaction (a deadlock) is not written.
             until_no_conflict(lambda: self._commit(transaction), transaction.deadline)
         transaction.held_ms = (time.perf_counter() - began) * 1e3
 
-    def run_cart(self, cart: CartTransaction) -> None:
-        """There is no one statement for several events: it is decided here, and committed if none of them changed."""
-        run_cart_unless_changed(self._store, cart)
-
-    def _commit(self, transaction: Transaction) -> None:
+    def _commit(self, transaction: Transaction[Any]) -> None:
         transaction.reach("append")
         began = time.perf_counter()
-        transaction.outcomes, transaction.position = self._store.commit_atomically(
-            transaction.event, transaction.commands, transaction.clock(), transaction.deadline, transaction.blocked
+        [event], [commands] = transaction.events, transaction.commands
+        outcomes, position = self._store.commit_atomically(
+            event, commands, transaction.clock(), transaction.deadline, transaction.blocked
         )
         transaction.store_ms += (time.perf_counter() - began) * 1e3
-        transaction.records = [each for each in transaction.outcomes if isinstance(each, Record)]
-        last = transaction.outcomes[-1]
+        transaction.outcomes, transaction.answered, transaction.positions = outcomes, (event,), (position,)
+        transaction.records = [each for each in outcomes if isinstance(each, Record)]
+        last = outcomes[-1]
         version = last.record.version if isinstance(last, Replay) else last.version
         transaction.reach("release", version=version, refused=not isinstance(last, Record))

@@ -16,15 +16,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from service.errors import Problem
-from service.guards import Transaction
-from service.guards.cart_transaction import CartTransaction
 from service.guards.lease import LeaseGuard, wait_for
-from service.rules.inventory import Record, View
-from service.stores import FencesCarts, LateToken
+from service.guards.transaction import Transaction
+from service.rules.inventory import View
+from service.stores.base import Blocked, LateToken
 
 log = logging.getLogger("lastseat")
 
@@ -34,50 +33,23 @@ class FencedGuard(LeaseGuard):
 
     name: ClassVar[str] = "fenced"
 
-    def run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction[Any]) -> None:
         """Errors: ``lock_timeout``, ``lease_lost`` (definite)."""
-        event = transaction.event
-        requests_own = self._held.get(event, (0,))[0] == threading.get_ident()
-
-        def append(view: View, records: Sequence[Record]) -> object:
-            return self._store.append_fenced(view, records, self._held[event][1])
-
+        requests_own = self._held.get(transaction.events[0], (0,))[0] == threading.get_ident()
         while True:
             try:
-                with self.exclusive(event, transaction.deadline, transaction.blocked):
-                    began = time.perf_counter()
-                    transaction.commands = transaction.take()
-                    if transaction.commands:
-                        transaction.read_decide_write(append)
-                break
+                return super().run(transaction)
             except LateToken as late:
-                log.warning("a late write to %r was refused: the newest token is %s", event, late)
+                log.warning("a late write to %r was refused: the newest token is %s", transaction.events[0], late)
             # A lease that is held around the whole request cannot be taken again within it.
             if requests_own or time.monotonic() >= transaction.deadline:
                 raise Problem("lease_lost", retry_after_s=1)
-        transaction.held_ms = (time.perf_counter() - began) * 1e3
 
-    def run_cart(self, cart: CartTransaction) -> None:
-        """With the token of each event. Errors, definite: ``lock_timeout``, ``lease_lost``; ``not_supported`` where the
-        store knows the token of one event at a time."""
-        store = self._store
-        if not isinstance(store, FencesCarts):
-            raise Problem("not_supported", "The store fences one event at a time. Nothing was written.")
+    def decide(self, transaction: Transaction[Any]) -> None:
+        transaction.take_and_decide(self._append)
 
-        def append_cart(name: str, views: Sequence[View]) -> Sequence[object]:
-            return store.append_cart_fenced(name, views, [self._held[view.event.event][1] for view in views])
+    def _append(self, views: Sequence[View]) -> Sequence[object]:
+        return self._store.append_fenced(views, [self._held[view.event.event][1] for view in views])
 
-        def append(view: View, records: Sequence[Record]) -> object:
-            return store.append_fenced(view, records, self._held[view.event.event][1])
-
-        while True:
-            try:
-                with cart.locked(self.exclusive):
-                    return cart.read_decide_write(append_cart, append)
-            except LateToken as late:
-                log.warning("a late cart was refused: the newest token is %s", late)
-            if time.monotonic() >= cart.deadline:
-                raise Problem("lease_lost", retry_after_s=1)
-
-    def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
+    def _take(self, event: str, deadline: float, blocked: Blocked) -> str:
         return wait_for(lambda: self._store.take_fenced_lease(event, self._lease_ms), deadline, blocked)

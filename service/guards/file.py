@@ -12,17 +12,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
 from service.errors import RefusedToStart
-from service.guards import LockLost, Mutex
-from service.guards.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
+from service.guards.base import LockLost, Mutex
 from service.runtime.epoch import taking_part
 from service.runtime.files import storage_problems, unique
+from service.runtime.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Blocked, Store, ignore
 
 log = logging.getLogger("lastseat")
 
@@ -46,11 +46,11 @@ class FileGuard(Mutex):
         self._refuse_a_lock_that_lets_two_in()
 
     def exclusive(
-        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
         return _Held(self, event, deadline, blocked)
 
-    def take(self, event: str, deadline: float, blocked: Callable[[], None]) -> Lock:
+    def take(self, event: str, deadline: float, blocked: Blocked) -> Lock:
         """Have the event's lock. Errors: ``lock_timeout``, ``storage_refused`` (definite); ``LockLost``."""
         with storage_problems():
             lock = self._lock(event)
@@ -137,16 +137,18 @@ class FileGuard(Mutex):
 
 
 class _Held(contextlib.AbstractContextManager[None]):
-    """Not a generator: every purchase passes here."""
+    """Written by hand: ``@contextmanager`` is too slow on this path."""
 
-    __slots__ = ("_arguments", "_guard", "_lock")
+    __slots__ = ("_blocked", "_deadline", "_event", "_guard", "_lock")
 
-    def __init__(self, guard: FileGuard, *arguments: Any) -> None:
+    def __init__(self, guard: FileGuard, event: str, deadline: float, blocked: Blocked) -> None:
         self._guard = guard
-        self._arguments = arguments
+        self._event = event
+        self._deadline = deadline
+        self._blocked = blocked
 
     def __enter__(self) -> None:
-        self._lock = self._guard.take(*self._arguments)
+        self._lock = self._guard.take(self._event, self._deadline, self._blocked)
 
     def __exit__(self, *_: object) -> None:
         self._lock.give_back()

@@ -8,27 +8,17 @@ database); nor, other than a lock file, that the disk is waited for after the lo
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from typing import ClassVar, cast
+from typing import ClassVar
 
-from service.guards import Mutex
-from service.settings import Settings
-from service.stores import LocksWriters, Store
+from service.guards.base import EngineLock
+from service.stores.base import LockStatement
 
 
-class ImmediateGuard(Mutex):
+class ImmediateGuard(EngineLock):
     """The transaction is begun as a writer's before anything is read, so that what was read is true until it commits.
 
     Begun as a reader's, two of them read the same version and the second could not write any more (SQLITE_BUSY).
     """
 
     name: ClassVar[str] = "immediate"
-
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._store = cast(LocksWriters, store)
-
-    def exclusive(
-        self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None
-    ) -> contextlib.AbstractContextManager[None]:
-        return self._store.writing(event, deadline, blocked)
+    lock: ClassVar[LockStatement] = LockStatement("IMMEDIATE", "")

@@ -6,14 +6,13 @@ How good is a check? Take a guard that almost always works, and see how seldom i
 from __future__ import annotations
 
 import random
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from service.guards import Transaction
-from service.guards.cart_transaction import CartTransaction
 from service.guards.file import FileGuard
 from service.guards.none import NoGuard
+from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 
 class LeakyGuard(FileGuard):
@@ -27,14 +26,8 @@ class LeakyGuard(FileGuard):
         self._nothing = NoGuard(settings, store)
         self._leak = settings.leak
 
-    def run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction[Any]) -> None:
         if random.random() < self._leak:
             self._nothing.run(transaction)
         else:
             super().run(transaction)
-
-    def run_cart(self, cart: CartTransaction) -> None:
-        if random.random() < self._leak:
-            self._nothing.run_cart(cart)
-        else:
-            super().run_cart(cart)

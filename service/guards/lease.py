@@ -1,7 +1,7 @@
 """Guard ``lease``: the right to write is lent for a time (``SET key owner NX PX``), on all hosts that reach the engine.
 
-Guarantees: while a lease lasts nobody else gets it, and one whose holder has died comes free by itself. Who gives it
-back deletes it only if it is still his (compare and delete).
+Guarantees: while a lease lasts nobody else gets it, and the lease of a dead holder ends with its time. A holder gives
+it back only if it still holds it (compare and delete).
 
 Does not guarantee that two never write at once. A lease ends by the engine's clock, and its holder does not notice:
 paused between reading and writing for longer than the lease (a garbage collection, a swapped page, a stopped process
@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar, TypeVar, cast
 
 from service.errors import Problem
-from service.guards import Mutex
+from service.guards.base import Mutex
 from service.guards.thread import ThreadGuard
 from service.settings import Settings
-from service.stores import GrantsLeases, Store
+from service.stores.base import Blocked, GrantsLeases, Store, ignore
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01
 
@@ -41,10 +41,10 @@ class LeaseGuard(Mutex):
         self._lease_ms = settings.lease_ms
         self._threads = ThreadGuard(settings, store)
         self._held: dict[str, tuple[int, str]] = {}
-        """Of each event whose lease this process believes to have: which thread has it, and as whom."""
+        """Leases that this process believes it holds: event → (thread id, owner token)."""
 
     @contextlib.contextmanager
-    def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def exclusive(self, event: str, deadline: float, blocked: Blocked = ignore) -> Iterator[None]:
         with self._threads.exclusive(event, deadline, blocked):
             if event in self._held:
                 yield
@@ -55,13 +55,13 @@ class LeaseGuard(Mutex):
             finally:
                 self._give_back(event, self._held.pop(event)[1])
 
-    def _take(self, event: str, deadline: float, blocked: Callable[[], None]) -> str:
+    def _take(self, event: str, deadline: float, blocked: Blocked) -> str:
         owner = secrets.token_hex(8)
         wait_for(lambda: self._store.take_lease(event, owner, self._lease_ms), deadline, blocked)
         return owner
 
     def _give_back(self, event: str, owner: str) -> None:
-        # Whatever fails here has nothing to do with what was written, and the lease ends by itself.
+        # A failure here does not touch what was written, and the lease ends with its time.
         with contextlib.suppress(Problem):
             self._store.give_lease_back(event, owner)
 
@@ -69,7 +69,7 @@ class LeaseGuard(Mutex):
 T = TypeVar("T")
 
 
-def wait_for(take: Callable[[], T | None], deadline: float, blocked: Callable[[], None]) -> T:
+def wait_for(take: Callable[[], T | None], deadline: float, blocked: Blocked) -> T:
     """Ask until it is granted, and give what was.
 
     The pauses are random below a limit that doubles: those who wait must not ask in step. ``blocked`` is called once

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from service.guards import Guard, Transaction
-from service.guards.cart_transaction import CartTransaction
+from service.guards.base import Guard
+from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store
 
 
 class NoGuard(Guard):
@@ -19,12 +19,7 @@ class NoGuard(Guard):
     def __init__(self, settings: Settings, store: Store) -> None:
         pass
 
-    def run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction[Any]) -> None:
         began = time.perf_counter()
-        transaction.commands = transaction.take()
-        if transaction.commands:
-            transaction.read_decide_write()
+        transaction.take_and_decide()
         transaction.held_ms = (time.perf_counter() - began) * 1e3
-
-    def run_cart(self, cart: CartTransaction) -> None:
-        cart.read_decide_write()

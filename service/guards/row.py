@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from service.guards.engine_locks import EngineLock
-from service.stores import LockStatement
+from service.guards.base import EngineLock
+from service.stores.base import LockStatement
 
 
 class RowGuard(EngineLock):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from service.errors import Problem
-from service.guards import Mutex
+from service.guards.base import Mutex
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Blocked, Store, ignore
 
 
 class ThreadGuard(Mutex):
@@ -26,15 +25,29 @@ class ThreadGuard(Mutex):
     def __init__(self, settings: Settings, store: Store) -> None:
         self._locks: dict[str, threading.RLock] = {}
 
-    @contextlib.contextmanager
-    def exclusive(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def exclusive(
+        self, event: str, deadline: float, blocked: Blocked = ignore
+    ) -> contextlib.AbstractContextManager[None]:
         # setdefault: two threads that ask for the first time at once must get the same lock.
         lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
-        if not lock.acquire(blocking=False):
-            blocked()
-            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        return _Held(lock, deadline, blocked)
+
+
+class _Held(contextlib.AbstractContextManager[None]):
+    """Written by hand: ``@contextmanager`` is too slow on this path."""
+
+    __slots__ = ("_blocked", "_deadline", "_lock")
+
+    def __init__(self, lock: threading.RLock, deadline: float, blocked: Blocked) -> None:
+        self._lock = lock
+        self._deadline = deadline
+        self._blocked = blocked
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._blocked()
+            if not self._lock.acquire(timeout=max(0.0, self._deadline - time.monotonic())):
                 raise Problem("lock_timeout", retry_after_s=1)
-        try:
-            yield
-        finally:
-            lock.release()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()

@@ -1,4 +1,4 @@
-"""``/guard``: which guard is on, and its switch."""
+"""``/guard``: the guard that acts, and its switch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from flask import Blueprint, Response
 
-from service.http import shapes
+from service.http import schemas
 from service.http.answers import body, json_answer, office, require_admin
 from service.http.described import described
 from service.runtime.epoch import Mode
@@ -16,13 +16,13 @@ blueprint = Blueprint("admin", __name__)
 
 
 class NewGuard(msgspec.Struct, forbid_unknown_fields=True):
-    """The guard that is to act."""
+    """The guard to switch to."""
 
     guard: Annotated[str, msgspec.Meta(max_length=40)]
 
 
 @blueprint.get("/guard")
-@described("Which guard acts?", tag="admin", answers={200: shapes.GuardShown})
+@described("Which guard acts?", tag="admin", answers={200: schemas.GuardShown})
 def show() -> Response:
     return _state(office().control.mode())
 
@@ -32,7 +32,7 @@ def show() -> Response:
     "Switch the guard of all processes",
     tag="admin",
     body=NewGuard,
-    answers={200: shapes.GuardShown},
+    answers={200: schemas.GuardShown},
     problems=("unknown_guard", "guard_unfit", "switch_timeout", "storage_full", "storage_refused"),
     admin=True,
     details="Answers when every transaction of the older epochs has ended. `on` is the store's safe guard, `off` none.",
@@ -43,4 +43,4 @@ def switch() -> Response:
 
 
 def _state(mode: Mode) -> Response:
-    return json_answer({"guard": mode.guard, "epoch": mode.epoch, "guards": office().guards})
+    return json_answer(schemas.GuardShown(mode.guard, mode.epoch, office().guards))

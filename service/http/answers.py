@@ -1,4 +1,4 @@
-"""What routes have in common: reading a body, a key, a token; writing a record, a problem."""
+"""What routes have in common: reading a body, a key and a token; writing a record and a problem."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import contextlib
 import hashlib
 import hmac
 import secrets
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
-from flask import Response, current_app, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Request, Response, current_app, g, request
 
 from service.errors import Problem
-from service.rules.inventory import View
+from service.http.schemas import EventShown, Sold
+from service.rules.inventory import Record, View
 from service.sales.box_office import BoxOffice, Done, Times
+from service.sales.carts import CartDone
 from service.settings import EVENT_ID
 
 T = TypeVar("T")
@@ -23,24 +25,59 @@ MAX_BODY_BYTES = 64 * 1024
 _MOST_UNREAD = 16 * MAX_BODY_BYTES
 
 
+class Answer(Response):
+    """A response that leaves out what werkzeug does a second time for each header: it would copy and check them all."""
+
+    whole: bytes | None = None
+    """The whole body, where it is known beforehand."""
+    common: Sequence[tuple[str, str]] = ()
+    """Headers that are appended unchecked when the answer is sent: their values were checked or made here."""
+
+    def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        whole = self.whole
+        if whole is None or environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 304:
+            iterable, status, headers = super().get_wsgi_response(environ)
+        else:
+            iterable, status, headers = [whole], self.status, self.headers.to_wsgi_list()
+            headers.append(("Content-Length", str(len(whole))))
+        headers += self.common
+        return iterable, status, headers
+
+
 def office() -> BoxOffice:
     """The box office of this application."""
     found: BoxOffice = current_app.extensions["office"]
     return found
 
 
-def json_answer(content: object, status: int = 200, *, media_type: str = "application/json") -> Response:
-    return Response(msgspec.json.encode(content) + b"\n", status, content_type=media_type)
+def current_request() -> Request:
+    """The request itself: Flask's ``request`` finds it again at each use, which costs more than the use."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return found
 
 
-def tagged_answer(content: object) -> Response:
-    """What may be read again: with an ``ETag``, and 304 without a body where the client has it already.
+def encoded_answer(encoded: bytes, status: int = 200, *, media_type: str = "application/json") -> Answer:
+    answer = Answer([encoded], status, content_type=media_type)
+    answer.whole = encoded
+    return answer
+
+
+def encode(content: object) -> bytes:
+    """JSON and a line break."""
+    return msgspec.json.encode(content) + b"\n"
+
+
+def json_answer(content: object, status: int = 200) -> Answer:
+    return encoded_answer(encode(content), status)
+
+
+def tagged_answer(encoded: bytes) -> Response:
+    """An answer that may be read again: with an ``ETag``, and 304 without a body where the client has it already.
 
     The tag is made of the content, so it is right whatever the content depends on (version, epoch, guard, the event).
     """
-    encoded = msgspec.json.encode(content) + b"\n"
-    answer = Response(encoded, content_type="application/json")
-    answer.headers["Cache-Control"] = "no-cache"  # may be kept, and is asked for again each time
+    answer = encoded_answer(encoded)
+    answer.headers["Cache-Control"] = "no-cache"  # it may be kept, if the client asks for it again each time
     answer.set_etag(hashlib.blake2b(encoded, digest_size=12).hexdigest())
     if "If-None-Match" in request.headers:
         answer.make_conditional(request)
@@ -48,7 +85,7 @@ def tagged_answer(content: object) -> Response:
 
 
 def query(wanted: type[T]) -> T:
-    """The validated query; what it does not name is nobody's business. Errors: ``invalid_value``."""
+    """The validated query; names that it does not know are ignored. Errors: ``invalid_value``."""
     given = {}
     for name in wanted.__struct_fields__:  # type: ignore[attr-defined]
         values = request.args.getlist(name)
@@ -56,29 +93,26 @@ def query(wanted: type[T]) -> T:
             raise Problem("invalid_value", f"{name} stands in the address {len(values)} times.")
         if values:
             given[name] = values[0]
+    return converted(given, wanted, strict=False)
+
+
+def converted(given: object, wanted: type[T], *, strict: bool = True) -> T:
+    """Errors: ``invalid_value``."""
     try:
-        return msgspec.convert(given, wanted, strict=False)
+        return msgspec.convert(given, wanted, strict=strict)
     except msgspec.ValidationError as error:
         raise Problem("invalid_value", f"{error}.") from None
 
 
 def problem_answer(problem: Problem) -> Response:
-    """The problem as RFC 9457 has it, with the contract's ``code`` and ``definite``."""
+    """The problem in the form of RFC 9457, with the contract's ``code`` and ``definite``."""
     g.outcome = problem.code
     extra = dict(problem.extra)
     times = extra.pop("times", None)
     if isinstance(times, Times):
         g.times = times
-    content = {
-        "type": f"about:blank#{problem.code}",
-        "title": problem.kind.title,
-        "status": problem.kind.status,
-        "code": problem.code,
-        "definite": problem.kind.definite,
-        **({"detail": problem.detail} if problem.detail else {}),
-        **extra,
-    }
-    answer = json_answer(content, problem.kind.status, media_type="application/problem+json")
+    content = problem.shown() | ({"detail": problem.detail} if problem.detail else {}) | extra
+    answer = encoded_answer(encode(content), problem.kind.status, media_type="application/problem+json")
     if problem.retry_after_s is not None:
         answer.headers["Retry-After"] = str(problem.retry_after_s)
     if problem.code == "unauthorized":
@@ -91,12 +125,13 @@ def body(wanted: type[T]) -> T:
 
     Errors: ``wrong_content_type``, ``too_large``, ``bad_request``, ``not_json``, ``invalid_value``.
     """
-    if request.mimetype != "application/json":
+    asked = current_request()
+    if asked.environ.get("CONTENT_TYPE") != "application/json" and asked.mimetype != "application/json":
         raise Problem("wrong_content_type", "Send the header Content-Type: application/json.")
-    if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+    if asked.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Problem("wrong_content_type", "Send the body as it is, without a Content-Encoding.")
     try:
-        return msgspec.json.decode(whole_body(), type=wanted)
+        return msgspec.json.decode(whole_body(asked), type=wanted)
     except msgspec.ValidationError as error:
         raise Problem("invalid_value", f"{error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -105,55 +140,55 @@ def body(wanted: type[T]) -> T:
         raise Problem("not_json", "It is nested too deeply.") from None
 
 
-def whole_body() -> bytes:
+def whole_body(asked: Request) -> bytes:
     """All of the body: what breaks off may be whole JSON by chance, and is not what the client wanted to send.
 
-    A form is read from here too: Flask's own reading takes what there is. Errors: ``too_large``, ``bad_request``.
+    Read from the server itself: Flask's own reading takes what there is. Errors: ``too_large``, ``bad_request``.
     """
-    try:
-        content = request.get_data()
-    except RequestEntityTooLarge:
-        raise _too_large() from None
-    except HTTPException:
-        raise
-    except Exception as error:  # each server has errors of its own for chunks that are none
-        raise Problem("bad_request", f"The body cannot be read ({error}).") from None
-    if request.content_length is not None and len(content) != request.content_length:
-        raise Problem("bad_request", "The body broke off before its Content-Length.")
-    if len(content) > MAX_BODY_BYTES:  # of a chunked body no more than one byte above the limit was read
-        raise _too_large()
-    return content
+    environ = asked.environ
+    length = asked.content_length
+    # Without a length (a chunked body) it ends where the server says so, if the server can tell.
+    most = length if length is not None else MAX_BODY_BYTES + 1 if environ.get("wsgi.input_terminated") else 0
+    if most <= MAX_BODY_BYTES or length is None:
+        try:
+            content: bytes = environ["wsgi.input"].read(most)
+        except Exception as error:  # each server has errors of its own for broken chunks
+            raise Problem("bad_request", f"The body cannot be read ({error}).") from None
+        if length is not None and len(content) != length:
+            raise Problem("bad_request", "The body broke off before its Content-Length.")
+        if len(content) <= MAX_BODY_BYTES:
+            return content
+    _read_on(environ)
+    raise Problem("too_large")
 
 
-def _too_large() -> Problem:
-    """Reads on for a while: the answer is lost on a connection that is closed with something unread in it."""
-    with contextlib.suppress(Exception):  # whatever is wrong with the rest, it is refused
-        unread = request.environ["wsgi.input"]
+def _read_on(environ: dict[str, Any]) -> None:
+    """Read the rest, up to a bound: the answer is lost on a connection that is closed with something unread in it."""
+    with contextlib.suppress(Exception):  # whatever is wrong with the rest, the request is refused
         for _ in range(_MOST_UNREAD // MAX_BODY_BYTES):
-            if not unread.read(MAX_BODY_BYTES):
+            if not environ["wsgi.input"].read(MAX_BODY_BYTES):
                 break
-    return Problem("too_large")
 
 
 def event_id(name: str) -> str:
-    """An id out of an address; one that no event can have is an event that does not exist."""
+    """An id out of an address. Errors: ``unknown_event``, also for an id that no event can have."""
     if not EVENT_ID.fullmatch(name):
         raise Problem("unknown_event", "An event's id has lower-case letters, digits, - and _, 64 at most.")
     return name
 
 
 def operation_key() -> str:
-    """The client's ``Idempotency-Key``, or one of our own where it sent none."""
-    sent = request.headers.get("Idempotency-Key")
+    """The client's ``Idempotency-Key``; a new one where the client sent none. Errors: ``invalid_value``."""
+    sent = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     return f"s{secrets.token_hex(12)}" if sent is None else checked_key(sent)
 
 
 def checked_key(sent: str) -> str:
-    """A key as it will be used, without the quotes that the draft has around it. Errors: ``invalid_value``."""
+    """A key as it will be used, without the quotes of the IETF draft around it. Errors: ``invalid_value``."""
     key = sent.strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
-    # An empty one is refused too: who sends it believes that a repetition is safe.
+    # An empty key is refused too: the client that sends it believes that a repetition is safe.
     if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
         raise Problem("invalid_value", f"Idempotency-Key takes 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
     return key
@@ -161,7 +196,8 @@ def checked_key(sent: str) -> str:
 
 def fingerprint(content: object = None) -> str:
     """What makes two requests the same: method, path and validated body."""
-    whole = msgspec.json.encode([request.method, request.path, content])
+    asked = current_request()
+    whole = msgspec.json.encode([asked.method, asked.path, content])
     return hashlib.blake2b(whole, digest_size=12).hexdigest()
 
 
@@ -182,53 +218,44 @@ def is_admin_token(token: str) -> bool:
     return hmac.compare_digest(token.strip().encode(), current_app.extensions["admin_token"].encode())
 
 
-def event_content(view: View) -> dict[str, object]:
+def event_shown(view: View) -> EventShown:
     """An event with its counters, as the contract shows it."""
     mode = office().control.mode()
-    event = view.event
-    return {
-        "event": event.event,
-        "name": event.name,
-        "capacity": event.capacity,
-        "sold": view.sold,
-        "held": view.held,
-        "remaining": view.remaining,
-        "version": view.version,
-        "guard": office().acting_guard(event, mode),
-        "epoch": mode.epoch,
-        "lab": event.lab,
-        "opens_at": event.opens_at,
-        "max_per_order": event.max_per_order,
-        "max_per_buyer": event.max_per_buyer,
-        "max_held": event.max_held,
-        "max_hold_s": event.max_hold_s,
-    }
+    return EventShown(
+        **msgspec.structs.asdict(view.event),
+        sold=view.sold,
+        held=view.held,
+        remaining=view.remaining,
+        version=view.version,
+        guard=office().acting_guard(view.event, mode),
+        epoch=mode.epoch,
+    )
 
 
-def done_answer(done: Done, content: dict[str, object], status: int) -> Response:
-    """The answer to a mutation, a replayed one marked."""
+def sold(event: str, record: Record) -> Sold:
+    """An order as it is shown to its buyer."""
+    return Sold(
+        order=record.order,
+        event=event,
+        quantity=record.quantity,
+        tickets=record.tickets,
+        remaining=record.remaining,
+        version=record.version,
+    )
+
+
+def mutation_answer(done: Done | CartDone, content: object, status: int) -> Answer:
+    """The answer to a mutation. A replayed one is marked, for its buyer and for the metrics."""
     g.times = done.times
-    answer = json_answer({**content, "remaining": done.record.remaining, "version": done.record.version}, status)
+    answer = json_answer(content, status)
     if done.replayed:
-        mark_replayed(answer)
+        g.outcome = "replayed"
+        answer.headers["Idempotency-Replayed"] = "true"
     return answer
 
 
-def mark_replayed(answer: Response) -> None:
-    """Say that the answer is an earlier one, to its buyer and to the metrics."""
-    g.outcome = "replayed"
-    answer.headers["Idempotency-Replayed"] = "true"
-
-
-def order_answer(event: str, done: Done) -> Response:
+def order_answer(event: str, done: Done) -> Answer:
     """The answer to a purchase, or to a confirmation, which is one."""
-    record = done.record
-    content: dict[str, object] = {
-        "order": record.order,
-        "event": event,
-        "quantity": record.quantity,
-        "tickets": record.tickets,
-    }
-    answer = done_answer(done, content, 201)
-    answer.headers["Location"] = f"/events/{event}/orders/{record.order}"
+    answer = mutation_answer(done, sold(event, done.record), 201)
+    answer.headers["Location"] = f"/events/{event}/orders/{done.record.order}"
     return answer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from flask import Blueprint, Response, current_app, g
+from flask import Blueprint, Response, current_app
 
 from service.errors import Problem
-from service.http import shapes
-from service.http.answers import body, fingerprint, json_answer, mark_replayed, operation_key
+from service.http import schemas
+from service.http.answers import body, fingerprint, mutation_answer, operation_key, sold
 from service.http.described import described
 from service.http.events import EventId
 from service.sales.carts import Carts
@@ -20,17 +20,17 @@ MOST_EVENTS = 10
 
 
 class CartItem(msgspec.Struct, forbid_unknown_fields=True):
-    """So many tickets of one event."""
+    """The tickets that are wanted of one event."""
 
     event: EventId
-    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    quantity: schemas.Quantity
 
 
 class NewCart(msgspec.Struct, forbid_unknown_fields=True):
-    """What is wanted together, each event once."""
+    """The tickets that are wanted together, each event once."""
 
     items: Annotated[list[CartItem], msgspec.Meta(min_length=1, max_length=MOST_EVENTS)]
-    buyer: shapes.Name | None = None
+    buyer: schemas.Name | None = None
 
 
 @blueprint.post("/carts")
@@ -38,14 +38,14 @@ class NewCart(msgspec.Struct, forbid_unknown_fields=True):
     "Buy tickets of several events, all of them or none",
     tag="orders",
     body=NewCart,
-    answers={201: shapes.CartSold},
+    answers={201: schemas.CartSold},
     problems=(
         "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed", "not_supported",
         "half_cart",
     ),
     keyed=True,
-    details="Either there is an order in each event, or nothing is written in any; then `event` names the one that "
-    "could not. The key is of the whole cart. Each order is given back by itself. Every store but `memory`.",
+    details="Either there is an order in each event, or nothing is written in any; then `event` names the event that "
+    "refused. The key belongs to the whole cart. Each order is cancelled separately. Every store but `memory`.",
 )  # fmt: skip
 def buy() -> Response:
     wanted = body(NewCart)
@@ -56,19 +56,5 @@ def buy() -> Response:
         raise Problem("invalid_value", f"The event {twice} stands in the cart twice.")
     carts: Carts = current_app.extensions["carts"]
     done = carts.buy(items, key=operation_key(), request=fingerprint(wanted), buyer=wanted.buyer)
-    g.times = done.times
-    orders = [
-        {
-            "order": record.order,
-            "event": event,
-            "quantity": record.quantity,
-            "tickets": record.tickets,
-            "remaining": record.remaining,
-            "version": record.version,
-        }
-        for event, record in done.records.items()
-    ]
-    answer = json_answer({"cart": done.cart, "orders": orders}, 201)
-    if done.replayed:
-        mark_replayed(answer)
-    return answer
+    content = schemas.CartSold(done.cart, [sold(event, record) for event, record in done.records.items()])
+    return mutation_answer(done, content, 201)

@@ -1,11 +1,11 @@
-"""What a route says about itself, beside itself. ``/openapi.json`` and the page made of it are put together from this.
+"""The description of a route, as a decorator of it. ``/openapi.json`` and the page ``/docs`` are made of all of them.
 
     @blueprint.post("/events/<event>/orders")
     @described("Buy tickets", tag="orders", body=NewOrder, answers={201: Sold}, keyed=True, problems=("sold_out",))
     def buy(event: str) -> Response: ...
 
-A description is data and changes nothing in the route. That it is true is tested: every route has one, and a fuzzer
-holds what a real server answers against the document.
+A description is data and changes nothing in the route. Tests check that it is true: every route has one, and a fuzzer
+compares the answers of a real server with the document.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Route = TypeVar("Route", bound=Callable[..., Any])
 _ATTRIBUTE = "described"
 
 ANYWHERE = ("bad_request", "wrong_host", "internal")
-"""What every address may answer."""
+"""Codes that every address may answer with."""
 WITH_A_BODY = ("wrong_content_type", "too_large", "not_json", "invalid_value")
 OF_THE_ADMIN = ("unauthorized", "forbidden")
 CHANGING = ("cross_site", "too_many_requests")
@@ -27,32 +27,32 @@ OF_THE_STORE = (
     "corrupt_document", "store_closed", "not_durable", "storage_refused", "lock_timeout", "engine_unreachable",
     "engine_refused", "engine_went_back", "pool_exhausted",
 )  # fmt: skip
-"""What a look at an event may meet."""
+"""Codes of a read of an event."""
 OF_A_MUTATION = (
     "overloaded", "contention", "scheduler_gone", "switching", "storage_full", "outcome_unknown", "key_reused",
     "invalid_value", "lease_lost",
 )  # fmt: skip
-"""What a change of an event may meet besides."""
+"""Further codes of a change of an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One route in words and types."""
+    """The description of one route."""
 
     summary: str
     tag: str
     answers: Mapping[int, Any]
-    """What success looks like, by status: a msgspec type or ``dict`` (JSON), a media type (text), or None (no body)."""
+    """The successful answers by status: a msgspec type or ``dict`` (JSON), a media type (text), or None (no body)."""
     body: Any = None
     """The msgspec type that validates the body."""
     form: Any = None
-    """The same of a form."""
+    """The msgspec type that describes the form."""
     query: Any = None
     """The msgspec type that validates the query."""
     problems: tuple[str, ...] = ()
-    """Codes of ``errors.TABLE`` that are this route's own."""
+    """Codes of ``errors.TABLE`` that only this route has."""
     admin: bool = False
-    """It wants the admin token."""
+    """It needs the admin token."""
     keyed: bool = False
     """It takes an ``Idempotency-Key`` and commits at most one mutation."""
     stored: bool = False
@@ -61,10 +61,10 @@ class Description:
     """Its answer has an ``ETag``, and it knows ``If-None-Match``."""
     details: str = ""
     leads_to: tuple[str, ...] = ()
-    """The routes (by endpoint) that take what this one's answer gives out."""
+    """The routes (by endpoint) that take ids out of this one's answer."""
 
     def codes(self, *, changes: bool, in_path: bool) -> list[str]:
-        """Every code that it may answer with, in the order of their sources."""
+        """Every code that it may answer with, each once."""
         found = list(self.problems)
         found += CHANGING if changes else ()
         found += OF_THE_ADMIN if self.admin else ()
@@ -78,7 +78,7 @@ class Description:
 
 
 def described(summary: str, **more: Any) -> Callable[[Route], Route]:
-    """Give a route its ``Description``; to stand directly above the function."""
+    """A decorator that gives a route its ``Description``; it stands directly above the function."""
     description = Description(summary, **more)
 
     def describe(route: Route) -> Route:
@@ -89,6 +89,6 @@ def described(summary: str, **more: Any) -> Callable[[Route], Route]:
 
 
 def description_of(route: Callable[..., Any]) -> Description | None:
-    """What a route says about itself, if anything."""
+    """The description of a route; None if it has none."""
     found: Description | None = getattr(route, _ATTRIBUTE, None)
     return found

@@ -1,9 +1,9 @@
-"""The refusal of a full house, before anything else is done for a request.
+"""The refusal of a request while the office is full, before anything else is done for it.
 
-Whoever refuses ten times as many as he serves must not spend more on a refusal than on a sale. Through the framework it
-costs two thirds of one: routing, headers, the body read and validated, all to say no. So while the house is full
-(``Admission.is_full``) it is said here, at a thirtieth of that, in the same words and with the same headers. Who comes
-by in the moment in which a place becomes free goes the usual way, and there it is decided for certain.
+An office that refuses ten times as many requests as it serves must not spend more on a refusal than on a sale. Through
+the framework a refusal costs two thirds of a sale: routing, headers, the body read and validated. So while the office
+is full (``Admission.is_full``) it refuses here, at a thirtieth of that, in the same words and with the same headers. A
+request that comes at the moment in which a place becomes free goes the usual way, and there it is decided for certain.
 
 While requests are logged, all go the usual way: a log that leaves some out is worse than a slow one.
 """
@@ -11,7 +11,6 @@ While requests are logged, all go the usual way: a log that leaves some out is w
 from __future__ import annotations
 
 import logging
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -21,14 +20,14 @@ from flask import Flask
 
 from service.errors import Problem
 from service.http.answers import problem_answer
-from service.http.request_checks import REQUEST_ID
+from service.http.request_checks import REQUEST_ID, SAFE_METHODS, common_headers
 from service.runtime.logs import REQUESTS
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import RETRY_AFTER_S, Admission
-from service.sales.box_office import BoxOffice
+from service.sales.box_office import BoxOffice, Times
 
-_AT_THE_DOOR = frozenset({"orders", "holds", "carts"})
-_CHANGES = frozenset({"POST", "PUT", "DELETE"})
+_ADMITTED_ROUTES = frozenset({"orders", "holds", "carts"})
+_NO_TIMES = Times()
 _PLACE = re.compile(r"<[^>]+>")
 
 Start = Callable[..., Any]
@@ -45,8 +44,8 @@ class RefuseEarly:
         self._addresses: list[tuple[str, re.Pattern[str], str]] = [
             (method, re.compile("[^/]+".join(re.escape(part) for part in _PLACE.split(rule.rule))), rule.endpoint)
             for rule in app.url_map.iter_rules()
-            if rule.endpoint.partition(".")[0] in _AT_THE_DOOR
-            for method in (rule.methods or set()) & _CHANGES
+            if rule.endpoint.partition(".")[0] in _ADMITTED_ROUTES
+            for method in (rule.methods or set()) - SAFE_METHODS
         ]
         with app.app_context():
             answer = problem_answer(Problem("overloaded", retry_after_s=RETRY_AFTER_S))
@@ -65,16 +64,12 @@ class RefuseEarly:
         found = (name for wanted, address, name in self._addresses if method == wanted and address.fullmatch(path))
         return next(found, None)
 
-    def _headers(self, request_id: str) -> list[tuple[str, str]]:
-        """What every answer carries: see ``every_request.watch``, which this has to agree with."""
+    def _headers(self, sent: str) -> list[tuple[str, str]]:
+        request_id = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
         return [
             ("Content-Type", self._type),
             ("Content-Length", str(len(self._body))),
             ("Retry-After", str(RETRY_AFTER_S)),
-            ("Server-Timing", "wait;dur=0.000, hold;dur=0.000, store;dur=0.000"),
-            ("Last-Seat-Worker", str(os.getpid())),
-            ("Last-Seat-Epoch", str(self._office.control.epoch)),
-            ("X-Request-Id", request_id if REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)),
-            ("X-Content-Type-Options", "nosniff"),
             ("Cache-Control", "no-store"),
+            *common_headers(_NO_TIMES, self._office.control.epoch, request_id),
         ]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response, g
 
-from service.http import shapes
+from service.http import schemas
 from service.http.answers import (
     body,
-    event_content,
+    encode,
     event_id,
+    event_shown,
     json_answer,
     office,
     query,
@@ -22,15 +23,15 @@ from service.http.answers import (
     tagged_answer,
 )
 from service.http.described import described
-from service.rules.inventory import Event, Record
+from service.rules.inventory import Event
 from service.settings import EVENT_ID, MAX_CAPACITY
 
 blueprint = Blueprint("events", __name__)
 
 LINES_AT_ONCE = 1000
-EVENTS_AT_ONCE = 100
+MAX_PAGE = 100
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
+TicketLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
 HoldSeconds = Annotated[float, msgspec.Meta(ge=0.001, le=3600.0)]
 EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_ID.pattern}\Z")]
 
@@ -39,20 +40,20 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     """An event to be made."""
 
     event: EventId
-    capacity: Count
-    name: shapes.Name | None = None
+    capacity: TicketLimit
+    name: schemas.Name | None = None
     opens_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    max_per_order: Count = 10
-    max_per_buyer: Count | None = None
+    max_per_order: TicketLimit = 10
+    max_per_buyer: TicketLimit | None = None
     lab: bool = False
-    max_held: Count | None = None
+    max_held: TicketLimit | None = None
     max_hold_s: HoldSeconds | None = None
 
 
 class Page(msgspec.Struct):
-    """Which events to list."""
+    """The part of the list of events to answer with."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=EVENTS_AT_ONCE)] = EVENTS_AT_ONCE
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = MAX_PAGE
     cursor: EventId | None = None
     """The last event of the page before."""
 
@@ -62,7 +63,7 @@ class Page(msgspec.Struct):
     "Make an event",
     tag="events",
     body=NewEvent,
-    answers={201: shapes.EventShown},
+    answers={201: schemas.EventShown},
     problems=("event_exists", "switching", "storage_full"),
     admin=True,
     stored=True,
@@ -71,18 +72,8 @@ class Page(msgspec.Struct):
 def create() -> Response:
     require_admin()
     new = body(NewEvent)
-    event = Event(
-        new.event,
-        new.name or new.event,
-        new.capacity,
-        new.opens_at,
-        new.max_per_order,
-        new.max_per_buyer,
-        new.lab,
-        new.max_held,
-        new.max_hold_s,
-    )
-    answer = json_answer(event_content(office().create(event)), 201)
+    event = Event(**msgspec.structs.asdict(new) | {"name": new.name or new.event})
+    answer = json_answer(event_shown(office().create(event)), 201)
     answer.headers["Location"] = f"/events/{event.event}"
     return answer
 
@@ -92,7 +83,7 @@ def create() -> Response:
     "List events by id",
     tag="events",
     query=Page,
-    answers={200: shapes.EventsShown, 304: None},
+    answers={200: schemas.EventsShown, 304: None},
     stored=True,
     tagged=True,
     details="Some at a time: `next`, and the Link header, lead to the next ones; only those shown are read.",
@@ -101,7 +92,7 @@ def all_events() -> Response:
     page = query(Page)
     views, last = office().events(page.limit, page.cursor)
     following = f"/events?limit={page.limit}&cursor={last}" if last else None
-    answer = tagged_answer({"events": [event_content(view) for view in views], "next": following})
+    answer = tagged_answer(encode(schemas.EventsShown([event_shown(view) for view in views], following)))
     if following:
         answer.headers["Link"] = f'<{following}>; rel="next"'
     return answer
@@ -111,7 +102,7 @@ def all_events() -> Response:
 @described(
     "Look at an event",
     tag="events",
-    answers={200: shapes.EventShown, 304: None},
+    answers={200: schemas.EventShown, 304: None},
     problems=("unknown_event",),
     stored=True,
     tagged=True,
@@ -119,7 +110,7 @@ def all_events() -> Response:
 def one_event(event: str) -> Response:
     with office().request_scope(event_id(event)):
         view, g.times = office().look(event)
-        return tagged_answer(event_content(view))
+        return tagged_answer(encode(event_shown(view)))
 
 
 @blueprint.delete("/events/<event>")
@@ -145,8 +136,8 @@ def delete(event: str) -> Response:
     problems=("unknown_event", "unauthorized", "forbidden"),
     stored=True,
     details="JSON Lines: a header with the event, its capacity and the number of versions; then a line a mutation. No "
-    "buyer's name stands in it, but the ids of orders do, and who knows one may cancel it. So only events made for the "
-    "lab show it to everybody; for any other it takes the admin's token.",
+    "buyer's name is in it, but the ids of orders are, and with an id anybody may cancel the order. So only events "
+    "made for the lab show it to everybody; any other needs the admin's token.",
 )
 def audit(event: str) -> Response:
     if not office().about(event_id(event)).lab:
@@ -155,15 +146,9 @@ def audit(event: str) -> Response:
     head = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
 
     def lines() -> Iterator[bytes]:
-        yield msgspec.json.encode(head) + b"\n"
-        for some in batched(records, LINES_AT_ONCE):
-            yield b"".join(msgspec.json.encode(record.audit_line()) + b"\n" for record in some)
+        yield encode(head)
+        encoder, unread = msgspec.json.Encoder(), iter(records)
+        while some := [record.audit_line() for record in itertools.islice(unread, LINES_AT_ONCE)]:
+            yield encoder.encode_lines(some)
 
     return Response(lines(), content_type="application/x-ndjson")
-
-
-def batched(records: Collection[Record], size: int) -> Iterator[list[Record]]:
-    """The records in lists of ``size``, as they are read."""
-    source = iter(records)
-    while some := list(itertools.islice(source, size)):
-        yield some

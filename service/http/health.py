@@ -1,10 +1,10 @@
-"""``/healthz``: this process answers. ``/readyz``: it could sell a ticket now. ``/metrics``: what was counted."""
+"""``/healthz``: this process answers. ``/readyz``: it could sell a ticket now. ``/metrics``: its counters."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
-from service.http import shapes
+from service.http import schemas
 from service.http.answers import json_answer, office
 from service.http.described import described
 from service.runtime.metrics import CONTENT_TYPE, Unmeasured
@@ -14,31 +14,31 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
-@described("Does this process answer?", tag="operation", answers={200: shapes.Alive})
+@described("Does this process answer?", tag="operation", answers={200: schemas.Alive})
 def alive() -> Response:
-    return json_answer({"status": "alive"})
+    return json_answer(schemas.Alive("alive"))
 
 
 @blueprint.get("/readyz")
 @described(
     "Could a ticket be sold now?",
     tag="operation",
-    answers={200: shapes.Ready},
+    answers={200: schemas.Ready},
     problems=("stopping", "switching", "storage_full"),
     stored=True,
 )
 def ready() -> Response:
     readiness: Readiness = current_app.extensions["readiness"]
     readiness.check()
-    return json_answer({"status": "ready", "store": office().store.name, "guard": office().control.mode().guard})
+    return json_answer(schemas.Ready("ready", office().store.name, office().control.mode().guard))
 
 
 @blueprint.get("/metrics")
 @described(
-    "What was counted, for Prometheus",
+    "Metrics for Prometheus",
     tag="operation",
     answers={200: "text/plain"},
-    details="Added up over all processes of this server, those that have died too. Numbers alone: no name, no id.",
+    details="Added up over all processes of this server, also those that have died. Only numbers: no name, no id.",
 )
 def metrics() -> Response:
     counted: Unmeasured = current_app.extensions["metrics"]

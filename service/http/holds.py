@@ -1,17 +1,15 @@
 """``/events/<event>/holds``: set tickets aside, turn a hold into an order, give it back.
 
-Between the first call and the second the buyer pays, and nobody holds a guard meanwhile.
+The buyer pays between the first call and the second, and no guard is held meanwhile.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from flask import Blueprint, Response
 
-from service.http import shapes
-from service.http.answers import body, done_answer, event_id, fingerprint, office, operation_key, order_answer
+from service.http import schemas
+from service.http.answers import body, event_id, fingerprint, mutation_answer, office, operation_key, order_answer
 from service.http.described import described
 from service.http.events import HoldSeconds
 
@@ -23,10 +21,10 @@ DEFAULT_S = 300.0
 class NewHold(msgspec.Struct, forbid_unknown_fields=True):
     """How many tickets to set aside, all or none, and for how long."""
 
-    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    buyer: shapes.Name | None = None
+    quantity: schemas.Quantity
+    buyer: schemas.Name | None = None
     seconds: HoldSeconds | msgspec.UnsetType = msgspec.UNSET
-    """Not given: five minutes, or as long as the event allows if that is less."""
+    """The default is five minutes, or as long as the event allows if that is less."""
 
 
 @blueprint.post("/events/<event>/holds")
@@ -34,7 +32,7 @@ class NewHold(msgspec.Struct, forbid_unknown_fields=True):
     "Set tickets aside",
     tag="holds",
     body=NewHold,
-    answers={201: shapes.HoldShown},
+    answers={201: schemas.HoldShown},
     problems=(
         "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed", "hold_too_long",
         "too_many_held",
@@ -55,18 +53,20 @@ def hold(event: str) -> Response:
             buyer=wanted.buyer,
         )
         record = done.record
-        content: dict[str, object] = {
-            "hold": record.hold,
-            "event": event,
-            "quantity": record.quantity,
-            "tickets": record.tickets,
-            "expires_at": record.expires_at,
-        }
-        return done_answer(done, content, 201)
+        content = schemas.HoldShown(
+            hold=record.hold,
+            event=event,
+            quantity=record.quantity,
+            tickets=record.tickets,
+            expires_at=record.expires_at,  # type: ignore[arg-type]  # the record of a hold always has it
+            remaining=record.remaining,
+            version=record.version,
+        )
+        return mutation_answer(done, content, 201)
 
 
 def usual_seconds(event: str) -> float:
-    """How long tickets are set aside for who does not say it. Errors: ``unknown_event``."""
+    """How long tickets are set aside if the buyer does not say it. Errors: ``unknown_event``."""
     most = office().about(event).max_hold_s
     return DEFAULT_S if most is None else min(DEFAULT_S, most)
 
@@ -75,10 +75,10 @@ def usual_seconds(event: str) -> float:
 @described(
     "Turn a hold into an order",
     tag="holds",
-    answers={201: shapes.Sold},
+    answers={201: schemas.Sold},
     problems=("unknown_event", "unknown_hold", "not_open", "hold_expired", "buyer_limit"),
     keyed=True,
-    details="A hold that has expired is sold anew, under new ticket numbers, if the places are still there.",
+    details="A hold that has expired is sold again, under new ticket numbers, if the places are still there.",
     leads_to=("orders.look", "orders.cancel"),
 )
 def confirm(event: str, hold: str) -> Response:
@@ -91,11 +91,13 @@ def confirm(event: str, hold: str) -> Response:
 @described(
     "Give the tickets of a hold back",
     tag="holds",
-    answers={200: shapes.Released},
+    answers={200: schemas.Released},
     problems=("unknown_event", "unknown_hold", "not_open"),
     keyed=True,
 )
 def release(event: str, hold: str) -> Response:
     with office().request_scope(event_id(event)):
         done = office().release(event, hold, key=operation_key(), request=fingerprint())
-        return done_answer(done, {"hold": done.record.hold, "status": "released"}, 200)
+        record = done.record
+        content = schemas.Released(record.hold, "released", record.remaining, record.version)
+        return mutation_answer(done, content, 200)

@@ -1,14 +1,13 @@
-"""``/openapi.json``: what this service answers to, for programs. ``/docs``: the same for people, as a page."""
+"""``/openapi.json``: the description of this service's interface, for programs. ``/docs``: the same as a page."""
 
 from __future__ import annotations
 
-import hashlib
 from importlib import metadata
 from typing import Any
 
-import msgspec
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, render_template
 
+from service.http.answers import encode, tagged_answer
 from service.http.described import described
 from service.http.openapi import document
 
@@ -20,11 +19,7 @@ _KEPT = "openapi"
 @blueprint.get("/openapi.json")
 @described("This description (OpenAPI 3.1)", tag="interface", answers={200: dict, 304: None}, tagged=True)
 def description() -> Response:
-    content, _, tag = _made()
-    answer = Response(content, content_type="application/json")
-    answer.headers["Cache-Control"] = "no-cache"
-    answer.set_etag(tag)
-    return answer.make_conditional(request)  # type: ignore[return-value]
+    return tagged_answer(_made()[0])
 
 
 @blueprint.get("/docs")
@@ -33,14 +28,12 @@ def page() -> Response:
     return Response(render_template("docs.html", api=_made()[1]), content_type="text/html; charset=utf-8")
 
 
-def _made() -> tuple[bytes, dict[str, Any], str]:
-    """The description, encoded and not, and its tag; made when it is first asked for."""
-    kept: tuple[bytes, dict[str, Any], str] | None = current_app.extensions.get(_KEPT)
+def _made() -> tuple[bytes, dict[str, Any]]:
+    """The description, encoded and not; made when it is first asked for."""
+    kept: tuple[bytes, dict[str, Any]] | None = current_app.extensions.get(_KEPT)
     if kept is None:
         whole = document(current_app, _version())
-        content = msgspec.json.encode(whole) + b"\n"
-        tag = hashlib.blake2b(content, digest_size=12).hexdigest()
-        kept = current_app.extensions[_KEPT] = (content, whole, tag)
+        kept = current_app.extensions[_KEPT] = (encode(whole), whole)
     return kept
 
 

@@ -1,7 +1,7 @@
 """The description of the HTTP interface (OpenAPI 3.1), made of the routes, their descriptions and msgspec's types.
 
-The types that validate what is sent are the ones described, so the two cannot differ. What each route may refuse stands
-in the description by status, each with its codes out of ``errors.TABLE``.
+The types that validate requests are the ones described, so the two cannot differ. The refusals of each route are listed
+by status, each with its codes out of ``errors.TABLE``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 from flask import Flask
 from werkzeug.routing import Rule
 
-from service.errors import TABLE
+from service.errors import TABLE, Problem
 from service.http.described import Description, description_of
-from service.http.shapes import ProblemShown
+from service.http.request_checks import SAFE_METHODS
+from service.http.schemas import ProblemShown
 from service.settings import EVENT_ID
 
 SCHEMAS = "#/components/schemas/{name}"
-CHANGING_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 ALWAYS = ("Server-Timing", "Last-Seat-Worker", "Last-Seat-Epoch", "X-Request-Id")
 """Headers of every answer."""
 
@@ -32,29 +32,38 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Last-Seat-Worker": ("The process that answered.", {"type": "integer"}),
     "Last-Seat-Epoch": ("How often the guard had been switched when this was decided.", {"type": "integer"}),
-    "X-Request-Id": ("The client's own, if it sent one, else made here; it stands in the log.", {"type": "string"}),
-    "Location": ("Where what was made is found.", {"type": "string"}),
+    "X-Request-Id": (
+        "The client's own if it sent a valid one, otherwise a new one; it is in the log.",
+        {"type": "string"},
+    ),
+    "Location": ("The address of the new resource.", {"type": "string"}),
     "ETag": ("Changes with the content; send it back as If-None-Match.", {"type": "string"}),
     "Link": ("The next page, rel=next.", {"type": "string"}),
     "Retry-After": ("Seconds after which it is worth trying again.", {"type": "integer", "minimum": 0}),
-    "Idempotency-Replayed": ("There, if this is the first answer again.", {"type": "string", "enum": ["true"]}),
+    "Idempotency-Replayed": ("Present if this repeats the first answer.", {"type": "string", "enum": ["true"]}),
 }
 
 IN_PATH: dict[str, dict[str, Any]] = {
     "event": {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"},
 }
 
+# No pattern: blanks that HTTP strips, and the quotes of the IETF draft, are not part of the key.
+KEY = (
+    "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 to 200 printable "
+    "ASCII characters."
+)
+
 OVERVIEW = """A ticket office that sells each seat once.
 
 Errors are `application/problem+json` with a `code` and `definite`: *definite* means that surely nothing was written for
 this request, now or later. After an indefinite one, and after no answer at all, send the same request again with the
-same `Idempotency-Key`: it commits at most once. The id of an order or a hold is its owner's secret: who knows it may
-look at it and cancel it.
+same `Idempotency-Key`: it commits at most once. The id of an order or a hold is its owner's secret: anybody who knows
+it may look at the order or hold and cancel it.
 """
 
 
 def described_rules(app: Flask) -> Iterator[tuple[Rule, str, Description | None]]:
-    """Every address and method that the application answers to, static files apart, with its description."""
+    """Every address and method of the application, except static files, with its description."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         if rule.endpoint != "static":
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -67,7 +76,7 @@ def path_of(rule: Rule) -> str:
 
 
 def document(app: Flask, version: str) -> dict[str, Any]:
-    """The whole description. A route without one of its own is left out; a test says that there is none."""
+    """The whole document. A route without a description is left out; a test checks that there is none."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     types: dict[Any, None] = {ProblemShown: None}
     routes = [(rule, method, about) for rule, method, about in described_rules(app) if about is not None]
@@ -89,14 +98,14 @@ def document(app: Flask, version: str) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "headers": {name: {"description": says, "schema": schema} for name, (says, schema) in HEADERS.items()},
-            "examples": {code: {"value": _example(code)} for code in TABLE},
+            "examples": {code: {"value": Problem(code).shown()} for code in TABLE},
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "The admin's token."}},
         },
     }
 
 
 def _links(about: Description, rules: dict[str, Rule]) -> dict[str, Any]:
-    """Where what was answered can be used: what the answer does not say was in the request's address."""
+    """The routes for which this answer has the ids; ids that are not in the answer were in the request's address."""
     said = about.answers[min(about.answers)].__struct_fields__
     return {
         to.rpartition(".")[2]: {
@@ -117,14 +126,14 @@ def _types_of(about: Description) -> Iterator[Any]:
 
 
 def _operation(rule: Rule, method: str, about: Description, named: dict[Any, Any]) -> dict[str, Any]:
-    changes = method in CHANGING_METHODS
+    changes = method not in SAFE_METHODS
     found: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
         "summary": about.summary,
         "tags": [about.tag],
         **({"description": about.details} if about.details else {}),
     }
-    if parameters := [*_path_parameters(rule), *_query_parameters(about), *_header_parameters(about)]:
+    if parameters := list(_parameters(rule, about)):
         found["parameters"] = parameters
     if about.body is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": named[about.body]}}}
@@ -140,45 +149,26 @@ def _operation(rule: Rule, method: str, about: Description, named: dict[Any, Any
     return found
 
 
-def _path_parameters(rule: Rule) -> Iterator[dict[str, Any]]:
+def _parameters(rule: Rule, about: Description) -> Iterator[dict[str, Any]]:
     for name in sorted(rule.arguments):
         schema = IN_PATH.get(name, {"type": "string", "minLength": 1, "maxLength": 200})
         yield {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _query_parameters(about: Description) -> Iterator[dict[str, Any]]:
-    if about.query is None:
-        return
-    [_], schemas = msgspec.json.schema_components([about.query], ref_template=SCHEMAS)
-    for name, schema in _as_ecma(schemas[about.query.__name__])["properties"].items():
-        yield {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
+    if about.query is not None:
+        [_], schemas = msgspec.json.schema_components([about.query], ref_template=SCHEMAS)
+        for name, schema in _as_ecma(schemas[about.query.__name__])["properties"].items():
+            yield {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
+    for name, is_read, says in (
+        ("Idempotency-Key", about.keyed, KEY),
+        ("If-None-Match", about.tagged, "The ETag of what the client has: 304 if it is still so."),
+    ):
+        if is_read:
+            yield {"name": name, "in": "header", "required": False, "description": says, "schema": {"type": "string"}}
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left out or is there; there is no null in an address."""
+    """A parameter can be left out; an address has no null."""
     kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     return kinds[0] if len(kinds) == 1 else schema
-
-
-def _header_parameters(about: Description) -> Iterator[dict[str, Any]]:
-    if about.keyed:
-        yield {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            # In words: what HTTP strips around it, and the quotes of the draft, are no part of it.
-            "description": "Names this operation; sent again with it, it commits at most once. Let it be unguessable: "
-            "1 to 200 printable ASCII characters.",
-            "schema": {"type": "string"},
-        }
-    if about.tagged:
-        yield {
-            "name": "If-None-Match",
-            "in": "header",
-            "required": False,
-            "description": "The ETag of what the client has: 304 if it is still so.",
-            "schema": {"type": "string"},
-        }
 
 
 def _answer(status: int, shape: Any, about: Description, method: str, named: dict[Any, Any]) -> dict[str, Any]:
@@ -215,24 +205,13 @@ def _refusals(codes: list[str], named: dict[Any, Any]) -> Iterator[tuple[str, di
                 "headers": _headers(headers),
                 "content": {
                     "application/problem+json": {
-                        # Not narrowed to these codes: generators would make a type of each answer, or drop it.
+                        # Not restricted to these codes: code generators would make a type for each answer, or drop it.
                         "schema": named[ProblemShown],
                         "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in some},
                     }
                 },
             },
         )
-
-
-def _example(code: str) -> dict[str, Any]:
-    kind = TABLE[code]
-    return {
-        "type": f"about:blank#{code}",
-        "title": kind.title,
-        "status": kind.status,
-        "code": code,
-        "definite": kind.definite,
-    }
 
 
 def _headers(names: list[str]) -> dict[str, Any]:

@@ -1,11 +1,18 @@
-"""``/``: the office as a page for people. Works without JavaScript: every button is a form.
+"""``/``: the office as a page for people. It works without JavaScript: every button is a form.
 
-With JavaScript the counters, the curve and the time that a hold has left follow by themselves (``static/office.js``).
+With JavaScript the counters, the curve and the time that a hold has left are kept up to date (``static/office.js``).
+
+The page shows the last verdict that the lab left beside this office. It is read from the lab's files: the two share no
+code, and only what the page shows is read.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlencode
 
@@ -13,22 +20,32 @@ import msgspec
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 
 from service.errors import TABLE, Problem
-from service.http.answers import checked_key, event_id, fingerprint, is_admin_token, office, operation_key, whole_body
+from service.http.answers import (
+    checked_key,
+    converted,
+    current_request,
+    event_id,
+    fingerprint,
+    is_admin_token,
+    office,
+    operation_key,
+    whole_body,
+)
 from service.http.described import described
 from service.http.holds import usual_seconds
 from service.http.orders import NewOrder
-from service.http.verdicts import last_verdict
 from service.rules.records import Held, Order
-from service.sales.box_office import Done
 
 blueprint = Blueprint("page", __name__)
 
 EVENTS_SHOWN = 50
+_MAX_VERDICT_BYTES = 4 << 20
+_MAX_TRIED = 20
 Do = Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
 
 
 class Button(msgspec.Struct):
-    """A form of the page: what to do, with what."""
+    """A form of the page: the operation and its values."""
 
     do: Do
     event: str
@@ -44,7 +61,7 @@ class Button(msgspec.Struct):
 @blueprint.get("/")
 @described("The office as a page", tag="page", answers={200: "text/html"}, stored=True)
 def show() -> Response:
-    """The event that ``?event=`` names, else the first; with it ``?order=``, ``?hold=``, and ``?problem=`` in words."""
+    """The event that ``?event=`` names, or the first one; also the ``?order=``, ``?hold=`` and ``?problem=`` of it."""
     views, last = office().events(EVENTS_SHOWN)
     wanted = request.args.get("event")
     problem = request.args.get("problem")
@@ -90,11 +107,12 @@ def show() -> Response:
     form=Button,
     answers={303: None},
     problems=("unknown_event", "bad_request", "invalid_value"),
-    details="What an office refuses is told on the page that the answer leads to; what no button sends, at once.",
+    details="A refusal of the office is shown on the page that the answer leads to. A form that no button sends is "
+    "refused at once.",
 )
 def act() -> Response:
-    """One button; then back to the page, so that a reload repeats nothing."""
-    whole_body()
+    """Carry one button out and redirect to the page, so that a reload repeats nothing."""
+    request.stream = io.BytesIO(whole_body(current_request()))  # Flask's own reading of a form takes what there is
     form = request.form
     event = event_id(form.get("event", ""))
     g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]
@@ -106,13 +124,13 @@ def act() -> Response:
         seen |= _carry_out(event, do, wanted)
     except Problem as problem:
         seen["problem"] = g.outcome = problem.code
-        # What somebody has is still there after a refusal.
+        # After a refusal the page still shows the buyer's order or hold.
         seen |= {name: form[name] for name in ("order", "hold") if form.get(name)}
     return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
 
 
 def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
-    """Do it, and say what the page is to show then."""
+    """Carry it out; returns the query of the page that shows the result."""
     form = request.form
     if do == "switch":
         if not is_admin_token(form.get("token", "")):
@@ -121,47 +139,30 @@ def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
         return {"switched": ""}
     # The key came with the page: a double click, or the same form sent again, is one operation.
     key = checked_key(form["key"]) if "key" in form else operation_key()
-    order, hold = form.get("order", ""), form.get("hold", "")
     quantity, buyer = wanted.quantity, wanted.buyer
     asked = fingerprint([do, event, quantity] if buyer is None else [do, event, quantity, buyer])
     with office().request_scope(event):
-        match do:
-            case "buy":
-                done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
-                return _seen(done, order=done.record.order)
-            case "hold":
-                seconds = usual_seconds(event)
-                done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
-                return _seen(done, hold=done.record.hold)
-            case "confirm":
-                done = office().confirm(event, hold, key=key, request=fingerprint(["confirm", event, hold]))
-                return _seen(done, order=done.record.order)
-            case "release":
-                done = office().release(event, hold, key=key, request=fingerprint(["release", event, hold]))
-                return _seen(done, hold=hold)
-            case "cancel":
-                done = office().cancel(event, order, key=key, request=fingerprint(["cancel", event, order]))
-                return _seen(done, order=order)
-    raise Problem("bad_request")
-
-
-def _seen(done: Done, **what: str) -> dict[str, str]:
-    """What the page is to show; the same form sent again is counted as what it is."""
+        if do == "buy":
+            done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
+        elif do == "hold":
+            seconds = usual_seconds(event)
+            done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
+        else:
+            named = form.get("order" if do == "cancel" else "hold", "")
+            mutate = {"confirm": office().confirm, "release": office().release, "cancel": office().cancel}[do]
+            done = mutate(event, named, key=key, request=fingerprint([do, event, named]))
     if done.replayed:
         g.outcome = "replayed"
-    return what
+    return {"hold": done.record.hold} if do in ("hold", "release") else {"order": done.record.order}
 
 
 def _wanted() -> NewOrder:
-    """How many tickets, and for whom, by the rules of every order. Errors: ``invalid_value``."""
+    """The number of tickets and the buyer, by the rules of every order. Errors: ``invalid_value``."""
     quantity = request.form.get("quantity", "1")
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
         raise Problem("invalid_value")
     buyer = request.form.get("buyer", "").strip() or None
-    try:
-        return msgspec.convert({"quantity": int(quantity), "buyer": buyer}, NewOrder)
-    except msgspec.ValidationError as error:
-        raise Problem("invalid_value", f"{error}.") from None
+    return converted({"quantity": int(quantity), "buyer": buyer}, NewOrder)
 
 
 def _in_words(seconds: float) -> str:
@@ -171,7 +172,7 @@ def _in_words(seconds: float) -> str:
 
 
 def _order(event: str, order: str, problem: str | None) -> tuple[Order | None, str | None]:
-    """The order that is asked for, or why it cannot be shown, unless there is worse to tell."""
+    """The order that is asked for, and the problem to show: an earlier one, or why the order cannot be shown."""
     if not order:
         return None, problem
     try:
@@ -185,3 +186,69 @@ def _hold(event: str, hold: str) -> Held | None:
         return office().held(event, hold) if hold else None
     except Problem:
         return None
+
+
+class _Witness(msgspec.Struct):
+    violation: str
+    text: str = ""
+
+
+class _Check(msgspec.Struct):
+    name: str
+    verdict: str
+    count: int = 0
+    witness: list[_Witness] = []
+
+
+class Verdict(msgspec.Struct):
+    """The lab's verdict about one run."""
+
+    verdict: str
+    operations: int = 0
+    checks: list[_Check] = []
+    experiment: str = ""
+    drawn_at: datetime | None = None
+
+    @property
+    def wrong(self) -> list[_Check]:
+        """The checks that found something."""
+        return [check for check in self.checks if check.verdict != "valid"]
+
+
+def last_verdict(results: Path) -> Verdict | None:
+    """The newest ``results/<experiment>/latest/verdict.json`` that can be read; None where there is none.
+
+    Anything else of that name is ignored: a pipe, a link to nothing, a file without an end.
+    """
+    try:
+        found = sorted(((_changed(path), path) for path in results.glob("*/latest/verdict.json")), reverse=True)
+    except OSError:
+        return None
+    for changed, path in found[:_MAX_TRIED]:
+        try:
+            verdict = msgspec.json.decode(_content(path), type=Verdict)
+            verdict.drawn_at = datetime.fromtimestamp(changed, UTC)
+        except (OSError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            continue
+        verdict.experiment = os.fsencode(path.parent.parent.name).decode(errors="replace")
+        return verdict
+    return None
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _content(path: Path) -> bytes:
+    """The content of a regular file; opened so that a pipe in its place does not block."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(number, "rb") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError("it is not a regular file")
+        content = file.read(_MAX_VERDICT_BYTES + 1)
+    if len(content) > _MAX_VERDICT_BYTES:
+        raise OSError("it is too large")
+    return content

@@ -1,13 +1,13 @@
-"""How often one client may ask: a token bucket each, in bounded memory.
+"""The rate limit: a token bucket for each client, in bounded memory. Only requests that could change something count.
 
 A bucket holds ``burst`` tokens and gets ``rate`` new ones a second; each request takes one. It is kept as one number,
 the moment at which the bucket would be full again: that moment moves on by ``1 / rate`` with every request, and a
 request that would move it further than ``burst / rate`` ahead of now finds the bucket empty. (That is the generic cell
-rate algorithm, GCRA.) A refused request moves nothing, so who keeps asking is not kept out for it.
+rate algorithm, GCRA.) A refused request moves nothing, so a client that keeps asking is not kept out for it.
 
-What it does *not* do: the buckets are those of one process, so n processes let a client in up to n times as often; and
-they are of the most recent ``MOST_CLIENTS`` clients, so who has more addresses than that has as many full buckets. It
-keeps one eager client from taking the others' turn; it is no defence against many machines.
+What it does *not* do: each process has buckets of its own, so n processes let a client in up to n times as often; and
+there is a bucket for each of the most recent ``MOST_CLIENTS`` clients, so a client with more addresses than that has as
+many full buckets. It keeps one eager client from taking the others' turn; it is no defence against many machines.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from collections import OrderedDict
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from flask import Flask, request
+
 from service.errors import Problem
+from service.http.request_checks import SAFE_METHODS
 
 MOST_CLIENTS = 10_000
 _LONGEST_NAME, _LONGEST_ELEMENT = 64, 512
-# Strictly what RFC 7239 has, but for brackets without quotes. A parser that skips what it does not understand, as
-# werkzeug's does, finds a "for" inside of what a proxy has quoted.
+# The grammar of RFC 7239, strictly, except that brackets need no quotes. A parser that skips what it does not
+# understand, as werkzeug's does, finds a "for" inside of what a proxy has quoted.
 _PAIR = re.compile(r"""\s*([\w!#$%&'*+.^`|~-]+)=("(?:[^"\\]|\\.)*"|[^"\\;,\s]+)\s*""")
 _ELEMENT = re.compile(rf"{_PAIR.pattern}(?:;{_PAIR.pattern})*")
 
@@ -42,7 +45,10 @@ class RateLimit:
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, client: str, now: float | None = None) -> None:
-        """Take a token of ``client``'s. Errors, definite: ``too_many_requests`` with the seconds until there is one."""
+        """Take a token from the bucket of ``client``.
+
+        Errors: ``too_many_requests`` (definite), with the seconds until the next token.
+        """
         now = time.monotonic() if now is None else now
         with self._mutex:
             full_at = max(self._full_at.get(client, now), now) + self._gap_s
@@ -53,17 +59,32 @@ class RateLimit:
             self._full_at[client] = full_at
             self._full_at.move_to_end(client)
             if len(self._full_at) > self._most_clients:
-                # Who has not asked for longest: his bucket is the nearest to full, and a new one is full.
+                # The client that has not asked for longest: its bucket is the nearest to full, and a new one is full.
                 self._full_at.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._full_at)
 
 
-def client_of(address: str, forwarded_for: str, forwarded: str, proxies: int) -> str:
-    """Who asks: the peer's address, or what the outermost of so many trusted proxies says it was asked by.
+def limit_rate(app: Flask, limit: RateLimit, proxies: int) -> None:
+    """Let a client send as many requests that could change something (or guess the admin token) as ``limit`` allows.
 
-    Each proxy writes the address of whoever asked *it* at the end of ``X-Forwarded-For`` or of ``Forwarded``
+    It is decided before the body is read. Errors: ``too_many_requests``.
+    """
+
+    @app.before_request
+    def take_a_token() -> None:
+        if request.method not in SAFE_METHODS:
+            # The server has joined several headers of one name into one list, in their order.
+            forwarded_for = request.environ.get("HTTP_X_FORWARDED_FOR", "") if proxies else ""
+            forwarded = request.environ.get("HTTP_FORWARDED", "") if proxies else ""
+            limit.take(client_of(request.remote_addr or "", forwarded_for, forwarded, proxies))
+
+
+def client_of(address: str, forwarded_for: str, forwarded: str, proxies: int) -> str:
+    """The client that asks: the peer's address, or the one that the outermost of ``proxies`` trusted proxies names.
+
+    Each proxy writes the address of its own client at the end of ``X-Forwarded-For`` or of ``Forwarded``
     (RFC 7239), with its port or without; only the last ``proxies`` of them are ours, all before is what the client may
     have made up. A header with fewer than that did not come through all of them. The peer counts where neither header
     came through them, where the proxy knows no address (``unknown``, ``_hidden``), and where the two headers name

@@ -1,10 +1,10 @@
-"""What every request passes: who may ask (Host, other sites), its name, what every answer carries and leaves behind.
+"""The checks of every request (``Host``, other sites, its id), and the headers, count and log line of every answer.
 
-The browser of somebody who can reach this service is the way in that no password closes: a page of another site makes
-it send what that page likes. Two checks are against that. *Rebinding*: the other site lets its own name point to this
-service; the browser then takes both for one site, but says that name as ``Host``, which is refused here. An address of
-numbers cannot be such a name. *Cross-site requests*: a form of another site posts here; the browser says so
-(``Sec-Fetch-Site``, ``Origin``), and nothing is changed. Programs send neither header and are not browsers.
+No password protects against the browser of somebody who can reach this service: a page of another site can make it send
+any request. Two checks prevent that. *Rebinding*: the other site lets its own name point to this service; the browser
+then takes both for one site, but sends that name as ``Host``, which is refused here. A numeric address cannot be such a
+name. *Cross-site requests*: a form of another site posts here; the browser says so (``Sec-Fetch-Site``, ``Origin``),
+and nothing is changed. Programs that are not browsers send neither header.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 
@@ -33,8 +32,15 @@ PAGE_POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_CHANGE_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
-_MOST_REMEMBERED = 100
+_PAGE_HEADERS = [
+    # Not "no-referrer": under that, browsers say "null" for the origin of this page's own forms.
+    ("Referrer-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+]
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Those that change nothing."""
+_MAX_REMEMBERED = 100
 _NO_TIMES = Times()
 
 
@@ -42,18 +48,18 @@ class Hosts:
     """The names that this service answers to."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """``names``: exact ones, ``.example.org`` with everything below it, or ``*`` for any at all."""
+        """``names``: exact ones, ``.example.org`` for it and all its subdomains, or ``*`` for any."""
         self._names = {name.lower() for name in names} | {"localhost"}
-        self._fine = {""}  # HTTP/1.0 may leave it out; no browser does
+        self._accepted = {""}  # HTTP/1.0 may leave the header out; no browser does
 
     def refuse_wrong(self, host: str) -> None:
         """Errors: ``wrong_host``."""
-        if host in self._fine:
+        if host in self._accepted:
             return
         if not self._answers_to(_name_of(host)):
             raise Problem("wrong_host", "LASTSEAT_HOSTS lists the names that it answers to, separated by commas.")
-        if len(self._fine) < _MOST_REMEMBERED:
-            self._fine.add(host)
+        if len(self._accepted) < _MAX_REMEMBERED:
+            self._accepted.add(host)
 
     def _answers_to(self, name: str) -> bool:
         if "*" in self._names or name in self._names or name.endswith(".localhost") or _is_address(name):
@@ -76,66 +82,48 @@ def _is_address(name: str) -> bool:
 
 
 def refuse_other_sites(environ: Mapping[str, str]) -> None:
-    """Errors: ``cross_site``. What the browser says about itself cannot be set by a page."""
-    site = environ.get("HTTP_SEC_FETCH_SITE")
+    """Errors: ``cross_site``. A page cannot set these headers of its browser."""
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site is not None:
-        if site not in ("same-origin", "none"):
-            raise Problem("cross_site", "This was sent by a page of another site.")
-        return
-    # Browsers leave Sec-Fetch-Site out where the connection is neither encrypted nor to this machine.
-    origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and _host_of(origin) != environ.get("HTTP_HOST", "").lower():
+        is_ours = site in ("same-origin", "none")
+    else:
+        # Browsers leave Sec-Fetch-Site out where the connection is neither encrypted nor to this machine.
+        is_ours = origin is None or origin.partition("://")[2].lower() == environ.get("HTTP_HOST", "").lower()
+    if not is_ours:
         raise Problem("cross_site", "This was sent by a page of another site.")
 
 
-def _host_of(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:  # not an address at all
-        return ""
-
-
 def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> None:
-    """Let every request of ``app`` pass here, before and after all else."""
+    """Check every request of ``app`` before all else; add the common headers to every answer, count it and log it."""
 
     @app.before_request
-    def arrive() -> None:
+    def check() -> None:
         environ = request.environ
         here: Any = g._get_current_object()  # once: finding it costs more than using it
         here.arrived = time.perf_counter()
         sent = environ.get("HTTP_X_REQUEST_ID")
         here.request_id = sent if sent and REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
         hosts.refuse_wrong(environ.get("HTTP_HOST", ""))
-        if environ["REQUEST_METHOD"] not in _CHANGE_NOTHING:
+        if environ["REQUEST_METHOD"] not in SAFE_METHODS:
             refuse_other_sites(environ)
 
     @app.after_request
-    def sign(answer: Response) -> Response:
+    def complete(answer: Response) -> Response:
         here: Any = g._get_current_object()
         times: Times = getattr(here, "times", None) or _NO_TIMES
         epoch = office.control.epoch if times.epoch is None else times.epoch
-        kind = answer.mimetype or ""
+        headers = common_headers(times, epoch, getattr(here, "request_id", ""))
+        own = dict(answer.headers)
+        kind = own.get("Content-Type", "").partition(";")[0]
         is_page = kind == "text/html"
-        # Added and not set: no route has these, and to look for them costs more than the rest.
-        add = answer.headers.add
-        add(
-            "Server-Timing",
-            f"wait;dur={times.wait_ms:.3f}, hold;dur={times.hold_ms:.3f}, store;dur={times.store_ms:.3f}",
-        )
-        add("Last-Seat-Worker", str(os.getpid()))
-        add("Last-Seat-Epoch", str(epoch))
-        add("X-Request-Id", getattr(here, "request_id", ""))
-        add("X-Content-Type-Options", "nosniff")
-        if not kind.endswith("json"):  # which nothing shows as a page, as long as nothing sniffs
-            add("Content-Security-Policy", PAGE_POLICY if is_page else DATA_POLICY)
-            add("Cross-Origin-Resource-Policy", "same-origin")
+        if not kind.endswith("json"):  # no browser shows JSON as a page, as long as it does not sniff
+            policy = PAGE_POLICY if is_page else DATA_POLICY
+            headers += [("Content-Security-Policy", policy), ("Cross-Origin-Resource-Policy", "same-origin")]
         if is_page:
-            # Not "no-referrer": under that, browsers say "null" for the origin of this page's own forms.
-            add("Referrer-Policy", "same-origin")
-            add("X-Frame-Options", "DENY")
-            add("Cross-Origin-Opener-Policy", "same-origin")
-        if "Cache-Control" not in answer.headers:
-            add("Cache-Control", "no-store")
+            headers += _PAGE_HEADERS
+        if "Cache-Control" not in own:
+            headers.append(("Cache-Control", "no-store"))
+        answer.common = headers  # type: ignore[attr-defined]
         outcome = getattr(here, "outcome", None) or "ok"
         metrics.answered(request.endpoint or "none", outcome)
         if REQUESTS.isEnabledFor(logging.INFO):
@@ -143,8 +131,22 @@ def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> N
         return answer
 
 
+def common_headers(times: Times, epoch: int, request_id: str) -> list[tuple[str, str]]:
+    """The headers of every answer. Each is sent as it is here, so none may have a line break in it."""
+    return [
+        (
+            "Server-Timing",
+            f"wait;dur={times.wait_ms:.3f}, hold;dur={times.hold_ms:.3f}, store;dur={times.store_ms:.3f}",
+        ),
+        ("Last-Seat-Worker", str(os.getpid())),
+        ("Last-Seat-Epoch", str(epoch)),
+        ("X-Request-Id", request_id),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+
+
 def _log(answer: Response, outcome: str, times: Times, epoch: int) -> None:
-    """The route and not the address: an address may have the id of an order in it."""
+    """Log the route and not the address: an address may have the id of an order in it."""
     event = (request.view_args or {}).get("event", "")
     log_request(
         request_id=g.get("request_id"),

@@ -1,8 +1,8 @@
-"""The rules of a cart, pure: purchases in several events, all of them or none.
+"""The pure rules of a cart: purchases in several events, all of them or none.
 
-Each purchase is decided by ``inventory`` on the view of its own event, and is one like any other there. What is added
-is that they stand or fall together, and that the key means all of them: a cart was sold before if each of its events
-has it, and it is a contradiction if only some have.
+Each purchase is decided by ``inventory`` on the view of its own event, like any other. Two rules are added: all are
+granted or none is; and the key belongs to all of them: the cart was sold before if each of its events has the key, and
+if only some have it, that is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The first event in the order asked that could not, and why. Nothing is sold in any."""
+    """The first event, in the order asked, that refused, and why. Nothing is sold in any event."""
 
     event: str
     refusal: Refusal
@@ -56,10 +56,10 @@ def decide_cart(views: Mapping[str, View], sales: Mapping[str, Sell], now: datet
 
 
 def _refused_by_key(views: Mapping[str, View], sales: Mapping[str, Sell], known: Sequence[str]) -> Refused:
-    """Some events know the key. If for another request, it is used up; if for this one, the cart was torn apart."""
+    """The refusal where only some events know the key: they have it of another request, or of a half of this cart."""
     for event in known:
         view = views[event]
         if view.keys[sales[event].key].request != sales[event].request:
-            return Refused(event, Refusal("key_reused", view.version, view.remaining))
+            return Refused(event, view.refusal("key_reused"))
     torn = next(event for event in sales if event not in known)
-    return Refused(torn, Refusal("half_cart", views[torn].version, views[torn].remaining))
+    return Refused(torn, views[torn].refusal("half_cart"))

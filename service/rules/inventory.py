@@ -1,15 +1,15 @@
-"""The rules of selling tickets, pure: what is wanted, what is known, what is decided.
+"""The pure rules of selling tickets: commands, views, and the decision about a command on a view.
 
-A *command* is what somebody wants (``Sell``, ``Hold``, …); its ids are chosen beforehand, so that deciding it twice
+A *command* says what somebody wants (``Sell``, ``Hold``, …); its ids are chosen beforehand, so that deciding it twice
 on the same view gives the same answer. A *view* is what a store loaded for some commands. ``decide`` looks at one
 command and a view and answers with a ``Record`` (a line of the audit, to be appended), a ``Replay`` (it was decided
 before) or a ``Refusal``. ``decide_all`` decides a list in order, each on the view that the ones before it left.
 
 A *hold* sets tickets aside until an instant. Whether that has passed is decided here, by the ``now`` of the decision
 and by nothing else: no timer ends a hold. So before anything is decided, also a refusal, the holds that are due are
-expired, each with a record of its own. Hence a payment that comes late has one of two ends and no third: the hold was
-not due at the instant of the decision, and it is confirmed; or it was, its places are free, and the confirmation is
-decided as a new sale on the very view that this left. A hold that has expired stays so when the clock goes back.
+expired, each with a record of its own. Hence a late payment has one of exactly two results: either the hold was not due
+at the instant of the decision, and it is confirmed; or it was due, its places are free, and the confirmation is decided
+as a new sale on the view that the expiry left. A hold that has expired stays expired when the clock goes back.
 
 Nothing here does input or output, waits, or knows of locks. So the same rules serve a JSON file and a database
 engine, and a guard that translates commands into an engine's own language can be tested against ``decide``.
@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
 
 from service.rules.records import (
     CHANGES,
@@ -34,6 +33,7 @@ from service.rules.records import (
     Event,
     Held,
     Hold,
+    Kind,
     Order,
     Outcome,
     Record,
@@ -59,8 +59,8 @@ __all__ = [
 class View:
     """What a store loaded for some commands: the counters, and only what those commands need to see.
 
-    ``apply`` moves it on by a record; ``decide_all`` puts what is to be written into ``fresh``. ``source`` is the
-    store's own business: where it read this, so that it can write the next state or notice that somebody else did.
+    ``apply`` moves it on by a record; ``decide_all`` puts what is to be written into ``fresh``. ``source`` belongs to
+    the store: the place where it read this, so that it can write the next state or notice that somebody else did.
     """
 
     event: Event
@@ -78,11 +78,15 @@ class View:
     """Tickets that each asked-for buyer has in open orders and holds; filled only where the event limits buyers."""
     source: object = None
     fresh: list[Record] = field(default_factory=list, compare=False)
-    """What was decided on this view, expired holds among it, in order: what is to be appended."""
+    """The records that were decided on this view and are to be appended, in order, those of expired holds included."""
 
     @property
     def remaining(self) -> int:
         return self.event.capacity - self.sold - self.held
+
+    def refusal(self, code: str, retry_after_s: int | None = None) -> Refusal:
+        """A refusal that tells what this view shows."""
+        return Refusal(code, self.version, self.remaining, retry_after_s)
 
     def apply(self, record: Record) -> None:
         """Take a record into the counters, the keys, the orders and the holds."""
@@ -132,28 +136,26 @@ def decide(view: View, command: Command, now: datetime) -> Outcome:
 
 
 def _answered(view: View, command: Command) -> Replay | Refusal | None:
-    """What is due to a key that was committed before: nothing is decided for it, and nothing expires."""
+    """The outcome under a key that was committed before: nothing is decided for it, and no hold expires."""
     known = view.keys.get(command.key)
     if known is None:
         return None
-    if known.request != command.request:
-        return Refusal("key_reused", view.version, view.remaining)
-    return Replay(known)
+    return Replay(known) if known.request == command.request else view.refusal("key_reused")
 
 
 def _refused(view: View, command: Sell | Hold, now: datetime) -> Refusal | None:
-    """Why so many tickets cannot be had by this buyer now; None where they can."""
+    """Why this buyer cannot have the tickets now; None if they can."""
     opens_at, wait_s = view.event.opens_at, None
     code = _never(view.event, command)
     if code is None and opens_at is not None and now < opens_at:
         code = "doors_closed"
-        wait_s = -((now - opens_at) // timedelta(seconds=1))  # rounded up: who waits so long finds them open
+        wait_s = -((now - opens_at) // timedelta(seconds=1))  # rounded up, so that the doors are open after the wait
     code = code or _not_now(view, command)
-    return None if code is None else Refusal(code, view.version, view.remaining, retry_after_s=wait_s)
+    return None if code is None else view.refusal(code, wait_s)
 
 
 def _never(event: Event, command: Sell | Hold) -> str | None:
-    """What is against the event's own rules, however many tickets there are."""
+    """The event's own rule that the command breaks, however many tickets there are."""
     if command.quantity > event.max_per_order:
         return "over_limit"
     if command.buyer is None and event.max_per_buyer is not None:
@@ -179,129 +181,82 @@ def _passes_buyer_limit(view: View, buyer: str | None, quantity: int) -> bool:
     return buyer is not None and most is not None and view.bought.get(buyer, 0) + quantity > most
 
 
-def _next_tickets(view: View, quantity: int) -> tuple[int, ...]:
-    return tuple(range(view.next_ticket, view.next_ticket + quantity))
-
-
 def _sell(view: View, command: Sell, now: datetime) -> Record | Refusal:
     refused = _refused(view, command, now)
-    if refused is not None:
-        return refused
-    return Record(
-        version=view.version + 1,
-        kind="sold",
-        key=command.key,
-        order=command.order,
-        quantity=command.quantity,
-        tickets=_next_tickets(view, command.quantity),
-        remaining=view.remaining - command.quantity,
-        request=command.request,
-        buyer=command.buyer,
-        cart=command.cart,
-    )
+    return refused or _record(view, "sold", command, command, order=command.order, cart=command.cart)
 
 
 def _hold(view: View, command: Hold, now: datetime) -> Record | Refusal:
+    expires_at = now + timedelta(seconds=command.seconds)
     refused = _refused(view, command, now)
-    if refused is not None:
-        return refused
-    return Record(
-        version=view.version + 1,
-        kind="held",
-        key=command.key,
-        order="",
-        quantity=command.quantity,
-        tickets=_next_tickets(view, command.quantity),
-        remaining=view.remaining - command.quantity,
-        request=command.request,
-        buyer=command.buyer,
-        hold=command.hold,
-        expires_at=now + timedelta(seconds=command.seconds),
-    )
+    return refused or _record(view, "held", command, command, hold=command.hold, expires_at=expires_at)
 
 
 def _confirm(view: View, command: Confirm) -> Record | Refusal:
     held = view.holds.get(command.hold)
     if held is None:
-        return Refusal("unknown_hold", view.version, view.remaining)
+        return view.refusal("unknown_hold")
     if held.status == "expired":
         return _sell_late(view, command, held)
     if held.status != "held":
-        return Refusal("not_open", view.version, view.remaining)
-    return Record(
-        version=view.version + 1,
-        kind="confirmed",
-        key=command.key,
-        order=command.order,
-        quantity=held.quantity,
-        tickets=held.tickets,
-        remaining=view.remaining,
-        request=command.request,
-        buyer=held.buyer,
-        hold=held.hold,
-    )
+        return view.refusal("not_open")
+    return _record(view, "confirmed", command, held, held.tickets, order=command.order, hold=held.hold)
 
 
 def _sell_late(view: View, command: Confirm, held: Held) -> Record | Refusal:
-    """A new sale of what an expired hold had. The doors were open when it was made, and it was within one order."""
+    """A new sale for an expired hold. The doors were open when it was made, and it was within the limit of an order."""
     if held.quantity > view.remaining:
-        return Refusal("hold_expired", view.version, view.remaining)
+        return view.refusal("hold_expired")
     if _passes_buyer_limit(view, held.buyer, held.quantity):
-        return Refusal("buyer_limit", view.version, view.remaining)
-    return Record(
-        version=view.version + 1,
-        kind="sold",
-        key=command.key,
-        order=command.order,
-        quantity=held.quantity,
-        tickets=_next_tickets(view, held.quantity),
-        remaining=view.remaining - held.quantity,
-        request=command.request,
-        buyer=held.buyer,
-        hold=held.hold,
-    )
+        return view.refusal("buyer_limit")
+    return _record(view, "sold", command, held, order=command.order, hold=held.hold)
 
 
 def _release(view: View, command: Release) -> Record | Refusal:
     held = view.holds.get(command.hold)
     if held is None:
-        return Refusal("unknown_hold", view.version, view.remaining)
+        return view.refusal("unknown_hold")
     if held.status != "held":
-        return Refusal("not_open", view.version, view.remaining)
-    return _ended(view, held, "released", command.key, command.request)
-
-
-def _ended(view: View, held: Held, kind: Literal["released", "expired"], key: str = "", request: str = "") -> Record:
-    return Record(
-        version=view.version + 1,
-        kind=kind,
-        key=key,
-        order="",
-        quantity=held.quantity,
-        tickets=held.tickets,
-        remaining=view.remaining + held.quantity,
-        request=request,
-        buyer=held.buyer,
-        hold=held.hold,
-    )
+        return view.refusal("not_open")
+    return _record(view, "released", command, held, held.tickets, hold=held.hold)
 
 
 def _cancel(view: View, command: Cancel) -> Record | Refusal:
     order = view.orders.get(command.order)
-    if order is None or not command.order:  # the records of holds name no order: what stands there is none
-        return Refusal("unknown_order", view.version, view.remaining)
+    if order is None or not command.order:  # the records of holds have no order's id: what stands there is no order
+        return view.refusal("unknown_order")
     if order.status != "sold":
-        return Refusal("not_open", view.version, view.remaining)
+        return view.refusal("not_open")
+    return _record(view, "cancelled", command, order, order.tickets, order=order.order)
+
+
+def _record(
+    view: View,
+    kind: Kind,
+    command: Command,
+    about: Sell | Hold | Held | Order,
+    tickets: tuple[int, ...] | None = None,
+    *,
+    order: str = "",
+    hold: str = "",
+    expires_at: datetime | None = None,
+    cart: str = "",
+) -> Record:
+    """The event's next record. It has the quantity and the buyer of ``about``, and new numbers without ``tickets``."""
+    sold, held, _ = CHANGES[kind]
     return Record(
         version=view.version + 1,
-        kind="cancelled",
+        kind=kind,
         key=command.key,
-        order=order.order,
-        quantity=order.quantity,
-        tickets=order.tickets,
-        remaining=view.remaining + order.quantity,
+        order=order,
+        quantity=about.quantity,
+        tickets=tuple(range(view.next_ticket, view.next_ticket + about.quantity)) if tickets is None else tickets,
+        remaining=view.remaining - (sold + held) * about.quantity,
         request=command.request,
-        buyer=order.buyer,
+        buyer=about.buyer,
+        hold=hold,
+        expires_at=expires_at,
+        cart=cart,
     )
 
 
@@ -326,7 +281,7 @@ def expire(view: View) -> None:
     """Expire the holds that are due, in order, each with a record and a version of its own."""
     due, view.due = view.due, ()
     for held in due:
-        _write(view, _ended(view, held, "expired"))
+        _write(view, _record(view, "expired", Sweep(), held, held.tickets, hold=held.hold))
 
 
 def _write(view: View, record: Record) -> None:
@@ -335,12 +290,12 @@ def _write(view: View, record: Record) -> None:
 
 
 def records_of(outcomes: Sequence[Outcome]) -> list[Record]:
-    """The records among the outcomes, in order: what buyers were granted, without the holds that expired before."""
+    """The records among the outcomes, in order: those that buyers asked for, without the holds that expired before."""
     return [outcome for outcome in outcomes if isinstance(outcome, Record)]
 
 
 def replay(event: Event, records: Iterable[Record]) -> View:
-    """The view that a list of records leaves, every key, order and hold in it."""
+    """The view after a list of records, with every key, order and hold."""
     view = View(event)
     for record in records:
         view.apply(record)

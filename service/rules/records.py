@@ -1,6 +1,6 @@
-"""The words of the office: events, commands, the records that they leave, and orders and holds as records leave them.
+"""The data of the office: events, commands, the records that they leave, and orders and holds as records leave them.
 
-Data alone. What may be written when is ``inventory``'s, which offers these names too; a store needs no more than this
+It is data alone: ``inventory`` decides what may be written when, and exports these names too. A store needs only this
 and the view.
 """
 
@@ -42,7 +42,7 @@ class Sell(msgspec.Struct, frozen=True):
     quantity: int
     buyer: str | None = None
     cart: str = ""
-    """The cart that it is part of; empty for a purchase by itself."""
+    """The cart that it is part of; empty for a single purchase."""
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Confirm(msgspec.Struct, frozen=True):
-    """Turn a hold into an order. One that has expired is sold anew, under new numbers, if the places are there."""
+    """Turn a hold into an order. One that has expired is sold again, under new numbers, if the places are there."""
 
     key: str
     request: str
@@ -82,7 +82,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """Nothing is wanted but that the holds which are due are expired."""
+    """Expire the holds that are due, and nothing else."""
 
     key: str = ""
     request: str = ""
@@ -100,16 +100,20 @@ CHANGES: dict[Kind, tuple[int, int, bool]] = {
     "released": (0, -1, False),
     "expired": (0, -1, False),
 }
-"""By what, times its quantity, a record changes the tickets sold and those held, and whether its numbers are new.
+"""For each kind: the change of the tickets sold and of those held for each ticket, and whether the numbers are new.
 
 A later record of the same tickets repeats their numbers."""
+
+
+AUDITED = ("version", "kind", "key", "hold", "order", "cart", "quantity", "tickets", "expires_at")
+"""The fields of a record in the public audit, in this order."""
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One committed mutation: a line of the audit, with what is needed to repeat its answer.
 
-    What a kind has not is empty: ``expired`` has no key (the service did it by itself), ``held`` and ``released`` have
-    no order, ``sold`` has a hold only where it is a late confirmation.
+    A field that a kind does not have is empty: ``expired`` has no key (no client asked for it), ``held`` and
+    ``released`` have no order, ``sold`` has a hold only if it is a late confirmation.
     """
 
     version: int
@@ -119,7 +123,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     quantity: int
     tickets: tuple[int, ...]
     remaining: int
-    """What was left right after this mutation; not part of the public audit."""
+    """The tickets that were left right after this mutation; not part of the public audit."""
     request: str = ""
     buyer: str | None = None
     hold: str = ""
@@ -140,26 +144,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def taken(self) -> int:
-        """By how much the tickets grow that are sold or held: those that nobody else can have."""
-        sold, held, _ = CHANGES[self.kind]
-        return (sold + held) * self.quantity
+        """By how much the tickets grow that are sold or held, and so not for sale."""
+        return self.sold + self.held
 
     def audit_line(self) -> dict[str, object]:
-        """The public part: no buyer, no fingerprint."""
-        line: dict[str, object] = {"version": self.version, "kind": self.kind}
-        if self.key:
-            line["key"] = self.key
-        if self.hold:
-            line["hold"] = self.hold
-        if self.order:
-            line["order"] = self.order
-        if self.cart:
-            line["cart"] = self.cart
-        line["quantity"] = self.quantity
-        line["tickets"] = self.tickets
-        if self.expires_at is not None:
-            line["expires_at"] = self.expires_at
-        return line
+        """The public part: no buyer, no fingerprint, and no field that this kind does not have."""
+        return {name: value for name in AUDITED if (value := getattr(self, name))}
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -173,7 +163,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A hold as it stands. ``sold`` is one that had expired and was sold anew."""
+    """A hold as it stands. ``sold``: it had expired and was sold again."""
 
     hold: str
     version: int
@@ -209,7 +199,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """No hold is due any more; the version that this was seen on."""
+    """No hold is due any more, as of ``version``."""
 
     version: int
     remaining: int

@@ -1,4 +1,4 @@
-"""Files that are there after a power cut, as far as the device honours a flush."""
+"""Files and directories that survive a power cut (as far as the device honours a flush), and their locks."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _OTHERS = 0o077
 
 
 def keep_to_ourselves() -> None:
-    """Whatever this process makes from now on is for its own user alone, also what SQLite and other libraries make.
+    """Let only this process's user open the files that it makes from now on, those of SQLite and libraries too.
 
-    Who may open a lock file can hold its lock for ever, and who reads an order can cancel it.
+    A user who can open a lock file can hold its lock for ever, and a user who can read an order can cancel it.
     """
     os.umask(_OTHERS)
 
 
 def how_to_close(directory: Path) -> str | None:
-    """The command that closes a directory to other users; None where it is closed. Nothing is changed here: whoever
-    opened it may have meant it."""
+    """The command that closes a directory to other users; None if it is closed. Nothing is changed here: it may have
+    been opened on purpose."""
     if not directory.stat().st_mode & _OTHERS:
         return None
     return f"chmod -R go= {shlex.quote(str(directory.resolve()))}"
 
 
 class CommitFailed(OSError):
-    """The disk failed in a commit: it may have been written, and may not last. Closes the store for all processes."""
+    """The disk failed in a commit: it may be written, and may not last. It closes the store for all processes."""
 
 
 @contextlib.contextmanager
 def commit_failed(path: Path) -> Iterator[None]:
-    """A failure inside this block, a sync of ``path``, closes the store: what was written before may be gone, and to
-    sync it a second time would succeed without having written it. Errors: ``CommitFailed``."""
+    """A failure inside this block, a sync of ``path``, closes the store: earlier writes may be lost, and a second sync
+    would succeed without having written them. Errors: ``CommitFailed``."""
     try:
         yield
     except OSError as error:
@@ -48,7 +48,7 @@ def commit_failed(path: Path) -> Iterator[None]:
 
 
 def write_durably(path: Path, content: bytes) -> os.stat_result:
-    """Create ``path`` with ``content`` and sync it; nothing is left of it where that fails."""
+    """Create ``path`` with ``content`` and sync it; if that fails, the file is removed."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -71,14 +71,14 @@ def temporary_beside(path: Path) -> Path:
 
 
 def unique() -> str:
-    """A part of a name that nobody else takes. No process id: in two containers on one volume they are the same."""
+    """A unique part of a file name. It is not the process id, which two containers on one volume can share."""
     return secrets.token_hex(8)
 
 
 def replace_durably(path: Path, content: bytes) -> os.stat_result:
-    """Let ``path`` hold ``content``: readers see the old or the new, whole; a power cut leaves one of them.
+    """Replace ``path`` with a file of ``content``: readers, also after a power cut, see all of the old or of the new.
 
-    The new content is on the disk before it gets the name; the name is only after ``sync_directory``.
+    The new content is on the disk before it gets the name; the name itself is durable only after ``sync_names``.
     """
     temporary = temporary_beside(path)
     stat = write_durably(temporary, content)
@@ -91,12 +91,24 @@ def replace_durably(path: Path, content: bytes) -> os.stat_result:
     return stat
 
 
+def reserve(fd: int, size: int) -> None:
+    """Let a file have ``size`` bytes on the disk. Errors: ``OSError`` where there is no room.
+
+    A file with a hole has that size too, but the kernel kills (SIGBUS) a process that touches a mapped hole for which
+    the disk has no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.ftruncate(fd, size)
+
+
 def make_directory(path: Path) -> None:
-    """Make a directory and its parents, where there are none: a power cut does not take it with all it holds."""
+    """Make a directory and its missing parents so that a power cut does not remove them with all they hold."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for parent in {path.parent, *(each.parent for each in missing)}:
-        # One that may be entered but not read cannot be synced by this user: it was there before.
+        # A directory that this user may enter but not read cannot be synced; it was there before.
         with contextlib.suppress(PermissionError):
             sync_names(parent)
 
@@ -111,25 +123,25 @@ def sync_names(directory: Path) -> None:
 
 
 def open_directory(path: Path) -> int:
-    """A descriptor by which the names in a directory are made durable: ``os.fsync``.
+    """A descriptor of a directory, for ``os.fsync``, which makes the names in it durable.
 
-    Kept open, it cannot be missing when files are scarce, and it is told of a failed write-back that another process
-    met: a descriptor opened after the failure would not be.
+    Kept open, it cannot be missing when descriptors are scarce, and it reports a failed write-back of another process:
+    a descriptor opened after the failure would not.
     """
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def reopen_directory(fd: int) -> int:
-    """A second descriptor of the same directory, with locks of its own, whatever has the directory's name by now."""
+    """A second descriptor of the same directory, with its own locks, whatever has the directory's name by now."""
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
 
 
 def unlock_directory(fd: int) -> None:
-    """Give a flock on a directory back. What was done under it is done: a failure here is nobody's."""
+    """Release a flock on a directory. No error is raised: what was done under the lock is done."""
     try:
         fcntl.flock(fd, fcntl.LOCK_UN)
     except OSError:
-        # A descriptor that is closed has no lock. If that fails too, whoever locks next with this one gives it back.
+        # A descriptor that is closed has no lock. If that fails too, the next lock and unlock of this one releases it.
         with contextlib.suppress(OSError):
             fresh = reopen_directory(fd)
             os.dup2(fresh, fd, inheritable=False)
@@ -137,16 +149,16 @@ def unlock_directory(fd: int) -> None:
 
 
 def close_directory(fd: int) -> None:
-    """Close a descriptor of a directory; its flock is given back before this returns.
+    """Close a descriptor of a directory; its flock is released before this returns.
 
-    Under gevent's patch ``os.close`` alone leaves what is not a regular file open, and locked, until the hub runs next.
+    Under gevent's patch ``os.close`` alone leaves a directory open, and locked, until the hub runs next.
     """
     unlock_directory(fd)
     os.close(fd)
 
 
 def check_locks_exclude(directory: Path) -> None:
-    """Refuse a directory whose file system grants one flock to two opens of one file, or of one directory."""
+    """Refuse a directory whose file system grants one flock to two descriptors of a file, or of a directory."""
     path = directory / f"lock-check.{unique()}"
     try:
         path.touch(0o600)
@@ -180,8 +192,12 @@ def _check_lock_excludes(directory: Path, path: Path, flags: int) -> None:
     )
 
 
-class _StorageProblems:
-    """Not a generator: every purchase passes here, and a generator costs as much as deciding it."""
+class storage_problems:
+    """Turn an ``OSError`` of this block into a problem that says that nothing was changed, and what to do. Only for
+    blocks for which that is true; a ``CommitFailed`` passes through.
+
+    Written by hand: ``@contextmanager`` costs as much as deciding a purchase.
+    """
 
     __slots__ = ()
 
@@ -195,23 +211,12 @@ class _StorageProblems:
             raise Problem("storage_full", "Make room in the data directory and try again.", retry_after_s=5) from error
         if error.errno in (EMFILE, ENFILE):
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            raise Problem(
-                "storage_refused",
+            detail = (
                 f"{error.strerror}: this process may have {most}. Nothing was changed. Let it have more (`ulimit -n`, "
-                "`LimitNOFILE=`) or take fewer connections (`--worker-connections`), and try again.",
-                retry_after_s=5,
-            ) from error
-        raise Problem(
-            "storage_refused",
-            f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again.",
-            retry_after_s=5,
-        ) from error
-
-
-_storage_problems = _StorageProblems()
-
-
-def storage_problems() -> _StorageProblems:
-    """Failed calls inside this block changed nothing: say so, and what to do. For blocks of which that is true; a
-    ``CommitFailed`` goes through it."""
-    return _storage_problems
+                "`LimitNOFILE=`) or take fewer connections (`--worker-connections`), and try again."
+            )
+        else:
+            detail = (
+                f"The data directory refused the write ({error.strerror}). Nothing was changed; mend it and try again."
+            )
+        raise Problem("storage_refused", detail, retry_after_s=5) from error

@@ -1,8 +1,8 @@
 """Calls that block the thread in the kernel, made so that gevent's hub goes on.
 
-Under gevent's patch all greenlets share one thread: who waits for the disk in it stops everybody. Such a call goes to
-a pool of native threads of its own; gevent's shared pool would deadlock as soon as what holds a lock needs it too.
-Elsewhere the call is made where it stands: it releases the GIL.
+Under gevent's patch all greenlets share one thread: a greenlet that waits for the disk in it stops all others. Such a
+call goes to our own pool of native threads; gevent's shared pool would deadlock as soon as the holder of a lock needs
+it too. Without gevent the call is made directly: it releases the GIL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def patched() -> bool:
 
 
 def call_blocking(call: Callable[[], T]) -> T:
-    """The result of a call that may block; what it raises is raised here."""
+    """The result of a call that may block. The call's exceptions are raised here."""
     if not patched():
         return call()
     global _pool  # noqa: PLW0603

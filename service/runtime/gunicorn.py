@@ -1,7 +1,7 @@
-"""Which server runs this process, and whether the settings can be right there.
+"""The server that runs this process, and whether the settings can be right there.
 
-A guard that excludes threads is no use to four processes, a lock built before the fork is dead after it, and one
-built before gevent's patch lets every greenlet in. All of this can be seen at start, and is refused there.
+A guard that excludes threads does not exclude four processes, a lock built before the fork is dead after it, and a lock
+built before gevent's patch lets every greenlet in. All of this can be seen at start, and is refused then.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import inspect
 import logging
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from service.catalogue import GUARDS
@@ -27,25 +27,25 @@ from service.settings import Settings
 log = logging.getLogger("lastseat")
 
 _TIGHT = 100
-"""Fewer connections at once than this are worth a warning, also where none was asked for."""
-# Longer than it takes a worker that started at the same time to come to the same refusal: an engine that does not
-# answer is waited for at the start for 5 s an address ("localhost" has two), and for 5 s once it has the connection.
-# Else a worker would leave that stands back, and the one in its place would speak as well.
+"""A limit of fewer connections at once than this gives a warning, also where none was asked for."""
+# Longer than a worker that started at the same time needs for the same refusal: at start it waits for an engine that
+# does not answer for 5 s an address ("localhost" has two), and for 5 s more once it has the connection. Otherwise a
+# worker that stands back would leave too early, and the worker in its place would report the refusal as well.
 STAND_BACK_S = 20.0
 _AT_RANDOM = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where this process runs. Outside gunicorn: one process, which is its own master."""
+    """The server around this process. Outside gunicorn: one process, which is its own master."""
 
     master: str
-    """Identifies the master process, and no other one that ever was: see ``_identity``."""
+    """Identifies the master process, and no other that ever ran: see ``_identity``."""
     processes: int = 1
     threads: int = 1
     """Native threads that answer requests in one process."""
     worker_timeout_s: int = 0
-    """After so many seconds gunicorn kills a sync worker that does not come back; 0: never."""
+    """The seconds after which gunicorn kills a sync worker that does not return; 0: never."""
     sync: bool = False
     preload: bool = False
     configured: bool = True
@@ -55,16 +55,16 @@ class Surroundings:
     stopping: Callable[[], bool] = lambda: False
     """Whether the server is about to end this process."""
     respawned: bool = False
-    """Whether this process is not of those with which its master began: others may have been there before."""
+    """Whether its master started this process later than its first ones: others may have been there before."""
 
 
 def look_around() -> Surroundings:
-    """What can be seen from inside: gunicorn's settings lie in the frames that import the application."""
-    gunicorns = [found for found in _selves(sys._getframe()) if _is_gunicorns(found)]
-    if not gunicorns:
+    """The server's settings, as gunicorn's objects in the frames that import the application have them."""
+    found = _gunicorns_objects()
+    if not found:
         return Surroundings(_identity(os.getpid()))
-    cfg = gunicorns[0].cfg
-    worker = next((found for found in gunicorns if hasattr(found, "alive")), None)
+    cfg = found[0].cfg
+    worker = next((each for each in found if hasattr(each, "alive")), None)
     return Surroundings(
         master=_identity(os.getpid() if cfg.preload_app else os.getppid()),
         processes=cfg.workers,
@@ -80,30 +80,28 @@ def look_around() -> Surroundings:
 
 
 def believe_no_header() -> None:
-    """Let no header say under which path and scheme a request came. gunicorn believes whoever is on this host."""
-    for found in _selves(sys._getframe()):
-        if _is_gunicorns(found):
-            found.cfg.set("forwarder_headers", "")
-            found.cfg.set("secure_scheme_headers", {})
+    """Let no header set the path and the scheme of a request. gunicorn would trust any client on this host."""
+    for found in _gunicorns_objects():
+        found.cfg.set("forwarder_headers", "")
+        found.cfg.set("secure_scheme_headers", {})
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many file descriptors as it may have without being root."""
+    """Raise this process's limit of file descriptors as far as it may without being root."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # where the most is "infinite", the system may not mean it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def bound_connections() -> None:
-    """Let clients have half of the descriptors that are left; the other half is for the store and its locks.
+    """Leave half of the free descriptors to clients' connections; the other half is for the store and its locks.
 
-    To be called when all that stays open is open. Else a crowd that only connects would leave no file to sell into.
-    What gunicorn was told is changed in its worker, which reads it only when it begins to serve.
+    To be called when everything that stays open is open. Otherwise many clients that only connect would leave no
+    descriptor to sell with. gunicorn's setting is changed in its worker, which reads it only when it begins to serve.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(1, (limit - _open_descriptors()) // 2)
-    selves = (each for each in _selves(sys._getframe()) if _is_gunicorns(each))
-    worker: Any = next((each for each in selves if hasattr(each, "worker_connections")), None)
+    worker: Any = next((each for each in _gunicorns_objects() if hasattr(each, "worker_connections")), None)
     wanted = worker.worker_connections if worker is not None else 0
     if wanted > most:
         worker.worker_connections = most
@@ -120,7 +118,7 @@ def bound_connections() -> None:
 
 
 def _open_descriptors() -> int:
-    """How many descriptors this process has; a bare container may have /proc and no /dev/fd, macOS only the latter."""
+    """The number of this process's descriptors. A bare container may have no /dev/fd, and macOS has no /proc."""
     for place in ("/proc/self/fd", "/dev/fd"):
         with contextlib.suppress(OSError):
             return len(os.listdir(place))  # noqa: PTH208
@@ -128,43 +126,39 @@ def _open_descriptors() -> int:
 
 
 def stand_back() -> None:
-    """To be called before a refusal: one worker of a round returns at once, the others are stopped in here.
+    """To be called before a refusal. One worker reports it; the others wait here for SIGTERM, and do not return.
 
-    Two workers that both end as "cannot be loaded" end gunicorn's master in a traceback: while it stops because of the
-    first one, the second one makes it stop again. So one of them says it, and the others wait for the SIGTERM that
-    follows, and leave in peace also without it: one that comes before a worker listens is lost. If the refusal was
-    theirs alone, the master starts the next worker, and after some of them it is one who speaks.
+    Two workers that both end as "cannot be loaded" would end gunicorn's master in a traceback: while it stops because
+    of the first one, the second one makes it stop again. The others leave without SIGTERM, too, after a while: a signal
+    that comes before a worker listens is lost. If only they had a reason to refuse, the master starts the next workers,
+    until one of them is a worker that reports.
     """
-    worker = next((each for each in _selves(sys._getframe()) if _is_gunicorns(each) and hasattr(each, "age")), None)
+    worker = next((each for each in _gunicorns_objects() if hasattr(each, "age")), None)
     if worker is None:
         return
-    speaks = (worker.age - 1) % max(1, worker.cfg.workers) == 0
-    deadline = time.monotonic() + (0 if speaks else STAND_BACK_S)
+    reports = (worker.age - 1) % max(1, worker.cfg.workers) == 0
+    deadline = time.monotonic() + (0 if reports else STAND_BACK_S)
     while worker.alive and time.monotonic() < deadline:
         time.sleep(0.01)
-    if not speaks:
+    if not reports:
         raise SystemExit(0)
 
 
-def _selves(frame: FrameType | None) -> Iterator[Any]:
-    """The objects whose methods are running, innermost first."""
+def _gunicorns_objects() -> list[Any]:
+    """gunicorn's application and worker, if their methods are running (innermost first): both have its ``Config``."""
+    selves, frame = [], inspect.currentframe()
     while frame is not None:
-        if "self" in frame.f_locals:
-            yield frame.f_locals["self"]
+        selves.append(frame.f_locals.get("self"))
         frame = frame.f_back
-
-
-def _is_gunicorns(candidate: Any) -> bool:
-    """Whether it is gunicorn's application or worker: both have its Config."""
-    return "gunicorn" in sys.modules and type(getattr(candidate, "cfg", None)).__module__ == "gunicorn.config"
+    return [each for each in selves if type(getattr(each, "cfg", None)).__module__ == "gunicorn.config"]
 
 
 def _identity(pid: int) -> str:
-    """A name for the master process of this id, the same in all its workers, the respawned ones too.
+    """A name for the master process of this id, the same in all its workers, also in respawned ones.
 
-    Its id and when it started would not do: after a reboot, in another container or a small virtual machine both can
-    come again. What tells it apart is random, and every worker has it from the master by the fork. Two copies of one
-    master (a virtual machine that was cloned while it ran) are not told apart.
+    Its id and start time are not enough: after a reboot, in another container or a small virtual machine both can be
+    the same again. So random bytes are added, which every worker has from the master by the fork. Two copies of one
+    master (a virtual machine that was cloned while it ran) get the same name.
     """
     try:
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -174,8 +168,8 @@ def _identity(pid: int) -> str:
 
 
 def _born_with() -> bytes:
-    """What was random when this process's program began, and is passed on by a fork: on Linux the sixteen bytes that
-    the kernel gives to every program, elsewhere what Python hashes text with."""
+    """Random bytes from the start of this process's program, which a fork inherits: on Linux sixteen from the kernel,
+    elsewhere those that Python derives its text hashes from."""
     try:
         libc = ctypes.CDLL(None)
         libc.getauxval.restype = ctypes.c_ulong
@@ -187,7 +181,7 @@ def _born_with() -> bytes:
 
 
 def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:
-    """Raise ``RefusedToStart`` for pairings that would be silently wrong; ``allow_unsafe`` lets them be."""
+    """Raise ``RefusedToStart`` for combinations that would be silently wrong; ``allow_unsafe`` permits them."""
     if settings.allow_unsafe:
         return
     if around.preload:

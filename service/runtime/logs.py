@@ -1,9 +1,9 @@
 """What the service writes to its log: with ``LASTSEAT_LOG=json`` a line of JSON for each request and each failure.
 
-A log is read by more people than the data is, and kept for longer. So no line has a token, the id of an order or a hold
-(who knows it may cancel it), an idempotency key (who repeats it is told the first answer), a buyer's name, or the
+More people read a log than read the data, and it is kept for longer. So no line has a token, the id of an order or a
+hold (with it anybody may cancel it), an idempotency key (with it anybody gets the first answer), a buyer's name, or the
 password of an address. A request's line is made of named fields that have none of these: the route and not the address.
-What an exception says cannot be known beforehand: there, whatever this request brought is blotted out.
+The text of an exception cannot be known beforehand: there, every value that this request sent is replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PUBLIC_IN_PATH = frozenset({"event", "filename"})
 
 
 def set_up(app: Flask, kind: str) -> None:
-    """Let the application's failures be written without secrets, and with ``json`` every request as well."""
+    """Write the application's failures without secrets, and with ``json`` every request as well."""
     handler = _StandardError()
     handler.setFormatter(_JsonLine() if kind == "json" else _Blotted("[%(asctime)s] %(levelname)s %(message)s"))
     for logger in (app.logger, logging.getLogger("lastseat")):
@@ -36,13 +36,13 @@ def set_up(app: Flask, kind: str) -> None:
 
 
 def log_request(**fields: Any) -> None:
-    """One line; ``fields`` are known to be no secrets."""
+    """Write one line; ``fields`` must have no secrets."""
     REQUESTS.info("request", extra={"fields": fields})
 
 
 class _StandardError(logging.Handler):
-    """Writes where standard error is now. A line that cannot be written is lost: logging would tell of it with all that
-    was to be blotted out."""
+    """Writes to the current standard error. A line that cannot be written is lost: logging would report it with its
+    secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -83,7 +83,7 @@ def _blot(text: str) -> str:
 
 
 def _secrets_of_the_request() -> Iterator[str]:
-    """Whatever the request at hand brought that is nobody else's business."""
+    """The values in the current request that only its client may know."""
     if not has_request_context():
         return
     found = [value for name, value in (request.view_args or {}).items() if name not in _PUBLIC_IN_PATH]

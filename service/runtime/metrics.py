@@ -1,18 +1,17 @@
-"""What is counted, for Prometheus, right across processes and across their deaths.
+"""Metrics for Prometheus, summed over all processes of a master, also those that were killed.
 
-Each process writes into files of its own, in the format of prometheus_client's multiprocess mode, through shared
-memory: counting costs a microsecond and no system call, and what was counted outlives ``kill -9``. ``/metrics`` of any
-process adds up the files of all.
+Each process writes into its own files, in the format of prometheus_client's multiprocess mode, through shared memory:
+counting costs a microsecond and no system call, and the counts outlive ``kill -9``. ``/metrics`` of any process adds up
+the files of all.
 
-A process takes a *slot*, the first whose lock nobody holds, for as long as it lives: a directory with its files, and
-that directory is what it locks, since no other one can come in its place while the files stay. So a dead process is
-known by its free lock, whatever became of its process id: its gauges (who waits, who holds the guard) are left out.
-Whoever takes its place takes its slot and counts on from its counters, so nothing is lost and files do not pile up. The
-files of a master lie in a directory of its own; the next master starts with an empty one and removes those in which no
-slot is held.
+A process takes a *slot*, the first whose lock is free, for as long as it lives: a directory with its files. It locks
+the directory itself, as no other can take its place while the files stay. So a dead process is recognized by its free
+lock, whatever became of its process id: its gauges (the queue, the holder of the guard) are left out. The process that
+replaces it takes its slot and continues its counters, so nothing is lost and files do not pile up. Each master has its
+own directory; the next master starts with an empty one and removes those in which no slot is held.
 
-A process that is killed between a commit and its count, or between the count and the answer, leaves a count that
-differs from what buyers were told by what they do not know either.
+If a process is killed between a commit and its count, or between the count and the answer, the count differs from the
+answers that buyers got, by purchases that got no answer.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -34,7 +34,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.rules.records import Record
+from service.rules.records import Kind, Record
 from service.runtime.files import close_directory, open_directory
 from service.runtime.shared_numbers import Book, Number
 
@@ -68,9 +68,8 @@ HELP = {
     WORKERS: "Processes of this master that are open for sales",
     HELD_SINCE: "When the guard was taken that is held now (Unix time)",
     DEADLOCKS: "Carts that gave up because each waited for a lock that another one of them held",
-    HOLDER_AGE: "How long the guard has been held by whoever has held it longest; 0 where nobody does",
+    HOLDER_AGE: "How long the present holder of the guard has held it, the longest of all; 0 if it is free",
 }
-KINDS = ("sold", "cancelled", "held", "confirmed", "released", "expired")
 
 
 class Unmeasured:
@@ -83,24 +82,24 @@ class Unmeasured:
         """A transaction is durable; ``waits_ms`` are those of its commands."""
 
     def queued(self, change: int) -> None:
-        """So many more, or fewer, stand in line."""
+        """``change`` more commands stand in line, or fewer if it is negative."""
 
     def took(self, holder: object) -> None:
         """``holder`` has the guard."""
 
     def gave_back(self, holder: object) -> None:
-        """It has not any more, or never had."""
+        """``holder`` does not have the guard any more, or never had it."""
 
     def deadlocked(self) -> None:
         """A cart has given up in a deadlock."""
 
     def text(self) -> bytes:
-        """What ``/metrics`` shows."""
+        """The content of ``/metrics``."""
         return b""
 
 
 class Metrics(Unmeasured):
-    """The counters of one process, and the sum over all of its master's. Threads and greenlets share one."""
+    """The counters of one process, and the sum over all processes of its master. Threads and greenlets share one."""
 
     def __init__(self, directory: Path) -> None:
         """Errors: ``OSError`` where the disk has no room for the files."""
@@ -111,7 +110,9 @@ class Metrics(Unmeasured):
         self._books = {kind: _open_book(slot / f"{kind}_{number}.db", room) for kind, room in _ROOM.items()}
         self._answers: dict[tuple[str, str], Number] = {}
         self._holders: dict[int, float] = {}
-        self._tickets = {kind: self._number("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in KINDS}
+        self._tickets = {
+            kind: self._number("counter", TICKETS, f"{TICKETS}_total", kind=kind) for kind in get_args(Kind)
+        }
         self._wait, self._hold, self._store = (self._histogram(name, SECONDS) for name in (WAIT, HOLD, STORE))
         self._batch = self._histogram(BATCH, COMMANDS)
         self._deadlocks = self._number("counter", DEADLOCKS, f"{DEADLOCKS}_total")
@@ -194,7 +195,7 @@ class _Histogram:
 
 
 class _Sum(Collector):
-    """All files of a directory added up; gauges of those alone who live."""
+    """All files of a directory added up; gauges only of living processes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -234,7 +235,7 @@ def _directory_of(data: Path, master: str) -> Path:
 
 
 def _take_a_slot(directory: Path) -> tuple[int, int]:
-    """The locked descriptor of the first slot that nobody holds, and its number."""
+    """The locked descriptor of the first free slot, and its number."""
     for number in range(_MOST_SLOTS):
         path = directory / f"slot_{number}"
         path.mkdir(parents=True, exist_ok=True)
@@ -243,7 +244,7 @@ def _take_a_slot(directory: Path) -> tuple[int, int]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(path.stat(), os.fstat(fd)):
                 return fd, number
-            # Else it was removed, by a master that started at this moment and saw nobody in it.
+            # Otherwise a master that started at this moment saw no process in it, and removed it.
         except (BlockingIOError, FileNotFoundError):
             pass
         except BaseException:
@@ -258,7 +259,7 @@ def _slots(directory: Path) -> Iterator[Path]:
 
 
 def _is_held(slot: Path) -> bool:
-    """Whether the process of a slot lives."""
+    """Whether the process of a slot is alive."""
     try:
         fd = open_directory(slot)
     except FileNotFoundError:
@@ -273,7 +274,7 @@ def _is_held(slot: Path) -> bool:
 
 
 def _open_book(path: Path, room: int) -> Book:
-    """A process's file. Counters go on where the slot's last process left them; gauges do not."""
+    """A process's file. Counters continue from the slot's last process; gauges start from zero."""
     if path.name.startswith("gauge"):
         path.unlink(missing_ok=True)
     return Book(path, room)

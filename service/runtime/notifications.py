@@ -1,4 +1,4 @@
-"""What one thread waits for and another one sets."""
+"""A signal from one thread, or greenlet, to another that waits for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Signal:
         self._lock.acquire()
 
     def set(self) -> None:
-        """Let the one who waits go on, or not begin to wait."""
+        """Wake the waiting thread; if it does not wait yet, it will not."""
         with contextlib.suppress(RuntimeError):  # it is set already
             self._lock.release()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is set, and take it back; whether it was set."""
+        """Wait until it is set, and reset it; False after ``timeout_s``."""
         return self._lock.acquire(timeout=max(0.0, timeout_s))

@@ -1,8 +1,8 @@
 """Numbers in a mapped file, in the format of prometheus_client's multiprocess mode, which reads them.
 
-prometheus_client writes such files too; this one reserves their room on the disk beforehand (whoever touches mapped
-memory that the disk has no room for is killed by SIGBUS) and changes a number by one assignment of eight bytes, which
-another process that reads meanwhile sees whole. What was written outlives the process, though not a power cut.
+prometheus_client writes such files too; this module reserves their room on the disk beforehand (see ``reserve``) and
+changes a number by one assignment of eight bytes, which another process that reads meanwhile sees whole. The numbers
+outlive the process, though not a power cut.
 
 The format: the bytes in use (int32, padded to eight); then for each number the length of its key (int32), the key in
 UTF-8 filled with blanks up to a multiple of eight bytes, its value and a timestamp (two doubles).
@@ -17,12 +17,14 @@ from pathlib import Path
 
 from prometheus_client.mmap_dict import MmapedDict
 
+from service.runtime.files import reserve
+
 _HEAD = 8
 _value = struct.Struct("=d").pack
 
 
 class Number:
-    """One number. Whoever changes it keeps others of this process from doing so meanwhile."""
+    """One number. Its callers see to it that no two threads change it at once."""
 
     __slots__ = ("_begin", "_end", "_page", "value")
 
@@ -44,13 +46,10 @@ class Book:
     """The numbers of one file, by their keys."""
 
     def __init__(self, path: Path, room: int) -> None:
-        """Opens the file, or makes it with so many bytes of room. Errors: ``OSError`` where the disk has none."""
+        """Opens the file, or makes it with ``room`` bytes. Errors: ``OSError`` where the disk has no room."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, room)
-            else:
-                os.ftruncate(fd, room)
+            reserve(fd, room)
             self._page = mmap.mmap(fd, room)
         finally:
             os.close(fd)
@@ -61,7 +60,7 @@ class Book:
         self._numbers = {key: Number(self._page, at, value) for key, value, _, at in found}
 
     def number(self, key: str) -> Number:
-        """The number of this key; 0 if it is new. Without room it is one that nobody else sees."""
+        """The number of this key; 0 if it is new. Without room it is one that no other process sees."""
         found = self._numbers.get(key)
         if found is None:
             found = self._numbers[key] = self._write(key.encode())
@@ -74,7 +73,7 @@ class Book:
             return Number(bytearray(8), 0, 0.0)
         self._page[self._used : end] = entry + bytes(16)
         self._used = end
-        # Last: who reads meanwhile must not take what is not yet there for a number.
+        # Last: a process that reads meanwhile must not take an unfinished entry for a number.
         self._page[0:4] = struct.pack("=i", end)
         return Number(self._page, begin, 0.0)
 

@@ -1,9 +1,9 @@
-"""Who may come in: at most so many purchases inside a process, a bounded queue before them, and nobody else.
+"""How many purchases a process lets in: a bounded number inside, and a bounded queue before them.
 
 Under more load than a service can serve, waiting is what breaks it. Where everybody is let in, all of them wait longer
 than they are willing to, and the service works for buyers who have left: it is busy, and sells nothing in time. So the
-number of those inside is bounded, and so is the number of those who wait for them; who comes beyond that hears at once
-that he should come again. That answer is cheap, so most of the machine is left for those who are served.
+number of those inside is bounded, and so is the number of those who wait for them. A purchase beyond that is refused at
+once and asked to come again. That answer is cheap, so most of the machine is left for those who are served.
 
 The queue is fair: a place that becomes free is handed to the one who has waited longest, and nobody who comes at that
 moment is faster. Bounds are of one process; with n processes there are n times as many inside.
@@ -33,7 +33,7 @@ QUEUE_PER_PLACE = 5
 
 
 class Admission:
-    """The door of one process. Threads and greenlets share it. Excludes nobody from deciding: that is the guard's."""
+    """Bounds the purchases inside one process; its threads and greenlets share it. Excluding is the guard's task."""
 
     def __init__(self, inside: int, queue: int) -> None:
         """At most ``inside`` at once, at most ``queue`` waiting for a place."""
@@ -42,7 +42,7 @@ class Admission:
         self._longest_queue = queue
         self._queue: deque[Signal] = deque()
         self.queued: Callable[[int], None] = lambda change: None
-        """Told when so many more, or fewer, wait for a place."""
+        """Called with the change whenever more or fewer wait for a place."""
 
     def enter(self, deadline: float) -> None:
         """Take a place; ``leave`` must follow.
@@ -62,7 +62,7 @@ class Admission:
         try:
             handed = mine.wait(deadline - time.monotonic())
         except BaseException:
-            # Whoever is thrown out while he waits must not take a place with him that was handed to him meanwhile.
+            # A wait that is interrupted must not keep a place that was handed over meanwhile.
             if not self._withdraw(mine):
                 self.leave()
             raise

@@ -1,20 +1,21 @@
 """Purchases that wait in one process for one event, decided together.
 
-Everybody who wants something from an event stands in its *line*. The first in line is the *leader*: it waits for
-the guard on behalf of all, and when it has the guard it takes whoever stands in line by then, itself first, at most
-``limit``. When the next in line becomes leader depends on the guard:
+Every command for an event stands in the event's *line*. The first in line is the *leader*: it waits for the guard on
+behalf of all. When it has the guard it takes the commands that stand in line by then, at most ``limit``, its own first.
+When the next in line becomes the leader depends on the guard:
 
-- Under one that lets nobody in beside another (``Take.keep_the_line``) it is when the first transaction is durable. All
-  who come meanwhile, while the disk is waited for above all, are decided together in the next one: a *group commit*. It
-  costs no time, since what they would have waited for is the same disk.
-- Else at the moment in which the first ones were taken. So a line excludes nobody from deciding: without a guard there
-  is nothing to wait for, each takes itself and goes on, and they race as they should.
+- Under a guard that runs one transaction of an event at a time (``Take.keep_the_line``), when that transaction is
+  durable. The commands that come meanwhile, mostly while the leader waits for the disk, are decided together in the
+  next transaction: a *group commit*. It costs no time, since they would have waited for the same disk.
+- Under any other guard, as soon as the first commands were taken. So a line excludes nobody from deciding: without a
+  guard there is nothing to wait for, each command is taken alone, and they race as they should.
 
-One whose command the engine itself refuses has that refusal alone: the others are decided without it.
+If the engine refuses a transaction because of one command, that command is refused alone: the others are decided
+without it.
 
-A waiter who has waited too long withdraws, unless a leader has taken its command already. Both are decided under the
-line's mutex, so exactly one of them happens: withdrawn is definite (nothing was written), taken means that the
-outcome is on its way; if it does not come in time either, nobody can say (indefinite).
+A command that has waited too long is withdrawn, unless a leader has taken it already. Both happen under the line's
+mutex, so exactly one of them happens: withdrawn is definite (nothing was written); taken means that the outcome is on
+its way. If that does not come in time either, it is unknown whether the command was committed (indefinite).
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from service.errors import Problem
 from service.guards import Transaction
 from service.rules.inventory import Command, Outcome
 from service.runtime.notifications import Signal
-from service.stores import OneRefused
+from service.stores.base import OneRefused
+
+Purchases = Transaction[Sequence[Outcome]]
+"""A transaction of commands for one event, each with an outcome of its own."""
 
 
 class Waiting:
-    """One command in line, and what became of it."""
+    """A command in line, and its outcome."""
 
     __slots__ = ("arrived", "command", "error", "outcome", "taken", "transaction", "wait_ms", "woken")
 
@@ -42,7 +46,7 @@ class Waiting:
         self.woken: Signal | None = None
         self.taken = False
         self.wait_ms = 0.0
-        self.transaction: Transaction | None = None
+        self.transaction: Purchases | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
 
@@ -52,7 +56,7 @@ class Waiting:
 
 
 class Line:
-    """Those who wait in this process for one event."""
+    """The commands that wait in this process for one event."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -66,13 +70,13 @@ class Line:
         command: Command,
         deadline: float,
         answer_deadline: float,
-        lead: Callable[[Take], Transaction],
+        lead: Callable[[Take], Purchases],
         has_to_wait: Callable[[], None] = lambda: None,
     ) -> Waiting:
-        """Have ``command`` decided, by this thread or by another one's transaction, and return what became of it.
+        """Have ``command`` decided, in this thread's transaction or another one's; return it with its outcome.
 
         ``lead`` runs one transaction under the guard, durably; it is handed the function that takes from the line.
-        ``has_to_wait`` is called once by who finds somebody in line before him.
+        ``has_to_wait`` is called once if somebody stands in line already.
         Errors: ``lock_timeout`` (definite) past ``deadline``, ``outcome_unknown`` (indefinite) past
         ``answer_deadline``, and whatever the transaction that took this command raised.
         """
@@ -110,14 +114,14 @@ class Line:
         return False
 
     def _withdraw(self, mine: Waiting) -> None:
-        """Who is thrown out while he waits does not stand in the way of those behind him; if taken, he is decided."""
+        """Leave the line when the wait is interrupted, so that others go on; a command that was taken is decided."""
         with self._mutex:
             if not mine.taken:
                 self._waiting.remove(mine)
                 if not self._kept:
                     self._next_leads()
 
-    def _lead(self, mine: Waiting, lead: Callable[[Take], Transaction]) -> None:
+    def _lead(self, mine: Waiting, lead: Callable[[Take], Purchases]) -> None:
         take = Take(self)
         try:
             _decide(take, lead)
@@ -160,7 +164,7 @@ class Line:
             woken.set()
 
     def _settle(self, taken: Sequence[Waiting], error: BaseException) -> None:
-        """Those who were taken share the fate of the transaction; a leader that is being killed leaves them unknown."""
+        """All that were taken share the failure; if the leader is being killed, their outcome is unknown."""
         for waiting in taken:
             if not waiting.settled:
                 waiting.error = error if isinstance(error, Exception) else Problem("outcome_unknown")
@@ -174,9 +178,9 @@ class Line:
 
 
 class Take:
-    """The leader's hand: called under the guard, it takes the commands in line; called again, it gives the same.
+    """Takes the commands in line, when a leader calls it under the guard; called again, it returns the same.
 
-    A transaction is run again when it met another epoch, or when the engine refused it for the sake of another one.
+    A transaction is run again when it met another epoch, or when the engine refused it because of another one.
     """
 
     def __init__(self, line: Line, taken: Sequence[Waiting] = ()) -> None:
@@ -194,14 +198,14 @@ class Take:
         return [waiting.command for waiting in self.taken]
 
     def halves(self) -> list[Take]:
-        """What was taken, in two hands."""
+        """Two takes, each with half of the commands."""
         middle = len(self.taken) // 2
         return [Take(self._line, self.taken[:middle]), Take(self._line, self.taken[middle:])]
 
 
-def _decide(take: Take, lead: Callable[[Take], Transaction]) -> None:
-    """Run a transaction of all that are taken. If the engine refuses it for the sake of one of them, run one of each
-    half, in order, and so on: that one has the refusal for itself, and each of the others is decided."""
+def _decide(take: Take, lead: Callable[[Take], Purchases]) -> None:
+    """Run one transaction of all commands that were taken. If the engine refuses it because of one of them, run one of
+    each half, in order, and so on: that command is refused alone, and each of the others is decided."""
     try:
         transaction = lead(take)
     except OneRefused as refused:
@@ -213,8 +217,8 @@ def _decide(take: Take, lead: Callable[[Take], Transaction]) -> None:
             for half in take.halves():
                 _decide(half, lead)
     else:
-        if not take.taken:
-            raise RuntimeError("the guard ended a transaction without taking its commands")
+        if not take.taken or transaction.outcomes is None:
+            raise RuntimeError("the guard ended a transaction without deciding its commands")
         for waiting, outcome in zip(take.taken, transaction.outcomes, strict=True):
             waiting.transaction = transaction
             waiting.outcome = outcome

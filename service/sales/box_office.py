@@ -16,12 +16,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
 
 from service.catalogue import GUARDS, OFF
 from service.errors import Problem
-from service.guards import LockLost, Transaction, fitting
+from service.guards import Guard, LockLost, Transaction, fitting
 from service.rules.inventory import (
     Cancel,
     Command,
@@ -45,12 +45,14 @@ from service.runtime.epoch import Mode, Switched
 from service.runtime.files import storage_problems
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import Admission
-from service.sales.batch import Line, Take
+from service.sales.batch import Line, Purchases, Take
 from service.sales.transaction import Transacting
 from service.settings import Settings, Think
-from service.stores import CommitsCarts, Store
+from service.stores.base import Store
 from service.switch.engine import EngineControl
 from service.switch.shared_memory import Control
+
+T = TypeVar("T")
 
 # Ours are shorter; what a store was given by hand may be longer.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -63,8 +65,7 @@ _nothing = contextlib.nullcontext()
 _request_mode: ContextVar[Mode | None] = ContextVar("request_mode", default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """Where the milliseconds of one answer went, and the epoch it was decided under."""
 
     wait_ms: float = 0.0
@@ -73,8 +74,7 @@ class Times:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A committed mutation, now or (``replayed``) earlier under the same key."""
 
     record: Record
@@ -155,7 +155,7 @@ class BoxOffice:
         half written there. Errors: as for ``buy``."""
         with self.transacting.closing_if_not_durable():
             ends = self.store.next_expiry(event)
-        if (ends is None or ends > self.clock()) and not self._has_unfinished_cart(event):
+        if (ends is None or ends > self.clock()) and not self.store.is_unfinished(event):
             return False
         self._decided(event, Sweep())
         return True
@@ -185,7 +185,7 @@ class BoxOffice:
         A store that keeps many reads them as they are asked for; how many there are is known beforehand.
         """
         self.control.refuse_if_closed()
-        if self._has_unfinished_cart(event):
+        if self.store.is_unfinished(event):
             # Else the other events would list a cart that this one has not.
             self._decided(event, Sweep())
         about, records, position = self.store.audit(event)
@@ -316,9 +316,6 @@ class BoxOffice:
 
     # -- within ---------------------------------------------------------------------------------------------------
 
-    def _has_unfinished_cart(self, event: str) -> bool:
-        return isinstance(self.store, CommitsCarts) and self.store.is_unfinished(event)
-
     def _mutate(self, event: str, command: Command) -> Done:
         outcome, times = self._decided(event, command)
         return _done(outcome, times)
@@ -330,16 +327,22 @@ class BoxOffice:
         self._reach("acquire", event, command.key)
         deadline = time.monotonic() + self._settings.lock_timeout_s
         mode = _request_mode.get()
-        if self.admission is None or mode is not None:  # who holds the guard for the whole request is inside already
+        if mode is not None:  # whoever holds the guard for the whole request is inside already
             return self._have_decided(event, command, mode, deadline)
+        return self.admitted(deadline, lambda: self._have_decided(event, command, None, deadline))
+
+    def admitted(self, deadline: float, run: Callable[[], T]) -> T:
+        """What ``run`` gives, inside the bounds of this process. Errors: ``overloaded``, and as of ``run``."""
+        if self.admission is None:
+            return run()
         self.admission.enter(deadline)
         try:
-            return self._have_decided(event, command, mode, deadline)
+            return run()
         finally:
             self.admission.leave()
 
     def _have_decided(self, event: str, command: Command, mode: Mode | None, deadline: float) -> tuple[Outcome, Times]:
-        def lead(take: Take) -> Transaction:
+        def lead(take: Take) -> Purchases:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
             return self.transacting.in_current_epoch(
@@ -371,35 +374,43 @@ class BoxOffice:
         if self.transacting.gates is not None:
             self.transacting.gates.reach(gate, event, [key])
 
-    def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Transaction:
+    def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Purchases:
         guard = self.transacting.guard_for(event, mode)
         take.keep_the_line = guard.groups
 
-        def taken() -> Sequence[Command]:
-            self.metrics.took(take)
-            return take()
+        def taken() -> Sequence[Sequence[Command]]:
+            self.metrics.took(transaction)
+            return (take(),)
 
-        transaction = Transaction(
-            self.store, event, taken, self._deliberate, deadline, epoch=mode.epoch, key=key, clock=self.clock,
-            gates=self.transacting.gates, think=lambda: think(self._settings.think),
+        transaction: Purchases = Transaction(
+            self.store, (event,), taken, self._decide, deadline, epoch=mode.epoch, key=key, clock=self.clock,
+            gates=self.transacting.gates, think=self._think,
         )  # fmt: skip
+        self.carry_out(transaction, guard, lambda: [each.wait_ms for each in take.taken])
+        return transaction
+
+    def carry_out(self, transaction: Transaction[Any], guard: Guard, waits_ms: Callable[[], Sequence[float]]) -> None:
+        """Run a transaction under its guard, durably. ``waits_ms``: how long each of its commands waited."""
         try:
             with self.transacting.closing_if_not_durable():
                 guard.run(transaction)
         finally:
-            self.metrics.gave_back(take)
+            self.metrics.gave_back(transaction)
         transaction.reach("durable")
         began = time.perf_counter()
-        self.transacting.make_durable(event, transaction.position)
+        for event, position in zip(transaction.answered, transaction.positions, strict=True):
+            self.transacting.make_durable(event, position)
         transaction.store_ms += (time.perf_counter() - began) * 1e3
-        self.metrics.transacted(
-            transaction.records, [each.wait_ms for each in take.taken], transaction.held_ms, transaction.store_ms
-        )
-        return transaction
+        self.metrics.transacted(transaction.records, waits_ms(), transaction.held_ms, transaction.store_ms)
 
-    def _deliberate(self, view: View, commands: Sequence[Command], now: datetime) -> list[Outcome]:
+    def _think(self) -> None:
         think(self._settings.think)
-        return decide_all(view, commands, now)
+
+    def _decide(
+        self, views: Sequence[View], commands: Sequence[Sequence[Command]], now: datetime
+    ) -> tuple[list[Outcome], Sequence[View]]:
+        self._think()
+        return decide_all(views[0], commands[0], now), views
 
     def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, Times]:
         self.control.refuse_if_closed()
@@ -413,18 +424,24 @@ class BoxOffice:
 
 def _done(outcome: Outcome, times: Times) -> Done:
     if isinstance(outcome, Refusal):
-        raise Problem(
-            outcome.code,
-            retry_after_s=outcome.retry_after_s,
-            version=outcome.version,
-            remaining=outcome.remaining,
-            times=times,
-        )
+        raise problem_of(outcome, times)
     if isinstance(outcome, Replay):
         return Done(outcome.record, replayed=True, times=times)
     if isinstance(outcome, Swept):
         raise TypeError("a sweep is no mutation that anybody asked for")
     return Done(outcome, replayed=False, times=times)
+
+
+def problem_of(refusal: Refusal, times: Times, **more: Any) -> Problem:
+    """What to say of a command that was refused."""
+    return Problem(
+        refusal.code,
+        retry_after_s=refusal.retry_after_s,
+        version=refusal.version,
+        remaining=refusal.remaining,
+        times=times,
+        **more,
+    )
 
 
 def utc_now() -> datetime:

@@ -10,23 +10,22 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from service.errors import Problem
-from service.experiments.wait_graph import Waits
-from service.guards import Guard
-from service.guards.cart_transaction import CartTransaction
-from service.rules.carts import Granted, Refused
-from service.rules.inventory import Event
+from service.experiments.wait_graph import WaitGraph
+from service.guards import Guard, Transaction
+from service.guards.transaction import LockOrder
+from service.rules.carts import Granted, Refused, decide_cart
+from service.rules.inventory import Command, Event, View
 from service.rules.records import Record, Sell
 from service.runtime.epoch import Mode
-from service.sales.box_office import BoxOffice, Times, think
+from service.sales.box_office import BoxOffice, Times, problem_of, think
 from service.settings import Settings
-from service.stores import CommitsCarts
 
 
-@dataclass(frozen=True, slots=True)
-class CartDone:
+class CartDone(NamedTuple):
     """A cart that was sold, now or (``replayed``) earlier under the same key: a record an event, in the order asked."""
 
     cart: str
@@ -42,17 +41,17 @@ class Carts:
         self._settings = settings
         self._office = office
         self._transacting = office.transacting
-        self._waits = Waits(settings.data / "waits")
+        self._waits = WaitGraph(settings.data / "waits")
 
     def buy(self, items: Mapping[str, int], *, key: str, request: str, buyer: str | None) -> CartDone:
-        """Sell so many tickets of each event, all or none.
+        """Sell the given number of tickets in each event, all or none.
 
         Errors: as of ``BoxOffice.buy``, and ``not_supported``, ``half_cart`` (definite). Where one event is why, the
         problem names it in ``event``; ``lock_timeout`` in a deadlock has its events in ``deadlock``.
         """
         office = self._office
         office.control.refuse_if_closed()
-        if not isinstance(office.store, CommitsCarts):
+        if not office.store.spans_events:
             raise Problem(
                 "not_supported",
                 f"Store {office.store.name!r} writes to one event at a time. Buy in each event by itself, or let "
@@ -65,60 +64,56 @@ class Carts:
             for event, quantity in items.items()
         }
         deadline = time.monotonic() + self._settings.lock_timeout_s
-        if office.admission is None:
-            return self._sold(cart, key, sales, deadline)
-        office.admission.enter(deadline)
-        try:
-            return self._sold(cart, key, sales, deadline)
-        finally:
-            office.admission.leave()
-
-    def _sold(self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float) -> CartDone:
-        transaction, mode = self._transacting.in_current_epoch(
-            deadline, lambda current: (self._transact(cart, key, sales, deadline, current), current)
+        transaction, times = office.admitted(
+            deadline,
+            lambda: self._transacting.in_current_epoch(
+                deadline, lambda mode: self._transact(cart, key, sales, deadline, mode)
+            ),
         )
         transaction.reach("answer")
-        times = Times(transaction.wait_ms, transaction.held_ms, transaction.store_ms, mode.epoch)
-        match transaction.decided:
+        match transaction.outcomes:
             case Granted(records, replayed):
                 return CartDone(records[0].cart, dict(zip(sales, records, strict=True)), replayed, times)
             case Refused(event, refusal):
-                raise Problem(
-                    refusal.code,
-                    retry_after_s=refusal.retry_after_s,
-                    event=event,
-                    version=refusal.version,
-                    remaining=refusal.remaining,
-                    times=times,
-                )
+                raise problem_of(refusal, times, event=event)
         raise RuntimeError("a cart was answered without an outcome")
 
-    def _transact(self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float, mode: Mode) -> CartTransaction:
+    def _transact(
+        self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float, mode: Mode
+    ) -> tuple[Transaction[Granted | Refused], Times]:
         office = self._office
         about = self._about_all(sales, mode)
-        transaction = CartTransaction(
-            office.store, cart, key, sales, self._lock_order(about), deadline, self._waits,
-            think=lambda: think(self._settings.think),
-            clock=office.clock,
-            entering=lambda: office.metrics.took(transaction),
-            gates=self._transacting.gates,
+        arrived, entered = time.perf_counter(), 0.0
+
+        def take() -> Sequence[Sequence[Command]]:
+            nonlocal entered
+            if not entered:
+                entered = time.perf_counter()
+                office.metrics.took(transaction)
+            return [[sale] for sale in sales.values()]
+
+        def decide(
+            views: Sequence[View], _: Sequence[Sequence[Command]], now: datetime
+        ) -> tuple[Granted | Refused, Sequence[View]]:
+            think(self._settings.think)
+            seen = dict(zip(sales, views, strict=True))
+            decided = decide_cart(seen, sales, now)
+            # Nobody is told anything about the events beside one that refuses, so nothing is decided of them: no hold
+            # expires there.
+            return decided, [seen[decided.event]] if isinstance(decided, Refused) else views
+
+        transaction: Transaction[Granted | Refused] = Transaction(
+            office.store, list(sales), take, decide, deadline, epoch=mode.epoch, key=key, clock=office.clock,
+            gates=self._transacting.gates, lock_order=LockOrder(cart, self._lock_order(about), self._waits),
         )  # fmt: skip
         try:
-            with self._transacting.closing_if_not_durable():
-                self._guard(about, mode).run_cart(transaction)
+            office.carry_out(transaction, self._guard(about, mode), lambda: [(entered - arrived) * 1e3])
         except Problem as problem:
             if "deadlock" in problem.extra:
                 office.metrics.deadlocked()
             raise
-        finally:
-            office.metrics.gave_back(transaction)
-        transaction.reach("durable")
-        began = time.perf_counter()
-        for event, position in transaction.positions.items():
-            self._transacting.make_durable(event, position)
-        transaction.store_ms += (time.perf_counter() - began) * 1e3
-        office.metrics.transacted(transaction.records, [transaction.wait_ms], transaction.held_ms, transaction.store_ms)
-        return transaction
+        times = Times((entered - arrived) * 1e3, transaction.held_ms, transaction.store_ms, mode.epoch)
+        return transaction, times
 
     def _about_all(self, names: Mapping[str, object], mode: Mode) -> Sequence[Event]:
         """What the events were made as. Errors: ``unknown_event`` with its name."""

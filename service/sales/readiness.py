@@ -35,7 +35,7 @@ class Readiness:
         ``corrupt_document``, ``lock_timeout``; those of a store whose engine is gone.
         """
         if self._stopping():
-            raise Problem("stopping", "It answers what it has begun; new connections go to the next one.")
+            raise Problem("stopping", "This worker is stopping: it finishes current requests. Connect again.")
         self._check_directory()
         try:
             self._office.check_ready()

@@ -1,11 +1,11 @@
-"""Tidies holds that have ended and that nobody asked about since.
+"""Expires holds that have ended and that no command has touched since.
 
-No timer ends a hold: whether one is due is decided under the guard, with the first thing that is decided afterwards.
-Only where nothing is decided any more its places would be shown as held for ever. So each process has a sweeper, one of
-a host is elected, and that one asks for a decision of its own (``Sweep``), through the same line and under the same
-guard as a buyer. It may come late, twice or never, and no sale is wrong for it.
+No timer ends a hold: whether one is due is decided under the guard, with the first command that is decided afterwards.
+If no command comes any more, the places of a hold that has ended would be shown as held for ever. So each process has a
+sweeper, and one process of a host is elected. Its sweeper asks for a decision (``Sweep``), through the same line and
+under the same guard as a buyer. It may come late, twice or never, and no sale becomes wrong.
 
-The elected one holds a flock for as long as it lives: the kernel gives the office to another one when it is killed.
+The elected process holds a flock for as long as it lives. If it is killed, the kernel frees the flock for another one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("lastseat")
 
 
 class Sweeper:
-    """One of a process. ``start`` lets it go round by itself; ``sweep`` is one round."""
+    """The sweeper of one process. ``start`` has a thread sweep at intervals; ``sweep`` is one round."""
 
     def __init__(self, office: BoxOffice, directory: Path, interval_s: float = INTERVAL_S) -> None:
         self._office = office
@@ -47,7 +47,7 @@ class Sweeper:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """End the round that is under way and give the office back."""
+        """Wait for the round that is under way, and give the election up."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_PATIENCE_S)
@@ -58,11 +58,11 @@ class Sweeper:
         self._elected = False
 
     def is_elected(self) -> bool:
-        """Whether this is the one of its host, now; takes the office where it is free."""
+        """Whether this process is the elected one of its host now. It is elected here if there is none."""
         if self._stopping.is_set():
             return False
         if self._fd >= 0 and not self._is_named():
-            # Removed or replaced: who locks the file that has the name by now is the elected one.
+            # Removed or replaced: the elected process is the one that locks the file which has the name now.
             os.close(self._fd)
             self._fd, self._elected = -1, False
         if self._fd < 0:
@@ -82,7 +82,7 @@ class Sweeper:
         return False
 
     def sweep(self) -> int:
-        """Tidy every event, if this one is elected; in how many something was due."""
+        """Sweep every event, if this process is elected. Returns the number of events where something was due."""
         if not self.is_elected():
             return 0
         return sum(self._sweep(event) for event in self._office.store.names() if not self._stopping.is_set())
@@ -91,7 +91,7 @@ class Sweeper:
         try:
             return self._office.sweep(event)
         except Problem as problem:
-            # Deleted meanwhile, too many who want to buy, being switched, …: the next round comes.
+            # Deleted meanwhile, overloaded, being switched, …: the next round tries again.
             log.debug("holds of %r are not tidied now: %s", event, problem)
             return False
 

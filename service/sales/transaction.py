@@ -14,8 +14,9 @@ from service.experiments.gates import Gates
 from service.guards import Guard, LockLost, guard_class
 from service.rules.inventory import Event
 from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.files import CommitFailed
 from service.settings import Settings
-from service.stores import CommitFailed, Store
+from service.stores.base import Store
 from service.switch.engine import EngineControl
 from service.switch.shared_memory import Control
 
@@ -42,6 +43,7 @@ class Transacting:
         self._control = control
         self._processes = processes
         self._forget = forget
+        self._closing = _ClosingIfNotDurable(control)
         self._built: dict[str, Guard] = {}
         self._known: tuple[int, dict[str, Event]] = (-1, {})
         """What events were made as, and the generation in which that was read: of no other generation is it true."""
@@ -100,9 +102,10 @@ class Transacting:
 
     def acting_guard(self, event: Event, mode: Mode) -> str:
         """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
-        if event.lab or guard_class(mode.guard).safe(self._store.scope, self._processes):
+        safe_guard = self._store.safe_guard
+        if event.lab or mode.guard == safe_guard or guard_class(mode.guard).safe(self._store.scope, self._processes):
             return mode.guard
-        return self._store.safe_guard
+        return safe_guard
 
     def guard(self, name: str) -> Guard:
         """The guard of that name, built when it is first asked for."""
@@ -118,7 +121,7 @@ class Transacting:
 
     def make_durable(self, event: str, position: object) -> None:
         """Return when everything up to there is durable. Errors: ``not_durable`` (indefinite)."""
-        with self.closing_if_not_durable():
+        with self._closing:
             self._store.make_durable(event, position)
         if self._control.closed:
             # Another process met the failure meanwhile, and it may be about what was written here too.
@@ -126,11 +129,11 @@ class Transacting:
 
     def closing_if_not_durable(self) -> _ClosingIfNotDurable:
         """A ``CommitFailed`` inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
-        return _ClosingIfNotDurable(self._control)
+        return self._closing
 
 
 class _ClosingIfNotDurable:
-    """Not a generator: every purchase passes here."""
+    """Written by hand: ``@contextmanager`` is too slow on this path. It has no state: all threads use one."""
 
     __slots__ = ("_control",)
 

@@ -40,14 +40,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from service.errors import Problem, RefusedToStart
+from service.rules.inventory import View
 from service.rules.records import Record
-from service.runtime.files import commit_failed, open_directory, storage_problems, temporary_beside, write_durably
+from service.runtime.files import storage_problems, temporary_beside, write_durably
+from service.stores.directory import Names
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -64,6 +66,12 @@ class Intent(msgspec.Struct, frozen=True):
     parts: list[Part]
 
 
+def intent_of(views: Sequence[View]) -> Intent:
+    """Of the cart that was decided on these views."""
+    cart = next(record.cart for view in views for record in view.fresh if record.cart)
+    return Intent(cart, [Part(view.event.event, view.fresh) for view in views])
+
+
 _decoder = msgspec.json.Decoder(Intent)
 _encoder = msgspec.json.Encoder()
 
@@ -75,16 +83,13 @@ class Intents:
     """The intents of one store. What is said of an event is to be called while nobody else can write to it."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(exist_ok=True)
         self._directory = directory
         self._links = f"{directory}/"
-        self._fd = open_directory(directory)
+        self._names = Names(directory)
 
     def close(self) -> None:
         """Let go of the directory. Idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._names.close()
 
     def write(self, intent: Intent) -> None:
         """Commit to a cart: after this it is sold, and the caller or somebody after it writes it to all of its events.
@@ -105,7 +110,7 @@ class Intents:
                 if not path.exists():
                     _remove([temporary, *links])
                 raise
-        self._sync()
+        self._names.sync()
 
     def end(self, intent: Intent) -> None:
         """All events have it, on the disk: the intent is not needed any more."""
@@ -152,7 +157,7 @@ class Intents:
             _remove([path])
         leftovers = [*self._directory.glob("*.pending"), *self._directory.glob("*.tmp")]
         _remove(leftovers)
-        self._sync()
+        self._names.sync()
 
     def _still_has(self, event: str, cart: str) -> bool:
         found = _read(self._link(event))
@@ -163,10 +168,6 @@ class Intents:
 
     def _link(self, event: str) -> Path:
         return self._directory / f"{event}.pending"
-
-    def _sync(self) -> None:
-        with commit_failed(self._directory):
-            os.fsync(self._fd)
 
 
 def _link_anew(path: Path, link: Path) -> None:

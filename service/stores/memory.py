@@ -9,7 +9,7 @@ from typing import ClassVar
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores import Store
+from service.stores.base import Store, source_of
 
 
 class Memory(Store):
@@ -19,6 +19,7 @@ class Memory(Store):
     """
 
     name: ClassVar[str] = "memory"
+    spans_events: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self._events: dict[str, tuple[Event, tuple[Record, ...]]] = {}
@@ -44,12 +45,10 @@ class Memory(Store):
         view.source = records
         return view
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        before = view.source
-        if not isinstance(before, tuple):
-            raise TypeError("append takes a view that this store made")
-        self._events[view.event.event] = (view.event, (*before, *records))
-        return None
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        [view] = views
+        self._events[view.event.event] = (view.event, (*source_of(view, tuple), *view.fresh))
+        return (None,)
 
     def make_durable(self, event: str, position: object) -> None:
         """Nothing to do: this store promises no durability."""

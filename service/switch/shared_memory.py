@@ -1,25 +1,25 @@
-"""What all processes of one data directory share besides the data: which guard is on, the epoch, an open store.
+"""The state that all processes of one data directory share besides the data: the guard, the epoch, an open store.
 
 ``switch`` changes the guard everywhere at once. Every transaction takes part in an epoch: a process with
-transactions inside holds a shared flock on the data directory, so the exclusive flock that a switch needs is had
-exactly when every transaction of the older epochs has ended, in all processes; a killed worker's flock is freed by
-the kernel. So two guards never overlap, and no straggler of the old guard writes into the new epoch. It is the
-directory that is locked, and no file in it: that one cannot be removed or replaced without all that is sold in it.
+transactions inside holds a shared flock on the data directory, so a switch gets the exclusive flock that it needs
+exactly when every transaction of the older epochs has ended, in all processes; the kernel frees the flock of a killed
+worker. So two guards never overlap, and no late transaction of the old guard writes into the new epoch. The lock is on
+the directory and not on a file in it: nobody can remove or replace the directory without all that is sold in it.
 
 The order that makes it safe: a transaction first takes its shared lock and *then* reads the epoch; a switch takes
 the exclusive lock and *then* writes it. A transaction that saw "nobody is switching" just before a switch began
 either has its shared lock, and the switch waits for it, or does not get it, and looks again.
 
 New transactions wait while a switch is due (else a busy service could keep it waiting for ever). That wish is a
-deadline on the machine's monotonic clock, not a flag: a switcher that is killed leaves a wish that passes by itself.
+deadline on the machine's monotonic clock, not a flag: the wish of a switcher that is killed expires.
 
-What all processes read on every request stands in one small memory-mapped file, ``control`` (``control_words``). When
-somebody removes or replaces it, those who have mapped it still agree with each other, and a new process would not. So
+All processes read one small memory-mapped file on every request, ``control`` (see ``control_file``). When somebody
+removes or replaces it, the processes that have mapped it still agree with each other, and a new process would not. So
 a transaction that has its shared lock looks whether the file that it has mapped still has the name. If not, it ends,
-and under the exclusive lock it makes the file anew from its own words: nobody is inside then, and nobody comes in
-before they have the new one. A new process that finds no such file waits for those who may have it; where none comes
-it takes the store for closed, since nobody is left who knows. ``guard.json`` says the same as the words to people, and
-to the next master.
+and under the exclusive lock it makes the file again from its own words: no transaction is inside then, and none begins
+before it has the new file. A new process that finds no such file waits for those that may have it; where none comes it
+takes the store for closed, since no process is left that knows. ``guard.json`` has the same for people, and for the
+next master.
 
 Nothing here blocks the thread in the kernel: gevent's hub must go on, so locks are tried and waits sleep.
 """
@@ -49,7 +49,7 @@ from service.runtime.files import (
     storage_problems,
     unlock_directory,
 )
-from service.switch.words import (
+from service.switch.control_file import (
     CLOSED,
     EPOCH,
     GENERATION,
@@ -64,7 +64,7 @@ from service.switch.words import (
 )
 
 OTHERS_PATIENCE_S = 5.0
-"""How long a new process waits for others to make ``control`` anew; they look every second."""
+"""How long a new process waits for others to make ``control`` again; they look every second."""
 _POLL_S = 0.001
 _LONGEST_WISH_NS = 3_600 * 10**9
 
@@ -79,10 +79,10 @@ class _Saved(msgspec.Struct):
 
 
 class Control:
-    """This process's hold on the control files of a data directory. Threads and greenlets share one."""
+    """This process's access to the control files of a data directory. Threads and greenlets share one."""
 
     def __init__(self, directory: Path, store: str = "") -> None:
-        """``store`` is what the directory belongs to, in words without a password; empty: whatever it belongs to."""
+        """``store`` names the store that the directory belongs to, without a password; empty: any store."""
         self._directory = directory
         self._saved_path = directory / "guard.json"
         self._path = os.fspath(directory / "control")
@@ -93,6 +93,7 @@ class Control:
         self._inside = 0
         self._mode = Mode("", -1, -1)
         self._master = ""
+        self._kept: tuple[Path, bytes] | None = None
 
     def start(
         self,
@@ -106,14 +107,14 @@ class Control:
     ) -> bool:
         """Begin an epoch of ``guard`` if ``master`` is new here; a respawned worker follows the others.
 
-        Whether the guard was ``given`` or is the default makes no difference here: files have no memory of their own.
+        Whether the guard was ``given`` or is the default makes no difference here: it does in ``EngineControl``.
         Returns whether this process was the first of its master; then ``tidy`` was called while nobody wrote.
-        Errors: ``switch_timeout`` (definite); ``RefusedToStart`` where the control files are damaged, or where another
-        store's processes run here.
+        Errors: ``switch_timeout`` (definite); ``RefusedToStart`` where the control files are damaged, or where
+        processes with another store run here.
         """
         self._master = master
         others_knew = self._wait_for_words(respawned)
-        if self._follows(master):
+        if self.follows(master):
             # Not ``alone``: a worker that respawns in the middle of a sale must not hold up the others' purchases.
             return False
         with self._excluding(timeout_s):
@@ -122,7 +123,7 @@ class Control:
             else:
                 self._words = open_words(self._path) or self._words
             self.refuse_another_store()
-            if self._follows(master):
+            if self.follows(master):
                 return False
             saved = self._read_saved()
             if not self._words.is_at(self._path):
@@ -152,7 +153,7 @@ class Control:
     def mode(self) -> Mode:
         """The guard and the epoch that a transaction starting now would see.
 
-        Errors: ``storage_refused`` (definite) where the directory has come to be another store's.
+        Errors: ``storage_refused`` (definite) where another store has taken the directory over.
         """
         mode, words = self._mode, self._words
         while (now := words.counted()) != mode[1:]:
@@ -162,9 +163,9 @@ class Control:
             if self._is_of_another_store(slot):
                 raise Problem(
                     "storage_refused",
-                    f"{self._directory} has come to be another store's. Nothing was written; stop the service.",
+                    f"Another store has taken {self._directory} over. Nothing was written. Stop this service.",
                 )
-            # What is returned is what was read here: another thread may put an older one in its place meanwhile.
+            # Return what was read here: another thread may replace ``_mode`` with an older one meanwhile.
             mode = self._mode = Mode(slot.guard, *now)
         return mode
 
@@ -172,16 +173,16 @@ class Control:
     def epoch(self) -> int:
         return self._words[EPOCH]
 
-    def transaction(self, deadline: float) -> _TakingPart:
+    def transaction(self, deadline: float) -> TakingPart:
         """Take part in the current epoch; waits while the guard is being switched.
 
         Errors: ``switching`` (definite) past ``deadline`` (monotonic seconds); ``store_closed``, ``storage_refused``
         (definite).
         """
-        return _TakingPart(self, deadline)
+        return TakingPart(self.enter, self.leave, deadline)
 
     def enter(self, deadline: float) -> Mode:
-        """Begin what ``transaction`` ends; ``leave`` must follow. Errors: as of ``transaction``, nothing was begun."""
+        """Begin a transaction; ``leave`` must follow. Errors: those of ``transaction``; then nothing was begun."""
         while True:
             self._enter(deadline)
             try:
@@ -194,24 +195,26 @@ class Control:
             self.leave()
             self.look_after(deadline)
 
+    def keep(self, path: Path, content: bytes) -> None:
+        """Let ``look_after`` without a deadline make this file again where it was removed."""
+        self._kept = (path, content)
+
     def look_after(self, deadline: float | None = None) -> None:
-        """Make ``control`` anew where it was removed or replaced, from what this process knows; not to be called inside
-        a transaction. Without a ``deadline`` there is a second for it.
+        """Make ``control`` again where it was removed or replaced, from what this process knows; not to be called
+        inside a transaction. Without a ``deadline`` it waits for a second at most.
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """
-        if self._words.is_at(self._path):
-            return
-        try:
-            with self.alone(1.0 if deadline is None else max(0.0, deadline - time.monotonic())):
-                pass
-        except Problem as problem:
-            if problem.code == "switch_timeout":
-                raise Problem("switching", problem.detail, retry_after_s=1) from None
-            raise
+        if deadline is None and self._kept is not None and not self._kept[0].exists():
+            with storage_problems():
+                replace_durably(*self._kept)
+        if not self._words.is_at(self._path):
+            patience_s = 1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            with self._excluding(patience_s, "switching"):
+                self._reconcile()
 
     def switch(self, guard: str, timeout_s: float) -> Mode:
-        """Make ``guard`` the one of all processes; returns when no transaction of an older epoch is left.
+        """Make ``guard`` the guard of all processes; returns when no transaction of an older epoch is left.
 
         Errors: ``switch_timeout``, ``storage_full``, ``storage_refused`` (definite): the guard is unchanged.
         """
@@ -230,7 +233,7 @@ class Control:
             yield
 
     @contextlib.contextmanager
-    def _excluding(self, timeout_s: float) -> Iterator[None]:
+    def _excluding(self, timeout_s: float, code: str = "switch_timeout") -> Iterator[None]:
         deadline = time.monotonic() + timeout_s
         wish = time.monotonic_ns() + int(timeout_s * 1e9)
         with storage_problems():
@@ -239,7 +242,7 @@ class Control:
         try:
             while not _try_lock(fd, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
-                    raise Problem("switch_timeout", f"They did not end within {timeout_s:g} s.", retry_after_s=1)
+                    raise Problem(code, f"They did not end within {timeout_s:g} s.", retry_after_s=1)
                 self._words[WISH] = wish
                 time.sleep(_POLL_S)
             yield
@@ -256,13 +259,13 @@ class Control:
         return self._words[LOCK_SERIES]
 
     def renew_locks(self) -> int:
-        """Let no lock file that was made before count any more; to be called ``alone``. Gives the new series."""
+        """Let no lock file that was made before count any more; to be called ``alone``. Returns the new series."""
         self._words[LOCK_SERIES] += 1
         return self._words[LOCK_SERIES]
 
     def close_store(self) -> None:
         """After a failed sync nothing may be acknowledged any more, by no process, until a new master starts."""
-        # Of the master and not of the epoch: with the epoch of a new master it is open, and with no other.
+        # The word names the master and not the epoch: only the epoch of a new master opens the store again.
         self._words[CLOSED] = self._words.slot(self._words[EPOCH]).master
 
     def refuse_if_closed(self) -> None:
@@ -276,7 +279,7 @@ class Control:
         return closed != 0 and closed == self._words.slot(self._words[EPOCH]).master
 
     def refresh(self) -> None:
-        """Nothing to do: the words in memory are the truth, and no transaction ever meets ``Switched``."""
+        """Nothing to do: the words in memory are current, and no transaction ever gets ``Switched``."""
 
     def close(self) -> None:
         self._words.close()
@@ -307,14 +310,14 @@ class Control:
 
     # -- the words ----------------------------------------------------------------------------------------------------
 
-    def _follows(self, master: str) -> bool:
+    def follows(self, master: str) -> bool:
         """Whether an epoch of this master has begun; then this process is seen to be here."""
         if not self._is_epoch_of(master):
             return False
         self.refuse_another_store()
         while not self._words.be_here():
             time.sleep(_POLL_S)
-        # Once more: before it was seen here, another master may have found nobody.
+        # Once more: before this process was seen here, another master may have found no process.
         return self._is_epoch_of(master)
 
     def _is_epoch_of(self, master: str) -> bool:
@@ -326,13 +329,15 @@ class Control:
         return bool(self._store) and slot.store not in (0, fingerprint(self._store))
 
     def _wait_for_words(self, respawned: bool) -> bool:
-        """Where ``control`` is missing and other processes of this master may have it, wait until they have made it
-        anew; whether there may have been others, and they did not."""
+        """Where ``control`` is missing and other processes of this master may have mapped it, wait until they have made
+        it again. Returns True where there may have been others and none made it."""
         if self._words.is_at(self._path):
             return False
-        saved = self._read_saved()
-        if not respawned and (saved is None or saved.master != self._master):
-            return False
+        if not respawned:
+            # A respawned worker does not read the file: it may have been damaged together with ``control``.
+            saved = self._read_saved()
+            if saved is None or saved.master != self._master:
+                return False
         deadline = time.monotonic() + OTHERS_PATIENCE_S
         while (found := open_words(self._path)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -342,7 +347,7 @@ class Control:
     def _begin_words(self, others_knew: bool) -> None:
         """Make ``control`` where there is none; to be called while no transaction runs."""
         fresh = Words()
-        # Others may remember what an earlier file counted: nothing here is ever counted twice.
+        # Others may remember numbers of an earlier file: no number may be counted twice.
         fresh[GENERATION] = fresh[LOCK_SERIES] = time.time_ns()
         if others_knew:
             log.warning(
@@ -354,10 +359,11 @@ class Control:
         self._words = write_words(self._path, fresh)
 
     def _reconcile(self) -> None:
-        """Let this process's words be those of the file ``control``; to be called while no transaction runs.
+        """Let this process use the words of the file ``control``; to be called while no transaction runs.
 
-        Whoever gives a file up says so in it, to all who have it mapped: so one that was not given up is current, and
-        what has its name instead is somebody else's, unless a process that knew of no other began a later epoch in it.
+        A process that gives a file up marks it, for all that have it mapped. So a file that is not marked is current,
+        and a file that has its name instead is foreign, unless a process that knew of no other began a later epoch in
+        it.
         """
         mine = self._words
         if mine.is_at(self._path):
@@ -369,14 +375,14 @@ class Control:
             if found is not None and (mine.given_up or found[EPOCH] > mine[EPOCH]):
                 theirs, known = found, "this process follows the file that is there now"
             elif mine.given_up:
-                raise Problem("storage_refused", f"{self._path} was removed. Other processes make it anew; try again.")
+                raise Problem("storage_refused", f"{self._path} was removed. Other processes make it again; try again.")
             else:
-                theirs, known = write_words(self._path, mine), "it was made anew; nothing was lost"
+                theirs, known = write_words(self._path, mine), "it was made again; nothing was lost"
         for old in (mine, found):
             if old is not None and old is not theirs:
                 old.give_up()
                 old[WISH] = 0
-        # After it was given up: whoever closed the store in it meanwhile has closed it.
+        # Read after the old file was given up: a process may have closed the store in it until then.
         if mine[CLOSED] == theirs.slot(theirs[EPOCH]).master:
             theirs[CLOSED] = mine[CLOSED]
         self._words = theirs
@@ -400,7 +406,7 @@ class Control:
             ) from None
 
     def _saved_master(self) -> str:
-        """Whose workers follow the switch. Where the file is damaged, ours: it is about to be written anew."""
+        """The master whose workers follow the switch; this process's own if the file is damaged: it is written next."""
         try:
             saved = self._read_saved()
         except RefusedToStart:
@@ -408,23 +414,24 @@ class Control:
         return saved.master if saved else self._master
 
 
-class _TakingPart:
-    """Not a generator: every purchase passes here."""
+class TakingPart:
+    """A transaction's part in an epoch. Written by hand: ``@contextmanager`` is too slow for every purchase."""
 
-    __slots__ = ("_control", "_deadline", "_token")
+    __slots__ = ("_deadline", "_enter", "_leave", "_token")
 
-    def __init__(self, control: Control, deadline: float) -> None:
-        self._control = control
+    def __init__(self, enter: Callable[[float], Mode], leave: Callable[[], None], deadline: float) -> None:
+        self._enter = enter
+        self._leave = leave
         self._deadline = deadline
 
     def __enter__(self) -> Mode:
-        mode = self._control.enter(self._deadline)
+        mode = self._enter(self._deadline)
         self._token: Token[Mode | None] = taking_part.set(mode)
         return mode
 
     def __exit__(self, *_: object) -> None:
         taking_part.reset(self._token)
-        self._control.leave()
+        self._leave()
 
 
 def _try_lock(fd: int, kind: int) -> bool:

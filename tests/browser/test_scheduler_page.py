@@ -25,7 +25,7 @@ def address() -> Iterator[str]:
         assert found, line
         yield found.group()
         game.send_signal(signal.SIGINT)
-        assert "nothing is left running" in game.communicate(timeout=30)[0]
+        assert "nothing is left running" in game.communicate(timeout=150)[0]
     finally:
         game.kill()
         game.wait()

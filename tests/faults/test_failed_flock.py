@@ -19,7 +19,7 @@ from system_calls import refuse_without_strace
 from typed import Typed, wait_for
 from werkzeug.test import TestResponse
 
-FAR = 30.0
+FAR = 90.0
 
 
 def buy(client: FlaskClient) -> TestResponse:

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from service.commands.journal import journal
 from service.errors import Problem
 from service.rules.inventory import Event, Record, Sell, decide_all, records_of
-from service.stores import CommitFailed
+from service.runtime.files import CommitFailed
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head
 from service.stores.journal.segments import Position, begin_segment

@@ -23,7 +23,7 @@ from loadtests.lab.explore.exploration import Scenario, schedule_runner
 from loadtests.lab.explore.schedules import Chooser, Token
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.experiments.gates import GATES
-from service.rules.inventory import Event, Sell, decide_all, records_of
+from service.rules.inventory import Event, Sell, decide_all
 from service.settings import Settings
 from service.stores import STORES, Store, store_class
 from service.stores.journal.store import Journal
@@ -157,7 +157,8 @@ def test_a_writer_killed_half_way_through_a_batch_leaves_whole_records_of_its_be
             mine = Journal(Settings(data=tmp_path, gates=str(tmp_path / "nobody")))
             mine._halfway = lambda *_: lambda: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
             view = mine.view("show", killed)
-            mine.append(view, records_of(decide_all(view, killed, NOW)))
+            decide_all(view, killed, NOW)
+            mine.append([view])
         finally:
             os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -165,7 +166,8 @@ def test_a_writer_killed_half_way_through_a_batch_leaves_whole_records_of_its_be
     there = list(view.keys)
     assert there == [command.key for command in killed[: len(there)]]
     assert len(there) < count
-    records = records_of(decide_all(view, killed, NOW))
-    store.make_durable("show", store.append(view, records))
+    decide_all(view, killed, NOW)
+    [position] = store.append([view])
+    store.make_durable("show", position)
     assert [record.key for record in store.audit("show")[1]] == [command.key for command in killed]
     assert "a crash left unfinished were cut" in caplog.text

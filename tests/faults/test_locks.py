@@ -15,15 +15,15 @@ from filelock import FileLock, Timeout
 from service.app import create_app
 from service.errors import Problem, RefusedToStart
 from service.guards.file import FileGuard
-from service.guards.host_lock import LockFile
 from service.runtime.files import check_locks_exclude
+from service.runtime.host_lock import LockFile
 from service.settings import Settings
 from service.stores import open_store
 
 
 def run(script: str, *arguments: object) -> str:
     ended = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=150, check=False
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
@@ -36,7 +36,7 @@ import os, sys
 from filelock import FileLock
 from pathlib import Path
 from service.guards.file import FileGuard
-from service.guards.host_lock import LockFile
+from service.runtime.host_lock import LockFile
 from service.settings import Settings
 from service.stores import open_store
 

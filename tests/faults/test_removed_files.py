@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.stores import open_store
 from service.switch.shared_memory import Control
 
-FAR = 30.0
+FAR = 90.0
 LOCKED = ["json", "journal"]
 ONE_BY_ONE = {"Connection": "close"}
 
@@ -207,6 +207,25 @@ def test_where_nobody_is_left_who_knows_the_store_is_closed_until_a_restart(tmp_
         server.kill()
         server.start()
         assert server.buy().status == 201
+
+
+@pytest.mark.servers
+def test_the_removed_file_of_the_token_comes_again_and_a_new_worker_has_the_same_token(tmp_path: Path) -> None:
+    with Typed("-w 2 service:app", tmp_path / "here", LASTSEAT_ADMIN_TOKEN="") as server:
+        guards_of_all(server)  # all are there
+        path = server.data / "admin-token"
+        token = path.read_text()
+        path.unlink()
+        kill_a_worker(server)
+        wait_for(path.exists, "the file of the worker that is left")
+        assert path.read_text() == token
+        assert path.stat().st_mode & 0o777 == 0o600
+        mine = {"Authorization": f"Bearer {token.strip()}"}
+        answers: dict[int, int] = {}
+        while not set(server.workers()) <= answers.keys():
+            answer = server.call("PUT", "/guard", {"guard": "on"}, headers=mine)
+            answers[int(answer.headers["Last-Seat-Worker"])] = answer.status
+        assert set(answers.values()) == {200}
 
 
 # -- what makes it right ----------------------------------------------------------------------------------------------

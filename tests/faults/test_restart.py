@@ -70,7 +70,7 @@ def test_after_kill_9_in_the_middle_of_many_purchases_all_that_was_acknowledged_
 
 
 def test_a_server_that_is_asked_to_end_finishes_the_purchase_under_way(tmp_path: Path) -> None:
-    with Typed("service:app", tmp_path / "here", LASTSEAT_THINK_MS="400") as server:
+    with Typed("service:app", tmp_path / "here", LASTSEAT_THINK_MS="1500") as server:
         answers: list[Answer] = []
         buyer = threading.Thread(target=lambda: answers.append(server.buy()))
         buyer.start()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.servers
 
 SALE = Workload(
     kind="mixed", capacity=200, buyers=12, rounds=1, retries=6, hold_share=0.6, hold_s=0.5, payment="5-15",
-    payment_refused=0.1, payment_lost=0.05, cancel_share=0.15, cart_share=0.2, limit_s=60,
+    payment_refused=0.1, payment_lost=0.05, cancel_share=0.15, cart_share=0.2, limit_s=120,
 )  # fmt: skip
 DURABLE = [name for name in STORES if store_class(name).durable]
 

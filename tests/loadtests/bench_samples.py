@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtests.lab.bench.figures import Interval
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Measured
-from loadtests.lab.bench.results import Results
-from loadtests.lab.bench.scalability import Law
-from loadtests.lab.bench.scaling import Scaled, Scaling
-from loadtests.lab.bench.targets import marks
-from loadtests.lab.bench.window import Window
-from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.bench.load_client import Window
+from loadtests.lab.bench.paired import Interval, MeasuredCell
+from loadtests.lab.bench.results import BenchResults
+from loadtests.lab.bench.scaling import Law, Scaled, Scaling
+from loadtests.lab.bench.targets import speed_targets
+from loadtests.lab.history.generator_load import GeneratorLoad
 from loadtests.lab.servers.machine import Machine
 
 MACHINE = Machine("Linux 6", "a processor", 2, 8.0, "3.11", {"flask": "3"}, "ext4", 170.0)
-IDLE = Busy(computing=0.1, waiting_for_core=0.0)
+IDLE = GeneratorLoad(computing=0.1, waiting_for_core=0.0)
 
 
-def measured(**given: Any) -> Measured:
+def measured(**given: Any) -> MeasuredCell:
     """A cell with plausible figures; ``given`` replaces them."""
     ratios = given.pop("ratios", [0.9, 0.91, 0.92])
     plausible: dict[str, Any] = {
@@ -46,7 +44,7 @@ def measured(**given: Any) -> Measured:
         "generator_saturated": False,
         "start_s": 0.4,
     }
-    return Measured(**(plausible | given))
+    return MeasuredCell(**(plausible | given))
 
 
 def window(**given: Any) -> Window:
@@ -54,7 +52,7 @@ def window(**given: Any) -> Window:
     return Window(**({"seconds": 1.0, "answers": {}, "told": {}, "busy": IDLE} | given))
 
 
-def results() -> Results:
+def results() -> BenchResults:
     """One of everything."""
     cells = [
         measured(),
@@ -72,6 +70,6 @@ def results() -> Results:
         law=Law(500.0, 0.1, 0.01),
         rows=[Scaled(workers=n, sold_per_s=400.0 * n, limit_per_s=4000.0, held_ms=0.25) for n in (1, 2, 4)],
     )  # fmt: skip
-    found = Results(machine=MACHINE, load_before=0.1, cells=cells, growth=growth, scaling=[scaling])
-    found.marks = marks(found.cells, found.growth, seed=1)
+    found = BenchResults(machine=MACHINE, load_before=0.1, cells=cells, growth=growth, scaling=[scaling])
+    found.targets = speed_targets(found.cells, found.growth, seed=1)
     return found

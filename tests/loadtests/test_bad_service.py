@@ -222,18 +222,18 @@ BUYER = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Client, Sale
+    from loadtests.lab.load.client import Client, ClientContext
     from loadtests.lab.history.recorder import Recorder
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for url, history in zip(sys.argv[1::2], map(Path, sys.argv[2::2])):
-        sale = Sale(["show"], Recorder(history), first_process=0, seed=1, retries=0)
+        context = ClientContext(["show"], Recorder(history), first_process=0, seed=1, retries=0)
         session = FastHttpSession(url, EventHook(), None, concurrency=4, network_timeout=20.0)
-        customer = Client([session], sale)
-        customer.buy(1)
-        customer.cancel("a\\r\\nX: y/../..?q#f")
-        customer.cancel("☃")
-        customer.read()
+        client = Client([session], context)
+        client.buy(1)
+        client.cancel("a\\r\\nX: y/../..?q#f")
+        client.cancel("☃")
+        client.read()
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
@@ -246,7 +246,7 @@ def test_a_buyer_outlives_every_answer_and_stays_small(tmp_path: Path) -> None:
         ]
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(BUYER), *words],
-            capture_output=True, text=True, timeout=110, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64

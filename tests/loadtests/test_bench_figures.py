@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.lab.bench.batches import Batches
-from loadtests.lab.bench.cells import BATCH, OFFICES, Cell, plan
-from loadtests.lab.bench.figures import abba, median_interval, percentile, quotient_interval
-from loadtests.lab.bench.page import BEGIN, END, has_section, write_page, write_section
-from loadtests.lab.bench.paired import disagreement
-from loadtests.lab.bench.results import Missing
-from loadtests.lab.bench.scalability import Law, fit
-from loadtests.lab.bench.tables import grids
-from loadtests.lab.bench.targets import marks
-from loadtests.lab.bench.words import notes
+from loadtests.lab.bench.cells import BATCH, MEASURED, BenchCell, plan
+from loadtests.lab.bench.load_process import Batches
+from loadtests.lab.bench.page import BEGIN, END, write_page, write_section
+from loadtests.lab.bench.paired import abba, disagreement, median_interval, percentile, quotient_interval
+from loadtests.lab.bench.results import NotMeasured
+from loadtests.lab.bench.scaling import Law, fit
+from loadtests.lab.bench.tables import grids, notes
+from loadtests.lab.bench.targets import speed_targets
+from loadtests.lab.report.markdown import has_section
 from service.catalogue import GUARDS_OF
 from tests.loadtests.bench_samples import measured, results, window
 
@@ -137,29 +136,30 @@ def test_purchases_with_the_same_worker_times_and_consecutive_versions_were_deci
 
 
 def test_every_measured_pairing_is_one_that_the_service_has() -> None:
-    for store, guard, _ in OFFICES:
-        assert guard in GUARDS_OF[store]
+    for store, guards in MEASURED.items():
+        for each in guards:
+            assert each.guard in GUARDS_OF[store]
 
 
 def test_each_worker_model_begins_with_its_ceilings_and_quick_has_no_less_to_compare() -> None:
     cells = plan(["sync", "gevent"], ["journal", "plain"], quick=True)
     assert [cell.store for cell in cells[:2]] == ["stubbed", "bare"]
-    assert Cell("gevent", "journal", "file", BATCH) in cells
+    assert BenchCell("gevent", "journal", "file", BATCH) in cells
     assert {cell.store for cell in cells} == {"stubbed", "bare", "journal", "plain"}
 
 
-def test_a_mark_is_reached_only_if_the_whole_interval_is() -> None:
-    [reached] = marks([measured(ratios=[0.86, 0.9, 0.95])], [], seed=1)
-    [perhaps] = marks([measured(ratios=[0.80, 0.9, 0.95])], [], seed=1)
-    [missed] = marks([measured(ratios=[0.70, 0.75, 0.80])], [], seed=1)
-    assert [mark.verdict for mark in (reached, perhaps, missed)] == ["yes", "perhaps", "no"]
-    assert marks([measured(clients=8)], [], seed=1) == []
+def test_a_target_is_reached_only_if_the_whole_interval_is() -> None:
+    [reached] = speed_targets([measured(ratios=[0.86, 0.9, 0.95])], [], seed=1)
+    [perhaps] = speed_targets([measured(ratios=[0.80, 0.9, 0.95])], [], seed=1)
+    [missed] = speed_targets([measured(ratios=[0.70, 0.75, 0.80])], [], seed=1)
+    assert [target.verdict for target in (reached, perhaps, missed)] == ["yes", "perhaps", "no"]
+    assert speed_targets([measured(clients=8)], [], seed=1) == []
 
 
 def test_what_goes_wrong_is_said_first_and_decides_the_status() -> None:
     found = results()
     assert found.status == 0
-    found.missing = [Missing("cells", "sync", "json", "file", 1, "it did not start", failed=True)]
+    found.missing = [NotMeasured("cells", "sync", "json", "file", 1, "it did not start", failed=True)]
     assert found.status == 2
     found.cells[0].problems = ["buyers were told of 5 sales, and 4 were kept"]
     assert found.status == 1
@@ -182,10 +182,10 @@ def test_the_report_has_every_table_and_plot_and_needs_no_network(tmp_path: Path
 def test_the_results_of_a_page_are_replaced_and_its_own_words_stay(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text("before\n")
-    assert not has_section(page)
+    assert not has_section(page, BEGIN, END)
     page.write_text(f"before\n{BEGIN}\nof yesterday\n{END}\nafter\n")
     for _ in range(2):
-        assert has_section(page)
+        assert has_section(page, BEGIN, END)
         write_section(page, results(), when="now", command="lastseat bench")
     text = page.read_text()
     assert text.startswith("before\n")
@@ -206,4 +206,4 @@ def test_two_pages_keep_each_their_own_pictures(tmp_path: Path) -> None:
 
 
 def test_the_documentation_has_a_place_for_results() -> None:
-    assert has_section(ROOT / "docs" / "benchmarks.md")
+    assert has_section(ROOT / "docs" / "benchmarks.md", BEGIN, END)

@@ -170,31 +170,34 @@ def closed_port() -> int:
 
 
 def test_one_part_that_lies_elsewhere_does_not_end_the_wait_for_those_of_this_machine(tmp_path: Path) -> None:
-    conductor = object.__new__(Coordinator)
-    conductor.notice, conductor.elsewhere = RunNotice("show", str(tmp_path)), {1: "process 1 keeps its part in /there"}
-    conductor.notice.parts.mkdir()
-    waiting = gevent.spawn(conductor.wait_for_parts, [0, 1], 60.0)
+    coordinator = object.__new__(Coordinator)
+    coordinator.notice, coordinator.elsewhere = (
+        RunNotice("show", str(tmp_path)),
+        {1: "process 1 keeps its part in /there"},
+    )
+    coordinator.notice.shards.mkdir()
+    waiting = gevent.spawn(coordinator.wait_for_shards, [0, 1], 60.0)
     gevent.sleep(0.1)
     assert not waiting.ready(), "the part of process 0 is not whole yet"
-    (conductor.notice.parts / "0.note").touch()
+    (coordinator.notice.shards / "0.note").touch()
     gevent.joinall([waiting], timeout=30, raise_error=True)
     assert waiting.ready(), "nothing else was to be waited for"
 
 
 def test_a_time_limit_that_comes_while_a_sale_that_is_over_is_judged_waits_for_the_verdict() -> None:
     """Locust quits when the second caller returns; it must not do so in the middle of the first one's work."""
-    conductor = object.__new__(Coordinator)
-    conductor._concluding, conductor._concluded = False, Event()
+    coordinator = object.__new__(Coordinator)
+    coordinator._concluding, coordinator._concluded = False, Event()
     reading_the_audit, happened = Event(), []
 
-    def judge(_crews: list[int]) -> Conclusion:
+    def judge(_shards: list[int]) -> Conclusion:
         reading_the_audit.wait()
         happened.append("judged")
         return cast(Conclusion, None)
 
-    conductor._conclude = judge  # type: ignore[method-assign]
-    first = gevent.spawn(conductor.conclude, [0])
-    second = gevent.spawn(lambda: (conductor.conclude([0]), happened.append("quit")))
+    coordinator._conclude = judge  # type: ignore[method-assign]
+    first = gevent.spawn(coordinator.conclude, [0])
+    second = gevent.spawn(lambda: (coordinator.conclude([0]), happened.append("quit")))
     gevent.idle()
     reading_the_audit.set()
     gevent.joinall([first, second], timeout=10, raise_error=True)

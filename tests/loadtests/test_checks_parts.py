@@ -11,8 +11,8 @@ from recorded import audited, numbered, versioned
 
 from loadtests.lab import checks
 from loadtests.lab.checks import CHECKS, Verdict, judge
+from loadtests.lab.checks.case.lifetimes import FOREVER, Lifetimes, range_maximum
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.lifetimes import FOREVER, Lifetimes, range_maximum
 from loadtests.lab.checks.ordering.real_time import missed_deadlines
 from loadtests.lab.checks.overlap import overlapping_pairs
 from loadtests.lab.checks.verdict import CheckResult, EventCounts, worst

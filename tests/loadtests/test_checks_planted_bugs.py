@@ -31,12 +31,11 @@ from loadtests.lab.checks import (
     carts,
     findings,
     judge,
-    lifetimes,
-    mutations,
     observers,
     overlap,
     replay,
 )
+from loadtests.lab.checks.case import lifetimes, mutations
 from loadtests.lab.checks.ordering import by_number, by_version, counters, placement, real_time, tiers
 from loadtests.lab.history.history import HistoryError, read_audit, read_history
 

@@ -14,24 +14,23 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
-from loadtests.lab.commands.anomalies import _provoking
 from loadtests.lab.commands.compare import Span, compare
 from loadtests.lab.compare import cache as keeping
-from loadtests.lab.compare.cache import Busy, Kept, opened
-from loadtests.lab.compare.evidence import Evidence, Schedules, gather
-from loadtests.lab.compare.evidence_table import BEGIN, END, markdown
+from loadtests.lab.compare.anomalies import provoking_cells
+from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
+from loadtests.lab.compare.evidence import BEGIN, END, Evidence, Schedules, gather, markdown
 from loadtests.lab.compare.findings import answers, first_line
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.matrix import PER_BLOCK, Cell, Matrix, Offer, Plan, Shape, offers, plan
 from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
 from loadtests.lab.compare.page import END as MATRIX_END
 from loadtests.lab.compare.page import as_json, write_report, write_section
-from loadtests.lab.compare.results import NO_TIME, Results, summarize
-from loadtests.lab.compare.run import Comparison, Reporter, turns
-from loadtests.lab.compare.sale import FEWEST, MOST, Sale, seats_for
+from loadtests.lab.compare.results import NO_TIME, Results, Sale, summarize
+from loadtests.lab.compare.run import FEWEST, MOST, CompareProgress, Comparison, seats_for, turns
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
 from loadtests.lab.explore.exploration import SeenAnomaly
 from loadtests.lab.report import markdown as sections
@@ -177,8 +176,9 @@ class Lab:
 
 
 def comparison(folder: Path, lab: Lab, cells: list[Cell]) -> Comparison:
-    kept = Kept(folder, describe(folder))
-    return Comparison(Plan([cells], {}), SHAPE, kept, Reporter(), clock=lab.clock, hold_one=lab.hold)
+    kept = SalesCache(folder, describe(folder))
+    progress = CompareProgress(Console(quiet=True))
+    return Comparison(Plan([cells], {}), SHAPE, kept, progress, clock=lab.clock, hold_one=lab.hold)
 
 
 def test_what_is_in_the_folder_is_not_held_again_unless_asked(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_what_is_in_the_folder_is_not_held_again_unless_asked(tmp_path: Path) ->
 
 
 def test_a_compare_that_was_killed_in_a_sale_holds_that_sale_again_and_no_other(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, describe(tmp_path))
+    kept = SalesCache(tmp_path, describe(tmp_path))
     kept.add(kept.place(cell("none")), sale())
     killed = kept.place(cell("file"))
     (killed / "history.jsonl").write_text("half a li")
@@ -206,7 +206,7 @@ def test_a_compare_that_was_killed_in_a_sale_holds_that_sale_again_and_no_other(
 
 
 def test_figures_that_cannot_be_read_were_not_measured(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, describe(tmp_path))
+    kept = SalesCache(tmp_path, describe(tmp_path))
     place = kept.place(cell())
     kept.add(place, sale())
     kept.add(kept.place(cell()), sale(seats=7))
@@ -249,7 +249,7 @@ def test_a_folder_is_gone_on_with_only_under_the_same_conditions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def folder(shape: Shape = SHAPE, *, fresh: bool = False) -> tuple[Path, str]:
-        with opened(str(tmp_path), shape, fresh=fresh) as (kept, said):
+        with open_cache(str(tmp_path), shape, fresh=fresh) as (kept, said):
             return kept.folder, said
 
     first, said = folder()
@@ -265,9 +265,9 @@ def test_a_folder_is_gone_on_with_only_under_the_same_conditions(
 
 def test_two_compares_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with (
-        opened(str(tmp_path), SHAPE, fresh=False),
-        pytest.raises(Busy, match="another compare works in"),
-        opened(str(tmp_path), SHAPE, fresh=False),
+        open_cache(str(tmp_path), SHAPE, fresh=False),
+        pytest.raises(FolderInUse, match="another compare works in"),
+        open_cache(str(tmp_path), SHAPE, fresh=False),
     ):
         pass
 
@@ -465,7 +465,7 @@ def evidence(guard: str, sales: int = 2, **changes: Any) -> Evidence:
     replay = f"1.json.{guard}.2x1.avpw.AABBBBAA"
     seen = {"oversold": SeenAnomaly(36, replay), "lost": SeenAnomaly(36, replay)} if guard == "none" else {}
     tried = Schedules(
-        store="json", guard=guard, pause=False, schedules=62, whole=True, undecided=0, kept=True, anomalies=seen
+        store="json", guard=guard, pause=False, schedules=62, whole=True, undecided=0, met=True, anomalies=seen
     )
     held = [wrong() if guard == "none" else sale() for _ in range(sales)]
     return gather("json", guard, changes.get("explored", [tried]), {cell(guard): held}, changes.get("trouble", ""))
@@ -482,7 +482,7 @@ def test_the_table_says_where_each_anomaly_was_seen_and_how_much_was_tried_where
 
 def test_every_pair_has_a_sale_before_any_has_two() -> None:
     whole = plan(Matrix(), offers())
-    first, rest = _provoking(Matrix(), whole).blocks
+    first, rest = provoking_cells(Matrix(), whole).blocks
     assert {each.pair for each in first} == {each.pair for each in whole.cells}
     assert len(first) == len({each.pair for each in first})
     assert {(each.worker, each.think) for each in first} == {("gthread", "io")}
@@ -585,7 +585,7 @@ def test_ctrl_c_leaves_nothing_running_keeps_what_was_measured_and_the_compare_g
             assert running.poll() is None
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=150)
     finally:
         running.kill()
         running.wait()

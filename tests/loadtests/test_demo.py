@@ -19,7 +19,7 @@ QUICK = ("--worker", "gevent", "--rounds", "1", "--capacity", "60")
 
 def lastseat(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*LASTSEAT, *arguments], cwd=directory, capture_output=True, text=True, timeout=110, check=False
+        [*LASTSEAT, *arguments], cwd=directory, capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -75,7 +75,7 @@ def test_ctrl_c_stops_everything_and_says_where_the_rest_is(tmp_path: Path) -> N
             assert time.monotonic() < deadline, "the first round did not begin"
             time.sleep(0.05)
         demo.send_signal(signal.SIGINT)
-        _, said = demo.communicate(timeout=60)
+        _, said = demo.communicate(timeout=150)
     finally:
         demo.kill()
         demo.wait()

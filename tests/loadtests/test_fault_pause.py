@@ -5,6 +5,8 @@ Under ``lease`` that goes wrong in every round; it is the negative control of th
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,9 +24,20 @@ pytestmark = pytest.mark.servers
 SALE = Workload(capacity=60, buyers=12, rounds=2, max_quantity=1, read_share=0.1, cancel_share=0.0)
 
 
-def paused(folder: Path, guard: str, worker: str) -> Result:
-    service = Service(worker=worker, store="redis", guard=guard, allow_unsafe=True, lease_ms=200)
-    return run(Experiment(service=service, workload=SALE, fault="pause"), folder, report=write_run_report)
+Paused = Callable[[str, str], Result]
+
+
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory: pytest.TempPathFactory) -> Paused:
+    """A run under a guard with a worker model; each once for all tests."""
+
+    @functools.cache
+    def run_once(guard: str, worker: str) -> Result:
+        service = Service(worker=worker, store="redis", guard=guard, allow_unsafe=True, lease_ms=200)
+        folder = tmp_path_factory.mktemp(f"{guard}-{worker}")
+        return run(Experiment(service=service, workload=SALE, fault="pause"), folder, report=write_run_report)
+
+    return run_once
 
 
 def assert_it_happened(result: Result) -> None:
@@ -38,27 +51,27 @@ def assert_it_happened(result: Result) -> None:
 
 
 @pytest.mark.parametrize("worker", WORKER_MODELS)
-def test_under_a_lease_a_holder_that_wakes_late_sells_seats_twice_in_every_round(tmp_path: Path, worker: str) -> None:
-    result = paused(tmp_path, "lease", worker)
+def test_under_a_lease_a_holder_that_wakes_late_sells_seats_twice_in_every_round(paused: Paused, worker: str) -> None:
+    result = paused("lease", worker)
     assert_it_happened(result)
-    assert (result.promise, result.kept) == (Expectation.WRONG, Met.YES)
+    assert (result.expectation, result.met) == (Expectation.WRONG, Met.YES)
     assert result.verdict.verdict == "invalid"
     assert result.rounds_wrong == SALE.rounds
     assert result.verdict.double_booked > 0
 
 
 @pytest.mark.parametrize("worker", WORKER_MODELS)
-def test_under_fencing_tokens_the_late_write_is_refused_and_the_sale_is_exact(tmp_path: Path, worker: str) -> None:
-    result = paused(tmp_path, "fenced", worker)
+def test_under_fencing_tokens_the_late_write_is_refused_and_the_sale_is_exact(paused: Paused, worker: str) -> None:
+    result = paused("fenced", worker)
     assert_it_happened(result)
-    assert (result.promise, result.kept) == (Expectation.EXACT, Met.YES), result.verdict
+    assert (result.expectation, result.met) == (Expectation.EXACT, Met.YES), result.verdict
     assert result.verdict.verdict == "valid"
     assert result.verdict.acknowledged == result.capacity
-    assert (tmp_path / "server.log").read_text().count("a late write to") >= SALE.rounds
+    assert (result.folder / "server.log").read_text().count("a late write to") >= SALE.rounds
 
 
-def test_the_record_of_the_run_names_the_fault(tmp_path: Path) -> None:
-    result = paused(tmp_path, "fenced", "sync")
+def test_the_record_of_the_run_names_the_fault(paused: Paused) -> None:
+    result = paused("fenced", "sync")
     record = msgspec.json.decode((result.folder / "experiment.json").read_bytes())
     assert record["fault"] == "pause"
     assert "gates" not in record["service"] or not record["service"]["gates"]

@@ -16,15 +16,15 @@ import pytest
 
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.runner import hold_sale
-from loadtests.lab.servers.footprint import Growth, Sample, Watch, growth, look, workers_of
 from loadtests.lab.servers.office import RunningOffice
+from loadtests.lab.servers.resources import Growth, Sample, Watch, children_of, growth, look
 from tests.loadtests.test_target import LASTSEAT
 
 Serve = Callable[..., RunningOffice]
 
 SALE = Workload(
     kind="mixed", capacity=40, buyers=12, retries=4, time_outs=0.1, hold_s=0.2, payment="2-8", payment_lost=0.05,
-    cancel_share=0.2, limit_s=30,
+    cancel_share=0.2, limit_s=120,
 )  # fmt: skip
 
 LEAKY = """
@@ -79,10 +79,10 @@ def test_a_worker_that_leaks_is_seen() -> None:
 def test_a_worker_that_gunicorn_started_anew_is_counted_as_replaced(serve: Serve) -> None:
     office = serve(worker="sync", processes=2)
     with Watch(office.pid, every_s=0.05) as watch:
-        before = {worker.pid for worker in workers_of(office.pid)}
+        before = {worker.pid for worker in children_of(office.pid)}
         os.kill(min(before), signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while len(watch.samples) < 5 or len({worker.pid for worker in workers_of(office.pid)} - before) < 1:
+        while len(watch.samples) < 5 or len({worker.pid for worker in children_of(office.pid)} - before) < 1:
             assert time.monotonic() < deadline, "gunicorn started no worker anew"
             time.sleep(0.05)
     seen = watch.growth()

@@ -91,7 +91,7 @@ def test_in_a_process_of_its_own_the_status_is_the_verdict(tmp_path: Path) -> No
         [*LASTSEAT, "check", str(sold_twice(tmp_path, "[/red]"))],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=150,
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.servers.footprint import workers_of
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
 from loadtests.lab.servers.process import running_in_group
+from loadtests.lab.servers.resources import children_of
 
 pytestmark = pytest.mark.servers
 
@@ -82,7 +82,7 @@ def test_a_crash_ends_all_processes_and_a_restart_finds_the_data_at_the_same_add
 @pytest.mark.parametrize("processes", [1, 4])
 def test_an_office_is_up_when_all_of_its_workers_sell(processes: int, tmp_path: Path) -> None:
     with RunningOffice(Service(processes=processes), tmp_path) as office:
-        assert office.office.workers() == processes == len(workers_of(office.pid))
+        assert office.office.workers() == processes == len(children_of(office.pid))
 
 
 def test_a_server_that_refuses_its_settings_is_reported_with_what_it_said(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def experiment(sale: Sale) -> dict[str, Any]:
 def test_all_locust_files_at_once_are_one_sale_recorded_and_judged_together(
     serve: Serve, hold_sale: Hold, options: tuple[str, ...]
 ) -> None:
-    sizes = ("--capacity", "40", "--users", "12", "--opens-in", "1", "--too-early", "1", "--cart-share", "0.5")
+    sizes = ("--capacity", "40", "--users", "12", "--opens-in", "3", "--too-early", "1", "--cart-share", "0.5")
     sale = hold_sale(serve(worker="gevent", guard="immediate", store="sqlite"), "-f", ALL, *sizes, *options)
     assert sale.status == 0, sale.output
     assert sale.folder.parent.name == experiment(sale)["experiment"] == "buy-mixed-pay-rush"

@@ -222,7 +222,7 @@ def test_a_stranger_among_the_workers_is_not_told_the_token(
     try:
         wait_for(lambda: state(url).get("worker_count") == 1)
         fetch(f"{url}/swarm", urllib.parse.urlencode(FORM).encode())
-        told, _ = stranger.communicate(timeout=60)
+        told, _ = stranger.communicate(timeout=150)
     finally:
         stranger.kill()
         stranger.wait()

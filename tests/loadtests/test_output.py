@@ -47,7 +47,7 @@ def said(
         [sys.executable, "-c", program, *arguments],
         cwd=directory,
         env=environment | {"PYTHONPATH": str(ROOT)} | (around or {}),
-        timeout=110,
+        timeout=150,
         check=False,
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more),
     )
@@ -146,7 +146,7 @@ PLACES = {
     "run": ("loadtests.lab.commands.run", "run_experiment"),
     "demo": ("loadtests.lab.commands.demo", "run"),
     "explore": ("loadtests.lab.commands.explore", "_explore"),
-    "compare": ("loadtests.lab.commands.compare", "opened"),
+    "compare": ("loadtests.lab.commands.compare", "open_cache"),
     "bench": ("loadtests.lab.commands.bench", "Bench"),
     "lesson": ("workers.lessons.command", "run_lesson", "tcp"),
     "lock": ("loadtests.lab.commands.lock", "find_token", "status"),

@@ -5,25 +5,25 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadtests.lab.experiment.expectation import Expectation, Met, kept, promise
+from loadtests.lab.experiment.expectation import Expectation, Met, expectation_of, met
 from loadtests.lab.servers.office import Service
 from service.guards import GUARDS, guard_class
 
 
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_without_a_guard_several_processes_go_wrong(worker: str) -> None:
-    assert promise(Service(worker=worker, guard="none")) is Expectation.WRONG
+    assert expectation_of(Service(worker=worker, guard="none")) is Expectation.WRONG
 
 
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_a_lock_inside_each_process_does_not_help_several(worker: str) -> None:
-    assert promise(Service(worker=worker, guard="thread")) is Expectation.WRONG
-    assert promise(Service(worker=worker, guard="thread", processes=1)) is Expectation.EXACT
+    assert expectation_of(Service(worker=worker, guard="thread")) is Expectation.WRONG
+    assert expectation_of(Service(worker=worker, guard="thread", processes=1)) is Expectation.EXACT
 
 
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_a_lock_on_a_file_holds_everywhere(worker: str) -> None:
-    assert promise(Service(worker=worker, guard="file", think_ms=5)) is Expectation.EXACT
+    assert expectation_of(Service(worker=worker, guard="file", think_ms=5)) is Expectation.EXACT
 
 
 # Whether it must hold: among the threads of one process, the processes of a host, and hosts. A table of its own,
@@ -54,46 +54,49 @@ def test_the_service_takes_those_guards_for_safe_that_must_hold(guard: str) -> N
 @pytest.mark.parametrize("guard", [name for name in GUARDS if name != "lease"])
 def test_the_lab_expects_a_right_sale_of_those_guards_that_must_hold(guard: str) -> None:
     service = Service(worker="gthread", guard=guard, think_ms=5)
-    expected = [promise(msgspec.structs.replace(service, processes=processes)) for processes in (1, 4)]
+    expected = [expectation_of(msgspec.structs.replace(service, processes=processes)) for processes in (1, 4)]
     assert tuple(each is Expectation.EXACT for each in expected) == MUST_HOLD[guard][:2]
 
 
 def test_the_lab_expects_of_on_what_the_guard_does_for_which_it_stands() -> None:
-    assert promise(Service(worker="gthread", store="memory", guard="on", processes=4)) is Expectation.WRONG
-    assert promise(Service(worker="gthread", store="redis://host:6379/0", guard="on", processes=4)) is Expectation.EXACT
+    assert expectation_of(Service(worker="gthread", store="memory", guard="on", processes=4)) is Expectation.WRONG
+    assert (
+        expectation_of(Service(worker="gthread", store="redis://host:6379/0", guard="on", processes=4))
+        is Expectation.EXACT
+    )
 
 
 def test_a_lease_is_exact_until_its_holder_is_paused_or_thinks_longer_than_it_lasts() -> None:
     """So the service takes it for unsafe, and a sale in which nobody is paused comes out right all the same."""
     assert not guard_class("lease").safe("host", 1)
     lease = Service(worker="gthread", guard="lease", store="redis", lease_ms=100, think_ms=5)
-    assert promise(lease) is Expectation.EXACT
-    assert promise(msgspec.structs.replace(lease, lease_ms=5)) is Expectation.EITHER
-    assert promise(msgspec.structs.replace(lease, think_high_ms=200)) is Expectation.EITHER
-    assert promise(lease, "pause") is Expectation.WRONG
-    assert promise(msgspec.structs.replace(lease, guard="fenced"), "pause") is Expectation.EXACT
+    assert expectation_of(lease) is Expectation.EXACT
+    assert expectation_of(msgspec.structs.replace(lease, lease_ms=5)) is Expectation.EITHER
+    assert expectation_of(msgspec.structs.replace(lease, think_high_ms=200)) is Expectation.EITHER
+    assert expectation_of(lease, "pause") is Expectation.WRONG
+    assert expectation_of(msgspec.structs.replace(lease, guard="fenced"), "pause") is Expectation.EXACT
 
 
 def test_one_process_without_threads_needs_no_guard() -> None:
-    assert promise(Service(worker="sync", guard="none", processes=1)) is Expectation.EXACT
+    assert expectation_of(Service(worker="sync", guard="none", processes=1)) is Expectation.EXACT
 
 
 def test_greenlets_of_one_process_are_right_by_accident_until_something_waits() -> None:
-    assert promise(Service(worker="gevent", guard="none", processes=1, think_ms=0)) is Expectation.EITHER
-    assert promise(Service(worker="gevent", guard="none", processes=1, think_ms=5)) is Expectation.WRONG
+    assert expectation_of(Service(worker="gevent", guard="none", processes=1, think_ms=0)) is Expectation.EITHER
+    assert expectation_of(Service(worker="gevent", guard="none", processes=1, think_ms=5)) is Expectation.WRONG
 
 
 def test_a_cell_that_should_go_wrong_and_does_not_breaks_its_promise() -> None:
-    assert kept(Expectation.WRONG, "valid", 0) is Met.NO
-    assert kept(Expectation.WRONG, "invalid", 1) is Met.YES
+    assert met(Expectation.WRONG, "valid", 0) is Met.NO
+    assert met(Expectation.WRONG, "invalid", 1) is Met.YES
 
 
 def test_a_safe_guard_must_be_valid_in_every_round() -> None:
-    assert kept(Expectation.EXACT, "valid", 0) is Met.YES
-    assert kept(Expectation.EXACT, "invalid", 1) is Met.NO
-    assert kept(Expectation.EXACT, "invalid", 0) is Met.NO
+    assert met(Expectation.EXACT, "valid", 0) is Met.YES
+    assert met(Expectation.EXACT, "invalid", 1) is Met.NO
+    assert met(Expectation.EXACT, "invalid", 0) is Met.NO
 
 
 def test_an_unknown_verdict_leaves_it_undecided() -> None:
-    assert kept(Expectation.EXACT, "unknown", 0) is Met.UNDECIDED
-    assert kept(Expectation.WRONG, "unknown", 0) is Met.UNDECIDED
+    assert met(Expectation.EXACT, "unknown", 0) is Met.UNDECIDED
+    assert met(Expectation.WRONG, "unknown", 0) is Met.UNDECIDED

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, EventCounts, Verdict
 from loadtests.lab.commands.demo import say
-from loadtests.lab.experiment.expectation import promise
+from loadtests.lab.experiment.expectation import expectation_of
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.measurement import Course, Measures
 from loadtests.lab.experiment.result import Conclusion
@@ -46,7 +46,7 @@ def result(guard: str, acknowledged: int, *, worker: str = "gevent", lost: int =
             p99_ms=45.6,
             courses=[Course(event="show", seconds=[0, 0.5, 1], tickets=[0, acknowledged // 2, acknowledged])],
         ),
-        promise=promise(service),
+        expectation=expectation_of(service),
     )
 
 

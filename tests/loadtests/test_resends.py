@@ -24,7 +24,7 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Client, Sale
+    from loadtests.lab.load.client import Client, ClientContext
     from loadtests.lab.history.recorder import Recorder
 
     listener = socket.socket()
@@ -40,15 +40,15 @@ SCRIPT = """
         connection.close()
 
     history = Path(sys.argv[2])
-    sale = Sale("show", Recorder(history), first_process=0, seed=1, retries=0)
+    context = ClientContext("show", Recorder(history), first_process=0, seed=1, retries=0)
     session = FastHttpSession(url, EventHook(), None, concurrency=1)
-    customer = Client([session], sale)
+    client = Client([session], context)
     if sys.argv[1] == "refused":
         listener.close()
-        customer.buy(1)
+        client.buy(1)
     else:
         dying = gevent.spawn(apply_and_die)
-        customer.cancel("o1") if sys.argv[1] == "delete" else customer.buy(1)
+        client.cancel("o1") if sys.argv[1] == "delete" else client.buy(1)
         dying.join()
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     print(json.dumps({"requests": requests, "history": lines}))
@@ -61,7 +61,7 @@ def happened(what: str, tmp_path: Path) -> tuple[list[str], dict[str, object]]:
         [sys.executable, "-c", textwrap.dedent(SCRIPT), what, str(tmp_path / "history.jsonl")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=True,
     )
     said = json.loads(done.stdout)

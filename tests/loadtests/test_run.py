@@ -16,7 +16,7 @@ import pytest
 
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
-from loadtests.lab.history.arrivals import Arrived, arrival_messages
+from loadtests.lab.history.arrivals import ArrivalStats, arrival_messages
 from loadtests.lab.load.schedule import gaps_ns
 from loadtests.lab.servers.machine import describe
 from tests.loadtests.test_demo import processes_of
@@ -81,7 +81,7 @@ def test_ctrl_c_judges_what_there_was_and_leaves_nothing_running(tmp_path: Path)
             assert time.monotonic() < deadline, "the sale did not begin"
             time.sleep(0.05)
         run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=150)
     finally:
         run.kill()
         run.wait()
@@ -207,12 +207,12 @@ def test_a_schedule_is_decided_by_its_seed_and_has_its_rate() -> None:
     assert set(islice(gaps_ns(200, "uniform", random.Random(3)), 1, 9)) == {5_000_000}
 
 
-def arrived(**changes: Any) -> Arrived:
+def arrived(**changes: Any) -> ArrivalStats:
     values: dict[str, Any] = {
         "rate": 100.0, "due": 500, "started": 500, "waited_at_bound": 0, "most_in_flight": 9, "bound": 500,
         "lag_p99_ms": 1.0, "lag_max_ms": 2.0,
     }  # fmt: skip
-    return Arrived(**(values | changes))
+    return ArrivalStats(**(values | changes))
 
 
 def test_what_must_be_said_of_a_schedule() -> None:

@@ -19,7 +19,7 @@ import pytest
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment, Result, run
-from loadtests.lab.protocol.admin_api import Office, OfficeError, Offices, Refused, Unreachable
+from loadtests.lab.protocol.admin_api import CallRefused, Office, OfficeError, Offices, Unreachable
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES
@@ -251,19 +251,19 @@ class FakeOffice(Office):
 
 
 def test_what_one_node_cannot_answer_another_does() -> None:
-    down, starting = Unreachable("gone"), Refused("starting", 503, "engine_unreachable")
+    down, starting = Unreachable("gone"), CallRefused("starting", 503, "engine_unreachable")
     offices = Offices([FakeOffice("a", down, down), FakeOffice("b", starting, b"audit")])
     assert offices.audit("x") == b"audit"
     with pytest.raises(Unreachable):
         Offices([FakeOffice("a", down)]).audit("x")
-    with pytest.raises(Refused):
-        Offices([FakeOffice("a", Refused("no such event", 404, "unknown_event")), FakeOffice("b", b"")]).audit("x")
+    with pytest.raises(CallRefused):
+        Offices([FakeOffice("a", CallRefused("no such event", 404, "unknown_event")), FakeOffice("b", b"")]).audit("x")
 
 
 def test_an_event_is_made_at_every_node_and_that_it_is_there_already_is_well() -> None:
-    exists = Refused("there", 409, "event_exists")
+    exists = CallRefused("there", 409, "event_exists")
     nodes = [FakeOffice("a", b""), FakeOffice("b", exists), FakeOffice("c", b"")]
     Offices(nodes).create_event("x", 5)
     assert [node.made for node in nodes] == [["x"], [], ["x"]]
-    with pytest.raises(Refused):
+    with pytest.raises(CallRefused):
         Offices([FakeOffice("a", exists), FakeOffice("b", b"")]).create_event("x", 5)

@@ -108,7 +108,7 @@ def test_help_is_there_for_every_verb(tmp_path: Path) -> None:
     for verb in ("demo", "serve", "lock", "check"):
         shown = subprocess.run(
             [sys.executable, "-c", "from loadtests.lab.cli import main; main()", verb, "--help"],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
         assert shown.returncode == 0
         assert "Usage: lastseat" in shown.stdout or "Usage:" in shown.stdout

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from loadtests.lab.history.recorder import Operation
-from loadtests.lab.protocol.admin_api import Refused
+from loadtests.lab.protocol.admin_api import CallRefused
 from loadtests.lab.target.adapter import TargetAdapter, fill, look_up
 from loadtests.lab.target.file import Target, TargetError, problems, read_target
 from loadtests.lab.target.server import NotThisMachine, TargetOffice, refuse_other_machines
@@ -26,7 +26,7 @@ LASTSEAT = [sys.executable, "-c", "from loadtests.lab.cli import main; main()"]
 
 def lastseat(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*LASTSEAT, *arguments], cwd=directory, capture_output=True, text=True, timeout=110, check=False
+        [*LASTSEAT, *arguments], cwd=directory, capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -123,7 +123,7 @@ def redirecting() -> Iterator[str]:
 
 def test_a_redirection_is_not_followed_for_it_may_lead_to_a_stranger(redirecting: str) -> None:
     office = TargetOffice(target(audit={"path": "/audit"}), redirecting)
-    with pytest.raises(Refused, match="302"):
+    with pytest.raises(CallRefused, match="302"):
         office.audit("sale")
     assert _Redirecting.asked == ["/audit"]
 

@@ -131,7 +131,7 @@ SCRIPT = """
     from locust.contrib.fasthttp import FastHttpSession
     from locust.event import EventHook
     from pathlib import Path
-    from loadtests.lab.load.client import Client, Sale
+    from loadtests.lab.load.client import Client, ClientContext
     from loadtests.lab.history.recorder import Recorder
 
     answers, given = json.loads(sys.argv[1]), []
@@ -154,10 +154,10 @@ SCRIPT = """
 
     spawn(serve)
     history = Path(sys.argv[2])
-    sale = Sale("show", Recorder(history), first_process=0, seed=1, retries=3, time_outs=float(sys.argv[3]))
+    context = ClientContext("show", Recorder(history), first_process=0, seed=1, retries=3, time_outs=float(sys.argv[3]))
     session = FastHttpSession("http://127.0.0.1:%d" % listener.getsockname()[1], EventHook(), None, concurrency=2)
     for _ in range(int(sys.argv[4])):
-        Client([session], sale).buy(1)
+        Client([session], context).buy(1)
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     print(json.dumps({"given": given, "history": lines}))
 """
@@ -167,7 +167,11 @@ def asked(tmp_path: Path, *answers: tuple[int, str], time_outs: float = 0.0, buy
     """The operations of some buyers before a server that gives these answers, the last one again and again."""
     words = [json.dumps(answers), str(tmp_path / "history.jsonl"), str(time_outs), str(buyers)]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), *words],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["history"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,19 @@ from pathlib import Path
 import frontrun
 
 from service.guards import Transaction, guard_class
-from service.rules.inventory import Event, Outcome, Record, Refusal, Sell, decide_all
-from service.sales.batch import Line, Take
+from service.rules.inventory import Command, Event, Outcome, Record, Refusal, Sell, View, decide_all
+from service.sales.batch import Line, Purchases, Take
 from service.settings import Settings
 from service.stores.memory import Memory
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+
+
+def decide(
+    views: Sequence[View], commands: Sequence[Sequence[Command]], now: datetime
+) -> tuple[Sequence[Outcome], Sequence[View]]:
+    """As the box office does."""
+    return decide_all(views[0], commands[0], now), views
 
 
 @dataclass
@@ -39,8 +47,9 @@ class Sale:
         self.line = Line(self.batch)
 
     def buy(self, key: str) -> None:
-        def lead(take: Take) -> Transaction:
-            transaction = Transaction(self.store, "show", take, decide_all, time.monotonic() + 60, clock=lambda: NOW)
+        def lead(take: Take) -> Purchases:
+            far = time.monotonic() + 60
+            transaction: Purchases = Transaction(self.store, ["show"], lambda: [take()], decide, far, clock=lambda: NOW)
             self.guard.run(transaction)
             return transaction
 
@@ -63,7 +72,7 @@ def main(guard: str, batch: int) -> None:
         invariant=Sale.sold_once,
         max_executions=200,
         reproduce_on_failure=3,
-        total_timeout=60,
+        total_timeout=120,
         detect_io=False,
         clock="virtual",
     )

@@ -9,7 +9,7 @@ import pytest
 from service.sales import box_office
 from service.settings import Think
 
-FAR = 30.0
+FAR = 90.0
 
 
 class Pause:

@@ -22,7 +22,7 @@ from typed import ADMIN, JSON, Typed, send
 
 from loadtests.lab.servers.gate_server import Arrival, GateServer
 from service.app import create_app
-from service.experiments.wait_graph import Waits
+from service.experiments.wait_graph import WaitGraph
 from service.settings import Settings
 
 PATIENCE_S = 60.0
@@ -202,7 +202,7 @@ def test_who_tidies_a_dead_wait_away_does_not_meet_the_next_one_of_the_cart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look at its lock and its removal the same cart writes down that it waits for another event."""
-    waits, flock = Waits(tmp_path), fcntl.flock
+    waits, flock = WaitGraph(tmp_path), fcntl.flock
     with waits.written_down("cart", ["a"], "b"):
         [path] = tmp_path.glob("*.wait")
         content = path.read_bytes()
@@ -221,7 +221,7 @@ def test_who_tidies_a_dead_wait_away_does_not_meet_the_next_one_of_the_cart(
 
 
 def test_a_wait_is_written_down_though_its_directory_was_removed(tmp_path: Path) -> None:
-    waits = Waits(tmp_path / "waits")
+    waits = WaitGraph(tmp_path / "waits")
     (tmp_path / "waits").rmdir()
     with waits.written_down("cart", ["a"], "b"):
         assert waits.circle(["b"], "a") == ["a", "b"]

@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).with_name("interleavings.py")
 def interleave(guard: str, batch: int) -> dict[str, Any]:
     frontrun = Path(sys.executable).with_name("frontrun")
     command = [str(frontrun), sys.executable, str(PROGRAM), guard, str(batch)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout.strip().splitlines()[-1])
     return found

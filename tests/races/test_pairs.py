@@ -177,4 +177,4 @@ def test_under_a_real_gunicorn_each_pair_does_what_its_guard_promises(
         allow_unsafe=True,
     )
     result = run(Experiment(service=service, workload=Workload(capacity=60, buyers=16, rounds=1)), tmp_path)
-    assert result.kept is Met.YES, result.verdict
+    assert result.met is Met.YES, result.verdict

@@ -74,7 +74,7 @@ def test_without_the_look_at_the_epoch_a_straggler_takes_a_seat_that_is_sold(nod
     office.switch("on")
     guarded = buy(office, "guarded")
     assert taking_part.get() is None, "so the store does not look"
-    office.store.append(view, [late])
+    office.store.append([view])
     assert guarded.record.tickets == late.tickets == (1,)
 
 

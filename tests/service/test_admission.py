@@ -16,7 +16,7 @@ from service.errors import Problem
 from service.sales.admission import INSIDE, QUEUE_PER_PLACE, Admission, bounds
 from service.sales.box_office import BoxOffice
 
-FAR = 30.0
+FAR = 90.0
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from service.errors import Problem
 from service.guards import Transaction
-from service.rules.inventory import Outcome, Refusal, Sell
+from service.rules.inventory import Outcome, Refusal, Sell, View
 from service.runtime.notifications import Signal
-from service.sales.batch import Line, Take, Waiting
-from service.stores import OneRefused
+from service.sales.batch import Line, Purchases, Take, Waiting
+from service.stores.base import OneRefused
 
-FAR = 30.0
+FAR = 90.0
 
 
 class Hall:
@@ -31,14 +31,14 @@ class Hall:
         self.finish.set()
         self.taken = threading.Semaphore(0)
 
-    def lead(self, take: Take) -> Transaction:
+    def lead(self, take: Take) -> Purchases:
         self.leaders_waiting.release()
         assert self.door.acquire(timeout=FAR)
         commands = take()
         self.taken.release()
         assert self.finish.wait(FAR)
         self.decided.append([command.key for command in commands])
-        transaction = Transaction(None, "show", take, no_thought, 0.0)  # type: ignore[arg-type]
+        transaction: Purchases = Transaction(None, ["show"], lambda: [take()], no_thought, 0.0)  # type: ignore[arg-type]
         transaction.outcomes = [Refusal(command.key, 0, 0) for command in commands]
         return transaction
 
@@ -50,8 +50,8 @@ class Hall:
         return len(self.line._waiting)
 
 
-def no_thought(_view: object, _commands: Sequence[object]) -> list[Outcome]:
-    return []
+def no_thought(*_: object) -> tuple[list[Outcome], list[View]]:
+    return [], []
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -125,8 +125,8 @@ def test_a_waiter_whose_command_was_taken_waits_for_the_outcome_past_the_limit()
     hall = Hall(limit=10)
     hall.finish.clear()
     with ThreadPoolExecutor(8) as pool:
-        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=1.0)
-        limit = time.monotonic() + 1.0
+        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=2.5)
+        limit = time.monotonic() + 2.5
         hall.door.release()
         assert hall.taken.acquire(timeout=FAR)
         until(lambda: time.monotonic() > limit)
@@ -171,7 +171,7 @@ def test_an_outcome_that_never_comes_is_indefinite() -> None:
     hall = Hall(limit=10)
     hall.finish.clear()
     with ThreadPoolExecutor(8) as pool:
-        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=1.0, answer_s=1.2)
+        futures = stand_in_line(pool, hall, "a") + stand_in_line(pool, hall, "b", patience_s=2.5, answer_s=2.7)
         hall.door.release()
         with pytest.raises(Problem) as problem:
             futures[1].result(FAR)
@@ -185,7 +185,7 @@ def test_a_leader_who_fails_before_taking_harms_nobody_else() -> None:
     hall = Hall(limit=10)
     failures = iter([Problem("lock_timeout")])
 
-    def lead(take: Take) -> Transaction:
+    def lead(take: Take) -> Purchases:
         for failure in failures:
             hall.leaders_waiting.release()
             assert hall.door.acquire(timeout=FAR)
@@ -208,7 +208,7 @@ def test_a_leader_who_fails_before_taking_harms_nobody_else() -> None:
 def test_those_who_were_taken_share_the_failure_of_the_transaction() -> None:
     hall = Hall(limit=10)
 
-    def lead(take: Take) -> Transaction:
+    def lead(take: Take) -> Purchases:
         hall.leaders_waiting.release()
         assert hall.door.acquire(timeout=FAR)
         take()
@@ -232,7 +232,7 @@ def test_who_is_refused_for_its_own_sake_takes_nobody_along_whatever_becomes_of_
     hall = Hall(limit=10)
     engine_is_there = True
 
-    def lead(take: Take) -> Transaction:
+    def lead(take: Take) -> Purchases:
         nonlocal engine_is_there
         if not engine_is_there:
             raise Problem("engine_unreachable")

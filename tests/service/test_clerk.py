@@ -230,7 +230,8 @@ class OverAStore(Office):
         view = self.store.view("show", commands, self.now)
         outcomes = decide_all(view, commands, self.now)
         if view.fresh:
-            self.store.make_durable("show", self.store.append(view, view.fresh))
+            [position] = self.store.append([view])
+            self.store.make_durable("show", position)
         return outcomes
 
     def audit(self) -> list[Record]:
@@ -349,7 +350,7 @@ def test_the_journal_is_cut_into_segments_here(tmp_path: Path) -> None:
     for number in range(8):
         view = store.view("show", now=START)
         decide_all(view, [Hold(f"k{number}", "r", f"h{number}", 1, 60)], START)
-        store.append(view, view.fresh)
+        store.append([view])
     assert len(list((tmp_path / "journal" / "show").glob("*.jsonl"))) == 3
     ledger = Ledger(tmp_path / "journal" / "show")
     assert ledger.next_expiry() == START + timedelta(seconds=60)

@@ -16,10 +16,10 @@ import pytest
 
 from service.errors import Problem, RefusedToStart
 from service.runtime.epoch import Mode
+from service.switch.control_file import EPOCH, WISH, Slot, Words
 from service.switch.shared_memory import Control
-from service.switch.words import EPOCH, WISH, Slot, Words
 
-FAR = 30.0
+FAR = 90.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from service.errors import Problem
 from service.rules.inventory import Cancel, Command, Event, Record, Sell, View, decide_all, records_of, replay
 from service.settings import Settings
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.journal import store as journal
 from service.stores.journal.index import open_indexes
 from service.stores.journal.ledger import Ledger

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
+from click import ClickException
 from click.testing import CliRunner, Result
 
 from service.commands.journal import journal
 from service.errors import Problem
-from service.rules.inventory import Event, Sell, decide_all, records_of
+from service.rules.inventory import Event, Record, Sell, decide_all
 from service.settings import Settings
+from service.stores.journal.lines import decode, encode
 from service.stores.journal.segments import Position
 from service.stores.journal.store import Journal
 
@@ -33,11 +38,11 @@ def sell(store: Journal, key: str) -> int:
 
     command = Sell(key, "r", f"o-{key}", 2, None)
     view = store.view("gala", [command])
-    records = records_of(decide_all(view, [command], datetime(2026, 11, 23, tzinfo=UTC)))
-    position = store.append(view, records)
+    decide_all(view, [command], datetime(2026, 11, 23, tzinfo=UTC))
+    [position] = store.append([view])
     assert isinstance(position, Position)
     store.make_durable("gala", position)
-    return records[0].version
+    return view.fresh[0].version
 
 
 def segment(data: Path) -> Path:
@@ -82,6 +87,49 @@ def test_an_unfinished_line_at_the_end_is_no_damage(data: Path) -> None:
     ran = run(data, "verify")
     assert ran.return_value == 0
     assert "an unfinished line of 12 bytes" in ran.output
+
+
+HOSTILE = "[red]\x1b[2J\x9b31m\u202e[/nothing]"
+
+
+def hostile_lines(data: Path) -> None:
+    """Whole lines, by their checksums, whose texts a terminal or Rich would obey."""
+    text = f'{{"version":6,"kind":{json.dumps(HOSTILE, ensure_ascii=False)}'.replace("\x1b", "\\u001b").encode()
+    damaged = b'%b,"crc":"%08x"}\n' % (text, zlib.crc32(text))
+    content = segment(data).read_bytes()
+    sold = json_records(content)[-1]
+    another = encode(
+        msgspec.structs.replace(sold, version=6, key="k", order="o-k", tickets=(11, 12), remaining=88, buyer=HOSTILE)
+    )
+    segment(data).write_bytes(content + damaged + another)
+
+
+def json_records(content: bytes) -> list[Record]:
+    return [line for each in content.splitlines(keepends=True) if isinstance(line := decode(each), Record)]
+
+
+@pytest.mark.parametrize("arguments", [["verify"], ["verify", "--json"], ["show", "gala"], ["repair", "gala", "--yes"]])
+def test_what_a_damaged_file_says_is_shown_as_characters_and_never_obeyed(data: Path, arguments: list[str]) -> None:
+    hostile_lines(data)
+    ran = run(data, *arguments)
+    assert ran.exception is None
+    assert [each for each in ran.output if not each.isprintable() and each != "\n"] == []
+    assert re.search(r"\[red\](\\\S+)\[2J(\\\S+)31m(\\\S+)\[/nothing\]", ran.output)
+    if arguments[0] == "show":
+        assert json.loads(ran.output.splitlines()[-1])["buyer"] == HOSTILE
+
+
+@pytest.mark.parametrize("verb", ["verify", "repair"])
+def test_the_name_of_a_directory_is_shown_as_characters(data: Path, verb: str) -> None:
+    named = "[red]\x1b[2J[" + chr(92)
+    (data / "journal" / "gala").rename(data / "journal" / named)
+    ran = run(data, verb, named)
+    assert (ran.exception, ran.return_value) == (None, 0)
+    assert "[red]\\u001b[2J[\\: " in ran.output
+    (data / "journal" / named / "00000001.jsonl").write_bytes(b"#\n")
+    ran = run(data, "repair", named, "--yes")
+    assert isinstance(ran.exception, ClickException)
+    assert "no head of [red]\\u001b[2J[\\ can be read" in ran.exception.message
 
 
 def test_records_are_shown_from_a_version_on(data: Path) -> None:

@@ -53,7 +53,7 @@ def ask(store: Journal, *commands: Command, after_s: float = 0) -> Sequence[Outc
     view = store.view("gala", commands, now)
     outcomes = decide_all(view, commands, now)
     if view.fresh:
-        store.append(view, view.fresh)
+        store.append([view])
     return outcomes
 
 
@@ -148,7 +148,7 @@ def test_thousands_of_open_holds_cost_a_purchase_nothing(store: Journal, monkeyp
     store.create(Event("hall", "Hall", 10_000, lab=True))
     view = store.view("hall", (), START)
     decide_all(view, [Hold(f"k{n}", "r", f"h{n}", 1, 60 + n) for n in range(5_000)], START)
-    store.append(view, view.fresh)
+    store.append([view])
     looked: list[str] = []
 
     class Known(dict):  # type: ignore[type-arg]
@@ -274,11 +274,11 @@ def test_a_round_over_idle_events_opens_none_of_them_and_misses_no_hold_that_ano
         assert [here.next_expiry(name) for name in names] == [None] * 6
     view = elsewhere.view("e0", [], START)
     decide_all(view, [hold("h1", 60)], START)
-    elsewhere.append(view, view.fresh)
+    elsewhere.append([view])
     assert [here.next_expiry(name) for name in names] == [START + timedelta(seconds=60), *[None] * 5]
     view = elsewhere.view("e0", [Release("k", "r", "h1")], START)
     decide_all(view, [Release("k", "r", "h1")], START)
-    elsewhere.append(view, view.fresh)
+    elsewhere.append([view])
     assert here.next_expiry("e0") is None
     here.delete("e0")
     with pytest.raises(Problem):

@@ -37,7 +37,8 @@ class Office:
         view = self.store.view("show", [command], self.now)
         decide_all(view, [command], self.now)
         if view.fresh:
-            self.store.make_durable("show", self.store.append(view, view.fresh))
+            [position] = self.store.append([view])
+            self.store.make_durable("show", position)
         return view.fresh
 
     def sell(self, key: str, quantity: int = 1) -> list[Record]:
@@ -286,6 +287,66 @@ def test_damage_after_a_repair_is_repaired_too_and_each_copy_is_kept(
     assert after.remaining <= 9
 
 
+def test_what_is_lost_behind_a_repair_before_anybody_sold_on_is_missed(data: Path, office: Office) -> None:
+    for key in "abc":
+        office.sell(key, 4)
+    scramble(data, 3)
+    repaired(data)
+    first, last = segments(data)
+    last.unlink()
+    first.write_bytes(b"".join(lines_of(first)[:2]))
+    with pytest.raises(Problem, match="it had been synced"):
+        Office(data).remaining  # noqa: B018
+    assert run(data, "verify").return_value == 1
+    after = repaired(data)
+    assert sell_out(after) == 0
+    assert [record.key for record in after.records()] == ["a"]
+
+
+def test_a_line_that_is_lost_between_an_older_gap_and_the_repairs_head_is_missed(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 2)
+    office = Office(data)
+    office.sell("a", 4)
+    office.sell("b", 4)
+    office.ask(Cancel("c", "r", "o-b"))
+    first, second = segments(data)
+    first.write_bytes(b"".join([lines_of(first)[0], b"#\n", *lines_of(first)[2:]]))
+    repaired(data)
+    second.write_bytes(b"".join([lines_of(second)[0], *lines_of(second)[2:]]))
+    assert run(data, "verify").return_value == 1
+    after = repaired(data)
+    assert after.ask(Cancel("x", "r", "o-b")) == []
+    assert sell_out(after) == 8
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_gap_that_changes_places_with_a_record_is_seen_and_every_key_is_found_behind_a_repair(
+    data: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """``at`` the beginning of a segment, where its head was lost, and at its end, where a record was."""
+    monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 3)
+    office = Office(data)
+    for key in "abcdefg":
+        office.sell(key)
+    second = segments(data)[1]
+    lose = 0 if at == 1 else 3
+    content = lines_of(second)
+    second.write_bytes(b"".join([*content[:lose], b"#\n", *content[lose + 1 :]]))
+    kept = [record.key for record in repaired(data).records()]
+    content = lines_of(second)
+    gap, other = at, 2 if at == 1 else 1
+    assert content[gap].startswith(b'{"gap"')
+    content[gap], content[other] = content[other], content[gap]
+    second.write_bytes(b"".join(content))
+    assert run(data, "verify").return_value == 1
+    after = repaired(data)
+    assert [record.key for record in after.records()] == kept
+    for key in kept:
+        assert after.sell(key) == []
+
+
 def test_a_damaged_head_with_another_one_is_made_anew_and_the_only_one_is_left_as_it_is(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,26 +516,32 @@ def open_orders(records: Sequence[Record]) -> dict[str, int]:
 # A sale is lost, and the next line gives out no number.
 @example(
     [("later", 7), ("hold", 1), ("cancel", 5), ("sell", 4), ("sell", 6), ("release", 1)],
-    [("flip", 27, 558), ("scramble", 33, 23), ("swap", 2, 487)],
+    [[("flip", 27, 558), ("scramble", 33, 23), ("swap", 2, 487)]],
     [("later", 3), ("sell", 3), ("sell", 0), ("cancel", 0), ("cancel", 1)],
 )
 # A copy hides in the length of the file that the last line is gone.
 @example(
     [("sell", 3), ("sell", 4), ("confirm", 6)],
-    [("truncate", 17, 2622), ("delete", 38, 421), ("duplicate", 21, 454)],
+    [[("truncate", 17, 2622), ("delete", 38, 421), ("duplicate", 21, 454)]],
     [("sell", 4), ("hold", 0)],
 )
 # The readable sales are more than there are places: a cancellation between them is lost.
 @example(
     [("sell", 7), ("sell", 6), ("sell", 7), ("cancel", 1), ("sell", 3)],
-    [("truncate", 16, 472)],
+    [[("truncate", 16, 472)]],
     [("sell", 2), ("later", 2), ("sell", 5), ("sell", 3)],
 )
-@given(wishes, damages, wishes)
+# What a repair's head knew is lost with it.
+@example(
+    [("sell", 3), ("sell", 3), ("sell", 3)],
+    [[("scramble", 3, 0)], [("lose a segment", 0, 1), ("truncate", 2, 0)]],
+    [("sell", 3)],
+)
+@given(wishes, st.lists(damages, min_size=1, max_size=2), wishes)
 def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
     tmp_path_factory: pytest.TempPathFactory,
     before: list[tuple[str, int]],
-    harm: list[tuple[str, int, int]],
+    harms: list[list[tuple[str, int, int]]],
     after: list[tuple[str, int]],
 ) -> None:
     data = tmp_path_factory.mktemp("repair")
@@ -483,21 +550,22 @@ def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
         Journal(Settings(data=data)).create(SHOW)
         office = Office(data)
         truth = commands(before, office)
-        for each in harm:
-            do_damage(data, *each)
-        ran = run(data, "repair", "show", "--yes")
-        if ran.return_value != 0:
-            # Not even a head is left: it says so, and nothing opens what it left as it was.
-            assert isinstance(ran.exception, ClickException), ran.output
-            assert "no head of show can be read" in ran.exception.message
-            with pytest.raises(Problem):
-                Office(data).remaining  # noqa: B018
-            shutil.rmtree(data)
-            return
-        assert run(data, "verify").return_value == 0
-        files = {path: path.read_bytes() for path in (data / "journal" / "show").iterdir()}
-        assert "nothing to repair" in run(data, "repair", "show", "--yes").output
-        assert {path: path.read_bytes() for path in (data / "journal" / "show").iterdir()} == files
+        for harm in harms:
+            for each in harm:
+                do_damage(data, *each)
+            ran = run(data, "repair", "show", "--yes")
+            if ran.return_value != 0:
+                # Not even a head is left: it says so, and nothing opens what it left as it was.
+                assert isinstance(ran.exception, ClickException), ran.output
+                assert "no head of show can be read" in ran.exception.message
+                with pytest.raises(Problem):
+                    Office(data).remaining  # noqa: B018
+                shutil.rmtree(data)
+                return
+            assert run(data, "verify").return_value == 0
+            files = {path: path.read_bytes() for path in (data / "journal" / "show").iterdir()}
+            assert "nothing to repair" in run(data, "repair", "show", "--yes").output
+            assert {path: path.read_bytes() for path in (data / "journal" / "show").iterdir()} == files
         later = Office(data)
         later.now = office.now
         kept = later.records()

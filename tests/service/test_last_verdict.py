@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from service.http.verdicts import last_verdict
+from service.http.page import last_verdict
 
 GOOD = b'{"verdict":"invalid","operations":7,"checks":[]}'
 

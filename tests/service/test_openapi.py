@@ -104,16 +104,16 @@ def test_the_description_is_not_sent_again_to_who_has_it(client: FlaskClient) ->
     assert (again.status_code, again.data) == (304, b"")
 
 
-def _fuzz(server: Typed, seconds: int, folder: Path, *more: str) -> None:
+def _fuzz(server: Typed, folder: Path, *how_much: str) -> None:
     command = [
         ST, "run", f"http://127.0.0.1:{server.port}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}",
-        "--checks", CHECKS, "--max-time", str(seconds), "--continue-on-failure", "--no-color", "--request-timeout",
-        "30", "--warnings", "off", *more,
+        "--checks", CHECKS, "--continue-on-failure", "--no-color", "--request-timeout", "30", "--warnings", "off",
+        *how_much,
     ]  # fmt: skip
     own_check = {"SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("fuzz_checks.py"))}
     ended = subprocess.run(
         command,
-        cwd=folder, env=os.environ | own_check, capture_output=True, text=True, check=False, timeout=seconds * 4 + 120,
+        cwd=folder, env=os.environ | own_check, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{server.said[-5000:]}"
     selected, tested = re.search(r"Selected: (\d+)/\d+\s+Tested: (\d+)", ended.stdout).groups()  # type: ignore[union-attr]
@@ -124,8 +124,8 @@ def _fuzz(server: Typed, seconds: int, folder: Path, *more: str) -> None:
 @pytest.mark.servers
 def test_a_fuzzer_finds_no_5xx_and_no_answer_that_is_not_described(tmp_path: Path) -> None:
     with Typed(f"-k gthread --threads 8 -w 2 {ANY_LENGTH} service:app", tmp_path / "office") as server:
-        # So many examples of each address, however long a busy machine takes for them.
-        _fuzz(server, 100, tmp_path, "--max-examples", "2")
+        # So many examples of each address, and no more of them where the machine is quick: with --max-time they are.
+        _fuzz(server, tmp_path, "--max-examples", "20")
 
 
 @pytest.mark.soak
@@ -133,4 +133,4 @@ def test_a_fuzzer_finds_no_5xx_and_no_answer_that_is_not_described(tmp_path: Pat
 @pytest.mark.parametrize("worker", ["-w 2", "-k gthread --threads 8 -w 2", "-k gevent -w 2"])
 def test_a_fuzzer_finds_nothing_in_minutes_either(tmp_path: Path, worker: str, store: str) -> None:
     with Typed(f"{worker} {ANY_LENGTH} service:app", tmp_path / "office", LASTSEAT_STORE=store) as server:
-        _fuzz(server, 180, tmp_path)
+        _fuzz(server, tmp_path, "--max-time", "180")

@@ -13,7 +13,7 @@ from servers import settings_of
 from service.errors import Problem
 from service.rules.inventory import Event, Hold, Record, Sell, View, decide_all
 from service.runtime.epoch import Mode, Switched, taking_part
-from service.stores import ComparesCarts, Conflict, LateToken
+from service.stores.base import ComparesAndSets, Conflict, LateToken
 from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
@@ -51,13 +51,13 @@ def buy_in(store: Redis, event: str) -> None:
     sale = Sell("other", "r", "o-other", 1, "bob")
     view = store.view(event, [sale], NOW)
     decide_all(view, [sale], NOW)
-    store.append(view, view.fresh)
+    store.append([view])
 
 
 def test_a_cart_is_written_in_all_of_its_events(store: Redis) -> None:
-    assert isinstance(store, ComparesCarts)
+    assert isinstance(store, ComparesAndSets)
     views = decided(store)
-    assert store.append_cart("cart-k", views) == [None] * 3
+    assert store.append(views) == [None] * 3
     assert audits(store) == [view.fresh for view in views]
     for name in EVENTS:
         view = store.view(name, [Sell("k", "r", "x", 1, "ann")])
@@ -69,9 +69,9 @@ def test_holds_that_were_due_expire_with_the_cart(store: Redis) -> None:
     hold = Hold("h", "r", "h1", 4, 1, "bob")
     view = store.view("a", [hold], NOW)
     decide_all(view, [hold], NOW)
-    store.append(view, view.fresh)
+    store.append([view])
     later = NOW + timedelta(seconds=1)
-    store.append_cart_if_unchanged("cart-k", decided(store, now=later))
+    store.append_if_unchanged(decided(store, now=later))
     assert [record.kind for record in audits(store)[1]] == ["held", "expired", "sold"]
     assert not store.view("a", now=later).due
 
@@ -80,7 +80,7 @@ def test_without_a_condition_a_cart_is_written_over_what_came_between(store: Red
     """The negative control: the store excludes nobody and repairs nothing."""
     views = decided(store)
     buy_in(store, "c")
-    store.append_cart("cart-k", views)
+    store.append(views)
     assert [record.tickets for record in audits(store)[2]] == [(1,), (1, 2)]
 
 
@@ -90,13 +90,13 @@ def test_an_event_that_has_changed_lets_nothing_be_written_in_any(store: Redis, 
     buy_in(store, event)
     before = audits(store)
     with pytest.raises(Conflict):
-        store.append_cart_if_unchanged("cart-k", views)
+        store.append_if_unchanged(views)
     assert audits(store) == before
-    store.append_cart_if_unchanged("cart-k", decided(store))
+    store.append_if_unchanged(decided(store))
     assert [len(records) for records in audits(store)] == [1 + len(records) for records in before]
 
 
-BOTH = pytest.mark.parametrize("append", [Redis.append_cart, Redis.append_cart_if_unchanged])
+BOTH = pytest.mark.parametrize("append", [Redis.append, Redis.append_if_unchanged])
 
 
 @BOTH
@@ -107,7 +107,7 @@ def test_an_event_that_is_gone_is_named_and_nothing_is_written_in_any(
     views = decided(store)
     store.delete(event)
     with pytest.raises(Problem) as problem:
-        append(store, "cart-k", views)
+        append(store, views)
     assert (problem.value.code, problem.value.extra) == ("unknown_event", {"event": event})
     assert [list(store.audit(name)[1]) for name in EVENTS if name != event] == [[], []]
 
@@ -118,7 +118,7 @@ def test_an_event_that_was_made_anew_is_not_the_one_that_was_read(store: Redis, 
     store.delete("c")
     store.create(Event("c", "c", 5))
     with pytest.raises((Problem, Conflict), match=r"unknown_event|^$"):
-        append(store, "cart-k", views)
+        append(store, views)
     assert audits(store) == [[], [], []]
 
 
@@ -129,9 +129,9 @@ def test_one_token_that_is_late_lets_nothing_be_written_in_any(store: Redis, eve
     store.give_lease_back(event, tokens[event])
     newer = store.take_fenced_lease(event, 60_000) or ""
     with pytest.raises(LateToken):
-        store.append_cart_fenced("cart-k", views, list(tokens.values()))
+        store.append_fenced(views, list(tokens.values()))
     assert audits(store) == [[], [], []]
-    store.append_cart_fenced("cart-k", views, list((tokens | {event: newer}).values()))
+    store.append_fenced(views, list((tokens | {event: newer}).values()))
     assert [len(records) for records in audits(store)] == [1, 1, 1]
 
 
@@ -141,7 +141,7 @@ def test_a_cart_of_an_older_epoch_is_written_nowhere(store: Redis, append: Calla
     views = decided(store)
     store.begin_epoch("optimistic", 30)
     with pytest.raises(Switched), taking_part_in(older):
-        append(store, "cart-k", views)
+        append(store, views)
     assert audits(store) == [[], [], []]
 
 
@@ -156,11 +156,11 @@ def taking_part_in(mode: Mode) -> Iterator[None]:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_engine_that_has_lost_sales_of_one_event_sells_in_none(store: Redis, event: str) -> None:
-    store.append_cart("cart-k", decided(store))
+    store.append(decided(store))
     views = decided(store, "l")
     store._engine.ask("HSET", store._key("event", event), "count", 0, writes=True)
     with pytest.raises(Problem) as problem:
-        store.append_cart("cart-l", views)
+        store.append(views)
     assert (problem.value.code, problem.value.extra) == ("engine_went_back", {"event": event})
     store._engine.ask("HSET", store._key("event", event), "count", 1, writes=True)
     assert [len(records) for records in audits(store)] == [1, 1, 1]

@@ -227,7 +227,7 @@ def test_a_database_from_before_holds_keeps_its_sales_and_has_holds(before_holds
         view = store.view("show", [Hold("b", "r", "h1", 3, 60)], NOW)
         if not view.keys:
             decide_all(view, [Hold("b", "r", "h1", 3, 60)], NOW)
-            store.append(view, view.fresh)
+            store.append([view])
         assert [(record.kind, record.tickets) for record in store.audit("show")[1]] == [
             ("sold", (1, 2)), ("held", (3, 4, 5)),
         ]  # fmt: skip

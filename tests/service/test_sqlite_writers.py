@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_sales import FAR_S, SHOW, sale, sell, write
+from sqlite_sales import FAR_S, SHOW, sell, sold, write
 from typed import wait_for
 
 from service.errors import Problem
-from service.guards import Transaction, retrying
+from service.guards import Transaction, base
+from service.guards.immediate import ImmediateGuard
 from service.guards.optimistic import OptimisticGuard
-from service.rules.inventory import Sell, View, decide_all
+from service.rules.inventory import Sell, decide_all
 from service.sales.box_office import BoxOffice
 from service.settings import Settings
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.sqlite import connections
 from service.stores.sqlite.store import Sqlite
 from service.switch.shared_memory import Control
@@ -62,7 +63,7 @@ def test_who_waits_too_long_for_another_process_is_told_so_and_readers_do_not_wa
     blocked: list[bool] = []
     with (
         pytest.raises(Problem) as problem,
-        store.writing("show", time.monotonic() + 0.05, lambda: blocked.append(True)),
+        store.transacting("show", ImmediateGuard.lock, time.monotonic() + 0.05, lambda: blocked.append(True)),
     ):
         pytest.fail("two writers at once")
     assert (problem.value.code, problem.value.kind.definite, blocked) == ("lock_timeout", True, [True])
@@ -78,12 +79,12 @@ def test_who_waits_too_long_for_another_thread_is_told_so(store: Sqlite) -> None
 
     def wait() -> None:
         try:
-            with store.writing("show", time.monotonic() + 0.05):
+            with store.transacting("show", ImmediateGuard.lock, time.monotonic() + 0.05):
                 told.append("inside")
         except Problem as problem:
             told.append(problem.code)
 
-    with store.writing("show", time.monotonic() + FAR_S):
+    with store.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
         waiting = threading.Thread(target=wait)
         waiting.start()
         waiting.join(FAR_S)
@@ -92,7 +93,7 @@ def test_who_waits_too_long_for_another_thread_is_told_so(store: Sqlite) -> None
 
 def test_nobody_sees_what_is_not_committed_and_a_failed_transaction_leaves_nothing(store: Sqlite) -> None:
     seen = []
-    with pytest.raises(ZeroDivisionError), store.writing("show", time.monotonic() + FAR_S):
+    with pytest.raises(ZeroDivisionError), store.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
         write(store, "a")
         assert store.view("show").version == 1
         reader = threading.Thread(target=lambda: seen.append(store.view("show").version))
@@ -107,7 +108,7 @@ def test_a_conditional_append_after_somebody_elses_writes_nothing(store: Sqlite)
     stale = store.view("show")
     sell(store, "a")
     with pytest.raises(Conflict):
-        store.append_if_unchanged(stale, sale(stale, "b"))
+        store.append_if_unchanged(sold(stale, "b"))
     assert [record.key for record in store.audit("show")[1]] == ["a"]
 
 
@@ -117,23 +118,23 @@ def test_an_append_to_an_event_made_anew_under_the_same_name_writes_nothing(stor
     store.delete("show")
     store.create(SHOW)
     with pytest.raises(Conflict):
-        store.append_if_unchanged(stale, sale(stale, "a"))
+        store.append_if_unchanged(sold(stale, "a"))
     with pytest.raises(Problem, match="unknown_event"):
-        store.append(stale, sale(stale, "a"))
+        store.append(sold(stale, "a"))
     assert store.view("show").version == 0
 
 
 def test_who_loses_every_time_gives_up_definitely(store: Sqlite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "MOST_ATTEMPTS", 3)
+    monkeypatch.setattr(base, "MOST_ATTEMPTS", 3)
     overtaken = []
 
-    def be_overtaken(view: View, commands: Any, now: datetime) -> list[Any]:
+    def be_overtaken(views: Any, commands: Any, now: datetime) -> Any:
         overtaken.append(f"other-{len(overtaken)}")
         sell(store, overtaken[-1])
-        return decide_all(view, commands, now)
+        return decide_all(views[0], commands[0], now), views
 
     transaction = Transaction(
-        store, "show", lambda: [Sell("mine", "r", "o-mine", 1)], be_overtaken, time.monotonic() + FAR_S
+        store, ["show"], lambda: [[Sell("mine", "r", "o-mine", 1)]], be_overtaken, time.monotonic() + FAR_S
     )
     with pytest.raises(Problem) as problem:
         OptimisticGuard(Settings(), store).run(transaction)
@@ -255,7 +256,7 @@ def test_a_writer_killed_in_its_transaction_leaves_nothing_and_frees_the_lock(st
 
     def die_inside() -> None:
         mine = Sqlite(Settings(data=tmp_path))
-        with mine.writing("show", time.monotonic() + FAR_S):
+        with mine.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
             write(mine, "never")
             tell.send(True)
             threading.Event().wait()

@@ -333,7 +333,7 @@ def test_a_full_data_directory_is_refused(tmp_path: Path) -> None:
             env=environment(tmp_path, {"LASTSEAT_DATA": str(data)}),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=150,
             check=False,
         )
         said = ended.stderr
@@ -390,7 +390,7 @@ def test_however_little_room_there_is_it_refuses_cleanly_or_sells(tmp_path: Path
         [*through, sys.executable, "-c", OPENING, str(tmp_path), how, *LITTLE_ROOM[how]],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

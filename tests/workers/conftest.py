@@ -14,7 +14,7 @@ from workers.lessons.common.lesson import Findings
 
 # Python's own helper for semaphores of spawned processes: started with the first one, ends with this process.
 _PYTHONS_OWN = "multiprocessing.resource_tracker"
-_PATIENCE_S = 5.0
+_PATIENCE_S = 60.0
 
 
 def _command(child: psutil.Process, before: set[psutil.Process]) -> str:

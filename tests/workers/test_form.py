@@ -401,7 +401,7 @@ def _lastseat(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", "from loadtests.lab.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 

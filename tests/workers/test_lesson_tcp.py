@@ -203,6 +203,6 @@ def test_a_conversation_ends_when_the_client_has_gone(pair: tuple[socket.socket,
     send_message(far, "straße")
     assert receive_message(far) == "STRASSE"
     far.close()
-    talk.join(5)
+    talk.join(60)
     assert not talk.is_alive()
     assert near.fileno() == -1

@@ -1,6 +1,6 @@
 """``lastseat bench``: how many tickets of one hot event are sold a second, and what share of the possible that is.
 
-A rate by itself says little: it is of this machine, at this minute, shared with whatever else runs. So every rate is
+A rate alone says little: it is of this machine, at this minute, shared with whatever else runs. So every rate is
 measured in *pairs* with a ceiling, one short window each, in the order A B B A A B B A: whatever drifts slowly meets
 both. The ratio within a pair is what counts; the median over the pairs is given with a bootstrap interval, and beside
 it stands the *null pair*, the ceiling against itself, which tells what a ratio is worth here.
@@ -10,5 +10,5 @@ to 1 is the price of deciding, excluding and keeping. A bare Flask endpoint (``c
 
 A measure must not lie. The first part of each window is discarded; what the buyers were told is counted over the
 whole of it and compared with what the store kept; every answer that is no sale is reported; and the load generator
-(``generator``, a process of its own) says how busy it was, and how fast it is against a server that does nothing.
+(``load_process``, a process of its own) says how busy it was, and how fast it is against a server that does nothing.
 """

@@ -5,101 +5,112 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
+from rich.console import Console
+from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench import without_http
-from loadtests.lab.bench.cells import BATCH, OFFICES, Cell, plan, stubbed
-from loadtests.lab.bench.figures import Interval
+from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, plan, stubbed
 from loadtests.lab.bench.growth import measure_growth
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
-from loadtests.lab.bench.paired import Measurer, NothingSold, Shape
-from loadtests.lab.bench.results import GeneratorItself, Missing, Results
+from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
+from loadtests.lab.bench.results import BenchResults, GeneratorItself, NotMeasured
 from loadtests.lab.bench.scaling import QUICK_WORKERS, WORKERS, measure_scaling
 from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, subject
-from loadtests.lab.bench.targets import CLIENTS, marks
-from loadtests.lab.bench.without_http import ChildFailed, Given
+from loadtests.lab.bench.targets import CLIENTS, speed_targets
+from loadtests.lab.bench.without_http import ChildFailed, InProcess
 from loadtests.lab.protocol.admin_api import OfficeError
+from loadtests.lab.report.progress import OneBar
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
+from service.catalogue import REFERENCE, STORES
 
 PARTS = ("cells", "growth", "scaling", "in-process")
 _FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, ChildFailed, WrongAnswer, OSError)
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for."""
-
+class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[str]
     stores: list[str]
     clients: list[int]
     parts: list[str]
-    shape: Shape
+    sampling: Sampling = msgspec.field(name="shape")
     growth: int
     quick: bool
 
 
-class Reporter:
-    """Who is told how far the benchmark is; this one says nothing."""
+class BenchProgress(OneBar):
+    """A bar on a terminal, and above it what came out so far; elsewhere a line for each thing measured."""
+
+    def __init__(self, screen: Console) -> None:
+        super().__init__(screen, after=(TextColumn("left"), TimeRemainingColumn()))
 
     def begin(self, steps: int) -> None:
-        """So many steps there are."""
+        self._bars.update(self._task, total=steps)
 
     def doing(self, what: str) -> None:
-        """This is being measured now."""
+        self._bars.update(self._task, description=what)
 
     def done(self, steps: int = 1, said: str = "") -> None:
-        """So many more steps are done; ``said``: what came out."""
+        """Some more steps are done; ``said``: what came out."""
+        self._bars.update(self._task, advance=steps)
+        if said:
+            self._screen.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 class Bench:
     """One run. ``results`` holds what there is at any moment, also after an interruption."""
 
-    def __init__(self, settings: Settings, folder: Path, reporter: Reporter) -> None:
+    def __init__(self, settings: BenchSettings, folder: Path, progress: BenchProgress) -> None:
         self._settings = settings
         self._servers = folder / "servers"
         self._folder = folder
-        self._reporter = reporter
+        self._progress = progress
         self._refused: dict[tuple[str, str], str] = {}
-        self.results = Results(machine=describe(folder), load_before=round(os.getloadavg()[0], 2))
+        self.results = BenchResults(machine=describe(folder), load_before=round(os.getloadavg()[0], 2))
 
-    def run(self) -> Results:
-        """Measure everything that was asked for."""
+    def run(self) -> BenchResults:
+        settings = self._settings
         parts: dict[str, Callable[[LoadGenerator], None]] = {
             "cells": self._cells,
             "growth": self._growth,
             "scaling": self._scaling,
             "in-process": self._in_process,
         }
-        self._reporter.begin(self._steps())
+        self._progress.begin(self._steps())
         self._servers.mkdir(exist_ok=True)
         try:
             with LoadGenerator(self._folder) as generator:
                 self._measure_the_generator(generator)
-                for part in self._settings.parts:
+                for part in settings.parts:
                     parts[part](generator)
         finally:
-            self.results.marks = marks(self.results.cells, self.results.growth, self._settings.shape.seed)
-            self._tidy()
+            self.results.targets = speed_targets(self.results.cells, self.results.growth, settings.sampling.seed)
+            self._drop_data(self._servers)
         return self.results
 
     def _steps(self) -> int:
         settings = self._settings
+        cells = plan(settings.workers, settings.stores, quick=settings.quick)
         steps = {
-            "cells": settings.shape.pairs
-            * len(settings.clients)
-            * len(plan(settings.workers, settings.stores, quick=settings.quick)),
+            "cells": len(cells) * self._steps_of_a_cell,
             "growth": len(self._growing()),
-            "scaling": len(self._contending()),
+            "scaling": len(self._growing()[:1]),
             "in-process": len(without_http.cells(settings.stores)),
         }
         return sum(steps[part] for part in settings.parts)
 
+    @property
+    def _steps_of_a_cell(self) -> int:
+        return self._settings.sampling.pairs * len(self._settings.clients)
+
     def _measure_the_generator(self, generator: LoadGenerator) -> None:
-        self._reporter.doing("the load generator against a server that does nothing")
-        window = generator.measure_itself(self._folder, min(1.0, self._settings.shape.seconds))
-        rate = window.per_s(201)
+        self._progress.doing("the load generator against a server that does nothing")
+        window = generator.measure_itself(self._folder, min(1.0, self._settings.sampling.seconds))
+        rate = window.per_s(SOLD)
         if rate:
             self.results.generator = GeneratorItself(rate, window.busy.computing / rate * 1e6)
 
@@ -109,123 +120,106 @@ class Bench:
         settings = self._settings
         for worker in settings.workers:
             with subject(stubbed(worker), self._servers / f"{worker}-ceiling") as ceiling:
-                measurer = Measurer(generator, ceiling, settings.shape)
+                measurer = Measurer(generator, ceiling, settings.sampling)
                 for cell in plan([worker], settings.stores, quick=settings.quick):
-                    self._cell(measurer, cell, ceiling)
+                    measure = partial(self._cell, measurer, cell, ceiling)
+                    self._attempt("cells", cell, cell.name, measure, self._steps_of_a_cell)
 
-    def _cell(self, measurer: Measurer, cell: Cell, ceiling: Subject) -> None:
-        def measure() -> None:
-            if cell == ceiling.cell:
-                self._at_each_count(measurer, ceiling)
-                return
-            with subject(cell, self._servers / cell.name) as tested:
-                self._at_each_count(measurer, tested)
-
-        steps = self._settings.shape.pairs * len(self._settings.clients)
-        self._attempt("cells", cell, measure, steps)
-        self._drop_data(cell.name)
+    def _cell(self, measurer: Measurer, cell: BenchCell, ceiling: Subject, folder: Path) -> None:
+        if cell == ceiling.cell:
+            self._at_each_count(measurer, ceiling)
+            return
+        with subject(cell, folder) as tested:
+            self._at_each_count(measurer, tested)
 
     def _at_each_count(self, measurer: Measurer, tested: Subject) -> None:
         cell = tested.cell
         for clients in self._settings.clients:
-            self._reporter.doing(f"{tested.service.spelled}  {cell.spelled}  {clients} clients")
-            found = measurer.measure(tested, clients, self._reporter.done)
-            (self.results.cells if cell.durable or cell.store == "plain" else self.results.ceilings).append(found)
+            self._progress.doing(f"{tested.service.spelled}  {cell.spelled}  {clients} clients")
+            found = measurer.measure(tested, clients, self._progress.done)
+            (self.results.ceilings if cell.is_ceiling else self.results.cells).append(found)
             said = f"{tested.service.spelled}, {cell.spelled}, {clients} clients: {found.sold_per_s:,.0f} sold/s, "
-            self._reporter.done(0, said + f"{_ratio(found.ratio)} of the ceiling")
+            self._progress.done(0, said + f"{found.ratio} of the ceiling")
 
     # -- the rest -------------------------------------------------------------------------------------------------
 
-    def _growing(self) -> list[Cell]:
-        worker = "gevent" if "gevent" in self._settings.workers else self._settings.workers[0]
-        return [Cell(worker, store, "file", batch) for store, batch in (("journal", BATCH), ("json", 1))
-                if store in self._settings.stores]  # fmt: skip
+    def _growing(self) -> list[BenchCell]:
+        """The reference, and beside it the stores that slow down as an event grows."""
+        workers = self._settings.workers
+        slowing = [store for store in MEASURED if STORES[store].rewrites]
+        stores = [store for store in (REFERENCE[0], *slowing) if store in self._settings.stores]
+        worker = "gevent" if "gevent" in workers else workers[0]
+        return [cell for store in stores for cell in largest_batches(worker, [store])]
 
     def _growth(self, generator: LoadGenerator) -> None:
         for cell in self._growing():
-            self._attempt("growth", cell, lambda cell=cell: self._grow(generator, cell), 1)  # type: ignore[misc]
-            self._drop_data(f"growth-{cell.name}")
+            self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell))
 
-    def _grow(self, generator: LoadGenerator, cell: Cell) -> None:
+    def _grow(self, generator: LoadGenerator, cell: BenchCell, folder: Path) -> None:
+        settings, step = self._settings, self._progress.doing
         self.results.growth += measure_growth(
-            generator,
-            cell,
-            self._servers / f"growth-{cell.name}",
-            shape=self._settings.shape,
-            most=self._settings.growth,
-            step=self._reporter.doing,
+            generator, cell, folder, sampling=settings.sampling, most=settings.growth, step=step
         )
         last = self.results.growth[-1]
-        self._reporter.done(1, f"{cell.spelled}, {last.orders:,} orders: {_ratio(last.ratio)} of a fresh event")
-
-    def _contending(self) -> list[Cell]:
-        """One cell for each store, under sync: each worker is one more who wants the lock."""
-        best = {store: (guard, batch) for store, guard, batch in reversed(OFFICES) if store in self._settings.stores}
-        chosen = [store for store in ("journal", "json") if store in best][:1]
-        return [Cell("sync", store, "file", BATCH if store == "journal" else 1) for store in chosen]
+        self._progress.done(1, f"{cell.spelled}, {last.orders:,} orders: {last.ratio} of a fresh event")
 
     def _scaling(self, generator: LoadGenerator) -> None:
-        for cell in self._contending():
-            self._attempt("scaling", cell, lambda cell=cell: self._scale(generator, cell), 1)  # type: ignore[misc]
+        """One cell, under sync: each of its workers is one more that wants the lock."""
+        for growing in self._growing()[:1]:
+            cell = msgspec.structs.replace(growing, worker="sync")
+            self._attempt("scaling", cell, "scaling", partial(self._scale, generator, cell))
 
-    def _scale(self, generator: LoadGenerator, cell: Cell) -> None:
-        settings = self._settings
-        shape = msgspec.structs.replace(settings.shape, pairs=1 if settings.quick else min(5, settings.shape.pairs))
+    def _scale(self, generator: LoadGenerator, cell: BenchCell, folder: Path) -> None:
+        quick, sampling = self._settings.quick, self._settings.sampling
         found = measure_scaling(
             generator,
             cell,
-            self._servers / "scaling",
-            shape=shape,
+            folder,
+            sampling=msgspec.structs.replace(sampling, pairs=1 if quick else min(5, sampling.pairs)),
             clients=CLIENTS,
-            workers=QUICK_WORKERS if settings.quick else WORKERS,
-            step=self._reporter.doing,
+            workers=QUICK_WORKERS if quick else WORKERS,
+            step=self._progress.doing,
         )
         self.results.scaling.append(found)
         best = max(found.rows, key=lambda row: row.sold_per_s)
-        self._reporter.done(1, f"{cell.spelled}: most with {best.workers} workers, {best.sold_per_s:,.0f} sold/s")
-        self._drop_data("scaling")
+        self._progress.done(1, f"{cell.spelled}: most with {best.workers} workers, {best.sold_per_s:,.0f} sold/s")
 
     def _in_process(self, _generator: LoadGenerator) -> None:
         for given in without_http.cells(self._settings.stores):
-            name = f"{given.store} + {given.guard} without HTTP, {given.threads} thread{'s' * (given.threads > 1)}"
-            folder = self._servers / f"in-process-{given.store}-{given.guard}-{given.threads}"
+            folder = f"in-process-{given.store}-{given.guard}-{given.threads}"
+            cell = BenchCell("-", given.store, given.guard, given.batch)
+            self._attempt("in-process", cell, folder, partial(self._without_http, given))
 
-            def measure(given: Given = given, name: str = name, folder: Path = folder) -> None:
-                self._reporter.doing(name)
-                found = without_http.measure(given, folder, self._settings.shape.seconds)
-                self.results.in_process.append(found)
-                self._reporter.done(1, f"{name}: {found.sold_per_s:,.0f} sold/s")
-
-            self._attempt("in-process", Cell("-", given.store, given.guard, given.batch), measure, 1)
-            self._drop_data(folder.name)
+    def _without_http(self, given: InProcess, folder: Path) -> None:
+        name = f"{given.store} + {given.guard} without HTTP, {given.threads} thread{'s' * (given.threads > 1)}"
+        self._progress.doing(name)
+        found = without_http.measure(given, folder, self._settings.sampling.seconds)
+        self.results.in_process.append(found)
+        self._progress.done(1, f"{name}: {found.sold_per_s:,.0f} sold/s")
 
     # -- what goes wrong ------------------------------------------------------------------------------------------
 
-    def _attempt(self, part: str, cell: Cell, measure: Callable[[], None], steps: int) -> None:
+    def _attempt(
+        self, part: str, cell: BenchCell, folder: str, measure: Callable[[Path], None], steps: int = 1
+    ) -> None:
         """Measure, or note why not; one cell that cannot be measured does not end the others."""
         why = self._refused.get((cell.store, cell.guard))
         failed = False
         if why is None:
             try:
-                measure()
+                measure(self._servers / folder)
                 return
             except NotAvailable as refused:
                 why = self._refused[cell.store, cell.guard] = str(refused)
             except _FAILURES as error:
                 why, failed = str(error).partition("\n")[0], True
-        missing = Missing(part, cell.worker, cell.store, cell.guard, cell.batch, why, failed)
-        self.results.missing.append(missing)
-        self._reporter.done(steps, f"{cell.worker}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
+            finally:
+                self._drop_data(self._servers / folder)
+        self.results.missing.append(NotMeasured(part, **cell.identity, why=why, failed=failed))
+        self._progress.done(steps, f"{cell.worker}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
 
-    def _drop_data(self, name: str) -> None:
-        """What was sold is of no use afterwards; the server's log stays."""
-        for data in [self._servers / name / "data", *(self._servers / name).glob("*/data")]:
+    @staticmethod
+    def _drop_data(folder: Path) -> None:
+        """Remove the tickets sold, which are of no use afterwards; the servers' logs stay."""
+        for data in list(folder.rglob("data")):
             shutil.rmtree(data, ignore_errors=True)
-
-    def _tidy(self) -> None:
-        for data in self._servers.rglob("data"):
-            shutil.rmtree(data, ignore_errors=True)
-
-
-def _ratio(ratio: Interval) -> str:
-    return f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -1,47 +1,49 @@
-"""What a purchase costs after many orders: an event that grows, in pairs with a fresh one on the same server."""
+"""The cost of a purchase after many orders: an event that grows, in pairs with a fresh one on the same server."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.bench.cells import Cell
-from loadtests.lab.bench.figures import Interval, abba, median_interval
-from loadtests.lab.bench.load_client import LoadGenerator
-from loadtests.lab.bench.paired import Shape, disagreement, refuse_if_nothing_sold
+from loadtests.lab.bench.cells import BenchCell
+from loadtests.lab.bench.load_client import LoadGenerator, Window
+from loadtests.lab.bench.paired import (
+    SOLD,
+    Interval,
+    OfCell,
+    Sampling,
+    disagreement,
+    in_pairs,
+    load_of,
+    median_interval,
+    refuse_if_nothing_sold,
+)
 from loadtests.lab.bench.servers import OfficeSubject
-from loadtests.lab.bench.window import Load, Window
 from loadtests.lab.protocol.http_calls import ask
 from service.catalogue import STORES
 
-_SOLD = 201
 _FILLERS = 64
 MOST_REWRITTEN = 1_000
 """Orders to which a store is grown that rewrites everything at each purchase: it is slow soon enough."""
 
 
-class Grown(msgspec.Struct, kw_only=True):
-    """How an event with so many orders sells, beside one with none."""
+class Grown(OfCell, kw_only=True):
+    """The rate of an event with many orders, beside one with none."""
 
-    worker: str
-    store: str
-    guard: str
-    batch: int
     orders: int
     sold_per_s: float
     fresh_per_s: float
     ratio: Interval
     memory_mb: float | None
-    """Of the largest worker."""
+    """The memory of the largest worker."""
     reopened_s: float | None = None
-    """From a restart after ``kill -9`` being ready to the first answer about the event; at the last size only."""
+    """Seconds from ready (after ``kill -9``) to the first answer about the event; at the last size only."""
     reopened_mb: float | None = None
     """The memory of the worker that gave it: it holds this event alone. ``memory_mb`` has the fresh ones beside it."""
-    problems: list[str] = []
+    problems: list[str] = msgspec.field(default_factory=list)
 
 
 def sizes(store: str, most: int) -> list[int]:
@@ -52,36 +54,36 @@ def sizes(store: str, most: int) -> list[int]:
 
 def measure_growth(
     generator: LoadGenerator,
-    cell: Cell,
+    cell: BenchCell,
     folder: Path,
     *,
-    shape: Shape,
+    sampling: Sampling,
     most: int,
     step: Callable[[str], None],
 ) -> list[Grown]:
     """Grow one event and look at each size. Raises ``NotAvailable`` where the service does not offer the cell."""
     with OfficeSubject(cell, folder) as office:
-        grown = _Growing(generator, office, shape)
+        event = _GrowingEvent(generator, office, sampling)
         rows = []
         for size in sizes(cell.store, most):
             step(f"{cell.spelled}: selling up to {size:,} orders")
-            grown.sell_up_to(size)
+            event.sell_up_to(size)
             step(f"{cell.spelled}: {size:,} orders beside none")
-            rows.append(grown.row(size))
+            rows.append(event.beside_a_fresh_one(size))
         step(f"{cell.spelled}: opening the event again")
-        rows[-1].reopened_s = grown.reopen()
+        rows[-1].reopened_s = event.reopen()
         rows[-1].reopened_mb = office.memory_mb()
-        rows[-1].problems += grown.problems()
+        rows[-1].problems += event.problems()
         return rows
 
 
-class _Growing:
-    """The event that grows: each of its windows adds to it."""
+class _GrowingEvent:
+    """An event to which each of its windows adds orders."""
 
-    def __init__(self, generator: LoadGenerator, office: OfficeSubject, shape: Shape) -> None:
+    def __init__(self, generator: LoadGenerator, office: OfficeSubject, sampling: Sampling) -> None:
         self._generator = generator
         self._office = office
-        self._shape = shape
+        self._sampling = sampling
         self._path = office.fresh()
         self._told = 0
         self._unknown = 0
@@ -89,31 +91,18 @@ class _Growing:
     def sell_up_to(self, size: int) -> None:
         missing = size - self._told
         if missing > 0:
-            self._sell(self._path, count=missing)
+            self._sell(count=missing)
 
-    def row(self, size: int) -> Grown:
-        fresh: list[Window] = []
-        old: list[Window] = []
+    def beside_a_fresh_one(self, size: int) -> Grown:
         problems: list[str] = []
-        for order in abba(self._shape.pairs):
-            for side in order:
-                if side == "A":
-                    fresh.append(self._fresh_window(problems))
-                else:
-                    old.append(self._sell(self._path))
-        refuse_if_nothing_sold(self._office, [*fresh, *old])
-        top, rate = [[each.per_s(_SOLD) for each in windows] for windows in (fresh, old)]
-        ratios = [ours / theirs for ours, theirs in zip(rate, top, strict=True)]
-        cell = self._office.cell
+        pairs = in_pairs(self._sampling, lambda: self._fresh_window(problems), self._sell)
+        refuse_if_nothing_sold(self._office, pairs.windows)
         return Grown(
-            worker=cell.worker,
-            store=cell.store,
-            guard=cell.guard,
-            batch=cell.batch,
+            **self._office.cell.identity,
             orders=size,
-            sold_per_s=statistics.median(rate),
-            fresh_per_s=statistics.median(top),
-            ratio=median_interval(ratios, self._shape.seed),
+            sold_per_s=pairs.sold_per_s,
+            fresh_per_s=pairs.other_per_s,
+            ratio=median_interval(pairs.ratios, self._sampling.seed),
             memory_mb=self._office.memory_mb(),
             problems=problems,
         )
@@ -126,7 +115,7 @@ class _Growing:
         return time.monotonic() - began
 
     def problems(self) -> list[str]:
-        """What the counter says after the crash against everything that buyers were told."""
+        """A sentence, where the counter after the crash contradicts the sales that buyers were told of."""
         counted = self._office.counted(self._path)
         if self._told <= counted <= self._told + self._unknown:
             return []
@@ -134,25 +123,14 @@ class _Growing:
 
     def _fresh_window(self, problems: list[str]) -> Window:
         path = self._office.fresh()
-        window = self._generator.window(self._load(path))
-        problem = disagreement(window, self._office.counted(path))
-        if problem:
+        window = self._generator.window(load_of(self._office, path, _FILLERS, self._sampling))
+        if problem := disagreement(window, self._office.counted(path)):
             problems.append(problem)
         return window
 
-    def _sell(self, path: str, count: int = 0) -> Window:
-        window = self._generator.window(self._load(path, count))
-        self._told += window.told.get(_SOLD, 0)
+    def _sell(self, count: int = 0) -> Window:
+        load = load_of(self._office, self._path, _FILLERS, self._sampling, count=count)
+        window = self._generator.window(load)
+        self._told += window.told.get(SOLD, 0)
         self._unknown += window.unknown
         return window
-
-    def _load(self, path: str, count: int = 0) -> Load:
-        return Load(
-            port=self._office.port,
-            path=path,
-            clients=_FILLERS,
-            warm_s=0.0 if count else self._shape.warm_s,
-            seconds=self._shape.seconds,
-            count=count,
-            pids=self._office.pids,
-        )

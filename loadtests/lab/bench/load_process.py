@@ -20,14 +20,15 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
-from loadtests.lab.bench.batches import Batches
-from loadtests.lab.bench.window import Load, Window
-from loadtests.lab.history.generator_load import Busy, BusyMeter
-from loadtests.lab.servers.usage import cpu_s
+from loadtests.lab.bench.load_client import Load, Window
+from loadtests.lab.history.generator_load import GeneratorLoad, GeneratorMeter
+from loadtests.lab.servers.resources import cpu_s
 
 BODY = b'{"quantity":1}'
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: *(\d+)")
@@ -38,6 +39,60 @@ _LONGEST_LOOK_S = 0.25
 
 class GivenUp(Exception):
     """No load can be put on this address."""
+
+
+class _Answer(NamedTuple):
+    version: int
+    worker: bytes
+    times: bytes
+    """``hold;dur=0.123, store;dur=0.456`` as the service wrote it."""
+
+
+class Batches:
+    """Finds from the answers which purchases were decided together; they are sorted out afterwards.
+
+    Purchases of one transaction have the same worker, the same ``hold`` and ``store`` times (three decimals of a
+    millisecond, both) and consecutive versions. Two transactions that follow each other in one worker and took the same
+    time to the microsecond, twice, are taken for one; that is rare, and makes a mean batch too large by as little.
+    """
+
+    def __init__(self) -> None:
+        self._seen: list[_Answer] = []
+
+    def add(self, answer: bytes) -> None:
+        """Take one whole HTTP answer; one without the service's headers and a version is passed over."""
+        times, worker, version = answer.find(b"hold;dur="), answer.find(b"Worker: "), answer.rfind(b'"version":')
+        if times < 0 or worker < 0 or version < 0:
+            return
+        self._seen.append(
+            _Answer(
+                int(answer[version + 10 : answer.index(b"}", version)].split(b",")[0]),
+                answer[worker + 8 : answer.index(b"\r", worker)],
+                answer[times : answer.index(b"\r", times)],
+            )
+        )
+
+    def sizes(self) -> dict[int, int]:
+        """The number of transactions of each size."""
+        return dict(sorted(Counter(len(batch) for batch in self._transactions()).items()))
+
+    def held_ms(self) -> float | None:
+        """The time that a transaction held the guard, on average; None where no answer said so."""
+        held = [float(batch[0].times.split(b",")[0][len(b"hold;dur=") :]) for batch in self._transactions()]
+        return sum(held) / len(held) if held else None
+
+    def _transactions(self) -> Iterator[list[_Answer]]:
+        ordered = sorted(self._seen)
+        if not ordered:
+            return
+        batch = ordered[:1]
+        for before, after in pairwise(ordered):
+            if after.version == before.version + 1 and after[1:] == before[1:]:
+                batch.append(after)
+            else:
+                yield batch
+                batch = [after]
+        yield batch
 
 
 class _Client:
@@ -87,7 +142,7 @@ class Loader:
 
     def _measure(self) -> Window:
         load, before = self._load, self._told.copy()
-        used, meter, began = cpu_s(load.pids), BusyMeter(), time.perf_counter()
+        used, meter, began = cpu_s(load.pids), GeneratorMeter(), time.perf_counter()
         self._measuring = True
         self._go_on_until(self._enough if load.count else self._after(load.seconds))
         lasted = time.perf_counter() - began
@@ -239,8 +294,8 @@ def _poller() -> tuple[Callable[[float], list[tuple[int, int]]], Callable[[int, 
     return lambda seconds: plain.poll(seconds * 1e3), plain.register, plain.unregister
 
 
-def _by_status(counted: Iterable[bytes] | Counter[bytes]) -> dict[int, int]:
-    return {int(status): count for status, count in Counter(counted).items()}
+def _by_status(counted: Counter[bytes]) -> dict[int, int]:
+    return {int(status): count for status, count in counted.items()}
 
 
 def serve(asked: socket.socket) -> None:
@@ -251,7 +306,7 @@ def serve(asked: socket.socket) -> None:
             try:
                 window = Loader(msgspec.json.decode(line, type=Load)).run()
             except GivenUp as why:
-                nothing = Busy(computing=0.0, waiting_for_core=0.0)
+                nothing = GeneratorLoad(computing=0.0, waiting_for_core=0.0)
                 window = Window(seconds=0.0, answers={}, told={}, errors={str(why): 1}, busy=nothing)
             lines.write(msgspec.json.encode(window) + b"\n")
             lines.flush()

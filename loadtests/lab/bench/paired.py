@@ -1,28 +1,32 @@
-"""One cell, measured: pairs of windows with the ceiling, each window checked against what the server kept."""
+"""Pairs of windows: a program beside its ceiling, each window checked against what the server kept; the figures."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
+import numpy as np
 
-from loadtests.lab.bench.figures import Interval, abba, median_interval, percentile
-from loadtests.lab.bench.load_client import LoadGenerator
+from loadtests.lab.bench.load_client import Load, LoadGenerator, Window
 from loadtests.lab.bench.servers import Subject
-from loadtests.lab.bench.window import Load, Window
 from loadtests.lab.history.generator_load import LIMIT
 
-_SOLD, _SOLD_OUT = 201, 409
+SOLD, _SOLD_OUT = 201, 409
+_RESAMPLES = 4000
+_CONFIDENCE = 0.95
+
+Side = Literal["A", "B"]
 
 
 class NothingSold(Exception):
     """A server under load that sold nothing: there is no rate to speak of."""
 
 
-class Shape(msgspec.Struct, frozen=True):
-    """How long and how often is measured."""
+class Sampling(msgspec.Struct, frozen=True):
+    """The number of windows, and their length."""
 
     pairs: int
     seconds: float
@@ -30,17 +34,139 @@ class Shape(msgspec.Struct, frozen=True):
 
     @property
     def warm_s(self) -> float:
-        """What is discarded before each window."""
+        """Seconds of load before each window that are not measured."""
         return min(1.0, max(0.1, self.seconds / 3))
 
 
-class Measured(msgspec.Struct, kw_only=True):
-    """What a cell did at one number of clients. Rates are tickets a second; times are the buyer's milliseconds."""
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A median and its bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def median_interval(values: Sequence[float], seed: int) -> Interval:
+    """The median with its 95 % percentile-bootstrap interval (Efron 1979). Same values and seed, same interval.
+
+    Of few values the interval is too narrow: that of a single one is the value itself.
+    """
+    drawn = _medians_of_resamples(values, np.random.default_rng(seed))
+    return _interval(float(np.median(values)), drawn)
+
+
+def quotient_interval(above: Sequence[float], below: Sequence[float], seed: int) -> Interval:
+    """The median of ``above`` over that of ``below``, each resampled on its own."""
+    random = np.random.default_rng(seed)
+    drawn = _medians_of_resamples(above, random) / _medians_of_resamples(below, random)
+    return _interval(float(np.median(above)) / float(np.median(below)), drawn)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """The value below which ``share`` of them lie (nearest rank); None where there are none."""
+    if not ordered:
+        return None
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _medians_of_resamples(values: Sequence[float], random: np.random.Generator) -> np.ndarray:
+    given = np.asarray(values, dtype=float)
+    if not given.size:
+        raise ValueError("there is no median of nothing")
+    medians: np.ndarray = np.median(given[random.integers(0, given.size, (_RESAMPLES, given.size))], axis=1)
+    return medians
+
+
+def _interval(median: float, drawn: np.ndarray) -> Interval:
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(median, float(low), float(high))
+
+
+# -- pairs ------------------------------------------------------------------------------------------------------------
+
+
+def abba(pairs: int) -> list[tuple[Side, Side]]:
+    """The order within each pair: A B, B A, A B …, so that a drift meets both sides alike."""
+    return [("A", "B") if number % 2 == 0 else ("B", "A") for number in range(pairs)]
+
+
+class Pairs(msgspec.Struct):
+    """Windows of a tested event or program, and an equal number of the other one that it is compared with."""
+
+    tested: list[Window]
+    other: list[Window]
+
+    @property
+    def windows(self) -> list[Window]:
+        return [*self.tested, *self.other]
+
+    @property
+    def sold_per_s(self) -> float:
+        return statistics.median(each.per_s(SOLD) for each in self.tested)
+
+    @property
+    def other_per_s(self) -> float:
+        return statistics.median(each.per_s(SOLD) for each in self.other)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Pair by pair. Every window has sales: see ``refuse_if_nothing_sold``."""
+        return [ours.per_s(SOLD) / other.per_s(SOLD) for ours, other in zip(self.tested, self.other, strict=True)]
+
+
+def in_pairs(
+    sampling: Sampling,
+    other: Callable[[], Window],
+    tested: Callable[[], Window],
+    step: Callable[[], None] = lambda: None,
+) -> Pairs:
+    """Measure pair by pair; ``step`` is called after each."""
+    found = Pairs([], [])
+    for order in abba(sampling.pairs):
+        for side in order:
+            if side == "A":
+                found.other.append(other())
+            else:
+                found.tested.append(tested())
+        step()
+    return found
+
+
+def load_of(
+    subject: Subject, path: str, clients: int, sampling: Sampling, *, count: int = 0, batches: bool = False
+) -> Load:
+    """The load of these clients on a server; with a ``count`` it is that many requests, and all are measured."""
+    return Load(
+        port=subject.port,
+        path=path,
+        clients=clients,
+        warm_s=0.0 if count else sampling.warm_s,
+        seconds=sampling.seconds,
+        count=count,
+        pids=subject.pids,
+        batches=batches,
+    )
+
+
+class OfCell(msgspec.Struct, kw_only=True):
+    """The cell of which something was measured."""
 
     worker: str
     store: str
     guard: str
     batch: int
+
+
+class MeasuredCell(OfCell, kw_only=True):
+    """The figures of a cell at one number of clients. Rates are tickets a second, times the buyer's milliseconds."""
+
     orders: int
     program: str
     clients: int
@@ -68,7 +194,7 @@ class Measured(msgspec.Struct, kw_only=True):
     other_answers: dict[int, int] = {}
     errors: dict[str, int] = {}
     problems: list[str] = []
-    """What the server's own account says against what the buyers were told."""
+    """Sentences, where the server's own account contradicts what the buyers were told."""
     start_s: float
     memory_mb: float | None = None
 
@@ -76,96 +202,79 @@ class Measured(msgspec.Struct, kw_only=True):
 class Measurer:
     """Measures subjects against one running ceiling."""
 
-    def __init__(self, generator: LoadGenerator, ceiling: Subject, shape: Shape) -> None:
+    def __init__(self, generator: LoadGenerator, ceiling: Subject, sampling: Sampling) -> None:
         self._generator = generator
         self._ceiling = ceiling
-        self._shape = shape
+        self._sampling = sampling
 
-    def measure(self, tested: Subject, clients: int, step: Callable[[], None] = lambda: None) -> Measured:
+    def measure(self, tested: Subject, clients: int, step: Callable[[], None] = lambda: None) -> MeasuredCell:
         """Pairs of ``tested`` with the ceiling; ``step`` is called after each."""
-        ours: list[Window] = []
-        ceilings: list[Window] = []
         problems: list[str] = []
-        for order in abba(self._shape.pairs):
-            for side in order:
-                if side == "A":
-                    ceilings.append(self.window(self._ceiling, clients, problems))
-                else:
-                    ours.append(self.window(tested, clients, problems))
-            step()
-        return self._summary(tested, clients, ours, ceilings, problems)
-
-    def refused_per_s(self, tested: Subject, clients: int, problems: list[str]) -> float | None:
-        """Purchases refused a second when all is sold; None where nothing is ever sold out."""
-        path = tested.fresh(capacity=1)
-        if tested.kept(path) is None:
-            return None
-        window = self._generator.window(self._load(tested, path, clients))
-        told, kept = window.told.get(_SOLD, 0), tested.kept(path)
-        if told != 1 or kept != 1:
-            problems.append(f"of the only ticket {told} were sold, and {kept} kept")
-        return window.per_s(_SOLD_OUT)
+        pairs = in_pairs(
+            self._sampling,
+            lambda: self.window(self._ceiling, clients, problems),
+            lambda: self.window(tested, clients, problems),
+            step,
+        )
+        refuse_if_nothing_sold(tested, pairs.tested)
+        refuse_if_nothing_sold(self._ceiling, pairs.other)
+        refused = self._refused_per_s(tested, clients, problems)
+        return self._summary(tested, clients, pairs, refused, problems)
 
     def window(self, tested: Subject, clients: int, problems: list[str]) -> Window:
         """One window on a fresh event; what does not agree with what was kept goes to ``problems``."""
         path = tested.fresh()
-        window = self._generator.window(self._load(tested, path, clients))
-        problem = disagreement(window, tested.kept(path))
-        if problem:
+        window = self._on(tested, path, clients)
+        if problem := disagreement(window, tested.kept(path)):
             problems.append(problem)
         return window
 
-    def _load(self, tested: Subject, path: str, clients: int) -> Load:
-        return Load(
-            port=tested.port,
-            path=path,
-            clients=clients,
-            warm_s=self._shape.warm_s,
-            seconds=self._shape.seconds,
-            pids=tested.pids,
-            batches=tested.cell.durable,
-        )
+    def _refused_per_s(self, tested: Subject, clients: int, problems: list[str]) -> float | None:
+        """Purchases refused a second when all is sold; None where nothing is ever sold out."""
+        path = tested.fresh(capacity=1)
+        if tested.kept(path) is None:
+            return None
+        window = self._on(tested, path, clients)
+        told, kept = window.told.get(SOLD, 0), tested.kept(path)
+        if told != 1 or kept != 1:
+            problems.append(f"of the only ticket {told} were sold, and {kept} kept")
+        return window.per_s(_SOLD_OUT)
+
+    def _on(self, tested: Subject, path: str, clients: int) -> Window:
+        load = load_of(tested, path, clients, self._sampling, batches=tested.cell.durable)
+        return self._generator.window(load)
 
     def _summary(
-        self, tested: Subject, clients: int, ours: list[Window], ceilings: list[Window], problems: list[str]
-    ) -> Measured:
+        self, tested: Subject, clients: int, pairs: Pairs, refused_per_s: float | None, problems: list[str]
+    ) -> MeasuredCell:
         cell, (processes, threads) = tested.cell, tested.service.shape
-        rates, tops = [[each.per_s(_SOLD) for each in windows] for windows in (ours, ceilings)]
-        refuse_if_nothing_sold(tested, ours)
-        refuse_if_nothing_sold(self._ceiling, ceilings)
-        ratios = [rate / top for rate, top in zip(rates, tops, strict=True)]
-        latencies = sorted(us for window in ours for us in window.latencies_us)
-        sizes = sum((Counter(window.batch_sizes) for window in ours), Counter[int]())
-        held = [window.held_ms for window in ours if window.held_ms is not None]
-        refused = self.refused_per_s(tested, clients, problems)
-        return Measured(
-            worker=cell.worker,
-            store=cell.store,
-            guard=cell.guard,
-            batch=cell.batch,
+        latencies_us = sorted(us for window in pairs.tested for us in window.latencies_us)
+        sizes = batch_sizes(pairs.tested)
+        return MeasuredCell(
+            **cell.identity,
             orders=cell.orders,
             program=cell.spelled,
             durable=cell.durable,
             clients=clients,
             processes=processes,
             threads=threads,
-            sold_per_s=statistics.median(rates),
-            ceiling_per_s=statistics.median(tops),
-            ratio=median_interval(ratios, self._shape.seed),
-            ratios=ratios,
-            p50_ms=_ms(percentile(latencies, 0.5)),
-            p99_ms=_ms(percentile(latencies, 0.99)),
-            p999_ms=_ms(percentile(latencies, 0.999)),
-            cpu_us=_cpu_us(ours),
-            ceiling_cpu_us=_cpu_us(ceilings),
-            refused_per_s=refused,
-            batch_mean=sum(size * count for size, count in sizes.items()) / sizes.total() if sizes else None,
+            sold_per_s=pairs.sold_per_s,
+            ceiling_per_s=pairs.other_per_s,
+            ratio=median_interval(pairs.ratios, self._sampling.seed),
+            ratios=pairs.ratios,
+            p50_ms=_ms(percentile(latencies_us, 0.5)),
+            p99_ms=_ms(percentile(latencies_us, 0.99)),
+            p999_ms=_ms(percentile(latencies_us, 0.999)),
+            cpu_us=_cpu_us(pairs.tested),
+            ceiling_cpu_us=_cpu_us(pairs.other),
+            refused_per_s=refused_per_s,
+            batch_mean=mean_batch(sizes),
             batch_sizes=dict(sorted(sizes.items())),
-            held_ms=statistics.median(held) if held else None,
-            generator_cpu=max(each.busy.computing for each in [*ours, *ceilings]),
-            generator_saturated=any(_saturated(each) for each in [*ours, *ceilings]),
-            other_answers=_others(ours),
-            errors=dict(sum((Counter(each.errors) for each in ours), Counter[str]())),
+            held_ms=median_held_ms(pairs.tested),
+            generator_cpu=max(each.busy.computing for each in pairs.windows),
+            generator_saturated=any(each.busy.computing >= LIMIT for each in pairs.windows),
+            other_answers=_others(pairs.tested),
+            errors=dict(sum((Counter(each.errors) for each in pairs.tested), Counter[str]())),
             problems=problems,
             start_s=tested.start_s,
             memory_mb=tested.memory_mb(),
@@ -175,7 +284,7 @@ class Measurer:
 def refuse_if_nothing_sold(tested: Subject, windows: Sequence[Window]) -> None:
     """Raise ``NothingSold`` where a window has no sale: there is no rate then, and no ratio."""
     for window in windows:
-        if not window.answers.get(_SOLD):
+        if not window.answers.get(SOLD):
             told = ", ".join(f"{count:,} × {what}" for what, count in [*window.told.items(), *window.errors.items()])
             raise NothingSold(
                 f"in a window of {window.seconds:.2f} s nothing was sold; the answers were {told or 'none'}. Longer "
@@ -184,31 +293,43 @@ def refuse_if_nothing_sold(tested: Subject, windows: Sequence[Window]) -> None:
 
 
 def disagreement(window: Window, kept: int | None) -> str | None:
-    """Why what buyers were told and what the server kept cannot both be true; None where they can.
+    """A sentence, where the sales that buyers were told of and those that the server kept contradict each other.
 
-    A request that was never answered may have been carried out, so there may be as many more as there are of those.
+    A request that was never answered may have been carried out: for each of them one more sale may have been kept.
     """
-    told = window.told.get(_SOLD, 0)
+    told = window.told.get(SOLD, 0)
     if kept is None or told <= kept <= told + window.unknown:
         return None
     perhaps = f" ({window.unknown:,} were never answered)" if window.unknown else ""
     return f"buyers were told of {told:,} sales{perhaps}, and {kept:,} were kept"
 
 
+def batch_sizes(windows: Sequence[Window]) -> Counter[int]:
+    """The number of transactions of each size."""
+    return sum((Counter(each.batch_sizes) for each in windows), Counter[int]())
+
+
+def mean_batch(sizes: Counter[int]) -> float | None:
+    """Purchases that a transaction decided, on average."""
+    return sum(size * count for size, count in sizes.items()) / sizes.total() if sizes else None
+
+
+def median_held_ms(windows: Sequence[Window]) -> float | None:
+    """The time that a transaction held the guard; None where no answer said so."""
+    held = [each.held_ms for each in windows if each.held_ms is not None]
+    return statistics.median(held) if held else None
+
+
 def _cpu_us(windows: Sequence[Window]) -> float | None:
-    """Over all windows, for the kernel's account is coarse: a hundredth of a second."""
-    sold, used = sum(each.answers.get(_SOLD, 0) for each in windows), sum(each.cpu_s for each in windows)
+    """CPU time for a sale, over all windows: the kernel counts in hundredths of a second."""
+    sold, used = sum(each.answers.get(SOLD, 0) for each in windows), sum(each.cpu_s for each in windows)
     return used / sold * 1e6 if sold and used else None
 
 
-def _saturated(window: Window) -> bool:
-    return window.busy.computing >= LIMIT
-
-
 def _others(windows: Sequence[Window]) -> dict[int, int]:
-    """What was answered but ``201``, by status."""
+    """Answers other than ``201``, by status."""
     counted = sum((Counter(each.told) for each in windows), Counter[int]())
-    return {status: count for status, count in sorted(counted.items()) if status != _SOLD}
+    return {status: count for status, count in sorted(counted.items()) if status != SOLD}
 
 
 def _ms(us: float | None) -> float | None:

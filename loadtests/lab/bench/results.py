@@ -1,4 +1,4 @@
-"""What a benchmark has found so far: figures, what is missing, and what is wrong."""
+"""The results of a benchmark: the figures so far, the cells that are missing, and what is wrong."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Measured
+from loadtests.lab.bench.paired import MeasuredCell
 from loadtests.lab.bench.scaling import Scaling
-from loadtests.lab.bench.targets import Mark
+from loadtests.lab.bench.targets import SpeedTarget
 from loadtests.lab.bench.without_http import WithoutHttp
 from loadtests.lab.servers.machine import Machine
 
 
-class Missing(msgspec.Struct, frozen=True):
-    """What was asked for and not measured, and why. ``failed``: it should have been."""
+class NotMeasured(msgspec.Struct, frozen=True):
+    """A cell that was asked for and not measured, and why. ``failed``: it should have been."""
 
     part: str
     worker: str
@@ -31,20 +31,20 @@ class GeneratorItself(msgspec.Struct, frozen=True):
 
     requests_per_s: float
     cpu_us: float
-    """Of the generator, for a request."""
+    """The generator's CPU time for a request."""
 
 
-class Results(msgspec.Struct, kw_only=True):
+class BenchResults(msgspec.Struct, kw_only=True):
     """Everything that was measured so far."""
 
-    cells: list[Measured] = []
-    ceilings: list[Measured] = []
+    cells: list[MeasuredCell] = []
+    ceilings: list[MeasuredCell] = []
     """The stubbed application against itself (the null pair), and a bare Flask endpoint against it."""
     growth: list[Grown] = []
     scaling: list[Scaling] = []
     in_process: list[WithoutHttp] = []
-    missing: list[Missing] = []
-    marks: list[Mark] = []
+    missing: list[NotMeasured] = []
+    targets: list[SpeedTarget] = msgspec.field(name="marks", default_factory=list)
     generator: GeneratorItself | None = None
     machine: Machine
     load_before: float
@@ -52,7 +52,7 @@ class Results(msgspec.Struct, kw_only=True):
 
     @property
     def problems(self) -> list[str]:
-        """Where buyers were told something else than was kept."""
+        """Every server that kept something else than its buyers were told, with the numbers."""
         named = [
             (f"{each.worker}, {each.program}, {each.clients} clients", each.problems)
             for each in [*self.cells, *self.ceilings]
@@ -70,14 +70,11 @@ class Results(msgspec.Struct, kw_only=True):
         """0: everything kept what was told; 1: something did not; 2: something could not be measured."""
         if self.problems:
             return 1
-        return 2 if any(each.failed for each in self.missing) or self._nothing else 0
-
-    @property
-    def _nothing(self) -> bool:
-        return not (self.cells or self.ceilings or self.growth or self.scaling or self.in_process)
+        found = self.cells or self.ceilings or self.growth or self.scaling or self.in_process
+        return 2 if any(each.failed for each in self.missing) or not found else 0
 
 
-def not_available(missing: Sequence[Missing]) -> list[str]:
+def not_available(missing: Sequence[NotMeasured]) -> list[str]:
     """A line for each reason, with everything that it concerns."""
     reasons: dict[str, list[str]] = {}
     for each in missing:

@@ -1,4 +1,4 @@
-"""The servers that are measured, each behind the same few questions: make a fresh event, what was kept of it."""
+"""The servers that are measured. Each can make a fresh event, and say how many sales it kept of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from abc import abstractmethod
 from pathlib import Path
 
-import msgspec
+import numpy as np
 
-from loadtests.lab.bench.cells import CAPACITY, CEILINGS, PLAIN, Cell
+from loadtests.lab.bench.cells import CAPACITY, PLAIN, BenchCell
+from loadtests.lab.history.audit import SOLD, read_audit
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
-from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice
-from loadtests.lab.servers.usage import children, cpu_s, memory_mb
+from loadtests.lab.servers.resources import children_of, cpu_s, memory_mb
 
 _QUIET_FOR_S = 0.06
 _QUIET_WITHIN_S = 20.0
@@ -35,7 +35,7 @@ class Subject(RunningOffice):
 
     application: str
 
-    def __init__(self, cell: Cell, folder: Path) -> None:
+    def __init__(self, cell: BenchCell, folder: Path) -> None:
         super().__init__(cell.service, folder)
         self.cell = cell
         self.start_s = 0.0
@@ -47,34 +47,34 @@ class Subject(RunningOffice):
 
         Raises ``NotAvailable``, ``NotReady`` and ``WrongAnswer``; then nothing is left running.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         try:
             super().start()
         except RefusedToStart as error:
             raise NotAvailable(str(error)) from None
-        self.start_s = time.monotonic() - began
-        try:
-            self._refuse_wrong_answers()
-            self._wait_until_quiet()
-        except BaseException:
-            with process.undisturbed():
-                self.stop(grace_s=1.0)
-            raise
+
+    def _wait_until_ready(self) -> None:
+        self._wait_until_it_answers()
+        self.start_s = time.monotonic() - self._began
+        self._refuse_wrong_answers()
+        self._wait_until_quiet()
+
+    def _wait_until_it_answers(self) -> None:
+        super()._wait_until_ready()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
         if self._port is None:
             raise NotReady("this server was not started")
         return self._port
 
     @abstractmethod
     def fresh(self, capacity: int = CAPACITY) -> str:
-        """Make an event, or the like, of which nothing is sold; the path to POST purchases to."""
+        """Make an event of which nothing is sold; returns the path to POST purchases to."""
 
     @abstractmethod
     def kept(self, path: str) -> int | None:
-        """How many sales the server kept of what ``fresh`` made; None where it keeps nothing."""
+        """The number of sales that the server kept of the event that ``fresh`` made; None where it keeps nothing."""
 
     def memory_mb(self) -> float | None:
         """The memory of its largest worker."""
@@ -86,24 +86,27 @@ class Subject(RunningOffice):
     def _refuse_wrong_answers(self) -> None:
         """Buy one ticket and look at the answer; under load only its status is looked at."""
         headers = {"Content-Type": "application/json"}
-        url = f"{self.url}{self.fresh()}"
         try:
-            answer = ask("POST", url, b'{"quantity":1}', headers, timeout_s=_QUIET_WITHIN_S)
+            answer = ask("POST", f"{self.url}{self.fresh()}", b'{"quantity":1}', headers, timeout_s=_QUIET_WITHIN_S)
         except NoAnswer as error:
-            raise WrongAnswer(f"asked for one ticket it gave no answer ({error}); its log is {self.log}") from None
-        status, content = answer.status, answer.body
+            raise WrongAnswer(
+                f"the server gave no answer to a purchase of one ticket ({error}); its log is {self.log}"
+            ) from None
         with contextlib.suppress(ValueError):
-            said = json.loads(content)
-            if status == 201 and isinstance(said, dict) and said.get("quantity") == 1:
+            said = json.loads(answer.body)
+            if answer.status == 201 and isinstance(said, dict) and said.get("quantity") == 1:
                 return
-        raise WrongAnswer(f"asked for one ticket it answered {status}, {content[:80]!r}; its log is {self.log}")
+        raise WrongAnswer(
+            f"the server answered a purchase of one ticket with {answer.status}, {answer.body[:80]!r}; "
+            f"its log is {self.log}"
+        )
 
     def _wait_until_quiet(self) -> None:
         """All workers have been started, and none of them computes: one that still imports would steal time."""
         deadline = time.monotonic() + _QUIET_WITHIN_S
         before = -1.0
         while True:
-            self.pids = children(self.pid)
+            self.pids = [worker.pid for worker in children_of(self.pid)]
             used = cpu_s(self.pids)
             if len(self.pids) == self.service.shape[0] and used == before:
                 return
@@ -126,29 +129,21 @@ class OfficeSubject(Subject):
         return f"/events/{event}/orders"
 
     def kept(self, path: str) -> int:
-        """From the audit: sold, and every order and ticket number once."""
-        lines = self.office.audit(_event(path), timeout_s=600.0).splitlines()[1:]
-        records = [msgspec.json.decode(line, type=_Record) for line in lines]
-        sold = [record for record in records if record.kind == "sold"]
-        orders = {record.order for record in sold}
-        tickets = {number for record in sold for number in record.tickets}
-        return min(len(sold), len(orders), len(tickets))
+        """From the audit: sales, orders and ticket numbers, each counted once; one purchase is one ticket."""
+        audit = read_audit(self.office.audit(_event(path), timeout_s=600.0))
+        sold = audit.kind == SOLD
+        tickets = audit.tickets.flat[sold[audit.tickets.rows()]]
+        return min(int(sold.sum()), len(np.unique(audit.order[sold])), len(np.unique(tickets)))
 
     def counted(self, path: str) -> int:
-        """The event's own counter of sold tickets: cheaper than its audit where there are many."""
+        """The event's own counter of sold tickets, which is cheaper to read than a long audit."""
         return int(json.loads(ask("GET", f"{self.url}/events/{_event(path)}", timeout_s=60).body)["sold"])
-
-
-class _Record(msgspec.Struct):
-    kind: str
-    order: str | None = None
-    tickets: list[int] = []
 
 
 class CeilingSubject(Subject):
     """A server that answers and keeps nothing."""
 
-    def __init__(self, cell: Cell, folder: Path) -> None:
+    def __init__(self, cell: BenchCell, folder: Path) -> None:
         super().__init__(cell, folder)
         application = {"stubbed": "stubbed:ceiling()", "bare": "ceiling:app"}[cell.store]
         self.application = f"loadtests.lab.bench.applications.{application}"
@@ -170,11 +165,15 @@ class PlainSubject(Subject):
         shop: dict[str, object] = {"left": capacity}
         if self.cell.orders:
             shop["orders"] = [{"order": number, "quantity": 1} for number in range(1, self.cell.orders + 1)]
-        (self.data / "tickets.json").write_text(json.dumps(shop), encoding="utf-8")
+        self._tickets.write_text(json.dumps(shop), encoding="utf-8")
         return "/buy"
 
     def kept(self, path: str) -> int:
-        return self._capacity - int(json.loads((self.data / "tickets.json").read_text(encoding="utf-8"))["left"])
+        return self._capacity - int(json.loads(self._tickets.read_text(encoding="utf-8"))["left"])
+
+    @property
+    def _tickets(self) -> Path:
+        return self.data / "tickets.json"
 
     def _command(self, fd: int) -> list[str]:
         *command, application = super()._command(fd)
@@ -185,7 +184,7 @@ class PlainSubject(Subject):
         self.fresh()
         super().start()
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_it_answers(self) -> None:
         # It says nothing of itself; but nobody else can have the port, which was bound here.
         deadline = time.monotonic() + _QUIET_WITHIN_S
         while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:
@@ -196,11 +195,11 @@ class PlainSubject(Subject):
         raise NotReady(f"the plain shop did not start. Its log {self.log} ends:\n{self.last_lines()}")
 
 
-def subject(cell: Cell, folder: Path) -> Subject:
+def subject(cell: BenchCell, folder: Path) -> Subject:
     """The server of a cell, not started."""
     if cell.store == PLAIN:
         return PlainSubject(cell, folder)
-    return CeilingSubject(cell, folder) if cell.store in CEILINGS else OfficeSubject(cell, folder)
+    return CeilingSubject(cell, folder) if cell.is_ceiling else OfficeSubject(cell, folder)
 
 
 def _event(path: str) -> str:

@@ -1,134 +1,144 @@
-"""The results as tables, for the terminal, the report and the documentation alike."""
+"""The results as tables and notes, for the terminal, the report and the documentation alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
-from loadtests.lab.bench.figures import Interval
-from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Measured
-from loadtests.lab.bench.results import Results
+from loadtests.lab.bench.paired import MeasuredCell
+from loadtests.lab.bench.results import BenchResults, not_available
 from loadtests.lab.bench.scaling import Scaling
-from loadtests.lab.bench.targets import Mark
-from loadtests.lab.bench.without_http import WithoutHttp
 from loadtests.lab.report.tables import Grid
+from service.catalogue import REFERENCE
 
-_LEFT = frozenset({"worker", "program", "store", "guard", "mark", "reached"})
+_LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached"})
 _NULL = "the ceiling against itself"
 
 
-@dataclass
-class BenchGrid(Grid):
-    """A grid with the benchmark's columns of words."""
-
-    words: frozenset[str] = _LEFT
+Column = Callable[[Any], str]
 
 
-def grids(results: Results) -> list[Grid]:
-    """Everything that was measured, the marks first."""
+def grid_of(
+    title: str,
+    items: Sequence[Any],
+    columns: Mapping[str, Column],
+    words: frozenset[str] = _LEFT,
+    group: Column = lambda _: "",
+) -> Grid:
+    """A row for each item, and in it a text for each column; a group ends where the next item is of another one."""
+    groups = list(map(group, items))
+    ends = {number for number, (mine, following) in enumerate(pairwise(groups)) if mine != following}
+    rows = [[show(each) for show in columns.values()] for each in items]
+    return Grid(title, list(columns), rows, ends, words)
+
+
+def number(field: str, digits: str = ",.0f", none: str = "–", *, exact: Callable[[Any], bool] | None = None) -> Column:
+    """A column for a number of that name, which may be None; ``exact`` ones have two digits behind the point."""
+
+    def show(each: Any) -> str:
+        value = getattr(each, field)
+        return none if value is None else format(value, ",.2f" if exact is not None and exact(value) else digits)
+
+    return show
+
+
+def _ms(field: str) -> Column:
+    return number(field, exact=lambda value: value < 10)
+
+
+def shape_of(each: MeasuredCell) -> str:
+    """``gthread 2 × 16``"""
+    threads = f" {each.processes} × {each.threads}" if each.threads > 1 else f" × {each.processes}"
+    return each.worker + threads
+
+
+def program_of(each: MeasuredCell) -> str:
+    """The program's name; the null pair says what it is."""
+    return _NULL if each.store == "stubbed" else each.program + ("" if each.durable else " (not durable)")
+
+
+_CELLS: dict[str, Column] = {
+    "worker": shape_of,
+    "program": lambda each: ("! " if each.problems else "") + program_of(each),
+    "clients": number("clients"),
+    "sold/s": number("sold_per_s"),
+    "ceiling/s": number("ceiling_per_s"),
+    "of the ceiling": lambda each: str(each.ratio),
+    "refused/s": number("refused_per_s"),
+    "p50 ms": _ms("p50_ms"),
+    "p99 ms": _ms("p99_ms"),
+    "p99.9 ms": _ms("p999_ms"),
+    "CPU µs": number("cpu_us"),
+    "ceiling's": number("ceiling_cpu_us"),
+    "batch": number("batch_mean", ".1f"),
+    "other": lambda each: f"{sum(each.other_answers.values()) + sum(each.errors.values()):,}",
+}
+_TARGETS: dict[str, Column] = {
+    "worker": lambda each: each.worker,
+    "target": lambda each: each.what,
+    "wanted": number("wanted", ".2f"),
+    "found": lambda each: str(each.found),
+    "reached": lambda each: each.verdict,
+}
+_GROWTH: dict[str, Column] = {
+    "store": lambda each: each.store,
+    "orders": number("orders"),
+    "sold/s": number("sold_per_s"),
+    "fresh event/s": number("fresh_per_s"),
+    "of a fresh event": lambda each: str(each.ratio),
+    "MB a worker": number("memory_mb"),
+    "opened again, s": number("reopened_s", ".2f", none=""),
+    "MB then": number("reopened_mb", none=""),
+}
+_WITHOUT_HTTP: dict[str, Column] = {
+    "store": lambda each: each.store,
+    "guard": lambda each: each.guard,
+    "batch": number("batch", ""),
+    "threads": number("threads", ""),
+    "sold/s": number("sold_per_s"),
+    "the rules alone/s": number("decisions_per_s"),
+}
+_STARTS: dict[str, Column] = {
+    "worker": shape_of,
+    "program": lambda each: each.program,
+    "seconds until ready": number("start_s", ".2f"),
+    "MB, largest worker": number("memory_mb"),
+}
+
+
+def grids(results: BenchResults) -> list[Grid]:
+    """Everything that was measured, the targets first."""
     measured = in_order(results)
+    targets = f"The targets: {' + '.join(REFERENCE)} with the largest batch; reached if the whole interval is"
+    starts = list({(each.worker, each.program): each for each in reversed(measured)}.values())[::-1]
     found = [
-        _marks(results.marks),
-        _cells(measured),
-        _growth(results.growth),
+        grid_of(targets, results.targets, _TARGETS),
+        grid_of("One hot event, one ticket a purchase", measured, _CELLS, group=lambda each: each.worker),
+        grid_of("An event that grows, beside a fresh one", results.growth, _GROWTH),
         *map(_scaling, results.scaling),
-        _without_http(results.in_process),
-        _starts(measured),
+        grid_of("Without HTTP, in one process", results.in_process, _WITHOUT_HTTP),
+        grid_of("Start-up and memory", starts, _STARTS),
     ]
     return [grid for grid in found if grid.rows]
 
 
-def in_order(results: Results) -> list[Measured]:
+def in_order(results: BenchResults) -> list[MeasuredCell]:
     """The worker models in the order in which they were measured, in each the ceilings first."""
     measured = [*results.ceilings, *results.cells]
     workers = list(dict.fromkeys(each.worker for each in measured))
     return sorted(measured, key=lambda each: workers.index(each.worker))
 
 
-def _cells(measured: Sequence[Measured]) -> Grid:
-    columns = ["worker", "program", "clients", "sold/s", "ceiling/s", "of the ceiling", "refused/s", "p50 ms", "p99 ms",
-               "p99.9 ms", "CPU µs", "ceiling's", "batch", "other"]  # fmt: skip
-    ends = {n for n in range(len(measured) - 1) if measured[n].worker != measured[n + 1].worker}
-    return BenchGrid("One hot event, one ticket a purchase", columns, [_cell(each) for each in measured], ends)
-
-
-def _cell(each: Measured) -> list[str]:
-    return [
-        shape_of(each),
-        ("! " if each.problems else "") + program_of(each),
-        f"{each.clients:,}",
-        f"{each.sold_per_s:,.0f}",
-        f"{each.ceiling_per_s:,.0f}",
-        ratio(each.ratio),
-        _count(each.refused_per_s),
-        _ms(each.p50_ms),
-        _ms(each.p99_ms),
-        _ms(each.p999_ms),
-        _count(each.cpu_us),
-        _count(each.ceiling_cpu_us),
-        "–" if each.batch_mean is None else f"{each.batch_mean:.1f}",
-        f"{sum(each.other_answers.values()) + sum(each.errors.values()):,}",
-    ]
-
-
-def shape_of(each: Measured) -> str:
-    """``gthread 2 × 16``"""
-    return (
-        f"{each.worker} {each.processes} × {each.threads}" if each.threads > 1 else f"{each.worker} × {each.processes}"
-    )
-
-
-def program_of(each: Measured) -> str:
-    """The program's name; the null pair says what it is."""
-    return _NULL if each.store == "stubbed" else each.program + ("" if each.durable else " (not durable)")
-
-
-def _marks(marks: Sequence[Mark]) -> Grid:
-    rows = [[each.worker, each.what, f"{each.wanted:.2f}", ratio(each.found), each.verdict] for each in marks]
-    title = "The marks: journal + file with the largest batch; reached if the whole interval is"
-    return BenchGrid(title, ["worker", "mark", "wanted", "found", "reached"], rows)
-
-
-def _growth(growth: Sequence[Grown]) -> Grid:
-    columns = [
-        "store",
-        "orders",
-        "sold/s",
-        "fresh event/s",
-        "of a fresh event",
-        "MB a worker",
-        "opened again, s",
-        "MB then",
-    ]
-    rows = [
-        [
-            row.store,
-            f"{row.orders:,}",
-            _count(row.sold_per_s),
-            _count(row.fresh_per_s),
-            ratio(row.ratio),
-            _count(row.memory_mb),
-            "" if row.reopened_s is None else f"{row.reopened_s:.2f}",
-            "" if row.reopened_mb is None else _count(row.reopened_mb),
-        ]
-        for row in growth
-    ]
-    return BenchGrid("An event that grows, beside a fresh one", columns, rows)
-
-
 def _scaling(scaling: Scaling) -> Grid:
-    rows = [
-        [
-            str(row.workers),
-            _count(row.sold_per_s),
-            _count(row.limit_per_s),
-            "–" if scaling.law is None else f"{scaling.law.per_s(row.workers):,.0f}",
-            "–" if row.held_ms is None else f"{row.held_ms:.2f}",
-        ]
-        for row in scaling.rows
-    ]
-    return BenchGrid(law_in_words(scaling), ["workers", "sold/s", "1/hold", "the law", "hold ms"], rows)
+    columns: dict[str, Column] = {
+        "workers": number("workers", ""),
+        "sold/s": number("sold_per_s"),
+        "1/hold": number("limit_per_s"),
+        "the law": lambda each: "–" if scaling.law is None else f"{scaling.law.per_s(each.workers):,.0f}",
+        "hold ms": number("held_ms", ".2f"),
+    }
+    return grid_of(law_in_words(scaling), scaling.rows, columns)
 
 
 def law_in_words(scaling: Scaling) -> str:
@@ -142,35 +152,40 @@ def law_in_words(scaling: Scaling) -> str:
     return f"{name}: X(n) = {shown}; {best}"
 
 
-def _without_http(rows: Sequence[WithoutHttp]) -> Grid:
-    columns = ["store", "guard", "batch", "threads", "sold/s", "the rules alone/s"]
-    shown = [
-        [row.store, row.guard, str(row.batch), str(row.threads), _count(row.sold_per_s), _count(row.decisions_per_s)]
-        for row in rows
-    ]
-    return BenchGrid("Without HTTP, in one process", columns, shown)
+# -- notes ------------------------------------------------------------------------------------------------------------
 
 
-def _starts(measured: Sequence[Measured]) -> Grid:
-    first = {(each.worker, each.program): each for each in reversed(measured)}
-    rows = [
-        [shape_of(each), each.program, f"{each.start_s:.2f}", _count(each.memory_mb)]
+def notes(results: BenchResults) -> list[str]:
+    """Notes for the reader of the tables; the alarming stand first and begin with ``!``."""
+    measured = [*results.cells, *results.ceilings]
+    found = [f"! {problem}" for problem in results.problems]
+    found += [
+        f"! the load generator was the bottleneck: {shape_of(each)}, {each.program}, {each.clients} clients"
         for each in measured
-        if first[each.worker, each.program] is each
+        if each.generator_saturated
     ]
-    return BenchGrid("Start-up and memory", ["worker", "program", "seconds until ready", "MB, largest worker"], rows)
+    found += [f"! not measured: {line}" for line in not_available([each for each in results.missing if each.failed])]
+    found += [f"not offered: {line}" for line in not_available([each for each in results.missing if not each.failed])]
+    generator = results.generator
+    if measured and generator is not None:
+        busiest = max(measured, key=lambda each: each.generator_cpu)
+        fastest = max(each.sold_per_s for each in measured)
+        found.append(
+            f"The load generator does {generator.requests_per_s:,.0f} requests a second against a server that does "
+            f"nothing ({generator.cpu_us:.0f} µs of CPU each), {generator.requests_per_s / fastest:.0f} times the "
+            f"fastest rate here; it used at most {busiest.generator_cpu:.0%} of one core ({shape_of(busiest)}, "
+            f"{program_of(busiest)})."
+        )
+    nulls = [each for each in results.ceilings if each.store == "stubbed"]
+    if nulls:
+        found.append(
+            f"Medians of {len(nulls[0].ratios)} pairs in ABBA order, 95 % bootstrap intervals. The ceiling is the same "
+            "application with the decision stubbed. Against itself it should be 1: what it is instead is what a ratio "
+            "is worth here."
+        )
+    return found
 
 
-def ratio(value: Interval) -> str:
-    """``0.87 [0.85, 0.90]``"""
-    return f"{value.median:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
+def machine_in_words(results: BenchResults) -> str:
+    """One line for the machine."""
+    return f"{results.machine.in_words.removesuffix('.')}; load average before the run {results.load_before:.2f}."

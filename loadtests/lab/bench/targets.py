@@ -1,4 +1,4 @@
-"""The marks that were set before anything was measured, and what came out."""
+"""The targets that were set before anything was measured, and what came out."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from loadtests.lab.bench.cells import BATCH, PLAIN
-from loadtests.lab.bench.figures import Interval, quotient_interval
+from loadtests.lab.bench.cells import BATCH, MEASURED, PLAIN, PLAIN_LOCK, PLAIN_ORDERS
 from loadtests.lab.bench.growth import Grown
-from loadtests.lab.bench.paired import Measured
+from loadtests.lab.bench.paired import Interval, MeasuredCell, quotient_interval
+from loadtests.lab.servers.engines import ENGINES
+from service.catalogue import REFERENCE
 
 CLIENTS = 64
-_OF_CEILING = {"gthread": 0.85, "gevent": 0.85, "sync": 0.70}
-_OF_CEILING_ON_AN_ENGINE = {("redis", "atomic"): 0.7, ("postgres", "row"): 0.5}
-_BATCHED = 4.0
+_TIMES_PLAIN = ((2.0, 0, "a counter"), (4.0, PLAIN_ORDERS, f"{PLAIN_ORDERS:,} orders"))
 _GROWN = 0.95
 
+ByCell = Mapping[tuple[str, str, int, int], MeasuredCell]
+"""The measurements under one worker model, by store, guard, batch and orders."""
 
-class Mark(msgspec.Struct, frozen=True):
-    """What was wanted of a ratio's lower bound, and the ratio."""
+
+class SpeedTarget(msgspec.Struct, frozen=True):
+    """A target for a ratio's lower bound, and the ratio that was measured."""
 
     worker: str
     what: str
@@ -27,19 +29,14 @@ class Mark(msgspec.Struct, frozen=True):
     found: Interval
 
     @property
-    def reached(self) -> bool:
-        """Whether even the lower bound is there."""
-        return self.found.low >= self.wanted
-
-    @property
     def verdict(self) -> str:
-        """``yes``; ``no``; or ``perhaps``, where the interval lies on both sides."""
-        return "yes" if self.reached else "perhaps" if self.found.high >= self.wanted else "no"
+        """``yes``, if even the lower bound is there; ``no``; or ``perhaps``, where the interval lies on both sides."""
+        return "yes" if self.found.low >= self.wanted else "perhaps" if self.found.high >= self.wanted else "no"
 
 
-def marks(measured: Sequence[Measured], growth: Sequence[Grown], seed: int) -> list[Mark]:
-    """The marks of which everything was measured."""
-    found: list[Mark] = []
+def speed_targets(measured: Sequence[MeasuredCell], growth: Sequence[Grown], seed: int) -> list[SpeedTarget]:
+    """The targets for which every cell was measured."""
+    found: list[SpeedTarget] = []
     for worker in dict.fromkeys(each.worker for each in measured):
         beside = {
             (each.store, each.guard, each.batch, each.orders): each
@@ -48,31 +45,43 @@ def marks(measured: Sequence[Measured], growth: Sequence[Grown], seed: int) -> l
         }
         if worker != "sync":
             found += _on_engines(worker, beside, seed)
-        journal = beside.get(("journal", "file", BATCH, 0))
-        if journal is None:
-            continue
-        found.append(Mark(worker, "of the ceiling", _OF_CEILING.get(worker, 0.0), journal.ratio))
-        for what, wanted, other in (
-            ("× plain, a counter", 2.0, beside.get((PLAIN, "filelock", 1, 0))),
-            ("× plain, 1,000 orders", 4.0, beside.get((PLAIN, "filelock", 1, 1000))),
-            ("× sqlite + immediate", 1.5, beside.get(("sqlite", "immediate", BATCH, 0))),
-            ("× redis + atomic", 1.0, beside.get(("redis", "atomic", BATCH, 0))),
-            ("× postgres + row", 1.0, beside.get(("postgres", "row", BATCH, 0))),
-        ):
-            if other is not None and min(other.ratios) > 0:
-                found.append(Mark(worker, what, wanted, quotient_interval(journal.ratios, other.ratios, seed)))
-    grown = [row for row in growth if row.store == "journal" and row.orders]
+        found += _of_the_reference(worker, beside, seed)
+    grown = [row for row in growth if (row.store, row.guard) == REFERENCE and row.orders]
     if grown:
-        found.append(Mark(grown[-1].worker, f"after {grown[-1].orders:,} orders, of none", _GROWN, grown[-1].ratio))
+        last = grown[-1]
+        found.append(SpeedTarget(last.worker, f"after {last.orders:,} orders, of none", _GROWN, last.ratio))
     return found
 
 
-def _on_engines(worker: str, beside: Mapping[tuple[str, str, int, int], Measured], seed: int) -> Iterator[Mark]:
-    for (store, guard), wanted in _OF_CEILING_ON_AN_ENGINE.items():
+def _on_engines(worker: str, beside: ByCell, seed: int) -> Iterator[SpeedTarget]:
+    for store, each in [(name, each) for name in ENGINES for each in MEASURED[name]]:
+        guard = each.guard
         batched, alone = beside.get((store, guard, BATCH, 0)), beside.get((store, guard, 1, 0))
         if batched is None:
             continue
-        yield Mark(worker, f"{store} + {guard}, of the ceiling", wanted, batched.ratio)
-        if store == "postgres" and alone is not None and min(alone.ratios) > 0:
+        if each.of_ceiling is not None:
+            yield SpeedTarget(worker, f"{store} + {guard}, of the ceiling", each.of_ceiling, batched.ratio)
+        if each.of_one_by_one is not None and alone is not None and min(alone.ratios) > 0:
             quotient = quotient_interval(batched.ratios, alone.ratios, seed)
-            yield Mark(worker, f"{store} + {guard}, batch × one by one", _BATCHED, quotient)
+            yield SpeedTarget(worker, f"{store} + {guard}, batch × one by one", each.of_one_by_one, quotient)
+
+
+def _of_the_reference(worker: str, beside: ByCell, seed: int) -> Iterator[SpeedTarget]:
+    ours = beside.get((*REFERENCE, BATCH, 0))
+    if ours is None:
+        return
+    [own] = [each for each in MEASURED[REFERENCE[0]] if each.guard == REFERENCE[1]]
+    of_ceiling = own.of_ceiling_under_sync if worker == "sync" else own.of_ceiling
+    yield SpeedTarget(worker, "of the ceiling", of_ceiling or 0.0, ours.ratio)
+    for what, wanted, other in [
+        *((f"{PLAIN}, {size}", wanted, (PLAIN, PLAIN_LOCK, 1, orders)) for wanted, orders, size in _TIMES_PLAIN),
+        *(
+            (f"{store} + {each.guard}", each.reference_sells, (store, each.guard, BATCH, 0))
+            for store, guards in MEASURED.items()
+            for each in guards
+            if each.reference_sells is not None
+        ),
+    ]:
+        theirs = beside.get(other)
+        if theirs is not None and min(theirs.ratios) > 0:
+            yield SpeedTarget(worker, f"× {what}", wanted, quotient_interval(ours.ratios, theirs.ratios, seed))

@@ -3,8 +3,8 @@
 Every event is judged by itself, with its own audit and its own capacity: a history is linearizable exactly if the
 part of each event is. Each event is *prepared* (``case``: attempts become mutations), its operations are *placed*
 in the order of mutations by the strongest means that it allows (``tiers``), and then every check of ``CHECKS`` looks
-at it. A new check is one file with a function ``check(case, placement) -> Findings``, and one line here. What only all
-events together can show is looked at by the checks of ``ACROSS``: ``check(history, audits) -> Findings``.
+at it. A new check is one file with a function ``check(case, placement) -> Findings``, and one line here. The checks of
+``ACROSS`` look at what only all events together can show: ``check(history, audits) -> Findings``.
 
 The worst verdict wins: invalid over unknown over valid. A check that crashes is unknown, and says so. *Valid*
 means that no violation was found in this history, never that the service was proved correct.
@@ -76,7 +76,7 @@ CHECKS: dict[str, Check] = {
 ACROSS: dict[str, Callable[[History, Mapping[str, Audit]], Findings]] = {
     "carts": carts.check,
 }
-"""Checks that look at all events together: for what no event by itself can show."""
+"""Checks that look at all events together."""
 
 
 class _Sale(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ class _Sale(msgspec.Struct, frozen=True):
 
 
 class _Experiment(msgspec.Struct):
-    """As much of an ``experiment.json`` as a judgement needs."""
+    """The part of an ``experiment.json`` that a judgement needs."""
 
     workload: _Sale = _Sale()
     options: _Sale = _Sale()
@@ -93,7 +93,7 @@ class _Experiment(msgspec.Struct):
 TIERS = ("A", "B", "C", "bounds")
 
 _SHOWN = 2
-"""Witnesses and reasons that a result shows of each kind; the counts are of all."""
+"""How many witnesses and reasons of each kind a result shows; the counts are of all."""
 
 
 def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = None) -> Verdict:
@@ -128,7 +128,7 @@ def audit_files(folder: Path) -> list[Path]:
 
 
 def capacity_of(folder: Path) -> int | None:
-    """The capacity of a results folder's events by its ``experiment.json``; None where that does not say it."""
+    """The capacity of a results folder's events by its ``experiment.json``; None where it is not there."""
     try:
         experiment = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Experiment)
     except (OSError, *NOT_JSON):
@@ -137,7 +137,7 @@ def capacity_of(folder: Path) -> int | None:
 
 
 def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
-    """Judge a history and its audits. What cannot be read makes the verdict unknown, and is named with its line."""
+    """Judge a history and its audits. What cannot be read makes the verdict unknown; the reason names its line."""
     began = time.perf_counter()
     problems: list[str] = []
     by_event: dict[str, Audit] = {}
@@ -172,7 +172,7 @@ def _judge(
     for number, event in enumerate(history.events):
         audit = audits.get(event)
         if audit is not None and audit.event != event:
-            audit = None  # it is of another event, which is among the problems
+            audit = None  # it belongs to another event; ``_unusable`` says so
         try:
             case = prepare(history, number, audit, capacity)
             placement = tiers.place(case)
@@ -197,7 +197,6 @@ def _judge(
 
 
 def _unusable(history: History, audits: dict[str, Audit]) -> list[str]:
-    """What is wrong with the input as a whole."""
     problems = []
     if not len(history):
         problems.append("the history is empty: nothing was tested")

@@ -1,4 +1,4 @@
-"""What can go wrong with a sale, by the name that a reader of the table knows, out of the verdict's violations."""
+"""The anomalies of a sale, by the names that the tables use, from the violations of a verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INVERSION = "inversion"
 def anomalies_of(verdict: Verdict) -> dict[str, int]:
     """The anomalies of a verdict and how often; a violation that none of them names stands under its own name.
 
-    An inversion is *stale* where whoever came too late changed nothing. The verdict explains the first and the worst
+    An inversion is *stale* where the late operation changed nothing. The verdict explains the first and the worst
     of all inversions, not each, so their count stands under what those two were.
     """
     found: dict[str, int] = {}
@@ -41,6 +41,6 @@ def anomalies_of(verdict: Verdict) -> dict[str, int]:
 
 
 def _kind(witness: Witness) -> str:
-    """By who is ordered ahead and was asked too late for that: the second of the two."""
+    """Stale or an inversion, by the operation that is ordered ahead though it was asked too late: the second."""
     last = witness.operations[-1]
     return "inversion" if last.outcome == "ok" and last.op != "read" else "stale"

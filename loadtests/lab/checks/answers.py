@@ -1,7 +1,7 @@
 """From the buyers' answers alone, whatever the store believes: oversold and double-booked.
 
 A document that is rewritten as a whole always looks right: after a lost update it says 200 sold of 200 while 524
-buyers have an answer. Only the buyers can tell.
+buyers have an answer. Only the buyers' answers show it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _oversold(case: Case, findings: Findings) -> None:
         if len(twins):
             text += ", the other two were decided on the same version"
             rows += [m.answer[orders[twins[0]]], m.answer[orders[twins[0] + 1]]]
-        return text, [case.operation(int(row)) for row in rows], []
+        return case.evidence(text, *rows)
 
     crossing = np.flatnonzero(total > capacity)[:1]
     findings.add("oversold", crossing, explain, count=int(total[-1]) - capacity)
@@ -97,9 +97,7 @@ def _double_booked(case: Case, findings: Findings) -> None:
     findings.add(
         "double-booked",
         first,
-        lambda at: (
-            f"ticket number {number[a[at]]} was acknowledged to both",
-            [case.operation(int(m.answer[repeated.mutation[entry]])) for entry in (a[at], b[at])],
-            [],
+        lambda at: case.evidence(
+            f"ticket number {number[a[at]]} was acknowledged to both", *m.answer[repeated.mutation[[a[at], b[at]]]]
         ),
     )

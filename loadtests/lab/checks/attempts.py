@@ -1,4 +1,4 @@
-"""The attempts of one key: they may be many, but they tell one story.
+"""The attempts of one key must agree with each other.
 
 A key takes effect once, so at most one answer is not a replay, every answer repeats the first one's words, and
 what is replayed was committed by an attempt that can have done so, before anybody was told.
@@ -26,19 +26,16 @@ def check(case: Case, placement: Placement) -> Findings:
     findings.add(
         "double apply",
         np.flatnonzero(m.fresh > 1),
-        lambda g: (
-            f"its key was acknowledged {m.fresh[g]} times by answers that are not replays",
-            [case.operation(row) for row in _acknowledgements(case, g)],
-            [],
+        lambda g: case.evidence(
+            f"its key was acknowledged {m.fresh[g]} times by answers that are not replays", *_acknowledgements(case, g)
         ),
     )
     findings.add(
         "replay without a commit",
         np.flatnonzero(m.acknowledged & ~m.can_commit),
-        lambda g: (
+        lambda g: case.evidence(
             "its answer says that it repeats an earlier one, but no earlier attempt can have been committed",
-            [case.operation(int(m.answer[g]))],
-            [],
+            m.answer[g],
         ),
     )
     start = m.start[case.group[m.ends]]
@@ -46,17 +43,17 @@ def check(case: Case, placement: Placement) -> Findings:
     findings.add(
         "inversion",
         m.ends[same_clock & (pick(h.invoke_ns, start, -1) > h.return_ns[m.ends])],
-        lambda row: (
+        lambda row: case.evidence(
             "its key was acknowledged before the first attempt that can have been committed was asked",
-            [case.operation(row), case.operation(int(m.start[case.group[row]]))],
-            [],
+            row,
+            m.start[case.group[row]],
         ),
     )
     return findings
 
 
 def _answers_agree(case: Case, findings: Findings) -> None:
-    """Whatever several answers to one key tell, they tell alike."""
+    """All answers to one key say the same."""
     h, m = case.history, case.mutations
     rows = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
     mutation = case.group[rows]
@@ -76,10 +73,8 @@ def _answers_agree(case: Case, findings: Findings) -> None:
     findings.add(
         "answer differs",
         rows[differs],
-        lambda row: (
-            "one key was answered more than once, with different content",
-            [case.operation(other) for other in _acknowledgements(case, int(case.group[row]))],
-            [],
+        lambda row: case.evidence(
+            "one key was answered more than once, with different content", *_acknowledgements(case, case.group[row])
         ),
     )
 
@@ -92,10 +87,8 @@ def _quantities_are_as_asked(case: Case, findings: Findings) -> None:
     findings.add(
         "answer differs",
         rows[wrong],
-        lambda row: (
-            f"it asked for {h.quantity[row]} and was given the numbers {h.tickets.row(row)}",
-            [case.operation(row)],
-            [],
+        lambda row: case.evidence(
+            f"it asked for {h.quantity[row]} and was given the numbers {h.tickets.row(row)}", row
         ),
     )
 
@@ -108,16 +101,12 @@ def _ids_are_given_once(case: Case, findings: Findings, thing: str, ids: Ints, o
     findings.add(
         "duplicate",
         np.flatnonzero(np.diff(ids[made]) == 0),
-        lambda i: (
-            f"the same {thing} was answered to two keys",
-            [case.operation(int(m.answer[made[i]])), case.operation(int(m.answer[made[i + 1]]))],
-            [],
-        ),
+        lambda i: case.evidence(f"the same {thing} was answered to two keys", m.answer[made[i]], m.answer[made[i + 1]]),
     )
 
 
-def _acknowledgements(case: Case, mutation: int) -> list[int]:
-    """The rows that acknowledge a mutation, the first few by their return."""
+def _acknowledgements(case: Case, mutation: int) -> Ints:
+    """The rows of the first few acknowledgements of a mutation."""
     h = case.history
     rows = np.flatnonzero((case.group == mutation) & (h.outcome == OK))
-    return [int(row) for row in rows[np.argsort(h.return_ns[rows], kind="stable")][:3]]
+    return rows[np.argsort(h.return_ns[rows], kind="stable")][:3]

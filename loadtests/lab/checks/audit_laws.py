@@ -1,7 +1,7 @@
-"""The audit's laws: it is whole, and it and the buyers tell the same story, key by key.
+"""The audit must be whole, and agree with the buyers' answers, key by key.
 
-A torn audit ends nothing: the service contradicts itself, and whatever else it says is still compared, in the
-order of the file. Where the ledger was derived from the answers only what they can contradict is compared.
+A torn audit does not end the check: the service contradicts itself, and everything else in the audit is still compared,
+in the order of the file. A ledger derived from the answers is compared only with what they can contradict.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import LATE, Ledger
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.ledger import LATE, Ledger
 from loadtests.lab.checks.ordering.placement import Placement
-from loadtests.lab.checks.verdict import WitnessOperation
 from loadtests.lab.history.arrays import ABSENT, Ints, one_of, pick, same_rows
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, HELD, KINDS, RELEASED, SOLD
 from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, HOLD, OK, RELEASE, SOLD_OUT
@@ -49,15 +48,17 @@ def check(case: Case, placement: Placement) -> Findings:
 def _whole(case: Case, audit: Ledger, findings: Findings) -> None:
     if audit.capacity != case.capacity:
         text = f"the audit's header names a capacity of {audit.capacity}; the event was created with {case.capacity}"
-        findings.add("torn audit", np.array([0]), lambda _: (text, [], []))
+        findings.add_one("torn audit", case.evidence(text))
     if audit.versions != len(audit):
         text = f"the audit's header says {audit.versions} records; there are {len(audit)}"
-        findings.add("torn audit", np.array([0]), lambda _: (text, [], []))
+        findings.add_one("torn audit", case.evidence(text))
     expected = np.concatenate(([0], audit.version[:-1])) + 1
     findings.add(
         "torn audit",
         np.flatnonzero(audit.version != expected),
-        lambda i: (f"record {i + 1} is of version {audit.version[i]}, after {expected[i] - 1}", [], [i + 1]),
+        lambda i: case.evidence(
+            f"record {i + 1} is of version {audit.version[i]}, after {expected[i] - 1}", records=[i + 1]
+        ),
     )
 
 
@@ -69,10 +70,10 @@ def _keys_are_known_and_once(case: Case, audit: Ledger, findings: Findings) -> N
     findings.add(
         "double apply",
         again,
-        lambda i: (
+        lambda i: case.evidence(
             f"key {file.keys.string(int(file.key[i]))} stands at records {file.key[i] + 1} and {i + 1}",
-            _attempts(case, int(audit.group[i])),
-            [int(file.key[i]) + 1, i + 1],
+            *_attempts(case, audit.group[i]),
+            records=[file.key[i] + 1, i + 1],
         ),
     )
     keyless = bool(((case.history.key[m.row] < 0) & m.possible).any())  # one of them may be behind a strange key
@@ -81,11 +82,11 @@ def _keys_are_known_and_once(case: Case, audit: Ledger, findings: Findings) -> N
     findings.add(
         "phantom",
         np.flatnonzero(strange),
-        lambda i: (
+        lambda i: case.evidence(
             f"record {i + 1} ({KINDS[file.kind[i]]} under key {file.keys.string(int(file.key[i]))}): "
             + ("every attempt of this key was refused" if audit.group[i] >= 0 else "no buyer sent this key"),
-            _attempts(case, int(audit.group[i])),
-            [i + 1],
+            *_attempts(case, audit.group[i]),
+            records=[i + 1],
         ),
     )
 
@@ -96,20 +97,16 @@ def _acknowledged_are_recorded(case: Case, audit: Ledger, record: Ints, findings
     findings.add(
         "lost sale",
         np.flatnonzero(keyed & (record < 0)),
-        lambda g: (
-            "it was acknowledged, and the audit has no record of its key",
-            [case.operation(int(m.answer[g]))],
-            [],
-        ),
+        lambda g: case.evidence("it was acknowledged, and the audit has no record of its key", m.answer[g]),
     )
     there = np.flatnonzero(keyed & (record >= 0) & (m.version != ABSENT))
     findings.add(
         "misplaced",
         there[audit.version[record[there]] != m.version[there]],
-        lambda g: (
+        lambda g: case.evidence(
             f"it was answered with version {m.version[g]} and stands at {audit.version[record[g]]}",
-            [case.operation(int(m.answer[g]))],
-            [int(record[g]) + 1],
+            m.answer[g],
+            records=[record[g] + 1],
         ),
     )
 
@@ -129,10 +126,8 @@ def _records_say_what_was_asked(case: Case, audit: Ledger, findings: Findings) -
     findings.add(
         "answer differs",
         known[~fits],
-        lambda i: (
-            f"record {i + 1} is not what its key asked for",
-            _attempts(case, int(audit.group[i])),
-            [i + 1],
+        lambda i: case.evidence(
+            f"record {i + 1} is not what its key asked for", *_attempts(case, audit.group[i]), records=[i + 1]
         ),
     )
 
@@ -151,27 +146,24 @@ def _answers_say_what_is_recorded(case: Case, audit: Ledger, record: Ints, findi
     findings.add(
         "answer differs",
         np.flatnonzero(differs),
-        lambda i: (
-            f"the answer is not what record {at[i] + 1} says of its key",
-            [case.operation(int(rows[i]))],
-            [int(at[i]) + 1],
+        lambda i: case.evidence(
+            f"the answer is not what record {at[i] + 1} says of its key", rows[i], records=[at[i] + 1]
         ),
     )
 
 
 def _refused_after_commit(case: Case, placement: Placement, committed_at: Ints, findings: Findings) -> None:
-    """A key that was committed is answered with its first answer; to be refused it must have come before."""
+    """A key that was committed gets its first answer again; a refusal must have come before the commit."""
     mutation = case.group[case.observers]
     refused = np.flatnonzero((mutation >= 0) & (placement.seen != ABSENT))
     at = committed_at[mutation[refused]]
     findings.add(
         "refused after commit",
         refused[(at != ABSENT) & (placement.seen[refused] >= at)],
-        lambda i: (
+        lambda i: case.evidence(
             f"it was refused on version {placement.seen[i]}, and its key had been committed at "
             f"{committed_at[mutation[i]]}: the first answer was due",
-            _attempts(case, int(mutation[i])),
-            [],
+            *_attempts(case, mutation[i]),
         ),
     )
 
@@ -183,10 +175,9 @@ def _refused_and_sold(case: Case, findings: Findings) -> None:
     findings.add(
         "refused after commit",
         rows[m.acknowledged[case.group[rows]]],
-        lambda row: (
+        lambda row: case.evidence(
             "its key was sold out in one attempt and sold in another, and no place is ever given back",
-            _attempts(case, int(case.group[row])),
-            [],
+            *_attempts(case, case.group[row]),
         ),
     )
 
@@ -200,16 +191,11 @@ def _nothing_is_beyond(case: Case, audit: Ledger, record: Ints, findings: Findin
     findings.add(
         "beyond the audit",
         rows,
-        lambda row: (
-            f"its answer shows version {h.version[row]}; the audit ends at {audit.end}",
-            [case.operation(row)],
-            [],
-        ),
+        lambda row: case.evidence(f"its answer shows version {h.version[row]}; the audit ends at {audit.end}", row),
         h.version[rows],
     )
 
 
-def _attempts(case: Case, mutation: int) -> list[WitnessOperation]:
-    """The attempts of a mutation, the first few; none of mutation -1."""
-    rows = np.flatnonzero((case.group == mutation) & (case.group >= 0))
-    return [case.operation(int(row)) for row in rows[:3]]
+def _attempts(case: Case, mutation: int) -> Ints:
+    """The rows of the first few attempts of a mutation; none of mutation -1."""
+    return np.flatnonzero((case.group == mutation) & (case.group >= 0))[:3]

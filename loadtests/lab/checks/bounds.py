@@ -1,6 +1,6 @@
-"""What has no place in the order is at least bounded: by what had surely happened, and what can have happened.
+"""Bounds what has no place in the order: by what had surely happened, and by what can have happened.
 
-Each answer is bounded by itself, which is sound and far from complete: it refutes, and never finds valid.
+Each answer is bounded alone, which is sound and far from complete: it can refute, and never finds valid.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ def check(case: Case, placement: Placement) -> Findings:
     findings.add(
         "wrong read",
         np.flatnonzero(counted & ((taken < least) | (taken > most))),
-        lambda i: (
+        lambda i: case.evidence(
             f"it shows {h.remaining[rows[i]]} remaining; while it was under way there were between "
             f"{capacity - most[i]} and {capacity - least[i]}",
-            [case.operation(int(rows[i]))],
-            [],
+            rows[i],
         ),
     )
     most_known = np.where(counted, np.minimum(taken, most), most)
@@ -42,10 +41,9 @@ def check(case: Case, placement: Placement) -> Findings:
         np.flatnonzero(
             (h.outcome[rows] == SOLD_OUT) & (h.quantity[rows] > 0) & (most_known + h.quantity[rows] <= capacity)
         ),
-        lambda i: (
+        lambda i: case.evidence(
             f"{h.quantity[rows[i]]} were refused; while it was under way at least {capacity - most[i]} were there",
-            [case.operation(int(rows[i]))],
-            [],
+            rows[i],
         ),
     )
     return findings

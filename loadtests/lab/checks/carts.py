@@ -1,8 +1,8 @@
 """Carts: purchases in several events under one key, which are in all of these events or in none.
 
-The one check that looks at several events at once. Each event by itself may look right, and half a cart be sold: its
-audit lists an order like any other. Which events a cart was for, only the buyer knows: the lines of the history that
-name it. Whether an event has it, the event's audit says, or, where there is none, the buyer's answer.
+This is the one check that looks at several events at once. Each event alone may look right while half a cart is sold:
+its audit lists an order like any other. Only the buyer knows which events a cart was for: the lines of the history name
+the cart. Whether an event has it is said by the event's audit or, where there is none, by the buyer's answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from loadtests.lab.history.history import BUY, OK, UNKNOWN, History
 
 
 class _Part(NamedTuple):
-    """What became of a cart in one of its events. ``there`` is None where nobody says."""
+    """The fate of a cart in one of its events. ``there`` is None where nobody knows."""
 
     event: str
     row: int
@@ -34,7 +34,7 @@ class _Part(NamedTuple):
 
 
 def check(history: History, audits: Mapping[str, Audit]) -> Findings:
-    """Compare, for each cart that a buyer asked for, the events that he named with those that have it."""
+    """Compare, for each cart that a buyer asked for, the events that the buyer named with those that have it."""
     findings = Findings(applies=bool((history.cart >= 0).any()))
     torn = []
     for parts in _carts(history, audits):
@@ -59,7 +59,7 @@ def _carts(h: History, audits: Mapping[str, Audit]) -> Iterator[list[_Part]]:
 
 
 def _sold(audit: Audit, wanted: set[str | None]) -> dict[str | None, tuple[int, int, str | None]]:
-    """By key, where the audit has a sale: its place, its version, and the cart that it names."""
+    """The sales of an audit by key: place, version, and the cart that the record names."""
     return {
         key: (place + 1, int(audit.version[place]), audit.carts.string(int(audit.cart[place])))
         for place in np.flatnonzero(audit.kind == SOLD).tolist()
@@ -82,12 +82,13 @@ def _part(
 
 
 def _told(h: History, parts: Sequence[_Part]) -> Evidence:
-    """Who has it comes first: his event's audit is shown."""
+    """The event that has the cart comes first, because its audit is shown."""
     parts = sorted(parts, key=lambda part: not part.there)
     wish = " and ".join(f"{part.quantity} of {part.event}" for part in parts)
     became = "; ".join(_became(part) for part in parts)
     places = [part.place for part in parts[:1] if part.place]
-    return f"{wish} were asked for in one cart, all or none: {became}", [operation_of(h, p.row) for p in parts], places
+    text = f"{wish} were asked for in one cart, all or none: {became}"
+    return Evidence(text, [operation_of(h, part.row) for part in parts], places)
 
 
 def _became(part: _Part) -> str:

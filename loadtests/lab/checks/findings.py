@@ -1,9 +1,10 @@
-"""What a check hands back: violations by name, each with its count and its witnesses, and what stays undecided."""
+"""What a check returns: violations by name, each with its count and its witnesses, and what stays undecided."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,8 +39,12 @@ VIOLATIONS: dict[str, str] = {
 }
 
 
-Evidence = tuple[str, list[WitnessOperation], list[int]]
-"""A sentence, the operations that take part, and the places in the audit (1 is its first record)."""
+class Evidence(NamedTuple):
+    """A sentence, the operations that take part, and the places in the audit (1 is its first record)."""
+
+    text: str
+    operations: list[WitnessOperation]
+    records: list[int]
 
 
 @dataclass
@@ -76,10 +81,12 @@ class Findings:
         self.counts[violation] = self.counts.get(violation, 0) + (len(found) if count is None else count)
         shown = [0] if badness is None else sorted({0, int(np.argmax(badness))})
         for at in shown:
-            text, operations, records = explain(int(found[at]))
-            self.witnesses.append(Witness(violation, text, operations, records))
+            self.witnesses.append(Witness(violation, *explain(int(found[at]))))
+
+    def add_one(self, violation: str, evidence: Evidence) -> None:
+        """Count and explain a single violation."""
+        self.add(violation, np.zeros(1, np.int64), lambda _: evidence)
 
     @property
     def count(self) -> int:
-        """All violations together."""
         return sum(self.counts.values())

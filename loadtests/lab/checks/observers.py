@@ -1,13 +1,13 @@
-"""What an answer shows must have been so at the version that it was decided on."""
+"""What an answer shows must have been true at the version on which it was decided."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import LATE, Ledger
+from loadtests.lab.checks.case.lifetimes import FOREVER
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.ledger import LATE, Ledger
-from loadtests.lab.checks.lifetimes import FOREVER
 from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.history.arrays import ABSENT, Ints, lookup, one_of, pick
 from loadtests.lab.history.audit import EXPIRED
@@ -29,7 +29,7 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def _versions(case: Case, placement: Placement) -> Ints:
-    """The version that each row's answer is of, ABSENT for those that have none."""
+    """The version of each row's answer, ABSENT where it has none."""
     h = case.history
     acknowledged = np.flatnonzero((h.outcome == OK) & (h.op != READ))
     version = np.full(len(h), ABSENT)
@@ -47,17 +47,15 @@ def _remaining_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, find
     findings.add(
         "wrong read",
         rows,
-        lambda row: (
-            f"it shows {h.remaining[row]} remaining at version {at[row]}; there were {there[row]}",
-            [case.operation(row)],
-            [],
+        lambda row: case.evidence(
+            f"it shows {h.remaining[row]} remaining at version {at[row]}; there were {there[row]}", row
         ),
         np.abs(h.remaining[rows] - there[rows]),
     )
 
 
 def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findings: Findings) -> None:
-    """Tickets are refused only if so many were not there; a confirmation of an expired hold is a new sale."""
+    """Tickets may be refused only if fewer were left; a confirmation of an expired hold is a new sale."""
     h = case.history
     there = capacity - (ledger.sold + ledger.held)[at]
     wanted = np.where((h.outcome == SOLD_OUT) & one_of(h.op, BUY, HOLD), h.quantity, ABSENT)
@@ -73,11 +71,10 @@ def _sold_out_is_true(case: Case, ledger: Ledger, capacity: int, at: Ints, findi
     findings.add(
         "false sold-out",
         rows,
-        lambda row: (
+        lambda row: case.evidence(
             f"{wanted[row]} were refused at version {at[row]}; there were {there[row]} "
             f"({ledger.sold[at[row]]} sold and {ledger.held[at[row]]} held of {capacity})",
-            [case.operation(row)],
-            [],
+            row,
         ),
         there[rows] - wanted[rows],
     )
@@ -94,9 +91,5 @@ def _refused_was_not_open(case: Case, ledger: Ledger, at: Ints, findings: Findin
     findings.add(
         "false refusal",
         refused[was_open],
-        lambda row: (
-            f"it was refused after {at[row]} mutations, and what it names was open",
-            [case.operation(row)],
-            [],
-        ),
+        lambda row: case.evidence(f"it was refused after {at[row]} mutations, and what it names was open", row),
     )

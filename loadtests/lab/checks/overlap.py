@@ -1,4 +1,4 @@
-"""Whether anything was tested: a history in which no two operations were under way at once shows no race."""
+"""Whether anything was tested: a history in which no two operations overlapped shows no race."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def overlapping_pairs(invoke: Ints, returned: Ints) -> int:
-    """How many pairs of intervals share an instant: of those invoked before, all that had not yet returned."""
+    """Number of pairs of intervals that share an instant: of those invoked before, all that had not returned."""
     ended = np.searchsorted(np.sort(returned), np.sort(invoke))
     return int((np.arange(len(invoke)) - ended).sum())
 

@@ -1,4 +1,4 @@
-"""Replays the ledger: what it records must be what one honest clerk could have written, line by line."""
+"""Replays the ledger: its records must be those of a correct sequential office, one after another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import LATE, Ledger
+from loadtests.lab.checks.case.lifetimes import FOREVER, range_maximum
 from loadtests.lab.checks.findings import Evidence, Findings
-from loadtests.lab.checks.ledger import LATE, Ledger
-from loadtests.lab.checks.lifetimes import FOREVER, range_maximum
 from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.history.arrays import ABSENT, lookup, pick, same_rows
 from loadtests.lab.history.audit import EXPIRED, KINDS
@@ -31,7 +31,7 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def _places_suffice(case: Case, ledger: Ledger, findings: Findings) -> None:
-    """No record takes places that are not there, also where a later cancellation hides it."""
+    """No record takes places that are not left, also where a later cancellation hides it."""
     if case.capacity is None:
         return
     taken = (ledger.sold + ledger.held)[1:]
@@ -169,9 +169,9 @@ def _kind(ledger: Ledger, record: int) -> str:
 
 
 def _evidence(case: Case, ledger: Ledger, text: str, *records: int) -> Evidence:
-    """Records are witnessed by their places in the audit, and by an attempt of each one's key."""
+    """A record is shown by its place in the audit, and by an attempt of its key."""
     m = case.mutations
     groups = [int(ledger.group[record]) for record in records if ledger.group[record] >= 0]
     rows = [int(m.answer[group] if m.answer[group] >= 0 else m.row[group]) for group in groups]
     places = [record + 1 for record in records if ledger.audit is not None]
-    return text, [case.operation(row) for row in rows], places
+    return case.evidence(text, *rows, records=places)

@@ -19,7 +19,7 @@ _BADNESS: dict[str, int] = {"valid": 0, "unknown": 1, "invalid": 2}
 
 
 def worst(verdicts: Iterable[Outcome]) -> Outcome:
-    """The worst of some verdicts; of none, ``valid``."""
+    """The worst of some verdicts; ``valid`` if there are none."""
     return max(verdicts, key=_BADNESS.__getitem__, default="valid")
 
 
@@ -51,7 +51,7 @@ class Witness(msgspec.Struct, omit_defaults=True):
 
 
 class CheckResult(msgspec.Struct):
-    """What one check found: how many violations, and of each kind the first and the worst."""
+    """The result of one check: the number of violations, and the first and the worst of each kind."""
 
     name: str
     verdict: Outcome

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 
-from loadtests.lab.bench.benchmark import PARTS, Bench, Settings
+from loadtests.lab.bench.benchmark import PARTS, Bench, BenchProgress, BenchSettings
 from loadtests.lab.bench.cells import STORES
 from loadtests.lab.bench.load_client import GeneratorFailed
-from loadtests.lab.bench.page import BEGIN, END, has_section, write_page, write_section
-from loadtests.lab.bench.paired import NothingSold, Shape
-from loadtests.lab.bench.progress import BenchProgress
-from loadtests.lab.bench.results import Results
+from loadtests.lab.bench.page import BEGIN, END, write_page, write_section
+from loadtests.lab.bench.paired import NothingSold, Sampling
+from loadtests.lab.bench.results import BenchResults
 from loadtests.lab.bench.servers import WrongAnswer
-from loadtests.lab.bench.tables import grids
-from loadtests.lab.bench.words import machine_in_words, notes
-from loadtests.lab.paths import as_text, new_results_folder, shown
+from loadtests.lab.bench.tables import grids, machine_in_words, notes
+from loadtests.lab.commands import options, output
+from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import NotReady
 from loadtests.lab.servers.process import sigterm_as_interrupt
@@ -46,47 +41,25 @@ lab failed.
 """
 )
 @click.option("--quick", is_flag=True, help="Fewer and shorter windows, 64 clients: under three minutes.")
-@click.option(
-    "--worker",
-    "workers",
-    multiple=True,
-    type=click.Choice(list(WORKER_MODELS)),
-    help="Only this worker model; repeatable.",
-)
-@click.option("--store", "stores", multiple=True, type=click.Choice(STORES), help="Only this store; repeatable.")
+@options.only("worker", "workers", "this worker model")
+@options.only("store", "stores", "this store", kind=click.Choice(STORES))
 @click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
-@click.option(
-    "--pairs", type=click.IntRange(1, 1000), help="Pairs of windows for each cell.  [default: 10; with --quick 3]"
-)
-@click.option(
-    "--seconds", type=click.FloatRange(0.05, 600), help="Length of a window.  [default: 0.6; with --quick 0.25]"
-)
-@click.option(
+@options.option("--pairs", click.IntRange(1, 1000), "Pairs of windows for each cell.", note="10; with --quick 3")
+@options.option("--seconds", click.FloatRange(0.05, 600), "Length of a window.", note="0.6; with --quick 0.25")
+@options.option(
     "--clients",
+    click.IntRange(1, 10_000),
+    "Connections; repeatable.",
+    note="64, 1, 8, 512; with --quick 64",
     multiple=True,
-    type=click.IntRange(1, 10_000),
-    help="Connections; repeatable.  [default: 64, 1, 8, 512; with --quick 64]",
 )
-@click.option(
-    "--growth",
-    type=click.IntRange(1, 9_000_000),
-    help="Orders to grow an event to.  [default: 1000000; with --quick 10000]",
+@options.option(
+    "--growth", click.IntRange(1, 9_000_000), "Orders to grow an event to.", note="1000000; with --quick 10000"
 )
-@click.option("--seed", default=1, show_default=True, help="Of the bootstrap.")
-@click.option(
-    "--results",
-    default="results",
-    show_default=True,
-    type=click.Path(file_okay=False),
-    help="Where results go; the stores are measured on its file system.",
-)
-@click.option(
-    "--write",
-    "page",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, writable=True),
-    help="Replace the results in this Markdown page, between its markers.",
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
+@options.setting("seed", "Of the bootstrap.", default=1)
+@options.results("Where results go; the stores are measured on its file system.")
+@options.write("Replace the results in this Markdown page, between its markers.")
+@options.as_json
 def bench(
     *,
     quick: bool,
@@ -108,14 +81,13 @@ def bench(
     decision stubbed. Every window is checked against what the store kept. Takes more than an hour; --quick, which
     leaves out the stores that need an engine, three minutes.
     """
-    if page is not None and not has_section(page):
-        raise click.BadParameter(f"{page} has no place for results: it needs the lines {BEGIN} and {END}")
-    settings = Settings(
+    output.refuse_page_without_place(page, BEGIN, END)
+    settings = BenchSettings(
         workers=list(dict.fromkeys(workers)) or list(WORKER_MODELS),
         stores=list(dict.fromkeys(stores)) or [each for each in STORES if not (quick and each in ENGINES)],
         clients=list(dict.fromkeys(clients)) or list(_QUICK_CLIENTS if quick else _FULL_CLIENTS),
         parts=[part for part in PARTS if part in parts] or list(PARTS),
-        shape=Shape(pairs or (3 if quick else 10), seconds or (0.25 if quick else 0.6), seed),
+        sampling=Sampling(pairs or (3 if quick else 10), seconds or (0.25 if quick else 0.6), seed),
         growth=growth or (10_000 if quick else 1_000_000),
         quick=quick,
     )
@@ -132,46 +104,34 @@ def bench(
         if running is not None:
             _keep(folder, running.results, settings, screen)
     if page is not None:
-        write_section(page, running.results, when=_now(), command=_command())
+        write_section(page, running.results, when=output.now(), command=output.as_typed())
     if as_json:
         click.echo(msgspec.json.encode(_as_json(folder, running.results)))
     else:
-        say(running.results)
+        _say(running.results)
     return running.results.status
 
 
-def _keep(folder: Path, found: Results, settings: Settings, screen: Console) -> None:
-    """What there is, also after an interruption."""
-    command, when = _command(), _now()
+def _keep(folder: Path, found: BenchResults, settings: BenchSettings, screen: Console) -> None:
+    """Write down what there is, also after an interruption."""
+    command, when = output.as_typed(), output.now()
     about = {"command": command, "when": when, "settings": msgspec.to_builtins(settings)}
     content = msgspec.json.encode({**about, **_as_json(folder, found)})
     (folder / "experiment.json").write_bytes(msgspec.json.format(content, indent=2))
     write_page(folder / "report.html", found, when=when, command=command)
-    screen.print(f"report: {escape(shown(folder / 'report.html'))}", highlight=False, soft_wrap=True)
+    output.say_report(screen, folder / "report.html")
 
 
-def _command() -> str:
-    return shlex.join(["lastseat", *map(as_text, sys.argv[1:])])
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M")
-
-
-def say(found: Results) -> None:
-    """What a person reads at the end."""
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = max(out.width, _WIDE_ENOUGH)
+def _say(found: BenchResults) -> None:
+    out = output.wide(_WIDE_ENOUGH)
     for grid in grids(found):
-        out.print(f"\n{grid.title}", style="bold", soft_wrap=True, markup=False)
+        output.say(out, f"\n{grid.title}", "bold")
         out.print(grid.rich())
     out.print()
-    for note in notes(found):
-        out.print(note, style="yellow" if note.startswith("!") else "", soft_wrap=True, markup=False)
-    out.print(machine_in_words(found), soft_wrap=True, markup=False)
+    output.say_notes(out, notes(found))
+    output.say(out, machine_in_words(found))
 
 
-def _as_json(folder: Path, found: Results) -> dict[str, Any]:
+def _as_json(folder: Path, found: BenchResults) -> dict[str, Any]:
     built: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)
     return {**built, "report": as_text(folder / "report.html")}

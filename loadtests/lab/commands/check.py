@@ -12,9 +12,9 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
+from loadtests.lab.commands.output import say
+from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.untrusted import printable
-
-_COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
 
 @click.command()
@@ -66,15 +66,12 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
 def show(verdict: Verdict, console: Console) -> None:
     """The verdict in words: the word itself first, then why, one row a check, and each witness as a sentence."""
     console.print(
-        Text(verdict.verdict.upper(), style=f"bold {_COLOUR[verdict.verdict]}"),
+        Text(verdict.verdict.upper(), style=f"bold {VERDICT_COLOURS[verdict.verdict]}"),
         Text(printable(verdict.why)),
         soft_wrap=True,
     )
-    console.print(
-        f"tier {verdict.tier} · {verdict.operations:,} operations of {len(verdict.events)} event(s) "
-        f"in {verdict.seconds:.2f} s",
-        highlight=False,
-    )
+    operations = f"{verdict.operations:,} operations of {len(verdict.events)} event(s) in {verdict.seconds:.2f} s"
+    console.print(f"tier {verdict.tier} · {operations}", highlight=False)
     console.print(_counts(verdict))
     console.print(_rows(verdict.checks))
     for result in verdict.checks:
@@ -98,7 +95,7 @@ def _counts(verdict: Verdict) -> Table:
 def _rows(checks: list[CheckResult]) -> Table:
     table = Table("check", "verdict", "found", "why", box=None)
     for result in checks:
-        verdict = Text(result.verdict, style=_COLOUR[result.verdict])
+        verdict = Text(result.verdict, style=VERDICT_COLOURS[result.verdict])
         table.add_row(result.name, verdict, f"{result.count:,}" if result.count else "", Text(printable(result.why)))
     return table
 
@@ -111,12 +108,7 @@ def _explain(witness: Witness, console: Console) -> None:
         attempt = f", attempt {operation.attempt}" if operation.attempt > 1 else ""
         until = "never returned" if operation.return_ns is None else f"{operation.return_ns} ns"
         at = "" if operation.version is None else f", version {operation.version}"
-        console.print(
-            Text(
-                f"  line {operation.line}: {operation.op} by {who}{attempt}: {operation.outcome}{at}, "
-                f"{operation.invoke_ns} to {until}"
-            ),
-            soft_wrap=True,
-        )
+        what = f"{operation.op} by {who}{attempt}: {operation.outcome}{at}"
+        say(console, f"  line {operation.line}: {what}, {operation.invoke_ns} to {until}")
     for record in witness.records:
         console.print(f"  the audit's record {record}", highlight=False)

@@ -10,25 +10,26 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
 
-from loadtests.lab.commands.anomalies import compare_anomalies, keep_table
-from loadtests.lab.compare import evidence_table, page
-from loadtests.lab.compare.cache import Busy, Kept, opened
+from loadtests.lab.checks.anomalies import ANOMALIES
+from loadtests.lab.commands import options, output
+from loadtests.lab.compare import evidence
+from loadtests.lab.compare import page as reports
+from loadtests.lab.compare.anomalies import compare_anomalies
+from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
 from loadtests.lab.compare.findings import answers
-from loadtests.lab.compare.matrix import THINKS, Matrix, Plan, Shape, offers, plan
-from loadtests.lab.compare.progress import CompareProgress
-from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, summarize
-from loadtests.lab.compare.run import Comparison
-from loadtests.lab.compare.tables import cells_grid
+from loadtests.lab.compare.matrix import THINKS, Matrix, Shape, offers, plan
+from loadtests.lab.compare.results import Results
+from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.experiment.knobs import OneOf
 from loadtests.lab.paths import shown
-from loadtests.lab.report import markdown
+from loadtests.lab.report.markdown import replace_section
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from service.catalogue import GUARDS, STORES
-from workers import WORKER_MODELS
 
+_TABLE = "anomalies.md"
+_MATRIX = (reports.BEGIN, reports.END)
+_EVIDENCE = (evidence.BEGIN, evidence.END)
 _WIDE_ENOUGH = 200
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -63,50 +64,23 @@ Exit status: 0 every guard did what it promises, 1 one did not, 2 undecided or a
 usage, 70 the lab failed.
 """
 )
-@click.option(
-    "--worker",
-    "workers",
-    multiple=True,
-    type=click.Choice(list(WORKER_MODELS)),
-    help="Only this worker model; repeatable.",
+@options.only("worker", "workers", "this worker model")
+@options.only("store", "stores", "this store", kind=OneOf(lambda: [*STORES]))
+@options.only("guard", "guards", "this guard", kind=OneOf(lambda: [*GUARDS]))
+@options.only(
+    "processes",
+    "processes",
+    "with so many processes",
+    kind=click.IntRange(1, 64),
+    note="1, and the worker model's own",
 )
-@click.option("--store", "stores", multiple=True, type=OneOf(lambda: [*STORES]), help="Only this store; repeatable.")
-@click.option("--guard", "guards", multiple=True, type=OneOf(lambda: [*GUARDS]), help="Only this guard; repeatable.")
-@click.option(
-    "--processes",
-    multiple=True,
-    type=click.IntRange(1, 64),
-    help="Only with so many processes; repeatable.  [default: 1, and the worker model's own]",
-)
-@click.option(
-    "--think",
-    "thinks",
-    multiple=True,
-    type=click.Choice(THINKS),
-    help="Only this delay between reading and writing; repeatable.",
-)
-@click.option(
-    "--think-ms", default=5.0, show_default=True, type=click.FloatRange(0.1, 10_000), help="How long the delay is."
-)
-@click.option("--buyers", default=32, show_default=True, type=click.IntRange(2, 1000), help="Buyers at the same time.")
-@click.option(
-    "--seconds",
-    default=1.5,
-    show_default=True,
-    type=click.FloatRange(0.1, 600),
-    help="About how long a sale shall take.",
-)
-@click.option(
-    "--repeats", default=3, show_default=True, type=click.IntRange(1, 100), help="Sales of each cell, not in a row."
-)
-@click.option(
-    "--budget",
-    default="10m",
-    show_default=True,
-    type=Span(),
-    help="No sale is begun that would not end within this time.",
-)
-@click.option("--seed", default=1, show_default=True, help="Decides what each buyer wishes for, and the bootstrap.")
+@options.only("think", "thinks", "this delay between reading and writing", kind=click.Choice(THINKS))
+@options.option("--think-ms", click.FloatRange(0.1, 10_000), "How long the delay is.", default=5.0)
+@options.setting("buyers", default=32, kind=click.IntRange(2, 1000))
+@options.option("--seconds", click.FloatRange(0.1, 600), "About how long a sale shall take.", default=1.5)
+@options.option("--repeats", click.IntRange(1, 100), "Sales of each cell, not in a row.", default=3)
+@options.option("--budget", Span(), "No sale is begun that would not end within this time.", default="10m")
+@options.setting("seed", "Decides what each buyer wishes for, and the bootstrap.", default=1)
 @click.option(
     "--again", is_flag=True, help="Hold the sales of cells that are measured already once more, and add them."
 )
@@ -114,16 +88,9 @@ usage, 70 the lab failed.
 @click.option(
     "--anomalies", is_flag=True, help="Instead: which anomaly was seen under which guard, in sales and in the explorer."
 )
-@click.option(
-    "--write",
-    "into",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, writable=True),
-    help="Replace the results, or the table of --anomalies, in this Markdown page, between its markers.",
-)
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
+@options.write("Replace the results, or the table of --anomalies, in this Markdown page, between its markers.")
+@options.results()
+@options.as_json
 def compare(
     *,
     think_ms: float,
@@ -135,7 +102,7 @@ def compare(
     again: bool,
     fresh: bool,
     anomalies: bool,
-    into: Path | None,
+    page: Path | None,
     results: str,
     as_json: bool,
     **asked: tuple[Any, ...],
@@ -146,89 +113,73 @@ def compare(
     results folder and not measured again: the same command goes on where it was ended. Says in words which
     combinations lose orders, the fastest right one of each worker class, and what a worker class is worth.
     """
-    _check_page(into, *((evidence_table.BEGIN, evidence_table.END) if anomalies else (page.BEGIN, page.END)))
+    output.refuse_page_without_place(page, *(_EVIDENCE if anomalies else _MATRIX))
     matrix = Matrix(**{name: tuple(dict.fromkeys(values)) for name, values in asked.items()})
     shape = Shape(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
     cells = plan(matrix, offers())
     if not cells.cells and not cells.impossible:
         raise click.UsageError("there is no such cell: no guard that was named fits a store that was named")
     screen = Console(stderr=True)
+    about = {"when": output.now(), "command": output.as_typed()}
+    budget_s = None if budget == float("inf") else budget
     try:
-        with sigterm_as_interrupt(), opened(results, shape, fresh=fresh) as (kept, said):
-            screen.print(f"results: {escape(shown(kept.folder))} ({said})", highlight=False, soft_wrap=True)
+        with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh) as (cache, said):
+            output.say(screen, f"results: {shown(cache.folder)} ({said})")
             if anomalies:
-                evidence, status = compare_anomalies(matrix, shape, kept, _limit(budget), screen)
-                keep_table(evidence, kept, into, screen, as_json=as_json)
+                found, status = compare_anomalies(matrix, shape, cache, budget_s, screen)
+                _say_evidence(found, cache, page, screen, as_json=as_json)
                 return status
-            return _compare(
-                cells, shape, kept, screen, repeats=repeats, budget=budget, again=again, into=into, as_json=as_json
-            )
-    except Busy as error:
+            progress = CompareProgress(screen)
+            running = Comparison(cells, shape, cache, progress)
+            try:
+                with progress:
+                    running.run(repeats, budget_s, again=again)
+            finally:
+                report = reports.write_report(cache.folder, running.results, **about)
+                output.say_report(screen, report)
+            _tell(running, cache, page, screen, as_json=as_json, **about)
+            return running.results.status
+    except FolderInUse as error:
         raise click.ClickException(str(error)) from None
 
 
-def _check_page(into: Path | None, begin: str, end: str) -> None:
-    """Before the time is spent: raise ``UsageError`` where the page has no place for what is to be written."""
-    if into is not None and not markdown.has_section(into, begin, end):
-        raise click.UsageError(f"{into} has no place for it: it needs the lines {begin} and {end}")
-
-
-def _limit(budget: float) -> float | None:
-    return None if budget == float("inf") else budget
-
-
-def _compare(
-    cells: Plan,
-    shape: Shape,
-    kept: Kept,
-    screen: Console,
-    *,
-    repeats: int,
-    budget: float,
-    again: bool,
-    into: Path | None,
-    as_json: bool,
-) -> int:
-    """Hold what is missing, and report what there is, also after an interruption."""
-    when = time.strftime("%Y-%m-%d %H:%M")
-    why_not = STOPPED
-    with CompareProgress(screen) as progress:
-        running = Comparison(cells, shape, kept, progress)
-
-        def found() -> Results:
-            return summarize(cells, running.sales, running.failures, shape=shape, machine=kept.machine, why_not=why_not)
-
-        try:
-            running.run(repeats, _limit(budget), again=again)
-            why_not = NO_TIME
-        finally:
-            report = page.write_report(kept.folder, found(), when=when, command=page.command_line())
-            screen.print(f"report: {escape(shown(report))}", highlight=False, soft_wrap=True)
-    if into is not None:
-        page.write_section(into, found(), when=when, command=page.command_line())
-        screen.print(f"written into {into}", highlight=False, markup=False)
+def _tell(
+    running: Comparison, cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool, **about: str
+) -> None:
+    if page is not None:
+        reports.write_section(page, running.results, **about)
+        output.say(screen, f"written into {page}")
     if as_json:
-        click.echo(msgspec.json.encode(page.as_json(kept.folder, found(), when=when, command=page.command_line())))
+        click.echo(msgspec.json.encode(reports.as_json(cache.folder, running.results, **about)))
     else:
-        _say(found(), running)
-    return found().status
+        _say(running.results, out_of_time=running.out_of_time)
 
 
-def _say(results: Results, running: Comparison) -> None:
-    """What a person reads at the end."""
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = max(out.width, _WIDE_ENOUGH)
+def _say(results: Results, *, out_of_time: bool) -> None:
+    out = output.wide(_WIDE_ENOUGH)
     if results.found:
-        out.print(cells_grid(results).rich())
+        out.print(reports.cells_grid(results).rich())
     said = answers(results)
-    for name, question in page.QUESTIONS.items():
+    for name, question in reports.QUESTIONS.items():
         if sentences := getattr(said, name):
-            out.print(f"\n{question}", style="bold")
+            output.say(out, f"\n{question}", "bold")
             for sentence in sentences:
-                out.print(Text(f"- {sentence}"), soft_wrap=True)
+                output.say(out, f"- {sentence}")
     out.print()
-    for note in said.notes:
-        out.print(Text(note, style="yellow" if note.startswith("!") else ""), soft_wrap=True)
-    if running.out_of_time:
-        out.print("The budget is used up. The same command goes on from here.", soft_wrap=True)
+    output.say_notes(out, said.notes)
+    if out_of_time:
+        output.say(out, "The budget is used up. The same command goes on from here.")
+
+
+def _say_evidence(
+    found: list[evidence.Evidence], cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool
+) -> None:
+    """Write the table into the folder and the page, and show it."""
+    table = evidence.markdown(
+        found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
+    )
+    (cache.folder / _TABLE).write_text(table + "\n", encoding="utf-8")
+    if page is not None:
+        replace_section(page, *_EVIDENCE, table)
+        output.say(screen, f"written into {page}")
+    click.echo(msgspec.json.encode({"pairs": found, "anomalies": ANOMALIES}) if as_json else table)

@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from loadtests.lab.commands import options, output
 from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.execution import DEFAULT_GATES, Stuck
 from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
@@ -19,36 +20,36 @@ from loadtests.lab.explore.page import report
 from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, parse
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
 from loadtests.lab.explore.trace import Step
-from loadtests.lab.paths import new_results_folder, shown
+from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.text import counted
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
-from workers import WORKER_MODELS
+
+_CASE = Scenario()
 
 
 @click.command()
-@click.option("--guard", default="none", show_default=True, help="The guard: none, thread, file, …")
-@click.option("--store", default="json", show_default=True, help="The store: json, …")
-@click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="sync", show_default=True)
-@click.option("--buyers", type=int, default=2, show_default=True, help="How many buyers, 2 to 8.")
+# The office itself says which guards and stores there are.
+@options.setting("guard", default=_CASE.guard, kind=click.STRING)
+@options.setting("store", f"The store: {_CASE.store}, …", default=_CASE.store, kind=click.STRING)
+@options.setting("worker", default=_CASE.worker)
+@options.setting("buyers", "How many buyers, 2 to 8.", default=_CASE.buyers, kind=click.INT)
 @click.option("--tickets", type=int, default=1, show_default=True, help="How many tickets there are.")
 @click.option("--gates", default=",".join(DEFAULT_GATES), show_default=True, help=f"Of: {', '.join(GATE_LETTERS)}.")
 @click.option("--kill", is_flag=True, help="The scheduler may also kill -9 a buyer's worker at a gate, once a run.")
 @click.option("--pause", is_flag=True, help="The scheduler may also stop a buyer's worker at a gate, once a run.")
-@click.option("--most", type=click.IntRange(1), default=2000, show_default=True, help="Most schedules to try.")
-@click.option(
-    "--walks", type=click.IntRange(0), default=0, help="Random walks with priorities instead of all schedules."
-)
-@click.option("--depth", type=click.IntRange(1, 8), default=3, show_default=True, help="Orderings a walk looks for.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the first walk.")
+@options.option("--most", click.IntRange(1), "Most schedules to try.", default=_CASE.most)
+@options.option("--walks", click.IntRange(0), "Random walks with priorities instead of all schedules.", _CASE.walks)
+@options.option("--depth", click.IntRange(1, 8), "Orderings a walk looks for.", default=_CASE.depth)
+@options.setting("seed", "Of the first walk.", default=_CASE.seed)
 @click.option("--replay", "replay_id", help="Play one schedule again, by its id.")
 @click.option("--step", is_flag=True, help="With --replay: wait for Enter before each step.")
 @click.option("--serve", is_flag=True, help="A page on which you are the scheduler.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Of --serve; 0: any free.")
+@options.option("--port", click.IntRange(0, 65535), "Of --serve; 0: any free.", default=8090)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
-def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, **options: Any) -> int:
+def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, **given: Any) -> int:
     """Try every order in which a few purchases can pass the service's gates, on the real code.
 
     Exits 0 if the guard did what it promises (none goes wrong, a safe one never does), 1 if not, 2 if undecided.
@@ -63,19 +64,19 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
       lastseat explore --replay 1.json.none.2x1.avpw.AABBBBAA --step
       lastseat explore --serve                      you are the scheduler
     """
-    serve, port = options.pop("serve"), options.pop("port")
+    serve, port = given.pop("serve"), given.pop("port")
     try:
-        options["gates"] = check_gates([name.strip() for name in options["gates"].split(",") if name.strip()])
+        given["gates"] = check_gates([name.strip() for name in given["gates"].split(",") if name.strip()])
         if replay_id is not None:
             wanted = parse(replay_id)
-            options |= {"store": wanted.store, "guard": wanted.guard, "buyers": wanted.buyers}
-            options |= {"tickets": wanted.tickets, "gates": wanted.gates}
-            options["kill"] |= any(token.islower() for token in wanted.prefix)
-            options["pause"] |= any(token.startswith("-") for token in wanted.prefix)
-        check_case(options["buyers"], options["tickets"])
+            given |= {"store": wanted.store, "guard": wanted.guard, "buyers": wanted.buyers}
+            given |= {"tickets": wanted.tickets, "gates": wanted.gates}
+            given["kill"] |= any(token.islower() for token in wanted.prefix)
+            given["pause"] |= any(token.startswith("-") for token in wanted.prefix)
+        check_case(given["buyers"], given["tickets"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    case = Scenario(**options)
+    case = Scenario(**given)
     try:
         with process.sigterm_as_interrupt():
             if serve:
@@ -116,25 +117,9 @@ def _explore(case: Scenario, results: Path, *, as_json: bool) -> int:
 
 def summary(explored: Explored) -> dict[str, Any]:
     """The result for scripts."""
-    return {
-        "schedules": explored.schedules,
-        "failing": explored.failing,
-        "first": None
-        if explored.first is None
-        else {
-            "preemptions": explored.first.preemptions,
-            "steps": msgspec.to_builtins(explored.first.steps),
-            "replay": explored.first.replay,
-            "why": explored.first.why,
-        },
-        "verdict": explored.verdict,
-        "kept": explored.met,
-        "stuck": explored.stuck,
-        "undecided": explored.undecided,
-        "whole": explored.whole,
-        "by_preemptions": {str(n): count for n, count in sorted(explored.by_preemptions.items())},
-        "case": msgspec.to_builtins(explored.case),
-    }
+    built: dict[str, Any] = msgspec.to_builtins(explored, str_keys=True)
+    del built["anomalies"], built["example"]
+    return built | {"verdict": explored.verdict, "kept": explored.met}
 
 
 def _show(explored: Explored, seconds: float, folder: Path) -> None:
@@ -162,7 +147,7 @@ def _show(explored: Explored, seconds: float, folder: Path) -> None:
         console.print(f"again: lastseat explore --replay {first.replay} --worker {case.worker}", soft_wrap=True)
     if not explored.met:
         console.print(f"[bold red]Guard {case.guard} did not do what it promises here.[/]")
-    console.print(f"report: {shown(folder / 'report.html')}", markup=False, soft_wrap=True)
+    output.say_report(console, folder / "report.html")
 
 
 def _play_again(case: Scenario, replay_id: str, *, step: bool, as_json: bool) -> int:

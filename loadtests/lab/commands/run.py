@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS
-from loadtests.lab.experiment.knobs import KNOBS, SERVICE, WORKLOAD, WORKLOADS
+from loadtests.lab.commands import options, output
+from loadtests.lab.commands.output import say
+from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
@@ -35,24 +33,13 @@ from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
 
-def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each setting, in the order of the table."""
-    for knob in reversed(KNOBS):
-        only = f"{', '.join(knob.only)}: " if knob.only else ""
-        default = "" if knob.default is None else f"  [default: {knob.default}]"
-        command = click.option(knob.option, knob.name, type=knob.kind, help=only + knob.says + default)(command)
-    return command
-
-
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@_with_settings
+@options.all_settings
 @click.option("--i-own-this-host", is_flag=True, help="Load a target that is not on this machine; it is yours.")
-@click.option(
-    "--results", default="results", show_default=True, type=click.Path(file_okay=False), help="Where results go."
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error.")
-def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool, **options: Any) -> int:
+@options.results()
+@options.as_json
+def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool, **settings: Any) -> int:
     """One experiment: a service, its buyers, the verdict on what they saw, and a report.
 
     FILE has settings: a TOML file (names as the options, `read_share = 0.5`), or the experiment.json of any results
@@ -75,7 +62,7 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
     """
     try:
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in settings.items() if value is not None}
         experiment = experiment_of(read_settings(file) if file else {}, given)
         if experiment.target is not None and experiment.target.url and not i_own_this_host:
             refuse_other_machines(experiment.target.url)
@@ -113,88 +100,71 @@ def _say(result: Result, out: Console) -> None:
     _say_verdict(result.conclusion, out)
     latency = "–" if measures.p50_ms is None else f"p50 {measures.p50_ms:,.0f} ms, p99 {measures.p99_ms:,.0f} ms"
     since = "from the intended start" if result.experiment.workload.rate else "as the buyers waited"
-    out.print(
+    say(
+        out,
         f"sold {measures.sold_per_s:,.0f}/s · refused {measures.refused_per_s:,.0f}/s · "
         f"503s {measures.unavailable:,} · a purchase took {latency} ({since})",
-        soft_wrap=True,
     )
     fair = measures.fairness
     if fair.overtaken_max is not None:
-        out.print(
+        say(
+            out,
             f"fairness: overtaken by {fair.overtaken_p50:,} later buyers (median), {fair.overtaken_max:,} at most · "
             f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
-            soft_wrap=True,
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
-        out.print(f"payments: {paid(read_lines(result.folder / HISTORY)).words}", highlight=False, soft_wrap=True)
-    for arrived in result.conclusion.arrived:
-        out.print(
+        say(out, f"payments: {paid(read_lines(result.folder / HISTORY)).words}")
+    for arrived in result.conclusion.arrivals:
+        say(
+            out,
             f"arrivals: {arrived.started:,} sent of {arrived.due:,} due at {arrived.rate:g}/s · at most "
             f"{arrived.most_in_flight:,} in flight of {arrived.bound:,} · started late by {arrived.lag_p99_ms:,.1f} ms "
             f"(p99), {arrived.lag_max_ms:,.1f} ms at most · {arrived.waited_at_bound:,} waited in line",
-            soft_wrap=True,
         )
     for happened in read_faults(result.folder):
         lasted_s = (happened.end_ns - happened.begin_ns) / 1e9
-        out.print(
-            f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)", markup=False, soft_wrap=True
-        )
+        say(out, f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)")
     if result.growth is not None:
-        out.print(result.growth.words, highlight=False, soft_wrap=True)
+        say(out, result.growth.words)
     for line in found(verdict):
-        out.print(Text(printable(f"- {line}")), soft_wrap=True)
-    for note in result.conclusion.notes:
-        out.print(Text(printable(f"! {note}"), style="yellow"), soft_wrap=True)
-    here = result.folder
-    out.print(f"\nreport: {shown(here / REPORT)}", markup=False, soft_wrap=True)
-    command = "lastseat" if shutil.which("lastseat") else shown(Path(sys.argv[0]).absolute())
-    out.print(f"again:  {command} run {shlex.quote(shown(here / 'experiment.json'))}", markup=False, soft_wrap=True)
+        say(out, printable(f"- {line}"))
+    output.say_notes(out, (printable(f"! {note}") for note in result.conclusion.notes))
+    out.print()
+    output.say_report(out, result.folder / REPORT)
+    again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"
+    say(out, f"again:  {again}")
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
     verdict = conclusion.verdict
-    out.print(Text(printable(headline(verdict)), style=f"bold {VERDICT_COLOURS[verdict.verdict]}"), soft_wrap=True)
+    say(out, printable(headline(verdict)), f"bold {VERDICT_COLOURS[verdict.verdict]}")
     weaker = next((each for each in verdict.why.split("; ") if each.startswith("tier ")), "")
     said = [*(f"{name} {value}" for name, value in numbers(verdict)), weaker or f"tier {verdict.tier}"]
-    out.print(" · ".join(said), highlight=False, markup=False, soft_wrap=True)
+    say(out, " · ".join(said))
 
 
 def _say_what_is_kept(folder: Path, screen: Console) -> None:
     """After Ctrl-C: the sale that was cut short is judged as it stands."""
     with contextlib.suppress(FileNotFoundError):
-        screen.print("\ncut short; judged as it stands:", highlight=False)
+        say(screen, "\ncut short; judged as it stands:")
         _say_verdict(load_conclusion(folder), screen)
-    screen.print(f"what was recorded is kept in {shown(folder)}", highlight=False, markup=False, soft_wrap=True)
+    say(screen, f"what was recorded is kept in {shown(folder)}")
 
 
 def _as_json(result: Result) -> dict[str, Any]:
-    verdict, measures, workload = result.verdict, result.measures, result.experiment.workload
-    return {
-        "verdict": verdict.verdict,
+    verdict, experiment = result.verdict, result.experiment
+    return output.figures(result) | {
         "tier": verdict.tier,
         "why": verdict.why,
         "operations": verdict.operations,
-        "rounds": result.rounds,
-        "rounds_wrong": result.rounds_wrong,
-        "capacity": result.capacity,
-        "acknowledged": verdict.acknowledged,
-        "oversold": verdict.oversold,
-        "lost": verdict.lost,
-        "double_booked": verdict.double_booked,
         "checks": msgspec.to_builtins(verdict.checks),
-        "sold_per_s": measures.sold_per_s,
-        "refused_per_s": measures.refused_per_s,
-        "unavailable": measures.unavailable,
-        "p50_ms": measures.p50_ms,
-        "p99_ms": measures.p99_ms,
-        "fairness": msgspec.to_builtins(measures.fairness),
-        "arrivals": msgspec.to_builtins(result.conclusion.arrived),
+        "fairness": msgspec.to_builtins(result.measures.fairness),
+        "arrivals": msgspec.to_builtins(result.conclusion.arrivals),
         "faults": msgspec.to_builtins(read_faults(result.folder)),
         "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,
-        SERVICE: None if result.experiment.target else msgspec.to_builtins(result.experiment.service.shown),
-        WORKLOAD: msgspec.to_builtins(workload),
-        "target": result.experiment.target and result.experiment.service.spelled,
-        "folder": as_text(result.folder),
+        SERVICE: None if experiment.target else msgspec.to_builtins(experiment.service.shown),
+        WORKLOAD: msgspec.to_builtins(experiment.workload),
+        "target": experiment.target and experiment.service.spelled,
         "report": as_text(result.folder / REPORT),
     }

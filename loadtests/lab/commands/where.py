@@ -11,7 +11,6 @@ from loadtests.lab.paths import EXAMPLES
 
 
 def places() -> dict[str, Path]:
-    """What can be asked for, by its name."""
     return {kind.locust_file: kind.path for kind in WORKLOADS.values()} | {"examples": EXAMPLES}
 
 

@@ -7,7 +7,7 @@ then forwards, so that a machine that grows slower meets all of them alike. The 
 
 The service's catalogue says which cells there are, and ``matrix`` which come first when there is no time for all. What
 was measured once stays in the results folder (``cache``); a compare that was killed goes on there. ``findings`` says in
-words what came out, ``heat_map`` and ``tables`` show it.
+words what came out, ``heat_map`` and ``page`` show it.
 
 A second table, guard × anomaly (``anomalies``), says what was *seen* to go wrong: in these sales, and in the explorer,
 whose schedules can be replayed.

@@ -1,4 +1,4 @@
-"""What a compare has measured, in its results folder: found again, added to, never measured twice unless asked.
+"""The sales that a compare has held, in its results folder: none is held twice unless that is asked for.
 
 ``experiment.json`` says under what it was measured. Each sale has a folder ``cells/<cell>/<number>/`` with all that a
 run leaves, and beside it ``<number>.json`` with its figures, which is written last and in one step: a compare that is
@@ -14,21 +14,23 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from loadtests.lab.compare.matrix import Cell, Shape
-from loadtests.lab.compare.sale import Sale
+from loadtests.lab.compare.results import Sale
 from loadtests.lab.paths import PACKAGES, new_results_folder
+from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe
 
 EXPERIMENT = "experiment.json"
 CELLS = "cells"
-_NOT_KEPT = ("data", "postgres", "redis")
+_NOT_KEPT = ("data", *ENGINES)
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Under what a folder's sales were held: sales of two such are not put into one table."""
+    """The conditions of a folder's sales. Sales under different ones are not put into one table."""
 
     shape: Shape
     service: str
@@ -45,19 +47,19 @@ class Started(msgspec.Struct, kw_only=True):
     machine: Machine
 
 
-class Busy(Exception):
+class FolderInUse(Exception):
     """Another compare works in this folder. The message says which."""
 
 
-class Kept:
-    """The sales in one results folder. ``opened`` is the way to have one."""
+class SalesCache:
+    """The sales in one results folder. ``open_cache`` gives one."""
 
     def __init__(self, folder: Path, machine: Machine) -> None:
         self.folder = folder
         self.machine = machine
 
     def sales(self, cell: Cell) -> list[Sale]:
-        """What was measured of a cell, in the order in which it was; what cannot be read was not measured."""
+        """The sales of a cell that were held and can be read, in the order in which they were held."""
         found = []
         for path in sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem)):
             with contextlib.suppress(msgspec.DecodeError, OSError):
@@ -73,25 +75,24 @@ class Kept:
         return place
 
     def add(self, place: Path, sale: Sale) -> None:
-        """Keep the figures of the sale that was held in ``place``, and of its folder all but the store's own files."""
+        """Keep the figures of the sale that was held in ``place``; remove the store's own files from its folder."""
         for name in _NOT_KEPT:
             shutil.rmtree(place / name, ignore_errors=True)
-        unfinished = place.with_name(f"{place.name}.unfinished")
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(sale)) + b"\n")
-        unfinished.rename(place.with_name(f"{place.name}.json"))
+        write_json(place.with_name(f"{place.name}.json"), sale)
 
     def _place(self, cell: Cell) -> Path:
         return self.folder / CELLS / cell.name
 
 
 @contextlib.contextmanager
-def opened(results: str, shape: Shape, *, fresh: bool) -> Iterator[tuple[Kept, str]]:
-    """The folder to go on in, or a new one; and a sentence about that. Nobody else works in it meanwhile.
+def open_cache(results: str, shape: Shape, *, fresh: bool) -> Iterator[tuple[SalesCache, str]]:
+    """Give a folder to work in, alone, and a sentence about it. Raises ``FolderInUse``.
 
-    Gone on is in ``latest`` if it was measured under the same conditions, unless ``fresh``. Errors: ``Busy``.
+    It is ``latest`` if that was measured under the same conditions, unless ``fresh``; else a new one.
     """
     latest = Path(results).resolve() / "compare" / "latest"
-    here = describe(_existing(latest.parent))
+    latest.parent.mkdir(parents=True, exist_ok=True)
+    here = describe(latest.parent)
     now = Conditions(
         shape=shape, service=source_digest(), processor=here.processor, cores=here.cores, packages=here.packages
     )
@@ -100,19 +101,20 @@ def opened(results: str, shape: Shape, *, fresh: bool) -> Iterator[tuple[Kept, s
         folder, said = latest.resolve(), "going on with what was measured there"
     else:
         folder, said = new_results_folder(results, "compare"), differs
-        content = msgspec.json.encode(Started(conditions=now, machine=here))
-        (folder / EXPERIMENT).write_bytes(msgspec.json.format(content) + b"\n")
+        write_json(folder / EXPERIMENT, Started(conditions=now, machine=here))
     with _alone(folder):
-        yield Kept(folder, here), said
+        yield SalesCache(folder, here), said
 
 
-def _existing(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+def write_json(path: Path, content: Any) -> None:
+    """Write it in one step: whoever is killed meanwhile leaves nothing of that name."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    unfinished.rename(path)
 
 
 def _differs(latest: Path, now: Conditions) -> str:
-    """Why nothing can be added to a folder; empty where it can."""
+    """The reason why nothing can be added to a folder; empty where it can."""
     try:
         before = msgspec.json.decode((latest / EXPERIMENT).read_bytes(), type=Started).conditions
     except (OSError, msgspec.DecodeError):
@@ -141,7 +143,9 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"another compare works in {folder}; wait for it, or begin a new one with --fresh") from None
+            raise FolderInUse(
+                f"another compare works in {folder}; wait for it, or begin a new one with --fresh"
+            ) from None
         yield
     finally:
         os.close(held)

@@ -1,4 +1,4 @@
-"""What was seen to go wrong under each pair of store and guard: in sales, and in the explorer's schedules.
+"""Evidence: the anomalies seen under each pair of store and guard, in sales and in the explorer's schedules; the table.
 
 The explorer tries every order of two purchases for one seat, so what it does not see cannot happen to two purchases
 there; that says nothing about three, about reads and cancellations, or about faults. Sales try all that, by chance. A
@@ -12,16 +12,21 @@ from pathlib import Path
 
 import msgspec
 
+from loadtests.lab.checks.anomalies import ANOMALIES
+from loadtests.lab.compare.cache import write_json
 from loadtests.lab.compare.matrix import Cell
-from loadtests.lab.compare.sale import Sale
+from loadtests.lab.compare.results import Sale, seen_in
 from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
+from loadtests.lab.report.text import counted
 from service.catalogue import GUARDS
 
 EXPLORED = "explored"
+BEGIN = "<!-- anomalies: written by `lastseat compare --anomalies --write` -->"
+END = "<!-- end of anomalies -->"
 
 
 class Schedules(msgspec.Struct, kw_only=True):
-    """What an exploration tried and saw."""
+    """The schedules that an exploration tried, and the anomalies that it saw."""
 
     store: str
     guard: str
@@ -30,13 +35,9 @@ class Schedules(msgspec.Struct, kw_only=True):
     whole: bool
     """No schedule was left untried."""
     undecided: int
-    kept: bool
-    """The guard did what it promises."""
+    met: bool = msgspec.field(name="kept")
+    """True where the guard did what it promises."""
     anomalies: dict[str, SeenAnomaly]
-
-    @property
-    def name(self) -> str:
-        return f"{self.store}-{self.guard}" + ("-pause" if self.pause else "")
 
 
 class Evidence(msgspec.Struct, kw_only=True):
@@ -47,9 +48,9 @@ class Evidence(msgspec.Struct, kw_only=True):
     explored: list[Schedules]
     sales: int
     seen_in: dict[str, int]
-    """In how many of the sales each anomaly was seen."""
+    """Number of sales in which each anomaly was seen."""
     trouble: str = ""
-    """Why it could not be tried, or not all of it."""
+    """The reason why it could not be tried, or not all of it."""
 
     @property
     def schedules(self) -> int:
@@ -60,18 +61,18 @@ class Evidence(msgspec.Struct, kw_only=True):
         return [each.anomalies[anomaly].replay for each in self.explored if anomaly in each.anomalies]
 
     def seen_by_explorer(self, anomaly: str) -> int:
-        """In how many schedules it was seen."""
+        """Number of schedules in which it was seen."""
         return sum(each.anomalies[anomaly].schedules for each in self.explored if anomaly in each.anomalies)
 
 
 def cases(store: str, guard: str) -> list[Scenario]:
-    """What is explored of a pair: sync workers, so that every buyer is in a process of his own."""
+    """The explorations of a pair, under sync workers, so that every buyer is in a process of their own."""
     plain = Scenario(store=store, guard=guard, worker="sync")
     return [plain, msgspec.structs.replace(plain, pause=True)] if GUARDS[guard].is_lease else [plain]
 
 
 def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
-    """What was kept of an exploration; None where it was not made, or cannot be read."""
+    """The result of an earlier exploration; None where there was none, or it cannot be read."""
     try:
         return msgspec.json.decode(_path(folder, case).read_bytes(), type=Schedules)
     except (OSError, msgspec.DecodeError):
@@ -79,7 +80,7 @@ def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
 
 
 def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedules:
-    """Write it down, in one step."""
+    """Write down what an exploration found, in one step."""
     found = Schedules(
         store=case.store,
         guard=case.guard,
@@ -87,14 +88,12 @@ def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedule
         schedules=explored.schedules,
         whole=explored.whole,
         undecided=explored.undecided,
-        kept=explored.met,
+        met=explored.met,
         anomalies=explored.anomalies,
     )
     path = _path(folder, case)
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    unfinished.rename(path)
+    write_json(path, found)
     return found
 
 
@@ -103,16 +102,68 @@ def gather(
 ) -> Evidence:
     """The pair's sales, under whatever worker model, and its explorations."""
     mine = [sale for cell, held in sales.items() if (cell.store, cell.guard) == (store, guard) for sale in held]
-    names = dict.fromkeys(name for sale in mine for name in sale.anomalies)
     return Evidence(
         store=store,
         guard=guard,
         explored=list(explored),
         sales=len(mine),
-        seen_in={name: sum(name in sale.anomalies for sale in mine) for name in names},
+        seen_in=seen_in(mine),
         trouble=trouble,
     )
 
 
 def _path(folder: Path, case: Scenario) -> Path:
     return folder / EXPLORED / f"{case.store}-{case.guard}{'-pause' if case.pause else ''}.json"
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def markdown(found: Sequence[Evidence], *, command: str, when: str, machine: str) -> str:
+    """A table for each store, guard × anomaly: seen, where, and the schedule that shows it again."""
+    stores = dict.fromkeys(each.store for each in found)
+    tables = [_store(store, [each for each in found if each.store == store]) for store in stores]
+    return "\n\n".join([f"`{command}`, {when}. {machine}", *tables])
+
+
+def _store(store: str, found: Sequence[Evidence]) -> str:
+    lines = [
+        f"### Store `{store}`",
+        "",
+        "| guard | " + " | ".join(ANOMALIES) + " |",
+        "|---|" + "---|" * len(ANOMALIES),
+        *(f"| `{each.guard}` | " + " | ".join(_cell(each, name) for name in ANOMALIES) + " |" for each in found),
+    ]
+    again = _schedules(found)
+    if again:
+        lines += ["", "The schedules, to be seen again with `lastseat explore --replay`:", "", *again]
+    lines += [line for each in found if each.trouble for line in ("", f"`{each.guard}`: not all tried: {each.trouble}")]
+    return "\n".join(lines)
+
+
+def _cell(evidence: Evidence, anomaly: str) -> str:
+    seen = []
+    if schedules := evidence.seen_by_explorer(anomaly):
+        seen.append(f"{schedules} of {counted(evidence.schedules, 'schedule')}")
+    if sales := evidence.seen_in.get(anomaly, 0):
+        seen.append(f"{sales} of {counted(evidence.sales, 'sale')}")
+    if seen:
+        return f"**seen** ({', '.join(seen)})"
+    tried = [
+        counted(number, thing)
+        for number, thing in ((evidence.schedules, "schedule"), (evidence.sales, "sale"))
+        if number
+    ]
+    return f"no violation found ({', '.join(tried)})" if tried else "not tried"
+
+
+def _schedules(found: Sequence[Evidence]) -> list[str]:
+    """A line for each schedule, with all that it shows."""
+    lines = []
+    for each in found:
+        shows: dict[str, list[str]] = {}
+        for anomaly in ANOMALIES:
+            for replay in each.replays(anomaly):
+                shows.setdefault(replay, []).append(anomaly)
+        lines += [f"- `{each.guard}`: {', '.join(names)}: `{replay}`" for replay, names in shows.items()]
+    return lines

@@ -1,6 +1,6 @@
 """The matrix in words: which combinations lose orders, the fastest right one, what a worker class is worth.
 
-An answer says no more than was measured: *no violation found in so many sales*, never that something is right; and two
+An answer says no more than was measured: *no violation found in 12 sales*, never that something is right; and two
 rates whose intervals overlap are not told apart.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from loadtests.lab.bench.figures import Interval, quotient_interval
-from loadtests.lab.compare.results import Found, Results, why_missing
+from loadtests.lab.bench.paired import Interval, quotient_interval
+from loadtests.lab.compare.matrix import DELAYS, NO_DELAY
+from loadtests.lab.compare.results import Found, Results, grouped
 from loadtests.lab.experiment.expectation import Met
+from loadtests.lab.report.text import counted
 from service.catalogue import OFF
-
-_THINKS = {"io": "waits", "cpu": "computes"}
 
 
 class Answers(msgspec.Struct, kw_only=True):
@@ -26,11 +26,10 @@ class Answers(msgspec.Struct, kw_only=True):
     fastest: list[str]
     worth: list[str]
     notes: list[str]
-    """What has to be known to read the rest; the alarming with ``!``."""
+    """Notes for the reader of the rest; the alarming ones begin with ``!``."""
 
 
 def answers(results: Results) -> Answers:
-    """What the results say, in words."""
     return Answers(
         wrong=_wrong(results.found),
         fastest=_fastest(results.found),
@@ -43,13 +42,14 @@ def answers(results: Results) -> Answers:
 
 
 def _wrong(found: Sequence[Found]) -> list[str]:
-    said = [_guard_went_wrong(guard, mine) for guard, mine in _by(found, lambda each: each.cell.guard).items()]
+    said = [_guard_went_wrong(guard, mine) for guard, mine in grouped(found, lambda each: each.cell.guard).items()]
     right = [each for each in found if each.right]
     if right:
         guards = ", ".join(f"`{guard}`" for guard in dict.fromkeys(each.cell.guard for each in right))
         said.append(
-            f"No violation was found in {sum(each.sales for each in right):,} sales of {_count(len(right), 'cell')} in "
-            f"which a guard keeps the purchases apart: {guards}; {sum(each.acknowledged for each in right):,} tickets."
+            f"No violation was found in {sum(each.sales for each in right):,} sales of {counted(len(right), 'cell')} "
+            f"in which a guard keeps the purchases apart: {guards}; "
+            f"{sum(each.acknowledged for each in right):,} tickets."
         )
     return [each for each in said if each]
 
@@ -60,7 +60,7 @@ def _guard_went_wrong(guard: str, found: Sequence[Found]) -> str:
         return ""
     lost, oversold = sum(each.lost or 0 for each in wrong), sum(each.oversold for each in wrong)
     said = (
-        f"`{guard}` went wrong in {len(wrong)} of {_count(len(found), 'cell')}: {oversold:,} tickets too many, "
+        f"`{guard}` went wrong in {len(wrong)} of {counted(len(found), 'cell')}: {oversold:,} tickets too many, "
         f"{lost:,} acknowledged orders lost."
     )
     if len(wrong) == len(found):
@@ -75,7 +75,7 @@ def _guard_went_wrong(guard: str, found: Sequence[Found]) -> str:
 
 
 def _what_tells_apart(wrong: Sequence[Found], right: Sequence[Found]) -> str:
-    """The number of processes, where that alone does."""
+    """Names the number of processes if it alone separates wrong cells from right ones."""
     if all(each.cell.processes > 1 for each in wrong) and all(each.cell.processes == 1 for each in right):
         return "with several processes and did not within one"
     return ""
@@ -86,8 +86,8 @@ def _what_tells_apart(wrong: Sequence[Found], right: Sequence[Found]) -> str:
 
 def _fastest(found: Sequence[Found]) -> list[str]:
     said = []
-    for think, of_think in _by(found, lambda each: each.cell.think).items():
-        for worker, mine in _by(of_think, lambda each: each.cell.worker).items():
+    for think, of_think in grouped(found, lambda each: each.cell.think).items():
+        for worker, mine in grouped(of_think, lambda each: each.cell.worker).items():
             right = [each for each in mine if each.right]
             if right:
                 said.append(_fastest_of(worker, think, right))
@@ -96,7 +96,7 @@ def _fastest(found: Sequence[Found]) -> list[str]:
 
 def _fastest_of(worker: str, think: str, right: Sequence[Found]) -> str:
     best = max(right, key=lambda each: each.sold_per_s.median)
-    where = "" if think == "none" else f" when a purchase {_THINKS[think]}"
+    where = "" if think == NO_DELAY else f" when a purchase {DELAYS[think]}"
     said = f"{worker}{where}: {best.cell.pair} ({best.shape}), {rate_of(best)}"
     if len(right) == 1:
         return said + ", the only right one that was measured."
@@ -117,7 +117,7 @@ def _worth(results: Results) -> list[str]:
     for think in ("io", "cpu"):
         alone = _compared(results, think, lambda each: each.cell.guard == OFF)
         if alone:
-            said.append(f"When a purchase {_THINKS[think]} {results.shape.think_ms:g} ms, without a guard: {alone}.")
+            said.append(f"When a purchase {DELAYS[think]} {results.shape.think_ms:g} ms, without a guard: {alone}.")
         guarded = _compared(results, think, lambda each: each.right)
         if alone and guarded:
             said.append(f"The same behind a guard: {guarded}.")
@@ -126,7 +126,7 @@ def _worth(results: Results) -> list[str]:
 
 
 def _why_they_differ(io: float, cpu: float) -> list[str]:
-    """The factors; and what explains them, where they are as that would have them."""
+    """The factors; and the explanation, where it fits them."""
     if not io or not cpu:
         return []
     said = (
@@ -136,8 +136,9 @@ def _why_they_differ(io: float, cpu: float) -> list[str]:
     if io <= cpu:
         return [said + ". One expects the contrary: was the machine busy with something else?"]
     return [
-        said + ": a thread or greenlet that sleeps lets others go on, one that computes does not. Who waits inside a "
-        "guard that excludes makes the others wait too, whatever the worker class."
+        said
+        + ": a thread or greenlet that sleeps lets others go on, one that computes does not. A purchase that waits "
+        "inside a guard that excludes makes the others wait too, whatever the worker class."
     ]
 
 
@@ -166,7 +167,7 @@ def _spread(found: Sequence[Found], think: str) -> float:
     mine = [each for each in found if each.cell.think == think and each.cell.guard == OFF]
     if not mine:
         return 0.0
-    stores = _by(mine, lambda each: each.cell.store)
+    stores = grouped(mine, lambda each: each.cell.store)
     best: dict[str, float] = {}
     for each in max(stores.values(), key=len):
         if each.cell.processes > 1:
@@ -179,28 +180,28 @@ def _spread(found: Sequence[Found], think: str) -> float:
 
 def _notes(results: Results) -> list[str]:
     said = [
-        f"! {each.cell.spelled}: its guard should have been {each.promise}, and it was {each.verdict}"
+        f"! {each.cell.spelled}: its guard should have been {each.expected}, and it was {each.verdict}"
         for each in results.found
-        if each.kept != Met.YES.value
+        if each.met != Met.YES.value
     ]
-    for why, cells in why_missing([each for each in results.missing if each.failed]):
-        said.append(f"! not measured: {_list([cell.spelled for cell in cells])}: {first_line(why)}")
-    for why, cells in why_missing([each for each in results.missing if not each.failed]):
-        said.append(f"{_count(len(cells), 'cell')} not measured: {why}.")
+    for why, failed in grouped((each for each in results.missing if each.failed), lambda each: each.why).items():
+        said.append(f"! not measured: {_list([each.cell.spelled for each in failed])}: {first_line(why)}")
+    for why, others in grouped((each for each in results.missing if not each.failed), lambda each: each.why).items():
+        said.append(f"{counted(len(others), 'cell')} not measured: {why}.")
     slow = [each for each in results.found if each.slow_load]
     if slow:
         said.append(
-            f"In {_count(len(slow), 'cell')} the load generator was the bottleneck (≥): the rates are lower bounds, "
+            f"In {counted(len(slow), 'cell')} the load generator was the bottleneck (≥): the rates are lower bounds, "
             "and those cells are not to be told apart from each other."
         )
     once = [each for each in results.found if each.sales == 1]
     if once:
-        said.append(f"{_count(len(once), 'cell')} held only once: a rate without an interval is a hint.")
+        said.append(f"{counted(len(once), 'cell')} held only once: a rate without an interval is a hint.")
     return said
 
 
 def first_line(text: str) -> str:
-    """What to read of a long reason: a refusal of the service in the end of its log, else how it begins."""
+    """The line of a long reason that says why: a refusal of the service at the end of its log, else its first line."""
     refused = re.findall(r"^.*(?:cannot|refuse|LASTSEAT_).*$", text, re.MULTILINE)
     lines = [line for line in text.splitlines() if line.strip()] or ["no reason was given"]
     return (refused[-1] if refused else lines[0]).strip().rstrip(".:")
@@ -220,17 +221,6 @@ def _times(ratio: Interval) -> str:
     return f"{ratio.median:.1f} [{ratio.low:.1f}, {ratio.high:.1f}] times"
 
 
-def _by(found: Sequence[Found], key: Callable[[Found], str]) -> dict[str, list[Found]]:
-    groups: dict[str, list[Found]] = {}
-    for each in found:
-        groups.setdefault(key(each), []).append(each)
-    return groups
-
-
 def _list(names: Sequence[str], most: int = 6) -> str:
     shown = list(names[:most]) + ([f"{len(names) - most} more"] if len(names) > most else [])
     return "; ".join(shown)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from loadtests.lab.compare.matrix import THINKS, Cell
+from loadtests.lab.compare.matrix import DELAYS, THINKS, Cell
 from loadtests.lab.compare.results import Found, Missing, Results
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.report import svg
@@ -17,7 +17,6 @@ from service.catalogue import OFF
 _NAMES_W, _CELL_W, _CELL_H, _TOP, _GAP = 176.0, 62.0, 26.0, 68.0, 8.0
 _LEAST_W = 760.0
 _PALEST, _STRONGEST = 0.07, 0.52
-_THINKS = {"none": "no delay", "io": "waits", "cpu": "computes"}
 _SIGNS = "darker is faster · * right by luck · ! not what its guard promises · – not measured"
 Column = tuple[str, str, int]
 """A delay, a worker model, its processes."""
@@ -60,7 +59,7 @@ def heat_map(results: Results, name: str = "heat-map") -> str:
 
 
 def _beside(tried: Sequence[Cell], cells: Sequence[Cell]) -> list[Cell]:
-    """Those whose pair and whose column were tried somewhere, in their own order."""
+    """The cells whose pair and whose column were tried somewhere."""
     pairs = {cell.pair for cell in tried}
     columns = {(cell.think, cell.worker, cell.processes) for cell in tried}
     return [cell for cell in cells if cell.pair in pairs and (cell.think, cell.worker, cell.processes) in columns]
@@ -73,7 +72,7 @@ def _columns(cells: Sequence[Cell]) -> list[Column]:
 
 
 def _rows(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Store by store; in each the control first, then as the catalogue has them."""
+    """The pairs, store by store; of each the control first, then the guards in the catalogue's order."""
     there = dict.fromkeys((cell.store, cell.guard) for cell in cells)
     stores = list(dict.fromkeys(store for store, _ in there))
     return sorted(there, key=lambda each: (stores.index(each[0]), each[1] != OFF))
@@ -94,7 +93,7 @@ def _heads(columns: Sequence[Column], lefts: dict[Column, float]) -> Iterator[st
         think, worker, processes = column
         x = lefts[column]
         if think != before[0]:
-            yield svg.text(_THINKS[think], x + 3, 20, "strong")
+            yield svg.text(DELAYS[think], x + 3, 20, "strong")
         if (think, worker) != before:
             yield svg.text(worker, x + 3, 40)
         before = (think, worker)
@@ -115,13 +114,13 @@ def _cell(found: Found | None, missing: Missing | None, x: float, y: float, span
     yield f"<g><title>{_said(found)}</title>"
     yield f'<rect {place} style="fill:var(--{colour});fill-opacity:{shade:.2f}"/>'
     mark = "✗ " if wrong else "? " if found.verdict == "unknown" else "* " if found.by_luck else ""
-    broken = "!" if found.kept != Met.YES.value else ""
+    broken = "!" if found.met != Met.YES.value else ""
     figure = f"{mark}{found.sold_per_s.median:,.0f}{broken}"
     yield svg.text(figure, x + width / 2, y + _CELL_H / 2 + 3, "alarm" if wrong else "", "middle") + "</g>"
 
 
 def _said(found: Found) -> str:
-    """What a pointer over the cell shows, and what is read aloud."""
+    """The text that a pointer over the cell shows, and that is read aloud."""
     rate = found.sold_per_s
     return (
         f"{found.cell.spelled}: {found.verdict}, {found.wrong} of {found.sales} sales wrong, {found.oversold:,} "

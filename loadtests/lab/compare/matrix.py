@@ -1,7 +1,7 @@
 """The cells of the matrix, and which come first when there is no time for all.
 
 In this order: (1) one store under every worker model, without a guard and with the one that ``on`` stands for, at each
-delay: what a worker class is worth; (2) the other stores likewise, without a delay: which are right, and how fast;
+delay, for the worth of a worker class; (2) the other stores likewise, without a delay: which are right, how fast;
 (3) the other guards; (4) the other numbers of processes; (5) whatever differs in more than one of these.
 """
 
@@ -18,13 +18,16 @@ from loadtests.lab.servers.office import Service
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 from workers import WORKER_MODELS
 
-THINKS = ("none", "io", "cpu")
+NO_DELAY = "none"
+DELAYS = {NO_DELAY: "no delay", "io": "waits", "cpu": "computes"}
+"""The delays between reading and writing, in words: a purchase waits, or it computes."""
+THINKS = tuple(DELAYS)
 PER_BLOCK = 18
 """Most cells of a block: what is compared with each other should not lie many minutes apart."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """How each cell is held. Results are comparable, and a compare goes on, where this is the same."""
+    """The settings that all cells share. Results are comparable, and a compare goes on, where they are the same."""
 
     buyers: int = 32
     seconds: float = 1.5
@@ -56,18 +59,16 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of its folder."""
         return f"{self.worker}-{self.processes}-{self.store}-{self.guard}-{self.think}"
 
     @property
     def spelled(self) -> str:
-        """For people: ``gthread 2 × 16, journal + file, think io``."""
-        delay = "" if self.think == "none" else f", think {self.think}"
+        """The name in reports: ``gthread 2 × 16, journal + file, think io``."""
+        delay = f", think {self.think}" if self.delays else ""
         return f"{self.shape}, {self.pair}{delay}"
 
     @property
     def shape(self) -> str:
-        """The worker model as people write it."""
         return self.service(0).spelled
 
     @property
@@ -75,13 +76,13 @@ class Cell(msgspec.Struct, frozen=True):
         return f"{self.store} + {self.guard}"
 
     def service(self, think_ms: float) -> Service:
-        """How its office is run. Pairings that the service would refuse to sell with are what is compared here."""
+        """The settings of its office, which would refuse some of these pairings unless it is told to allow them."""
         return Service(
             worker=self.worker,
             processes=self.processes,
             store=self.store,
             guard=self.guard,
-            think_ms=0.0 if self.think == "none" else think_ms,
+            think_ms=think_ms if self.delays else 0.0,
             think_kind="cpu" if self.think == "cpu" else "io",
             allow_unsafe=True,
         )
@@ -89,14 +90,18 @@ class Cell(msgspec.Struct, frozen=True):
     def experiment(self, shape: Shape, seats: int, number: int) -> Experiment:
         return Experiment(service=self.service(shape.think_ms), workload=shape.workload(seats, number))
 
-    def promise(self, shape: Shape) -> Expectation:
-        """How it has to come out. Without a delay two processes that nothing keeps apart meet by luck."""
-        promised = self.experiment(shape, 1, 0).promise
-        return Expectation.EITHER if promised is Expectation.WRONG and self.think == "none" else promised
+    def expectation(self, shape: Shape) -> Expectation:
+        """The expected outcome. Without a delay it is luck whether two processes meet that nothing keeps apart."""
+        expected = self.experiment(shape, 1, 0).expectation
+        return Expectation.EITHER if expected is Expectation.WRONG and not self.delays else expected
+
+    @property
+    def delays(self) -> bool:
+        return self.think != NO_DELAY
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. Empty: all there are; of ``processes``: one, and as many as the worker model has."""
+    """The cells that are asked for. Empty: all there are; ``processes``: one, and the worker model's own number."""
 
     workers: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()
@@ -148,12 +153,12 @@ def plan(matrix: Matrix, offers: Mapping[str, Offer]) -> Plan:
 
 
 def _worth_it(offers: Mapping[str, Offer]) -> list[str]:
-    """Without being asked: stores that outlive a process."""
+    """The stores that are compared by default: those that outlive a process."""
     return [store for store, offer in offers.items() if offer.scope != "process"]
 
 
 def _cells(matrix: Matrix, offer: Offer) -> list[Cell]:
-    # Without being asked, none that exists to be caught.
+    # By default none that exists to be caught.
     wanted = matrix.guards or [name for name, guard in GUARDS.items() if not guard.is_leaky]
     guards = [guard for guard in offer.guards if guard in wanted]
     return [
@@ -177,21 +182,20 @@ def _why_not(cell: Cell, offer: Offer) -> str:
 
 
 def _rank(cell: Cell, offer: Offer, matrix: Matrix, *, first: bool) -> int:
-    """Its place in the order above."""
+    """The cell's place in the order above."""
     other_guard = cell.guard not in {OFF, offer.on}
     other_count = cell.processes != max(_counts(matrix, cell.worker))
-    thinks = cell.think != "none"
     if not other_guard and not other_count and first:
         return 1
-    if other_guard + other_count + thinks > 1:
+    if other_guard + other_count + cell.delays > 1:
         return 5
-    if not thinks:
+    if not cell.delays:
         return 4 if other_count else 3 if other_guard else 2
     return 5
 
 
 def _group(cell: Cell, rank: int) -> str:
-    """Which cells of a rank are compared with each other: the first hold one store, later ones a store each."""
+    """Cells of a rank and a group are compared with each other: the first hold one store, later ones a store each."""
     return "" if rank == 1 else f"{cell.think} {cell.store}" if rank == 5 else cell.store
 
 

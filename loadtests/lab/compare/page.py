@@ -1,21 +1,22 @@
-"""The report of a compare: ``report.html``, which opens without a network, the same as Markdown, and as JSON."""
+"""The report of a compare: ``report.html``, which opens without a network, Markdown, and JSON."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from loadtests.lab.compare.findings import Answers, answers
+from loadtests.lab.bench.tables import Column, grid_of, number
+from loadtests.lab.compare.cache import write_json
+from loadtests.lab.compare.findings import Answers, answers, rate_of
 from loadtests.lab.compare.heat_map import heat_map
 from loadtests.lab.compare.results import Found, Results
-from loadtests.lab.compare.tables import MEANING, cells_grid
+from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.paths import as_text
 from loadtests.lab.report import markdown as sections
 from loadtests.lab.report.pages import template
+from loadtests.lab.report.tables import Grid
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
 BEGIN, END = "<!-- matrix: written by `lastseat compare --write` -->", "<!-- end of matrix -->"
@@ -25,11 +26,12 @@ QUESTIONS = {
     "fastest": "The fastest right one of each worker class",
     "worth": "What a worker class is worth",
 }
-
-
-def command_line() -> str:
-    """As it was typed."""
-    return shlex.join(["lastseat", *map(as_text, sys.argv[1:])])
+MEANING = (
+    "One ticket a purchase. Sums over a cell's sales, medians of their rates and times; 95 % bootstrap intervals. "
+    "Wait: for the guard, by the service's account. CPU ms: of all the office's processes for an acknowledged "
+    "purchase, with the reads and refusals of the same sale; engine's: of the database. Overtaken: the most that were "
+    "sent later and decided earlier than one purchase. ≥: the load generator was the bottleneck."
+)
 
 
 def write_report(folder: Path, results: Results, *, when: str, command: str) -> Path:
@@ -51,8 +53,7 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
     (folder / MARKDOWN).write_text(markdown(results, when=when, command=command), encoding="utf-8")
     if results.found:
         (folder / PICTURE).write_text(heat_map(results), encoding="utf-8")
-    content = msgspec.json.encode(as_json(folder, results, when=when, command=command))
-    (folder / JSON).write_bytes(msgspec.json.format(content) + b"\n")
+    write_json(folder / JSON, as_json(folder, results, when=when, command=command))
     return folder / REPORT
 
 
@@ -79,7 +80,7 @@ def markdown(results: Results, *, when: str, command: str, picture: str = PICTUR
 
 
 def as_json(folder: Path, results: Results, *, when: str, command: str) -> dict[str, Any]:
-    """What ``--json`` prints: a line of figures for each cell, the answers, what is missing."""
+    """The output of ``--json``: figures for each cell, the answers, the cells that are missing."""
     return {
         "cells": [_flat(each, folder) for each in results.found],
         "missing": [
@@ -101,7 +102,7 @@ def _flat(found: Found, folder: Path) -> dict[str, Any]:
 
 
 def _questions(said: Answers) -> list[tuple[str, list[str]]]:
-    """The questions that something was found out about."""
+    """The questions that have an answer."""
     return [(question, getattr(said, name)) for name, question in QUESTIONS.items() if getattr(said, name)]
 
 
@@ -112,3 +113,44 @@ def _linked(found: Found) -> dict[str, Any]:
         "valid": found.verdict == "valid",
         "reports": [f"cells/{place}/report.html" for place in found.folders],
     }
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def cells_grid(results: Results) -> Grid:
+    """A row for each cell that was measured, those of one delay and worker model together."""
+    return grid_of("Every cell", results.by_think, _COLUMNS, _WORDS, group=lambda each: each.shape)
+
+
+def _verdict(each: Found) -> str:
+    alarm = "! " if each.verdict == "invalid" else ""
+    luck = ", by luck" if each.by_luck else ""
+    return alarm + each.verdict + ("" if each.met == Met.YES.value else ", not as promised") + luck
+
+
+def _short(field: str) -> Column:
+    return number(field, exact=lambda value: value < 10 and value != int(value))
+
+
+_WORDS = frozenset({"worker", "store", "guard", "think", "verdict"})
+_COLUMNS: dict[str, Column] = {
+    "worker": lambda each: each.shape,
+    "store": lambda each: each.cell.store,
+    "guard": lambda each: each.cell.guard,
+    "think": lambda each: each.cell.think if each.cell.delays else "–",
+    "verdict": _verdict,
+    "wrong": lambda each: f"{each.wrong} of {each.sales}",
+    "oversold": number("oversold"),
+    "lost": number("lost"),
+    "sold/s": lambda each: rate_of(each).replace("/s", ""),
+    "refused/s": _short("refused_per_s"),
+    "503s": number("unavailable"),
+    "p50 ms": _short("p50_ms"),
+    "p99 ms": _short("p99_ms"),
+    "wait p50": _short("wait_p50_ms"),
+    "wait p99": _short("wait_p99_ms"),
+    "CPU ms": _short("cpu_ms"),
+    "engine's": _short("engine_cpu_ms"),
+    "overtaken": _short("overtaken_max"),
+}

@@ -1,54 +1,81 @@
-"""What a compare has found: a summary of each cell, and what was not measured, with the reason."""
+"""The results of a compare: the figures of each sale and each cell, and the cells that were not measured, and why."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from loadtests.lab.bench.figures import Interval, median_interval
+from loadtests.lab.bench.paired import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
-from loadtests.lab.compare.sale import Sale
-from loadtests.lab.experiment.expectation import Expectation, Met, kept
+from loadtests.lab.experiment.expectation import Expectation, Met, met
 from loadtests.lab.servers.machine import Machine
 
 NO_TIME = "the budget ended first"
 STOPPED = "interrupted first"
+Item = TypeVar("Item")
+
+_SUMS = ("seats", "acknowledged", "oversold", "double_booked", "unavailable", "wrong", "slow_load")
+_MEDIANS = ("refused_per_s", "p50_ms", "p99_ms", "wait_p50_ms", "wait_p99_ms", "cpu_ms", "engine_cpu_ms")
 
 
-class Found(msgspec.Struct, kw_only=True):
-    """A cell that was measured: sums over its sales; rates and times are medians of its sales."""
+class Figures(msgspec.Struct, kw_only=True):
+    """The figures of a sale, or of all sales of a cell. Times are milliseconds, rates tickets or refusals a second."""
 
-    cell: Cell
-    shape: str
-    sales: int
-    wrong: int
-    """In how many of them a ticket was sold that is not there, twice, or whose order is lost."""
     verdict: str
-    """The worst of its sales."""
-    promise: str
-    kept: str
     seats: int
     acknowledged: int
     oversold: int
     lost: int | None
     double_booked: int
     anomalies: dict[str, int]
-    """In how many sales each was seen."""
-    sold_per_s: Interval
+    """By name: the violations of a sale, or the number of a cell's sales that had any. ``stale`` are inversions of
+    operations that changed nothing."""
     refused_per_s: float | None
     unavailable: int
     p50_ms: float | None
     p99_ms: float | None
     wait_p50_ms: float | None
     wait_p99_ms: float | None
-    cpu_ms: float | None
-    engine_cpu_ms: float | None
+    """The time that purchases waited for the guard, by the service's own account."""
     overtaken_max: int | None
+    """The most purchases that were sent later than one and decided earlier."""
+    cpu_ms: float | None
+    """CPU of all processes of the office for an acknowledged purchase, reads and refusals of the sale included."""
+    engine_cpu_ms: float | None
+    """The same of the store's engine, where it has one."""
+
+
+class Sale(Figures, kw_only=True):
+    """One sale."""
+
+    wrong: bool
+    """True where there was an oversell, a double booking or a lost order."""
+    sold_per_s: float
+    seats_per_s: float
+    """The rate at which seats were used up: under no guard slower than tickets are sold."""
+    slow_load: bool
+    """The load generator was the bottleneck, so the rates are lower bounds."""
+    folder: str
+
+
+class Found(Figures, kw_only=True):
+    """A cell that was measured: sums over its sales; rates and times are medians of its sales."""
+
+    cell: Cell
+    shape: str
+    sales: int
+    wrong: int
+    """Number of sales with an oversell, a double booking or a lost order."""
+    expected: str = msgspec.field(name="promise")
+    met: str = msgspec.field(name="kept")
+    sold_per_s: Interval
     slow_load: int
-    """In how many sales the load generator was the bottleneck."""
+    """Number of sales in which the load generator was the bottleneck."""
     rates: list[float]
     """Sold a second in each sale."""
     folders: list[str]
@@ -56,12 +83,12 @@ class Found(msgspec.Struct, kw_only=True):
     @property
     def right(self) -> bool:
         """Kept apart by its guard, and no violation found: not right by luck."""
-        return self.promise == Expectation.EXACT.value and self.verdict == "valid"
+        return self.expected == Expectation.EXACT.value and self.verdict == "valid"
 
     @property
     def by_luck(self) -> bool:
         """Nothing kept the purchases apart, and nothing went wrong."""
-        return self.promise != Expectation.EXACT.value and self.verdict == "valid"
+        return self.expected != Expectation.EXACT.value and self.verdict == "valid"
 
 
 class Missing(msgspec.Struct, kw_only=True):
@@ -73,7 +100,7 @@ class Missing(msgspec.Struct, kw_only=True):
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """Everything that was asked for: measured, or not and why."""
+    """The cells that were asked for: measured, or not and why."""
 
     found: list[Found]
     missing: list[Missing]
@@ -88,7 +115,7 @@ class Results(msgspec.Struct, kw_only=True):
     @property
     def status(self) -> int:
         """0: every cell did what its guard promises; 1: one did not; 2: undecided, or one could not be measured."""
-        did = {each.kept for each in self.found}
+        did = {each.met for each in self.found}
         if Met.NO.value in did:
             return 1
         undecided = Met.UNDECIDED.value in did or not self.found or any(each.failed for each in self.missing)
@@ -104,7 +131,7 @@ def summarize(
     machine: Machine,
     why_not: str = STOPPED,
 ) -> Results:
-    """What there is, in the order of the plan; ``why_not`` is the reason where nothing failed."""
+    """The results so far, in the order of the plan; ``why_not`` is the reason for a cell without sales or failures."""
     missing = [Missing(cell=cell, why=why, failed=False) for cell, why in plan.impossible.items()]
     missing += [
         Missing(cell=cell, why=failures.get(cell, why_not), failed=cell in failures)
@@ -118,41 +145,31 @@ def summarize(
 def summary(cell: Cell, sales: Sequence[Sale], shape: Shape) -> Found:
     """One cell over all its sales."""
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
-    wrong, promise = sum(sale.wrong for sale in sales), cell.promise(shape)
+    expected = cell.expectation(shape)
     lost = [sale.lost for sale in sales if sale.lost is not None]
+    rates = [sale.sold_per_s for sale in sales]
+    figures: dict[str, Any] = {name: sum(getattr(sale, name) for sale in sales) for name in _SUMS}
+    figures |= {name: _median([getattr(sale, name) for sale in sales]) for name in _MEDIANS}
     return Found(
         cell=cell,
         shape=cell.shape,
         sales=len(sales),
-        wrong=wrong,
         verdict=verdict,
-        promise=promise.value,
-        kept=kept(promise, verdict, wrong).value,
-        seats=sum(sale.seats for sale in sales),
-        acknowledged=sum(sale.acknowledged for sale in sales),
-        oversold=sum(sale.oversold for sale in sales),
+        expected=expected.value,
+        met=met(expected, verdict, sum(sale.wrong for sale in sales)).value,
         lost=sum(lost) if lost else None,
-        double_booked=sum(sale.double_booked for sale in sales),
-        anomalies=_seen_in(sales),
-        sold_per_s=median_interval([sale.sold_per_s for sale in sales], shape.seed),
-        refused_per_s=_median([sale.refused_per_s for sale in sales]),
-        unavailable=sum(sale.unavailable for sale in sales),
-        p50_ms=_median([sale.p50_ms for sale in sales]),
-        p99_ms=_median([sale.p99_ms for sale in sales]),
-        wait_p50_ms=_median([sale.wait_p50_ms for sale in sales]),
-        wait_p99_ms=_median([sale.wait_p99_ms for sale in sales]),
-        cpu_ms=_median([sale.cpu_ms for sale in sales]),
-        engine_cpu_ms=_median([sale.engine_cpu_ms for sale in sales]),
+        anomalies=seen_in(sales),
+        sold_per_s=median_interval(rates, shape.seed),
         overtaken_max=max((sale.overtaken_max for sale in sales if sale.overtaken_max is not None), default=None),
-        slow_load=sum(sale.slow_load for sale in sales),
-        rates=[sale.sold_per_s for sale in sales],
+        rates=rates,
         folders=[sale.folder for sale in sales],
+        **figures,
     )
 
 
-def _seen_in(sales: Sequence[Sale]) -> dict[str, int]:
-    names = dict.fromkeys(name for sale in sales for name in sale.anomalies)
-    return {name: sum(name in sale.anomalies for sale in sales) for name in names}
+def seen_in(sales: Sequence[Sale]) -> dict[str, int]:
+    """Number of sales in which each anomaly was seen."""
+    return dict(Counter(name for sale in sales for name in sale.anomalies))
 
 
 def _median(values: Sequence[float | None]) -> float | None:
@@ -160,9 +177,9 @@ def _median(values: Sequence[float | None]) -> float | None:
     return round(statistics.median(there), 3) if there else None
 
 
-def why_missing(missing: Sequence[Missing]) -> list[tuple[str, list[Cell]]]:
-    """Each reason with the cells that it concerns."""
-    reasons: dict[str, list[Cell]] = {}
-    for each in missing:
-        reasons.setdefault(each.why, []).append(each.cell)
-    return list(reasons.items())
+def grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
+    """The items of each key, in their own order."""
+    groups: dict[str, list[Item]] = {}
+    for each in items:
+        groups.setdefault(key(each), []).append(each)
+    return groups

@@ -3,49 +3,160 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from rich.console import Console
+from rich.progress import MofNCompleteColumn
+from rich.text import Text
 
-from loadtests.lab.compare.cache import Kept
+from loadtests.lab.checks.anomalies import anomalies_of
+from loadtests.lab.compare.cache import SalesCache
+from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.matrix import Cell, Plan, Shape
-from loadtests.lab.compare.sale import Sale, hold, seats_for
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
+from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, Sale, summarize
+from loadtests.lab.experiment.measurement import quantile, span_ns
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Step, run
+from loadtests.lab.history.generator_load import bottleneck_message
+from loadtests.lab.history.history import BUY, READ
+from loadtests.lab.history.operations import Operations, read_operations
+from loadtests.lab.history.shards import HISTORY
+from loadtests.lab.report.progress import OneBar
+from loadtests.lab.report.run_report import write_run_report
+from service.catalogue import OFF
 
 _FIRST_GUESS_S = 4.0
+_FIRST_GUESS_PER_S = 250.0
+FEWEST, MOST = 60, 6_000
+"""The bounds of a sale's seats."""
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One sale that is to be held: of which cell, as its how-manieth."""
+    """One sale that is to be held, the ``number``-th of its cell."""
 
     cell: Cell
     number: int
 
 
-class Reporter:
-    """Who is told how far the compare is; this one says nothing."""
+class CompareProgress(OneBar):
+    """A bar on a terminal, and above it what came out so far; elsewhere a line for each sale."""
+
+    def __init__(self, screen: Console) -> None:
+        super().__init__(screen, before=(MofNCompleteColumn(),))
 
     def begin(self, sales: int, there: int) -> None:
-        """So many sales there are to hold, and so many are there already."""
+        self._bars.update(self._task, total=sales)
+        if there:
+            self._screen.print(f"{there:,} sales are there already; {sales:,} are to be held", highlight=False)
 
     def turn(self, turn: Turn, left_s: float | None) -> Step:
-        """This sale begins; so long the budget lasts. Returns what is told each step of it."""
-        return lambda _doing, _folder: None
+        """A sale begins, with so much of the budget left; returns what is to be called at each of its steps."""
+        left = "" if left_s is None else f"  (at most {max(0, left_s) / 60:.0f} min more)"
+
+        def step(doing: str, _folder: Path) -> None:
+            self._bars.update(self._task, description=f"{turn.cell.spelled}: {doing}{left}")
+
+        return step
 
     def done(self, turn: Turn, sale: Sale) -> None:
-        """This is what it showed."""
+        self._bars.update(self._task, advance=1)
+        colour = "red" if sale.wrong else "green" if sale.verdict == "valid" else "yellow"
+        said = f"{sale.acknowledged:,} tickets for {sale.seats:,} seats, {sale.sold_per_s:,.0f}/s"
+        self._screen.print(
+            Text.assemble(f"{turn.cell.spelled}: ", (sale.verdict, colour), f", {said}"),
+            soft_wrap=True,
+            highlight=False,
+        )
 
     def failed(self, turn: Turn, why: str) -> None:
-        """The sale could not be held."""
+        self._bars.update(self._task, advance=1)
+        self._screen.print(Text(f"{turn.cell.spelled}: not measured: {first_line(why)}", "yellow"), soft_wrap=True)
 
 
 def turns(blocks: list[list[Cell]], repeats: int) -> Iterator[Turn]:
-    """Block after block; each is gone through forwards, backwards, forwards …"""
+    """Block after block, each of them forwards, backwards, forwards …"""
     for block in blocks:
         for number in range(1, repeats + 1):
             for cell in block if number % 2 else reversed(block):
                 yield Turn(cell, number)
+
+
+# -- one sale ----------------------------------------------------------------------------------------------------------
+
+
+def hold(experiment: Experiment, place: Path, on_step: Step) -> Sale:
+    """Hold one sale of a cell in ``place``. Raises ``LabFailed``; nothing is left running."""
+    return figures(run(experiment, place, on_step, report=write_run_report))
+
+
+def figures(result: Result) -> Sale:
+    operations = read_operations(result.folder / HISTORY)
+    verdict, measures = result.verdict, result.measures
+    purchases = int((operations.op[operations.sales] == BUY).sum())
+    waits = operations.wait_ms[(operations.op != READ) & ~np.isnan(operations.wait_ms)]
+    return Sale(
+        verdict=verdict.verdict,
+        wrong=bool(result.rounds_wrong),
+        seats=result.capacity,
+        acknowledged=verdict.acknowledged,
+        oversold=verdict.oversold,
+        lost=verdict.lost,
+        double_booked=verdict.double_booked,
+        anomalies=anomalies_of(verdict),
+        sold_per_s=measures.sold_per_s,
+        refused_per_s=measures.refused_per_s,
+        unavailable=measures.unavailable,
+        p50_ms=measures.p50_ms,
+        p99_ms=measures.p99_ms,
+        wait_p50_ms=quantile(waits, 0.5),
+        wait_p99_ms=quantile(waits, 0.99),
+        overtaken_max=measures.fairness.overtaken_max,
+        cpu_ms=_each(result.cpu.office_s, purchases),
+        engine_cpu_ms=_each(result.cpu.engine_s, purchases),
+        seats_per_s=_seats_per_s(operations, result.capacity),
+        slow_load=bottleneck_message(result.conclusion.loads) is not None,
+        folder=f"{result.folder.parent.name}/{result.folder.name}",
+    )
+
+
+def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]]) -> int:
+    """The seats that should last as long as the shape says, by earlier sales of this cell or of one like it."""
+    mine = [sale.seats_per_s for sale in measured.get(cell, ())]
+    if not mine:
+        alike = {other: sales for other, sales in measured.items() if other.think == cell.think and sales}
+        nearest = max(alike, key=lambda other: _likeness(cell, other), default=None)
+        mine = [sale.seats_per_s for sale in alike[nearest]] if nearest is not None else []
+    rate = float(np.median(mine)) if mine else _first_guess(cell, shape)
+    return int(min(MOST, max(FEWEST, rate * shape.seconds)))
+
+
+def _first_guess(cell: Cell, shape: Shape) -> float:
+    """One purchase after another, each with its delay; without a guard most sales overwrite another."""
+    rate = min(_FIRST_GUESS_PER_S, 1000 / shape.think_ms) if cell.delays else _FIRST_GUESS_PER_S
+    return rate / 4 if cell.guard == OFF else rate
+
+
+def _likeness(cell: Cell, other: Cell) -> tuple[int, int, int]:
+    safe = (cell.guard == OFF) == (other.guard == OFF)
+    return (int(safe), int(cell.store == other.store), int(cell.worker == other.worker))
+
+
+def _seats_per_s(operations: Operations, seats: int) -> float:
+    """As if all seats had gone. Where time ran out before, the figure is too high, and the next sale corrects it."""
+    sold = operations.sales
+    if not len(sold):
+        return 0.0
+    began, ended = span_ns(operations, sold)
+    return round(seats / max((ended - began) / 1e9, 1e-3), 1)
+
+
+def _each(seconds: float | None, purchases: int) -> float | None:
+    return None if seconds is None or not purchases else round(seconds * 1e3 / purchases, 3)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
 
 
 class Comparison:
@@ -55,31 +166,32 @@ class Comparison:
         self,
         plan: Plan,
         shape: Shape,
-        kept: Kept,
-        reporter: Reporter,
+        cache: SalesCache,
+        progress: CompareProgress,
         *,
         clock: Callable[[], float] = time.monotonic,
         hold_one: Callable[[Experiment, Path, Step], Sale] = hold,
     ) -> None:
         self.plan = plan
         self._shape = shape
-        self._kept = kept
-        self._reporter = reporter
+        self._cache = cache
+        self._progress = progress
         self._clock = clock
         self._hold = hold_one
-        self.sales: dict[Cell, list[Sale]] = {cell: kept.sales(cell) for cell in plan.cells}
+        self.sales: dict[Cell, list[Sale]] = {cell: cache.sales(cell) for cell in plan.cells}
         self.failures: dict[Cell, str] = {}
         self.out_of_time = False
+        self._ended = False
         self._lasted_s: list[float] = []
 
     def run(self, repeats: int, budget_s: float | None, *, again: bool = False) -> None:
-        """Hold every sale that is missing to ``repeats`` of each cell; ``again``: as many more of each.
+        """Hold every sale that is missing to ``repeats`` of each cell; ``again``: that number of sales more of each.
 
         A sale that would not end within the budget by how long sales took so far is not begun.
         """
         there = {cell: len(sales) for cell, sales in self.sales.items()}
         wanted = [turn for turn in turns(self.plan.blocks, repeats) if again or turn.number > there[turn.cell]]
-        self._reporter.begin(len(wanted), sum(there.values()))
+        self._progress.begin(len(wanted), sum(there.values()))
         ends = None if budget_s is None else self._clock() + budget_s
         for turn in wanted:
             if turn.cell in self.failures:
@@ -87,27 +199,40 @@ class Comparison:
             left_s = None if ends is None else ends - self._clock()
             if left_s is not None and left_s < self._typical_s:
                 self.out_of_time = True
-                return
+                break
             self._take(turn, left_s)
+        self._ended = True
+
+    @property
+    def results(self) -> Results:
+        """The results so far, also after an interruption."""
+        return summarize(
+            self.plan,
+            self.sales,
+            self.failures,
+            shape=self._shape,
+            machine=self._cache.machine,
+            why_not=NO_TIME if self._ended else STOPPED,
+        )
 
     @property
     def _typical_s(self) -> float:
-        """How long a sale takes with all around it."""
+        """The time of a sale with all that is done around it."""
         return sum(self._lasted_s) / len(self._lasted_s) if self._lasted_s else _FIRST_GUESS_S
 
     def _take(self, turn: Turn, left_s: float | None) -> None:
         cell = turn.cell
         began = self._clock()
-        place = self._kept.place(cell)
+        place = self._cache.place(cell)
         seats = seats_for(cell, self._shape, self.sales)
         experiment = cell.experiment(self._shape, seats, len(self.sales[cell]) + 1)
         try:
-            sale = self._hold(experiment, place, self._reporter.turn(turn, left_s))
+            sale = self._hold(experiment, place, self._progress.turn(turn, left_s))
         except (LabFailed, OSError) as error:
             self.failures[cell] = str(error)
-            self._reporter.failed(turn, str(error))
+            self._progress.failed(turn, str(error))
             return
-        self._kept.add(place, sale)
+        self._cache.add(place, sale)
         self.sales[cell].append(sale)
         self._lasted_s.append(self._clock() - began)
-        self._reporter.done(turn, sale)
+        self._progress.done(turn, sale)

@@ -1,6 +1,6 @@
-"""What a guard promises under a worker model, before anything is run: the demo is right if every promise is kept.
+"""What to expect of a guard under a worker model, before anything is run; the demo compares it with the verdict.
 
-A guard excludes nobody, the threads and greenlets of one process, or every process of the host. What it promises
+A guard excludes nobody, the threads and greenlets of one process, or every process of the host. What it achieves
 depends on who is there to be excluded.
 """
 
@@ -20,24 +20,24 @@ class Expectation(Enum):
     EXACT = "exact"
     """Sold to the last seat, no ticket more, nothing lost."""
     WRONG = "goes wrong"
-    """Nothing keeps purchases apart that do overlap: some round has to oversell or lose."""
+    """Purchases overlap and nothing separates them: some round has to oversell or lose."""
     EITHER = "may go wrong"
-    """Nothing keeps them apart, and whether they overlap is luck."""
+    """Nothing separates purchases, and whether they overlap is chance."""
 
 
 class Met(Enum):
-    """Whether a cell did what was promised."""
+    """Whether a cell came out as expected."""
 
     YES = "yes"
     NO = "no"
     UNDECIDED = "undecided"
 
 
-def promise(service: Service, fault: str = "") -> Expectation:
-    """What may be expected of a service under enough buyers, and under a fault of that name."""
+def expectation_of(service: Service, fault: str = "") -> Expectation:
+    """What to expect of a service under enough buyers, and under a fault of that name."""
     processes, threads = service.shape
     processes *= service.nodes
-    # The office refuses to start with a guard that there is not.
+    # The office refuses to start with a guard that does not exist.
     guard = GUARDS.get(OFF if service.apart else service.acting_guard, GUARDS[OFF])
     if guard.is_leaky:
         return Expectation.EITHER
@@ -50,13 +50,13 @@ def promise(service: Service, fault: str = "") -> Expectation:
     if not {"nobody": inside or processes > 1, "threads": processes > 1}.get(guard.scope, False):
         return Expectation.EXACT
     if service.worker == "gevent" and processes == 1 and service.think_ms == 0:
-        # Greenlets change places only where one waits: without a delay, or a slow disk, nothing does in between.
+        # Greenlets switch only where one waits: without a delay, or a slow disk, none waits in between.
         return Expectation.EITHER
     return Expectation.WRONG
 
 
-def kept(expected: Expectation, verdict: str, rounds_wrong: int) -> Met:
-    """Whether a verdict over some rounds is what was promised."""
+def met(expected: Expectation, verdict: str, rounds_wrong: int) -> Met:
+    """Whether the verdict over some rounds is as expected."""
     if expected is Expectation.WRONG and rounds_wrong:
         return Met.YES
     if verdict == "unknown":

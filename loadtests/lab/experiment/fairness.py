@@ -1,8 +1,8 @@
-"""How fairly buyers were served who wanted the same event at the same time: measured, promised by no guard.
+"""How fairly buyers of one event were served who came at the same time; no guard promises fairness.
 
 A purchase is *overtaken* by each one that was sent later and decided earlier (its bypass count). First come, first
-served has none. Sent is by the buyers' clock, decided by the version in the answer, so what overtook on the way to the
-service counts too.
+served has none. The buyers' clock says when a purchase was sent, and the version in its answer when it was decided, so
+overtaking on the way to the service counts too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from loadtests.lab.history.operations import Operations
 
 
 class Fairness(msgspec.Struct):
-    """Of acknowledged purchases; None where none had a version."""
+    """Figures of acknowledged purchases; None where none had a version."""
 
     overtaken_p50: int | None = None
     overtaken_max: int | None = None
@@ -34,7 +34,7 @@ def overtaken(run: Operations) -> Ints:
 def bypass_counts(sent: Ints, decided: Ints) -> Ints:
     """For each i, how many j have ``sent[j] > sent[i]`` and ``decided[j] < decided[i]``. O(n log n), vectorised.
 
-    Two that were sent or decided at one moment, as a batch is under one version, did not overtake each other.
+    Purchases that were sent or decided at one moment, as a batch is under one version, did not overtake each other.
     """
     in_turn = np.lexsort((sent, decided))  # of those decided at one moment the earlier sent first: they make no pair
     rank = np.empty(len(sent), np.int64)

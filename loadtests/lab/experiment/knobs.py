@@ -1,7 +1,7 @@
 """Every setting of an experiment, each a line: its name, range, default, help, and the workloads that have it.
 
-Out of this table come the options of ``lastseat run`` and its TOML file, the options of the locust files and the form
-of locust's page, the command line with which a round starts locust, and the record in ``experiment.json``.
+This table is the source of the options of ``lastseat run`` and its TOML file, the options of the locust files and the
+form of locust's page, the command line with which a round starts locust, and the record in ``experiment.json``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ BUY, RUSH, MIXED, PAY = "buy", "rush", "mixed", "pay"
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One workload: the locust file of its buyers, and what it needs."""
+class WorkloadKind:
+    """A workload's locust file, and what it needs."""
 
     locust_file: str
     holds: bool = False
@@ -45,17 +45,17 @@ class Kind:
         return LOCUSTFILES / f"{self.locust_file}.py"
 
 
-WORKLOADS: dict[str, Kind] = {
-    "buy": Kind(BUY),
-    "rush": Kind(RUSH),
-    "mixed": Kind(MIXED, holds=True),
-    "pay-inside": Kind(BUY, pays_inside=True),
-    "pay-after-hold": Kind(PAY, holds=True),
+WORKLOADS: dict[str, WorkloadKind] = {
+    "buy": WorkloadKind(BUY),
+    "rush": WorkloadKind(RUSH),
+    "mixed": WorkloadKind(MIXED, holds=True),
+    "pay-inside": WorkloadKind(BUY, pays_inside=True),
+    "pay-after-hold": WorkloadKind(PAY, holds=True),
 }
 
 
 class Real(click.FloatRange):
-    """A number in a range. NaN is in none; Click lets it through."""
+    """A number in a range. NaN is in no range, but Click would accept it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
@@ -65,8 +65,6 @@ class Real(click.FloatRange):
 
 
 class OneOf(click.ParamType[str]):
-    """One of some names."""
-
     name = "name"
 
     def __init__(self, names: Callable[[], list[str]], or_like: Callable[[str], bool] = lambda _: False) -> None:
@@ -103,12 +101,12 @@ IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
     Delay: ((int, float, str), "a text in quotes"),
     type(click.BOOL): ((bool,), "true or false"),
 }
-"""What stands for a setting in a TOML file, where values have types: Python's, and in words."""
+"""The types of a setting's value in a TOML file: Python's, and in words."""
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting of an experiment: where it belongs, what it accepts, its default, and its help."""
+    """One setting of an experiment: the part that has it, the values, the default, and the help."""
 
     name: str
     part: str
@@ -126,7 +124,6 @@ class Knob:
 
     @property
     def option(self) -> str:
-        """Its name on a command line."""
         return "--" + self.name.replace("_", "-")
 
     def read(self, text: Any) -> Any:
@@ -140,7 +137,7 @@ class Knob:
 def _knob(
     kind: click.ParamType[Any], says: str, *only: str, name: str = "", by_hand: Any = None, of_locust: bool = True
 ) -> Knob:
-    """A setting of the buyers; its default stands behind it, and its name is the field's, without the unit."""
+    """A setting of the buyers. Its default is the field's, and so is its name, without the unit."""
     return Knob(name, WORKLOAD, kind, None, says, "", only, by_hand, of_locust)
 
 
@@ -149,19 +146,19 @@ _SHARE, _ARRIVALS, _HOLDING = Real(0, 1), _Choice(["poisson", "uniform"]), (MIXE
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
-    """What the buyers of every round do."""
+    """What the buyers do in every round."""
 
     kind: Annotated[str, _knob(_Choice(WORKLOADS), "What the buyers do.", name="workload", of_locust=False)] = "buy"
     capacity: Annotated[int, _knob(_Whole(1, 10_000_000), "Tickets of a round.", by_hand=100)] = 200
     rounds: Annotated[int, _knob(_Whole(1, 1000), "Sales, one after another.", of_locust=False)] = 1
     buyers: Annotated[int, _knob(_Whole(1, 100_000), "Buyers at the same time.", of_locust=False)] = 32
     max_quantity: Annotated[int, _knob(_Whole(1, 1_000_000), "A purchase asks for 1 to this many.")] = 4
-    read_share: Annotated[float, _knob(_SHARE, "How often a buyer looks what remains before buying.")] = 0.2
+    read_share: Annotated[float, _knob(_SHARE, "How often a buyer reads what remains before buying.")] = 0.2
     cancel_share: Annotated[float, _knob(_SHARE, "How often an order is given back.")] = 0.05
-    patience: Annotated[int, _knob(_Whole(1, 1000), "A buyer leaves when it is sold out so often in a row.")] = 3
+    patience: Annotated[int, _knob(_Whole(1, 1000), "A buyer leaves after this many sold-outs in a row.")] = 3
     retries: Annotated[int, _knob(_Whole(0, 100), "How often to ask again, same key, while it is unknown.")] = 1
     time_outs: Annotated[float, _knob(_SHARE, "How often a buyer hangs up and asks again, same key.")] = 0.0
-    opens_in_s: Annotated[float, _knob(Real(0, 3600), "The doors open after so many seconds.", RUSH)] = 3.0
+    opens_in_s: Annotated[float, _knob(Real(0, 3600), "Seconds until the doors open.", RUSH)] = 3.0
     too_early: Annotated[float, _knob(_SHARE, "How many try the doors before they open.", RUSH)] = 0.2
     hold_share: Annotated[float, _knob(_SHARE, "How often tickets are held and paid for.", MIXED)] = 0.5
     cart_share: Annotated[float, _knob(_SHARE, "How often a cart over two events is filled.", MIXED)] = 0.1
@@ -171,8 +168,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     payment_lost: Annotated[float, _knob(_SHARE, "How many payments are not answered.", *_HOLDING)] = 0.02
     rate: Annotated[float, _knob(Real(0, 100_000), "Open loop: arrivals a second; 0: buyers who wait.")] = 0.0
     arrivals: Annotated[str, _knob(_ARRIVALS, "Open loop: a Poisson process or equal gaps.")] = "poisson"
-    most_in_flight: Annotated[int, _knob(_Whole(1, 10_000), "Open loop: beyond so many they wait in line.")] = 500
-    limit_s: Annotated[float, _knob(Real(0.5, 86_400), "A round is ended after so long, s.", of_locust=False)] = 60.0
+    most_in_flight: Annotated[int, _knob(_Whole(1, 10_000), "Open loop: beyond this number arrivals wait in line.")] = (
+        500
+    )
+    limit_s: Annotated[float, _knob(Real(0.5, 86_400), "A round is ended after this time, s.", of_locust=False)] = 60.0
     seed: Annotated[int, _knob(click.INT, "Decides what each buyer wishes for, and when arrivals come.")] = 1
 
 
@@ -188,7 +187,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("worker", SERVICE, click.Choice(list(WORKER_MODELS)), "gevent", "Worker model."),
     Knob("processes", SERVICE, click.IntRange(1, 1000), None, "Worker processes; by default the model's."),
     Knob("threads", SERVICE, click.IntRange(1, 1000), None, "Threads of a process, gthread only."),
-    Knob("nodes", SERVICE, click.IntRange(1, 16), 1, "So many gunicorns, each with its directory, on one engine."),
+    Knob("nodes", SERVICE, click.IntRange(1, 16), 1, "Number of gunicorns, each with its directory, on one engine."),
     Knob("apart", SERVICE, click.BOOL, False, "Let each node have a store of its own: a negative control."),
     Knob(
         "store", SERVICE, OneOf(lambda: [*STORES], lambda given: "://" in given), None,
@@ -227,6 +226,6 @@ def of_locust_files(names: Iterable[str]) -> dict[str, Knob]:
 
 
 def locust_options(workload: Workload) -> list[str]:
-    """What the locust file of a workload is told of it on the command line."""
+    """The command-line options of a workload's locust file."""
     knobs = of_locust_files([WORKLOADS[workload.kind].locust_file]).values()
     return [word for knob in knobs for word in (knob.option, str(getattr(workload, knob.field)))]

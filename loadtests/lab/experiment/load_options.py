@@ -25,17 +25,17 @@ def add_options(parser: Any, workloads: Sequence[str]) -> None:
     Those that several workloads have are one option.
     """
     _add_own(parser, workloads)
-    # Of argparse's own 2 somebody would read that the sale is undecided.
+    # The status 2 of argparse would mean that the sale is undecided.
     ends = parser.exit
     parser.exit = lambda status=0, message=None: ends(EXIT_USAGE if status == 2 else status, message)
-    # A user who is to stop finishes the request under way. Locust's page can start load, and a master takes every
-    # machine around for a worker: here both are open to this one unless --web-host or --master-bind-host say otherwise.
+    # A user who is to stop finishes the request under way. Locust's page can start load, and a master accepts every
+    # machine as a worker: here only this machine reaches both, unless --web-host or --master-bind-host say otherwise.
     parser.set_defaults(stop_timeout=10.0, num_users=BY_NAME["buyers"].default, spawn_rate=100)
     parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
 
 
 def locust_file(workloads: Sequence[str]) -> str:
-    """What locust's ``-f`` takes for some workloads."""
+    """The argument of locust's ``-f`` for some workloads."""
     return ",".join(f"loadtests/{workload}.py" for workload in workloads)
 
 
@@ -74,7 +74,6 @@ def _add_own(parser: Any, workloads: Sequence[str]) -> None:
 
 
 def addresses(nodes: str) -> list[str]:
-    """The addresses in ``--nodes``."""
     return [each.strip().rstrip("/") for each in nodes.split(",") if each.strip()]
 
 

@@ -1,7 +1,7 @@
 """Speed and course of a run, from its history: how fast it sold, how long a purchase took, when it passed the limit.
 
 Correctness is not decided here; see ``checks``. A history may hold several events: rates and percentiles are over all
-of them, the course is one line an event.
+of them, and each event has a course of its own.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 
 from loadtests.lab.experiment.fairness import Fairness, overtaken
-from loadtests.lab.history.arrays import Ints, lookup
+from loadtests.lab.history.arrays import Floats, Ints, lookup
 from loadtests.lab.history.history import BUY, CANCEL, OK, SOLD_OUT
-from loadtests.lab.history.operations import Floats, Operations, read_operations
+from loadtests.lab.history.operations import Operations, read_operations
 
 MOST_POINTS = 400
 
 
 class Course(msgspec.Struct):
-    """How many tickets were acknowledged, over time: ``tickets[i]`` from ``seconds[i]`` on, cancellations taken off."""
+    """Acknowledged tickets over time: ``tickets[i]`` from ``seconds[i]`` on, without those given back."""
 
     event: str
     seconds: list[float]
@@ -29,7 +29,7 @@ class Course(msgspec.Struct):
 
 
 class Measures(msgspec.Struct):
-    """What a run took. Percentiles are of acknowledged purchases, nearest rank; None where there was none."""
+    """The figures of a run. Percentiles are of acknowledged purchases, nearest rank; None where there was none."""
 
     sold_per_s: float
     refused_per_s: float
@@ -41,7 +41,7 @@ class Measures(msgspec.Struct):
 
 
 def measure(history: Path) -> Measures:
-    """Measure a ``history.jsonl``. Raises ``HistoryError`` at a line that is none."""
+    """Measure a ``history.jsonl``. Raises ``HistoryError`` at a line that is no operation."""
     run = read_operations(history)
     bought = run.sales[run.op[run.sales] == BUY]
     latencies = run.latency_ms[bought]
@@ -75,7 +75,6 @@ def _fairness(run: Operations, latencies: Floats) -> Fairness:
 
 
 def courses(run: Operations) -> list[Course]:
-    """The course of every event, in the order in which they began."""
     return [_course(run, event, rows) for event, rows in run.events()]
 
 
@@ -85,7 +84,7 @@ def span_ns(run: Operations, rows: Ints) -> tuple[int, int]:
 
 
 def _rate(run: Operations, rows: Ints, weights: Ints) -> float:
-    """Tickets sold, or purchases refused, a second of the time in which that happened."""
+    """Tickets sold, or purchases refused, per second of the time in which that happened."""
     rows = rows[run.returned[rows]]
     count, seconds = 0, 0.0
     for event in np.unique(run.event[rows]):

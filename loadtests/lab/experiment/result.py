@@ -1,4 +1,4 @@
-"""The end of a run: the parts become one history, the audit is fetched, the verdict is drawn and kept."""
+"""The end of a run: the audit is fetched, the verdict is drawn and kept."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
-from loadtests.lab.history.arrivals import Arrived, arrival_messages
-from loadtests.lab.history.generator_load import Busy, bottleneck_message
-from loadtests.lab.history.shards import PartNote
+from loadtests.lab.history.arrivals import ArrivalStats, arrival_messages
+from loadtests.lab.history.generator_load import GeneratorLoad, bottleneck_message
+from loadtests.lab.history.shards import ShardNote
 from loadtests.lab.protocol.admin_api import OfficeError, Offices
 from loadtests.lab.target.server import TargetOffice
 from loadtests.lab.untrusted import read_file
@@ -20,12 +20,12 @@ VERDICT = "verdict.json"
 
 
 class Conclusion(msgspec.Struct, kw_only=True):
-    """A verdict, and what must be said beside it."""
+    """A verdict and what to say beside it."""
 
     verdict: Verdict
     folder: Path
-    loads: list[Busy] = []
-    arrived: list[Arrived] = []
+    loads: list[GeneratorLoad] = msgspec.field(default_factory=list, name="load")
+    arrivals: list[ArrivalStats] = []
     remarks: list[str] = []
     incomplete: list[str] = []
     """What is missing in the history: then it is never judged valid or invalid."""
@@ -38,44 +38,30 @@ class Conclusion(msgspec.Struct, kw_only=True):
 
     @property
     def notes(self) -> list[str]:
-        """All that must be said beside the verdict."""
+        """Everything to say beside the verdict, each once."""
         slow = bottleneck_message(self.loads)
-        said = [
-            *self.incomplete,
-            *self.unaudited,
-            *self.remarks,
-            *([slow] if slow else []),
-            *arrival_messages(self.arrived),
-        ]
-        return list(dict.fromkeys(said))
+        said = [*self.incomplete, *self.unaudited, *self.remarks, *([slow] if slow else [])]
+        return list(dict.fromkeys(said + arrival_messages(self.arrivals)))
 
     def save(self) -> None:
         """Write ``verdict.json``: the verdict's fields, its sums, and the notes."""
         content: dict[str, Any] = msgspec.to_builtins(self.verdict)
         for name in ("acknowledged", "oversold", "lost", "double_booked"):
             content[name] = getattr(self.verdict, name)
-        content |= {"load": msgspec.to_builtins(self.loads), "arrivals": msgspec.to_builtins(self.arrived)}
-        content |= {"notes": self.notes, "remarks": self.remarks, "incomplete": self.incomplete}
-        content["unaudited"] = self.unaudited
+        content |= {"load": self.loads, "arrivals": self.arrivals, "notes": self.notes, "remarks": self.remarks}
+        content |= {"incomplete": self.incomplete, "unaudited": self.unaudited}
         (self.folder / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
 def load_conclusion(folder: Path) -> Conclusion:
-    """What ``save`` wrote. Raises ``FileNotFoundError`` where no run was concluded."""
+    """Read what ``save`` wrote. Raises ``FileNotFoundError`` where no verdict was drawn."""
     content = msgspec.json.decode(read_file(folder / VERDICT))
-    return Conclusion(
-        verdict=msgspec.convert(content, type=Verdict),
-        folder=folder,
-        loads=msgspec.convert(content.get("load", []), type=list[Busy]),
-        arrived=msgspec.convert(content.get("arrivals", []), type=list[Arrived]),
-        remarks=content.get("remarks", []),
-        incomplete=content.get("incomplete", []),
-        unaudited=content.get("unaudited", []),
-    )
+    verdict = msgspec.convert(content, type=Verdict)
+    return msgspec.convert({**content, "verdict": verdict, "folder": folder}, type=Conclusion)
 
 
 def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alone: bool) -> str | None:
-    """Keep the event's audit in the folder, of a service that has audits; the reason where it could not be had."""
+    """Keep the event's audit in the folder, if the service has audits; returns why it could not be had."""
     if not office.has_audit:
         return None
     try:
@@ -86,7 +72,7 @@ def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alo
     return None
 
 
-def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], unaudited: list[str]) -> Conclusion:
+def conclude(folder: Path, shards: list[ShardNote], incomplete: list[str], unaudited: list[str]) -> Conclusion:
     """Judge what the folder holds, and save the verdict; what earlier rounds had to say is kept.
 
     An incomplete history is never judged valid or invalid: an operation that is missing looks like the service's lie.
@@ -97,10 +83,10 @@ def conclude(folder: Path, parts: list[PartNote], incomplete: list[str], unaudit
     with contextlib.suppress(FileNotFoundError):
         conclusion = load_conclusion(folder)
         conclusion.verdict = verdict
-    for part in parts:
-        conclusion.loads.append(part.busy)
-        conclusion.arrived += part.arrived
-        conclusion.remarks += part.notes
+    for shard in shards:
+        conclusion.loads.append(shard.load)
+        conclusion.arrivals += shard.arrivals
+        conclusion.remarks += shard.notes
     conclusion.incomplete += incomplete
     conclusion.unaudited += unaudited
     if verdict.operations == 0:

@@ -6,8 +6,6 @@ on the command line wins over the file, the file over the default.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,45 +24,39 @@ from loadtests.lab.experiment.knobs import (
     Workload,
 )
 from loadtests.lab.experiment.load_options import locust_file
-from loadtests.lab.experiment.runner import Experiment, Record
+from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
 from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
 from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.validation import nearest, text_of, toml_of
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
 
 class SettingsError(Exception):
-    """A setting that cannot be meant; the message names it, the value, and what is allowed."""
+    """A wrong setting; the message names it, the value, and what is allowed."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings of a TOML file, an ``experiment.json``, or a results folder. Raises ``SettingsError``.
 
-    Of an ``experiment.json`` the target is a ``Target``, of a TOML file a path.
+    The target is a ``Target`` from an ``experiment.json``, and a path from a TOML file.
     """
     path = path / "experiment.json" if path.is_dir() else path
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
+    text = text_of(path, SettingsError)
     if path.suffix == ".json":
         return _of_record(path, text)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is no TOML: {error}") from None
+    content = toml_of(path, text, SettingsError)
     if "buy" in content:
         raise SettingsError(f"{path} describes another service; load it with: lastseat run --target {path}")
     return dict(_checked(name, value, path) for name, value in content.items())
 
 
 def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
-    """A setting's own name, which has no dashes, and its value."""
+    """A setting's name, without dashes, and its value."""
     knob = BY_NAME.get(name.replace("-", "_"))
     if knob is None:
-        near = difflib.get_close_matches(name, BY_NAME, 1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
+        meant = nearest(name, BY_NAME)
         raise SettingsError(f"{path}: there is no setting {name}{meant}. The settings are: {', '.join(BY_NAME)}.")
     if knob.part == TARGET:
         return knob.name, path.parent / str(value)
@@ -92,7 +84,7 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
             f"locust -f {locust_file(by_hand.split('-'))}"
         )
     try:
-        record = msgspec.convert(content, type=Record)
+        record = msgspec.convert(content, type=ExperimentRecord)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path} is not the record of an experiment: {error}") from None
     parts = {SERVICE: record.service, WORKLOAD: record.workload}
@@ -108,7 +100,7 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
 
 
 def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experiment:
-    """The experiment that a file and the options over it ask for. Raises ``SettingsError``."""
+    """The experiment that a file and the options over it describe. Raises ``SettingsError``."""
     given = dict(file) | dict(options)
     named = given.pop("target", None)
     if named is not None:
@@ -131,7 +123,7 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     service["guard"] = {"off": OFF}.get(service["guard"], service["guard"])
     low, dash, high = service["think_ms"].partition("-")
     service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
-    # Who names a guard wants to see what it does, also where it excludes too few.
+    # A user who names a guard wants to see what it does, also where it excludes too few.
     service["allow_unsafe"] = service["guard"] != "on"
     experiment = Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
     if experiment.fault:
@@ -151,7 +143,7 @@ def _not_shared(nodes: int, store: str) -> str:
 
 
 def _store_of(guard: str, together: bool) -> str:
-    """The first store that a guard fits: who names a guard and no store wants to see the guard."""
+    """The first store that the guard fits, where the user names a guard and no store."""
     names = [name for name in STORES if name in ENGINES or not together]
     found = next((name for name in names if guard in {"on", "off", *GUARDS_OF[name]}), None)
     if found is None:
@@ -171,7 +163,7 @@ def _pay_inside(service: dict[str, Any], payment: str, given: Mapping[str, Any])
 
 
 def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
-    """The experiment with a stranger's service: what the service cannot do is not asked of it."""
+    """The experiment with another service; nothing is asked that the service cannot do."""
     for name, value in given.items():
         if BY_NAME[name].part in {SERVICE, FAULT} and value is not None:
             raise SettingsError(f"{name} is a setting of the ticket office; a target is run as its file says.")
@@ -209,7 +201,7 @@ def _target(path: Path) -> Target:
 
 
 def _fields(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A part's settings by the names of its struct's fields; the default of those that are not given."""
+    """A part's settings by the names of its struct's fields, with the defaults of those not given."""
     return {
         knob.field or knob.name: knob.default if given.get(knob.name) is None else given[knob.name]
         for knob in KNOBS

@@ -1,8 +1,8 @@
-"""A run as data: how the service is run, what the buyers do, with which seed; and how it becomes a verdict.
+"""An experiment as data (service, workload, seed, fault), and how it is run and judged.
 
-``run`` starts a fresh gunicorn on an empty data directory, holds some sales one after another, each a fresh event
-and a locust of its own, then kills everything with ``kill -9``, starts it again on what the disk kept and reads the
-audits once more. Nothing is repeated: every round that was begun is in the history and in the verdict.
+``run`` starts a fresh gunicorn on an empty data directory and holds the rounds one after another, each with a fresh
+event and a locust of its own. Then it kills everything with ``kill -9``, starts it again on what the disk kept and
+reads the audits once more. No round is repeated: every one that was begun is in the history and in the verdict.
 """
 
 from __future__ import annotations
@@ -20,24 +20,22 @@ import msgspec
 from loadtests.lab import faults
 from loadtests.lab.checks import CheckResult, Verdict
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.experiment.expectation import Expectation, Met, kept, promise
+from loadtests.lab.experiment.expectation import Expectation, Met, expectation_of, met
 from loadtests.lab.experiment.knobs import WORKLOADS, Workload, locust_options
 from loadtests.lab.experiment.measurement import Measures, measure
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.history.shards import HISTORY, rounds_of
 from loadtests.lab.protocol.admin_api import OfficeError
-from loadtests.lab.servers import process as processes
-from loadtests.lab.servers.cpu import Cpu
-from loadtests.lab.servers.footprint import Growth, Watch
+from loadtests.lab.servers import process
 from loadtests.lab.servers.machine import Machine, describe
 from loadtests.lab.servers.nodes import RunningNodes
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
+from loadtests.lab.servers.resources import CpuTime, Growth, Watch
 from loadtests.lab.target.file import Target
 from loadtests.lab.target.server import RunningTarget
 
 _POLL_S = 0.05
 _SPARE_S = 60.0
-_LOG_TAIL = 15
 _VERDICT_STATUS = frozenset({0, 1, 2})
 
 
@@ -45,7 +43,7 @@ Server = RunningOffice | RunningNodes | RunningTarget
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell: a service under a workload. With a ``target`` it is not the ticket office but that one."""
+    """One cell: a service under a workload. With a ``target``, that service takes the ticket office's place."""
 
     service: Service = Service()
     workload: Workload = Workload()
@@ -56,7 +54,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The folder of its results: worker, store, guard, and what tells two such apart."""
+        """The name of its results folder: worker, store, guard, and what else tells two such cells apart."""
         service = self.service
         if self.target is not None:
             return self.target.name or self.target.event
@@ -65,17 +63,17 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
         return "-".join(part for part in parts if part)
 
     @property
-    def promise(self) -> Expectation:
-        """How it has to come out; of a stranger's service nothing is known."""
-        return promise(self.service, self.fault) if self.target is None else Expectation.EITHER
+    def expectation(self) -> Expectation:
+        """How it has to come out; of another service nothing is known."""
+        return expectation_of(self.service, self.fault) if self.target is None else Expectation.EITHER
 
 
-class Record(msgspec.Struct, kw_only=True):
+class ExperimentRecord(msgspec.Struct, kw_only=True):
     """``experiment.json``: enough to run it again, and on what it ran."""
 
     service: Service
     workload: Workload
-    promise: str
+    expectation: str = msgspec.field(name="promise")
     machine: Machine
     began: str
     fault: str = ""
@@ -83,17 +81,17 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """What came of an experiment."""
+    """The result of an experiment."""
 
     experiment: Experiment
     folder: Path
     conclusion: Conclusion
     measures: Measures
-    promise: Expectation
-    cpu: Cpu = Cpu()
-    """What the office and its engine used while sales were held."""
+    expectation: Expectation
+    cpu: CpuTime = CpuTime()
+    """What the office and its engine used during the rounds."""
     growth: Growth | None = None
-    """What the office's workers held on to, at the beginning of the load and at its end."""
+    """Memory, descriptors and threads of the office's workers, at the beginning of the load and at its end."""
 
     @property
     def verdict(self) -> Verdict:
@@ -101,7 +99,7 @@ class Result(msgspec.Struct, kw_only=True):
 
     @property
     def capacity(self) -> int:
-        """The tickets there were, over all rounds."""
+        """The tickets on sale, over all rounds."""
         return len(self.verdict.events) * self.experiment.workload.capacity
 
     @property
@@ -111,7 +109,7 @@ class Result(msgspec.Struct, kw_only=True):
 
     @property
     def rounds_wrong(self) -> int:
-        """In how many a ticket was sold that is not there, twice, or whose order is lost."""
+        """Number of rounds with an oversell, a double booking or a lost order."""
         wrong = (
             event
             for event, counts in self.verdict.events.items()
@@ -120,12 +118,12 @@ class Result(msgspec.Struct, kw_only=True):
         return len(rounds_of(wrong))
 
     @property
-    def kept(self) -> Met:
-        return kept(self.promise, self.verdict.verdict, self.rounds_wrong)
+    def met(self) -> Met:
+        return met(self.expectation, self.verdict.verdict, self.rounds_wrong)
 
 
 class LabFailed(Exception):
-    """The lab could not do its work; says nothing about the service. The message says where to look."""
+    """The lab could not do its work, which says nothing about the service. The message says where to look."""
 
 
 class SettingsRefused(LabFailed):
@@ -133,7 +131,7 @@ class SettingsRefused(LabFailed):
 
 
 Step = Callable[[str, Path], None]
-"""Told what is being done, and the folder in which a running round writes."""
+"""Called with what is being done, and the folder in which a running round writes."""
 
 
 def run(
@@ -146,14 +144,14 @@ def run(
 ) -> Result:
     """Run an experiment in ``folder``, which keeps everything. Raises ``LabFailed``; nothing is left running.
 
-    Of its kinds ``SettingsRefused`` is the caller's to mend. A target on another machine is refused unless it is
-    ``is_own_host``. ``report`` writes the report of the folder, at the end.
+    ``SettingsRefused``, a ``LabFailed``, means that the caller should change the settings. A target on another machine
+    is refused unless ``is_own_host``. ``report`` writes the folder's report at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = Record(
+    record = ExperimentRecord(
         service=experiment.service.shown,
         workload=experiment.workload,
-        promise=experiment.promise.value,
+        expectation=experiment.expectation.value,
         machine=describe(folder),
         began=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         fault=experiment.fault,
@@ -178,7 +176,7 @@ def run(
                 on_step("kill -9 and restart", folder)
                 server.restart()
                 conclusion = _with_restart(conclusion, server)
-                server.kill()  # nobody asks any more: no need to let requests end
+                server.kill()  # there are no more requests to finish
     except RefusedToStart as error:
         raise SettingsRefused(str(error)) from error
     except (NotReady, OfficeError, faults.FaultUnfit, faults.NotInjected) as error:
@@ -189,15 +187,15 @@ def run(
         folder=folder,
         conclusion=conclusion,
         measures=measure(folder / HISTORY),
-        promise=experiment.promise,
+        expectation=experiment.expectation,
         cpu=used,
         growth=watch.growth() if watch else None,
     )
 
 
-def _cpu(server: Server) -> Cpu:
-    """Of a stranger's service nothing is known."""
-    return server.cpu if isinstance(server, RunningOffice) else Cpu()
+def _cpu(server: Server) -> CpuTime:
+    """CPU time of the office; of another service nothing is known."""
+    return server.cpu if isinstance(server, RunningOffice) else CpuTime()
 
 
 def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.Fault | None]:
@@ -205,7 +203,7 @@ def _fault(experiment: Experiment) -> contextlib.AbstractContextManager[faults.F
 
 
 def _watch(server: Server) -> contextlib.AbstractContextManager[Watch | None]:
-    """Of a stranger's service it is not known which processes are its."""
+    """Watches the office's workers; which processes another service has is not known."""
     return Watch(server.pid) if isinstance(server, RunningOffice) else contextlib.nullcontext()
 
 
@@ -217,24 +215,23 @@ def _server(experiment: Experiment, fault: faults.Fault | None, folder: Path, is
 
 
 def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
-    """One round: a locust that makes a fresh event, sells it out, and adds to the folder's history and verdict."""
+    """One round: a locust makes a fresh event, sells it out, and adds to the folder's history and verdict."""
     log, before = folder / "locust.log", _saved_at(folder / VERDICT)
-    process = processes.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
+    locust = process.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
     try:
-        status = process.wait(workload.limit_s + _SPARE_S)
+        status = locust.wait(workload.limit_s + _SPARE_S)
     except subprocess.TimeoutExpired:
         raise LabFailed(f"locust did not end within {workload.limit_s + _SPARE_S:g} s; its log is {log}") from None
     finally:
-        # After Ctrl-C: locust ends its users, and draws the verdict of what there was.
-        with processes.undisturbed():
-            processes.end(process, grace_s=10.0)
+        # After Ctrl-C locust ends its users, and draws the verdict of what was recorded.
+        with process.undisturbed():
+            process.end(locust, grace_s=10.0)
     if status not in _VERDICT_STATUS or _saved_at(folder / VERDICT) == before:
-        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
-        raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{tail}")
+        raise LabFailed(f"locust ended with status {status}. Its log {log} ends:\n{process.log_tail(log)}")
 
 
 def _saved_at(path: Path) -> int:
-    """When a file was last written: a locust that fell over ends with 1, and leaves the verdict of earlier rounds."""
+    """When a file was last written: a locust that crashed ends with 1, and leaves the verdict of earlier rounds."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
@@ -250,14 +247,14 @@ def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Without what would be taken for locust's options or the service's settings."""
+    """The environment without variables that locust or the service would take for settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LASTSEAT_"))}
 
 
 def _with_restart(conclusion: Conclusion, office: RunningOffice | RunningNodes) -> Conclusion:
-    """The conclusion with one more check: after the crash the audits say the same, byte for byte.
+    """The conclusion with one more check: after the crash the audits are the same, byte for byte.
 
-    But for holds that have run out since: nobody asks for that, the office does it by itself.
+    They may list holds that have expired since: the office releases those without a request.
     """
     differing = []
     for event in conclusion.verdict.events:
@@ -278,7 +275,7 @@ def _with_restart(conclusion: Conclusion, office: RunningOffice | RunningNodes) 
 
 
 def says_the_same(before: bytes, after: bytes) -> bool:
-    """Whether a later audit has the same records as an earlier one, and after them none but of holds that ran out."""
+    """Whether a later audit has the records of an earlier one, and after them only records of expired holds."""
     if before == after:
         return True
     _, *records = before.splitlines()

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.checks.anomalies import anomalies_of
-from loadtests.lab.experiment.expectation import Expectation, promise
+from loadtests.lab.experiment.expectation import Expectation, expectation_of
 from loadtests.lab.explore.execution import DEFAULT_GATES, ExecutedSchedule, ScheduleRunner
 from loadtests.lab.explore.replay import ReplayId
 from loadtests.lab.explore.schedules import Choices, Chooser, buyer_names, explore, pct
@@ -99,7 +99,7 @@ class Explored(msgspec.Struct, kw_only=True):
     @property
     def expected(self) -> Expectation:
         """An exploration tries every order, so without mutual exclusion one of them goes wrong: luck has no part."""
-        expected = promise(self.case.service(""), "pause" if self.case.pause else "")
+        expected = expectation_of(self.case.service(""), "pause" if self.case.pause else "")
         return Expectation.WRONG if expected is Expectation.EITHER else expected
 
     @property

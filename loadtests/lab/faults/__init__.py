@@ -1,7 +1,7 @@
 """Faults that are injected into a running sale, and healed. A fault is one file and one line in ``FAULTS``.
 
-What happened stands in the results as ``faults.json``, from when to when on the history's clock, and as bands in the
-report. The verdict knows nothing of it: a fault is no excuse for a seat that was sold twice.
+The results record in ``faults.json`` what was injected and when, on the history's clock; the report draws it as bands.
+The verdict takes no account of it: a fault is no excuse for a seat that was sold twice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,7 +30,7 @@ FAULTS: dict[str, str] = {
 }
 FAULTS_FILE = "faults.json"
 SOLD_FIRST = 20
-"""When so many of a round's tickets are sold, the sale is well under way."""
+"""When this many of a round's tickets are sold, the sale is well under way."""
 _POLL_S = 0.01
 
 
@@ -38,7 +39,7 @@ class FaultUnfit(Exception):
 
 
 class NotInjected(Exception):
-    """There was no occasion for the fault before the round was over."""
+    """The round ended before the fault could be injected."""
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class Happened(msgspec.Struct, frozen=True):
     end_ns: int
     text: str = ""
     in_effect_ns: tuple[int, int] | None = None
-    """From when to when it surely was: after it was done, before it began to be healed."""
+    """From when to when it was surely in effect: after its injection, before the start of healing."""
 
 
 class Fault(ABC):
@@ -57,17 +58,17 @@ class Fault(ABC):
 
     name: ClassVar[str]
     sold_first: ClassVar[int] = 0
-    """So many tickets of a round are sold before there is an occasion."""
+    """How many tickets of a round must be sold before it can be injected."""
 
     def adapt(self, service: Any) -> Any:
-        """The ``launcher.Service`` as the fault needs it. Raises ``FaultUnfit``."""
+        """The service's settings as the fault needs them. Raises ``FaultUnfit``."""
         return service
 
     @abstractmethod
     def inject(self, server: Any, over: threading.Event) -> Happened:
-        """Wait for the occasion, do it, heal it; ``over`` is set when the round has ended. Raises ``NotInjected``.
+        """Wait for the right moment, inject the fault, heal it; ``over`` is set at the end of the round.
 
-        Called in a thread of its own.
+        Called in a thread of its own. Raises ``NotInjected``.
         """
 
     def __enter__(self) -> Self:
@@ -78,7 +79,7 @@ class Fault(ABC):
 
 
 def wait_for_sales(server: Any, over: threading.Event) -> None:
-    """Until ``SOLD_FIRST`` of the round's tickets are sold. Raises ``NotInjected``."""
+    """Wait until ``SOLD_FIRST`` of the round's tickets are sold. Raises ``NotInjected``."""
     live = LiveCount(server.folder)
     while live.read() < SOLD_FIRST:
         if over.wait(_POLL_S):
@@ -105,15 +106,15 @@ class TimedFault(Fault):
 
     @abstractmethod
     def begin(self, server: Any) -> str:
-        """Do it; returns what was done."""
+        """Inject it; returns what was done, in words."""
 
     @abstractmethod
     def heal(self, server: Any) -> None:
-        """Undo it, what is not done too; returns when that is so."""
+        """Undo it, also where it was injected only in part; returns when it is undone."""
 
 
 def refuse_unfit(name: str, service: Any, tickets: int) -> None:
-    """Say before anything is started that a fault cannot happen, to such a service or in so small a sale.
+    """Check before the start that a fault can be injected into such a service and so small a sale.
 
     Raises ``FaultUnfit``.
     """
@@ -127,46 +128,36 @@ def refuse_unfit(name: str, service: Any, tickets: int) -> None:
 
 
 def fault_named(name: str) -> Fault:
-    """A fault of the registry, built; to be entered as a context manager. Raises ``KeyError`` where there is none."""
+    """A fault of the registry, to be entered as a context manager. Raises ``KeyError`` for an unknown name."""
     fault: Fault = pkgutil.resolve_name(FAULTS[name])()
     return fault
 
 
 @contextlib.contextmanager
 def injected(fault: Fault | None, server: Any, happened: list[Happened]) -> Iterator[None]:
-    """Inject the fault into the round that is held in this block; what happened is added to ``happened``.
+    """Inject the fault into the round that runs in this block, and add what was injected to ``happened``.
 
-    Raises ``NotInjected``, or what went wrong while it was injected or healed, at the end of a block that did not fail.
+    At the end of a block that did not fail, raises ``NotInjected`` or the error of the injection or the healing.
     """
     if fault is None:
         yield
         return
-    over, raised = threading.Event(), []
-
-    def inject() -> None:
+    over = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="lastseat-fault") as thread:
+        injection = thread.submit(fault.inject, server, over)
         try:
-            happened.append(fault.inject(server, over))
-        except Exception as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=inject, name="lastseat-fault")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    if raised:
-        raise raised[0]
+            yield
+        finally:
+            over.set()
+    happened.append(injection.result())
 
 
 def keep(folder: Path, happened: Sequence[Happened]) -> None:
-    """Write down in a results folder what was injected."""
     (folder / FAULTS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(happened)) + b"\n")
 
 
 def read(folder: Path) -> list[Happened]:
-    """What was injected into the run of a results folder; nothing where nothing was written down."""
+    """The faults of a results folder; empty where none was written down."""
     try:
         return msgspec.json.decode((folder / FAULTS_FILE).read_bytes(), type=list[Happened])
     except FileNotFoundError:

@@ -1,8 +1,9 @@
-"""Fault ``cut-node``: one node loses the engine during the sale, silently, as by a broken switch; then it is mended.
+"""Fault ``cut-node``: one node silently loses the engine during the sale, as by a broken switch, for some time.
 
-Nodes and engine are hosts with addresses of their own for it (``network``). The cut node goes on to answer its buyers:
-what it had asked the engine to write is unknown, what it cannot ask is refused. The others sell on: at once where the
-engine decides by itself, and where a transaction of the cut node stands open with a lock, when the engine has ended it.
+For this, nodes and engine are hosts with addresses of their own (``network``). The cut node still answers its buyers:
+what it had asked the engine to write is unknown, and what it cannot ask is refused. The other nodes sell on: at once
+where the engine itself decides. Where an open transaction of the cut node holds a lock, they wait until the engine has
+ended it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class CutNode(TimedFault):
             find_tools()
         except NoNetwork as error:
             raise FaultUnfit(str(error)) from None
-        # A node waits as long for an answer of the engine as for the guard: it should notice within the cut.
+        # A node waits for the engine as long as for the guard: it should notice the cut while it lasts.
         return msgspec.structs.replace(service, networks=True, lock_timeout_s=service.lock_timeout_s or LOCK_TIMEOUT_S)
 
     def begin(self, server: Any) -> str:

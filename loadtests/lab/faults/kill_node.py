@@ -1,6 +1,6 @@
 """Fault ``kill-node``: ``kill -9`` of one node's master and all its workers during the sale; then it is started again.
 
-What a buyer had asked the killed node is unknown to him until he asks again, at another node, under the same key.
+The outcome of a request to the killed node is unknown to the buyer, who asks another node again under the same key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fault ``kill-worker``: ``kill -9`` of one worker after the other during the sale; gunicorn starts them anew.
 
-A buyer whose request was in it has no answer, and asks again under the same key. What the worker had begun to write is
-for the others to finish or to cut, and the lock that it held for them to have.
+A buyer whose request was in the killed worker gets no answer, and asks again under the same key. The other workers
+complete or cut what it had begun to write, and take the lock that it held.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import psutil
 
 from loadtests.lab.faults import SOLD_FIRST, Fault, FaultUnfit, Happened, wait_for_sales
-from loadtests.lab.servers.footprint import workers_of
+from loadtests.lab.servers.resources import children_of
 
 KILLS = 5
 PAUSE_S = 0.15
-"""From one kill to the next: so long the others sell."""
+"""From one kill to the next; the other workers sell in between."""
 
 
 class KillWorker(Fault):
@@ -37,7 +37,7 @@ class KillWorker(Fault):
         begin_ns = end_ns = time.monotonic_ns()
         killed = 0
         for turn in range(KILLS):
-            workers = sorted(workers_of(server.pid), key=lambda worker: worker.pid)
+            workers = sorted(children_of(server.pid), key=lambda worker: worker.pid)
             if workers:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     workers[turn % len(workers)].kill()

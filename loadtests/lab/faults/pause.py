@@ -1,11 +1,11 @@
-"""Fault ``pause``: a worker is stopped (SIGSTOP) between reading and writing, and goes on when another one has sold.
+"""Fault ``pause``: a worker is stopped (SIGSTOP) between reading and writing, and continues when another one has sold.
 
-The interleaving that a lease does not survive, by the service's gates: A has the lease, has read what is left, and
-comes to the gate before writing. There its process is stopped, as a swapped page, a garbage collection or a live
-migration would stop it. The lease ends by the engine's clock; B gets it, reads the same, sells, and gives it back.
-Then A goes on and writes. Nothing is left to luck: A goes on only after B's sale was seen, in every round.
+It forces the interleaving that a lease does not survive, by the service's gates: A has the lease, has read what is
+left, and comes to the gate before writing. There its process is stopped, as a swapped page, a garbage collection or a
+live migration would stop it. The lease ends by the engine's clock; B gets it, reads the same, sells, and releases it.
+Then A continues and writes. In every round A continues only after B's sale was seen.
 
-Under a guard that lends nothing B waits instead, and after the lease's length and some patience A goes on all the same.
+Under a guard that is no lease B waits instead, and A continues after the lease's length and some seconds more.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from service.catalogue import GUARDS
 
 LEASE_MS = 500
 OTHERS_SELL_WITHIN_S = 4.0
-"""How long after the lease's length A is kept stopped at most, where others have to wait for A. Under the lock time-out
-there is time left to decide again."""
+"""How long after the lease's length A stays stopped at most, where others have to wait for A. It is shorter than the
+lock time-out, so that they can still decide."""
 THE_NEXT_SELLS_WITHIN_S = 30.0
-"""The same where the lease goes to the next, who is there and sells: so long a slow machine may take for that."""
+"""The same where B gets the lease and sells: a slow machine may take this long."""
 _POLL_S = 0.05
 
 
@@ -45,7 +45,7 @@ class Pause(Fault):
         self._patience_s = OTHERS_SELL_WITHIN_S
         self._wanted = False
         self._inside: dict[str, int] = {}
-        """The purchases, by key, that have come to a worker and are not decided, and which worker that is."""
+        """The workers (process ids) in which a purchase is under way, by the purchase's key."""
         self._holder: Arrival | None = None
         self._seller: Arrival | None = None
         self._ended = threading.Event()
@@ -62,7 +62,7 @@ class Pause(Fault):
             )
         self._lease_ms = service.lease_ms or LEASE_MS
         self._patience_s = THE_NEXT_SELLS_WITHIN_S if guard.is_lease else OTHERS_SELL_WITHIN_S
-        # With connections that are kept all buyers may have the same worker, and then nobody else could sell.
+        # With kept connections all buyers may have the same worker, and then no other worker could sell.
         return msgspec.structs.replace(service, lease_ms=self._lease_ms, gates=str(self._stage.path), keep_alive=False)
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +101,7 @@ class Pause(Fault):
         return found
 
     def _go_on(self) -> None:
-        """Let the stopped worker write; its gate first, so that this is the next thing it does."""
+        """Let the stopped worker continue: its gate opens first, so that it writes as soon as it runs."""
         with self._mutex:
             holder, self._holder, self._wanted = self._holder, None, False
         if holder is not None:
@@ -110,7 +110,7 @@ class Pause(Fault):
                 os.kill(holder.pid, signal.SIGCONT)
 
     def _keep_the_gates(self) -> None:
-        """Let everybody pass at once, but for the one who is stopped."""
+        """Open every gate at once, except that of the stopped worker."""
         while not self._ended.is_set():
             with contextlib.suppress(queue.Empty):
                 happening = self._stage.happenings.get(timeout=_POLL_S)
@@ -126,8 +126,8 @@ class Pause(Fault):
                 for key in arrival.keys:
                     self._inside.pop(key, None)
             if holder is None:
-                # Somebody is inside another worker, too: else all may stand in line at the one that is stopped, and
-                # nobody is there to sell meanwhile.
+                # A purchase must be inside another worker too. If all waited at the stopped worker, no one could sell
+                # in the meantime.
                 others = set(self._inside.values()) - {arrival.pid}
                 if not (self._wanted and others) or arrival.gate != "append" or arrival.saw is None:
                     return False

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.int8]
+Floats = NDArray[np.float64]
 
 ABSENT = -(2**62)
 """Stands for a number that is not in the file; smaller than every number that may be."""
@@ -69,7 +70,6 @@ class Ragged:
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
-        """From a list of lists."""
         return cls.from_chunks([(np.fromiter(map(len, lists), np.int64, len(lists)), flatten(lists))])
 
     @classmethod
@@ -82,7 +82,6 @@ class Ragged:
 
     @property
     def lengths(self) -> Ints:
-        """How many values each row has."""
         return np.diff(self.offsets)
 
     def rows(self) -> Ints:
@@ -90,7 +89,6 @@ class Ragged:
         return np.repeat(np.arange(len(self.offsets) - 1), self.lengths)
 
     def row(self, index: int) -> list[int]:
-        """The values of one row."""
         return cast("list[int]", self.flat[self.offsets[index] : self.offsets[index + 1]].tolist())
 
     def first(self) -> Ints:
@@ -127,7 +125,6 @@ def pick(values: NDArray[Any], index: Ints, missing: int) -> NDArray[Any]:
 
 
 def one_of(values: NDArray[Any], *choices: int) -> Bools:
-    """Which values are one of a few."""
     found = np.zeros(len(values), np.bool_)
     for choice in choices:
         found |= values == choice
@@ -147,10 +144,8 @@ def lookup(ids: Ints, values: Ints, wanted: Ints, missing: int) -> Ints:
 
 
 def flatten(lists: Sequence[Sequence[int]]) -> Ints:
-    """The values of many lists, one after the other."""
     return np.fromiter(chain.from_iterable(lists), np.int64)
 
 
 def joined(chunks: Sequence[Ints]) -> Ints:
-    """Chunks of a column, one after the other."""
     return np.concatenate(chunks) if chunks else np.zeros(0, np.int64)

@@ -8,8 +8,8 @@ LATE_MS = 10.0
 """Arrivals that start so late at the 99th percentile mean that the load generator did not keep up."""
 
 
-class Arrived(msgspec.Struct, frozen=True):
-    """What became of a schedule. Lags are of arrivals that did not wait at the bound."""
+class ArrivalStats(msgspec.Struct, frozen=True):
+    """How a schedule of arrivals was kept. Lags are of arrivals that did not wait at the bound."""
 
     rate: float
     due: int
@@ -21,8 +21,8 @@ class Arrived(msgspec.Struct, frozen=True):
     lag_max_ms: float
 
 
-def arrival_messages(arrived: list[Arrived]) -> list[str]:
-    """What must be said beside a verdict about schedules that were not kept."""
+def arrival_messages(arrived: list[ArrivalStats]) -> list[str]:
+    """What to say beside a verdict about schedules that were not kept."""
     said = []
     waited, due = sum(each.waited_at_bound for each in arrived), sum(each.due for each in arrived)
     if waited:

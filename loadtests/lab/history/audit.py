@@ -7,28 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
-from loadtests.lab.history.arrays import ABSENT, Codes, Ints, Names, Ragged, one_of
+from loadtests.lab.history.arrays import Codes, Ints, Names, Ragged, one_of
 from loadtests.lab.history.columns import (
     Count,
     Number,
     Quantity,
     Source,
-    Table,
-    codes,
-    ints,
-    lists,
     name_of,
     read_first_row,
-    read_rows,
+    read_table,
     refuse,
-    strings,
 )
 
 KINDS = ("sold", "cancelled", "held", "confirmed", "released", "expired")
@@ -36,14 +30,12 @@ SOLD, CANCELLED, HELD, CONFIRMED, RELEASED, EXPIRED = range(6)
 
 
 class _Header(msgspec.Struct):
-    """The first line of an audit."""
-
     event: str
     capacity: Count
     versions: Count
 
 
-class _Record(msgspec.Struct, gc=False):
+class _AuditLine(msgspec.Struct, gc=False):
     """A further line of an audit: one committed mutation."""
 
     version: Count
@@ -87,7 +79,7 @@ class Audit:
 
     @classmethod
     def of(cls, lines: Iterable[Mapping[str, object]]) -> Audit:
-        """An audit of its header and its records given as mappings. Raises HistoryError as reading does."""
+        """An audit from its header and records given as mappings. Raises HistoryError as reading does."""
         return read_audit(b"\n".join(map(msgspec.json.encode, lines)))
 
 
@@ -99,19 +91,7 @@ def read_audit(source: Source | str) -> Audit:
     """
     source = Path(source) if isinstance(source, str) else source
     header = read_first_row(source, _Header)
-    table = Table()
-    names = {name: Names() for name in ("key", "order", "hold", "cart")}
-    first_row = 0
-    for lines, rows in read_rows(source, _Record, first_row=1):
-        table.add("line", lines)
-        for field, ids in names.items():
-            table.add(field, ids.intern(strings(rows, field), first_row, len(rows)))
-        table.add("version", ints(rows, "version"))
-        table.add("quantity", ints(rows, "quantity"))
-        table.add("kind", codes(rows, "kind", {kind: code for code, kind in enumerate(KINDS)}))
-        table.add("expires_at", np.array([_microseconds(row.expires_at) for row in rows], np.int64))
-        table.add("tickets", lists(rows, "tickets"))
-        first_row += len(rows)
+    columns, names = read_table(source, _AuditLine, first_row=1)
     audit = Audit(
         event=header.event,
         capacity=header.capacity,
@@ -120,10 +100,7 @@ def read_audit(source: Source | str) -> Audit:
         orders=names["order"],
         holds=names["hold"],
         carts=names["cart"],
-        kind=table.codes("kind"),
-        tickets=table.ragged("tickets"),
-        **{name: table.ints(name) for name in ("line", "version", "key", "order", "hold", "cart")},
-        **{name: table.ints(name) for name in ("quantity", "expires_at")},
+        **columns,
     )
     numbered = bool(audit.tickets.lengths.any())
     for field, lacking in (
@@ -134,11 +111,3 @@ def read_audit(source: Source | str) -> Audit:
     ):
         refuse(lacking, audit.line, name_of(source), f"the record lacks the field `{field}`")
     return audit
-
-
-def _microseconds(moment: datetime | None) -> int:
-    if moment is None:
-        return ABSENT
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    elapsed = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds

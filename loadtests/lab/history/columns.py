@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import BytesIO
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar, cast
+from types import NoneType, UnionType
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
-from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Ragged, flatten, joined
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Names, Ragged, flatten, joined
 from loadtests.lab.untrusted import NOT_JSON, open_file
 
 LARGEST = 2**60
@@ -46,48 +49,98 @@ class HistoryError(ValueError):
     """A history or an audit that cannot be judged; the message names the file and, where there is one, the line."""
 
 
-class Table(dict[str, list[Any]]):
-    """Columns under construction: chunks by column name, joined when all rows are read."""
+def read_table(
+    source: Source, row_type: type[msgspec.Struct], *, first_row: int = 0
+) -> tuple[dict[str, Any], dict[str, Names]]:
+    """A JSON Lines file as columns: ``line``, and one for each field of ``row_type``, by the field's type.
 
-    def add(self, name: str, chunk: object) -> None:
-        """One more chunk of a column."""
-        self.setdefault(name, []).append(chunk)
+    A missing number or time (in microseconds) is ABSENT, a missing float NaN. A ``Literal`` becomes its place among the
+    choices, a truth value 1, 0, or -1 for missing; lists are ``Ragged``. Strings become ids of the ``Names`` that are
+    returned by field. Raises HistoryError as ``read_rows`` does.
+    """
+    names: dict[str, Names] = {}
+    chunks: dict[str, list[Any]] = {"line": []}
+    makers: dict[str, _Maker] = {}
+    for field in msgspec.structs.fields(row_type):
+        chunks[field.name] = []
+        kind = _without_none(field.type)
+        if kind is str:
+            names[field.name] = Names()
+        else:
+            makers[field.name] = _maker_of(kind)
+    count = 0
+    for lines, rows in read_rows(source, row_type, first_row=first_row):
+        chunks["line"].append(lines)
+        for name, ids in names.items():
+            chunks[name].append(ids.intern(map(attrgetter(name), rows), count, len(rows)))
+        for name, make in makers.items():
+            chunks[name].append(make(map(attrgetter(name), rows), len(rows)))
+        count += len(rows)
+    return {name: _whole(parts, makers.get(name)) for name, parts in chunks.items()}, names
 
-    def ints(self, name: str) -> Ints:
-        """A whole column of integers."""
-        return joined(self.get(name, []))
 
-    def codes(self, name: str) -> Codes:
-        """A whole column of codes."""
-        return joined(self.get(name, [])).astype(np.int8, copy=False)
-
-    def ragged(self, name: str) -> Ragged:
-        """A whole column of lists."""
-        return Ragged.from_chunks(self.get(name, []))
+_Maker = Callable[[Iterator[Any], int], Any]
 
 
-def strings(rows: Sequence[object], field: str) -> Iterator[str | None]:
-    """A column of strings."""
-    return map(attrgetter(field), rows)
+def _without_none(kind: Any) -> Any:
+    """``int`` of ``Annotated[int, …] | None``; a ``Literal`` and a list as they are."""
+    if get_origin(kind) in {Union, UnionType}:
+        [kind] = [each for each in get_args(kind) if each is not NoneType]
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-def ints(rows: Sequence[object], field: str) -> Ints:
-    """A column of integers; None becomes ABSENT."""
-    column: list[int | None] = list(map(attrgetter(field), rows))
+def _maker_of(kind: Any) -> _Maker:
+    if get_origin(kind) is Literal:
+        return partial(_codes, {value: code for code, value in enumerate(get_args(kind))})
+    if get_origin(kind) is list:
+        return _lists
+    by_type: dict[Any, _Maker] = {
+        int: _ints,
+        float: _floats,
+        bool: partial(_codes, {None: -1, False: 0, True: 1}),
+        datetime: _moments,
+    }
+    return by_type[kind]
+
+
+def _ints(values: Iterator[int | None], count: int) -> Ints:
+    column: list[int | None] = list(values)
     if None in column:
         column = [ABSENT if value is None else value for value in column]
-    return np.fromiter(cast("list[int]", column), np.int64, len(column))
+    return np.fromiter(cast("list[int]", column), np.int64, count)
 
 
-def codes(rows: Sequence[object], field: str, code: Mapping[Any, int]) -> Codes:
-    """A column of small integers, one for each of a few values."""
-    return np.fromiter(map(code.__getitem__, map(attrgetter(field), rows)), np.int8, len(rows))
+def _floats(values: Iterator[float | None], count: int) -> Floats:
+    return np.fromiter((np.nan if value is None else value for value in values), np.float64, count)
 
 
-def lists(rows: Sequence[object], field: str) -> tuple[Ints, Ints]:
-    """A column of lists as lengths and flat values; None is an empty list."""
-    column = [values or () for values in map(attrgetter(field), rows)]
-    return np.fromiter(map(len, column), np.int64, len(column)), flatten(column)
+def _codes(code: Mapping[Any, int], values: Iterator[Any], count: int) -> Codes:
+    return np.fromiter(map(code.__getitem__, values), np.int8, count)
+
+
+def _lists(values: Iterator[list[int] | None], count: int) -> tuple[Ints, Ints]:
+    """Lengths and flat values; None is an empty list."""
+    column = [value or () for value in values]
+    return np.fromiter(map(len, column), np.int64, count), flatten(column)
+
+
+def _moments(values: Iterator[datetime | None], count: int) -> Ints:
+    return np.fromiter(map(_microseconds, values), np.int64, count)
+
+
+def _microseconds(moment: datetime | None) -> int:
+    if moment is None:
+        return ABSENT
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _whole(chunks: list[Any], make: _Maker | None) -> Any:
+    """A column of its chunks. A file without rows has empty ones, of the right type."""
+    if make is None:
+        return joined(chunks)
+    chunks = chunks or [make(iter(()), 0)]
+    return Ragged.from_chunks(chunks) if make is _lists else np.concatenate(chunks)
 
 
 def read_rows(source: Source, row_type: type[Row], *, first_row: int = 0) -> Iterator[tuple[Ints, list[Row]]]:
@@ -112,7 +165,7 @@ def read_rows(source: Source, row_type: type[Row], *, first_row: int = 0) -> Ite
 
 
 def read_first_row(source: Source, row_type: type[Row]) -> Row:
-    """The first row of a file. Raises HistoryError where there is none, or where it is not as it must be."""
+    """The first row of a file. Raises HistoryError where there is none or it is wrong."""
     for first_line, _, block in read_blocks(source):
         for line in _numbered(first_line, block):
             return _decode_each(source, [line], msgspec.json.Decoder(row_type))[1][0]
@@ -120,7 +173,7 @@ def read_first_row(source: Source, row_type: type[Row]) -> Row:
 
 
 def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
-    """A file, plain or gzip, in blocks of whole lines, each with its first line's number and how many they are."""
+    """A file, plain or gzip, in blocks of whole lines, each with its first line's number and its number of lines."""
     line, rest = 1, b""
     try:
         with _open(source) as file:
@@ -147,7 +200,7 @@ def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
 
 
 def name_of(source: Source) -> str:
-    """What messages call a source."""
+    """The name of a source in messages."""
     return source.name if isinstance(source, Path) else "input"
 
 

@@ -1,8 +1,8 @@
 """Whether the load generator itself was the bottleneck.
 
-Locust is one thread: when it computes all the time, or waits all the time for a core that the server uses, then its
-response times are its own and a faster server would not look faster. Locust warns only about computing, and looks
-every ten seconds; a sale may last one. So the whole run is measured here, by the kernel's own account.
+Locust is one thread: when it computes all the time, or waits all the time for a core that the server uses, it measures
+itself, and a faster server would not look faster. Locust warns only about computing, and looks every ten seconds; a
+sale may last one. So this module measures the whole run, by the kernel's own account.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ LIMIT = 0.9
 _SCHEDSTAT = Path("/proc/self/schedstat")
 
 
-class Busy(msgspec.Struct, frozen=True):
-    """Shares of the run, 0 to 1: computing, and ready to compute but without a core."""
+class GeneratorLoad(msgspec.Struct, frozen=True):
+    """Shares of the run, 0 to 1: computing, and waiting for a core to compute on."""
 
     computing: float
     waiting_for_core: float
     locust_warned: bool = False
 
 
-class BusyMeter:
-    """Measures this process from its creation on."""
+class GeneratorMeter:
+    """Measures this process from the meter's creation on."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._computed = time.process_time()
-        self._waited = _waited_for_core_s()
+        self._began_s = time.monotonic()
+        self._computed_s = time.process_time()
+        self._waited_s = _waited_for_core_s()
         self.locust_warned = False
 
-    def read(self) -> Busy:
+    def read(self) -> GeneratorLoad:
         """The shares so far. ``waiting_for_core`` is 0 where the system keeps no such account."""
-        lasted = max(time.monotonic() - self._began, 1e-6)
-        return Busy(
-            computing=round(min((time.process_time() - self._computed) / lasted, 1.0), 3),
-            waiting_for_core=round(min((_waited_for_core_s() - self._waited) / lasted, 1.0), 3),
+        lasted_s = max(time.monotonic() - self._began_s, 1e-6)
+        return GeneratorLoad(
+            computing=round(min((time.process_time() - self._computed_s) / lasted_s, 1.0), 3),
+            waiting_for_core=round(min((_waited_for_core_s() - self._waited_s) / lasted_s, 1.0), 3),
             locust_warned=self.locust_warned,
         )
 
@@ -51,10 +51,10 @@ def _waited_for_core_s() -> float:
         return 0.0
 
 
-def bottleneck_message(loads: list[Busy]) -> str | None:
-    """The warning that belongs beside the verdict, about the busiest load generator; None if all had time to spare.
+def bottleneck_message(loads: list[GeneratorLoad]) -> str | None:
+    """The warning about the busiest load generator, to show beside the verdict; None if all had time to spare.
 
-    The verdict itself does not depend on it: a slow load generator records what it saw, only later.
+    The verdict does not depend on it: a slow load generator records what it saw, only later.
     """
     if not loads:
         return None

@@ -4,9 +4,8 @@ A history is immutable and columnar: row i of every column belongs to one operat
 not have are ``ABSENT``, strings are ids of ``Names``, times are nanoseconds, and an operation that never
 returned returns at ``NEVER``.
 
-What cannot have been recorded honestly is refused here, with its line, so that no check ever draws a verdict
-from it: a return before its invocation, one key with two payloads, one attempt twice, a process that is in two
-operations at once.
+What cannot have been recorded honestly is refused here, with its line, so that no check draws a verdict from it: a
+return before its invocation, one key with two payloads, one attempt twice, a process in two operations at once.
 """
 
 from __future__ import annotations
@@ -27,15 +26,10 @@ from loadtests.lab.history.columns import (
     Number,
     Quantity,
     Source,
-    Table,
     Time,
-    codes,
-    ints,
-    lists,
     name_of,
-    read_rows,
+    read_table,
     refuse,
-    strings,
 )
 
 __all__ = ["ABSENT", "NEVER", "Audit", "History", "HistoryError", "read_audit", "read_history"]
@@ -47,8 +41,8 @@ OUTCOMES = ("ok", "sold_out", "refused", "fail", "unknown")
 OK, SOLD_OUT, REFUSED, FAIL, UNKNOWN = range(5)
 
 
-class _Operation(msgspec.Struct, gc=False):
-    """A line of the history, as the contract gives it; fields that the checks do not use are ignored."""
+class HistoryLine(msgspec.Struct, gc=False):
+    """A line of a history, as the contract gives it; fields that a reader does not use are ignored."""
 
     process: Number
     op: Literal["buy", "read", "cancel", "hold", "confirm", "release"]
@@ -57,15 +51,23 @@ class _Operation(msgspec.Struct, gc=False):
     return_ns: Time | None
     outcome: Literal["ok", "sold_out", "refused", "fail", "unknown"]
     key: str | None = None
-    attempt: Quantity = 1
-    quantity: Quantity | None = ABSENT
+    attempt: Number = 1
+    quantity: Number | None = ABSENT
     replayed: bool | None = None
     order: str | None = None
     hold: str | None = None
-    cart: str | None = None
     tickets: list[Number] | None = None
     remaining: Number | None = ABSENT
+    version: Number | None = ABSENT
+
+
+class _CheckedLine(HistoryLine, gc=False):
+    """A line that the checks can judge."""
+
+    attempt: Quantity = 1
+    quantity: Quantity | None = ABSENT
     version: Count | None = ABSENT
+    cart: str | None = None
     host: str | None = None
 
 
@@ -108,7 +110,6 @@ class History:
         return len(self.line)
 
     def take(self, rows: Ints) -> History:
-        """The operations at ``rows``, in that order."""
         columns: dict[str, Any] = {
             field.name: column[rows]
             for field in fields(self)
@@ -118,7 +119,7 @@ class History:
 
     @classmethod
     def of(cls, operations: Iterable[Mapping[str, object]]) -> History:
-        """A history of operations given as mappings. Raises HistoryError as reading their JSON lines does."""
+        """A history from operations given as mappings. Raises HistoryError as reading does."""
         return read_history(b"\n".join(map(msgspec.json.encode, operations)))
 
 
@@ -128,23 +129,12 @@ def read_history(source: Source | str) -> History:
     Raises HistoryError naming the line that is no JSON, lacks a field, breaks off, or cannot have been recorded.
     """
     source = Path(source) if isinstance(source, str) else source
-    table = Table()
-    names = {name: Names() for name in ("event", "key", "order", "hold", "cart", "host")}
-    first_row = 0
-    for lines, rows in read_rows(source, _Operation):
-        table.add("line", lines)
-        for field, ids in names.items():
-            table.add(field, ids.intern(strings(rows, field), first_row, len(rows)))
-        for field in ("process", "attempt", "invoke_ns", "return_ns", "quantity", "remaining", "version"):
-            table.add(field, ints(rows, field))
-        table.add("op", codes(rows, "op", {op: code for code, op in enumerate(OPS)}))
-        table.add("outcome", codes(rows, "outcome", {outcome: code for code, outcome in enumerate(OUTCOMES)}))
-        table.add("replayed", codes(rows, "replayed", {None: -1, False: 0, True: 1}))
-        table.add("tickets", lists(rows, "tickets"))
-        first_row += len(rows)
-    event_ids, event = np.unique(table.ints("event"), return_inverse=True)
-    never = (table.codes("outcome") == UNKNOWN) | (table.ints("return_ns") == ABSENT)
-    silent = one_of(table.codes("outcome"), FAIL, UNKNOWN)  # whatever else such a line has is no answer
+    columns, names = read_table(source, _CheckedLine)
+    event_ids, event = np.unique(columns["event"], return_inverse=True)
+    never = (columns["outcome"] == UNKNOWN) | (columns["return_ns"] == ABSENT)
+    silent = one_of(columns["outcome"], FAIL, UNKNOWN)  # whatever else such a line has is no answer
+    columns |= {name: np.where(silent, ABSENT, columns[name]) for name in ("remaining", "version")}
+    columns |= {"event": event, "return_ns": np.where(never, NEVER, columns["return_ns"])}
     history = History(
         events=tuple(str(names["event"].string(number)) for number in event_ids),
         keys=names["key"],
@@ -152,18 +142,8 @@ def read_history(source: Source | str) -> History:
         holds=names["hold"],
         carts=names["cart"],
         hosts=names["host"],
-        marks_replays=bool((table.codes("replayed") >= 0).any()),
-        event=event,
-        invoke_ns=table.ints("invoke_ns"),
-        return_ns=np.where(never, NEVER, table.ints("return_ns")),
-        op=table.codes("op"),
-        outcome=table.codes("outcome"),
-        replayed=table.codes("replayed"),
-        remaining=np.where(silent, ABSENT, table.ints("remaining")),
-        version=np.where(silent, ABSENT, table.ints("version")),
-        tickets=table.ragged("tickets"),
-        **{name: table.ints(name) for name in ("line", "process", "host", "key")},
-        **{name: table.ints(name) for name in ("attempt", "quantity", "order", "hold", "cart")},
+        marks_replays=bool((columns["replayed"] >= 0).any()),
+        **columns,
     )
     _refuse_what_cannot_be(history, name_of(source))
     return history
@@ -188,7 +168,7 @@ def _refuse_what_cannot_be(history: History, name: str) -> None:
 
 
 def _refuse_clashing_attempts(h: History, rows: Ints, name: str) -> None:
-    """Attempts of one key: each once, and all with one payload."""
+    """Each attempt of a key must be there once, and all must have one payload."""
     rows = rows[np.lexsort((h.attempt[rows], h.key[rows], h.event[rows]))]
     a, b = rows[:-1], rows[1:]
     same_key = (h.key[a] == h.key[b]) & (h.event[a] == h.event[b])

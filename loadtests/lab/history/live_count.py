@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 
-class _Line(msgspec.Struct):
+class _PurchaseLine(msgspec.Struct):
     op: str
     outcome: str
     quantity: int = 1
@@ -18,23 +18,23 @@ class LiveCount:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._decoder = msgspec.json.Decoder(_Line)
-        self._part: Path | None = None
+        self._decoder = msgspec.json.Decoder(_PurchaseLine)
+        self._shard: Path | None = None
         self._offset = 0
         self._tickets = 0
 
     def read(self) -> int:
-        """The count now; cancellations are left out of account. 0 between two rounds."""
-        part = next(iter(self._folder.glob("parts-*/*.jsonl")), None)
-        if part != self._part:
-            self._part, self._offset, self._tickets = part, 0, 0
-        if part is not None:
-            self._read_on(part)
+        """The count now; cancellations are ignored. 0 between two rounds."""
+        shard = next(iter(self._folder.glob("parts-*/*.jsonl")), None)
+        if shard != self._shard:
+            self._shard, self._offset, self._tickets = shard, 0, 0
+        if shard is not None:
+            self._read_on(shard)
         return self._tickets
 
-    def _read_on(self, part: Path) -> None:
+    def _read_on(self, shard: Path) -> None:
         try:
-            with part.open("rb") as lines:
+            with shard.open("rb") as lines:
                 lines.seek(self._offset)
                 fresh = lines.read()
         except FileNotFoundError:  # the round has just ended

@@ -1,49 +1,24 @@
 """A history for reports: every operation with all that was recorded of it, in columns.
 
 The checks read only what they decide on, and refuse what cannot have been recorded (``history``). A report must be
-written then too, and needs more: which worker answered, how long it waited. So this reader judges nothing.
+possible then too, and needs more: which worker answered, how long it waited. So this reader judges nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
-from typing import Literal
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Names, Ragged, one_of
-from loadtests.lab.history.columns import Number, Source, Table, Time, codes, ints, lists, read_rows, strings
-from loadtests.lab.history.history import BUY, CONFIRM, OK, OPS, OUTCOMES
-
-Floats = NDArray[np.float64]
-
-_NAMES = ("event", "key", "order", "hold")
-_NUMBERS = ("process", "attempt", "invoke_ns", "return_ns", "quantity", "remaining", "version")
-_EXTRAS = ("worker", "node", "status", "intended_ns")
-_TIMES = ("wait_ms", "hold_ms", "store_ms")
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Names, Ragged, one_of
+from loadtests.lab.history.columns import Number, Source, Time, read_table
+from loadtests.lab.history.history import BUY, CONFIRM, OK, HistoryLine
 
 
-class _Line(msgspec.Struct, gc=False):
-    process: Number
-    op: Literal["buy", "read", "cancel", "hold", "confirm", "release"]
-    event: str
-    invoke_ns: Time
-    return_ns: Time | None
-    outcome: Literal["ok", "sold_out", "refused", "fail", "unknown"]
-    key: str | None = None
-    attempt: Number = 1
-    quantity: Number | None = None
-    replayed: bool | None = None
-    order: str | None = None
-    hold: str | None = None
-    tickets: list[Number] | None = None
-    remaining: Number | None = None
-    version: Number | None = None
+class _ReportLine(HistoryLine, gc=False):
+    """A line with the fields that only reports read."""
+
     worker: Number | None = None
     node: Number | None = None
     status: Number | None = None
@@ -90,7 +65,7 @@ class Operations:
 
     @property
     def returned(self) -> Bools:
-        """Which operations had an answer, of whatever kind."""
+        """Which operations had an answer of any kind."""
         returned: Bools = self.return_ns != ABSENT
         return returned
 
@@ -119,7 +94,7 @@ class Operations:
         return np.where(given > 0, given, np.where(self.quantity > 0, self.quantity, 1))
 
     def events(self) -> list[tuple[str, Ints]]:
-        """The events in the order in which they began, each with its rows."""
+        """The events in the order of their first operations, each with its rows."""
         found = [(event, np.flatnonzero(self.event == event)) for event in np.unique(self.event)]
         found.sort(key=lambda each: int(self.invoke_ns[each[1]].min()))
         return [(self.names["event"].string(int(event)) or "", rows) for event, rows in found]
@@ -127,41 +102,5 @@ class Operations:
 
 def read_operations(source: Source) -> Operations:
     """Read a history, plain or gzip. Raises HistoryError naming the line that is no operation or breaks off."""
-    table = Table()
-    names = {name: Names() for name in _NAMES}
-    floats: dict[str, list[Floats]] = {name: [] for name in _TIMES}
-    first_row = 0
-    for lines, rows in read_rows(source, _Line):
-        table.add("line", lines)
-        for field, ids in names.items():
-            table.add(field, ids.intern(strings(rows, field), first_row, len(rows)))
-        for field in (*_NUMBERS, *_EXTRAS):
-            table.add(field, ints(rows, field))
-        for field in _TIMES:
-            floats[field].append(_floats(rows, field))
-        table.add("op", codes(rows, "op", {op: code for code, op in enumerate(OPS)}))
-        table.add("outcome", codes(rows, "outcome", {outcome: code for code, outcome in enumerate(OUTCOMES)}))
-        table.add("replayed", codes(rows, "replayed", {None: -1, False: 0, True: 1}))
-        table.add("tickets", lists(rows, "tickets"))
-        first_row += len(rows)
-    return Operations(
-        names=names,
-        op=table.codes("op"),
-        outcome=table.codes("outcome"),
-        replayed=table.codes("replayed"),
-        tickets=table.ragged("tickets"),
-        wait_ms=_joined(floats["wait_ms"]),
-        hold_ms=_joined(floats["hold_ms"]),
-        store_ms=_joined(floats["store_ms"]),
-        **{name: table.ints(name) for name in ("line", *_NAMES)},
-        **{name: table.ints(name) for name in (*_NUMBERS, *_EXTRAS)},
-    )
-
-
-def _floats(rows: Sequence[object], field: str) -> Floats:
-    values = map(attrgetter(field), rows)
-    return np.fromiter((np.nan if value is None else value for value in values), np.float64, len(rows))
-
-
-def _joined(chunks: list[Floats]) -> Floats:
-    return np.concatenate(chunks) if chunks else np.zeros(0)
+    columns, names = read_table(source, _ReportLine)
+    return Operations(names=names, **columns)

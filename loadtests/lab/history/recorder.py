@@ -26,7 +26,7 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     return_ns: int | None
     outcome: Outcome
     intended_ns: int | None = None
-    """When it was to be sent, where arrivals keep to a schedule: its latency counts from here."""
+    """When it was due, where arrivals keep to a schedule: its latency counts from here."""
     key: str | None = None
     attempt: int = 1
     quantity: int | None = None
@@ -35,7 +35,7 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     order: str | None = None
     hold: str | None = None
     cart: str | None = None
-    """Which of this buyer's carts it belongs to: his own name for it, the same in each of its events."""
+    """The buyer's own name of the cart that it belongs to, the same in each of the cart's events."""
     tickets: list[int] | None = None
     remaining: int | None = None
     version: int | None = None
@@ -48,9 +48,9 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     status: int | None = None
     """The HTTP status, where the outcome is ``fail`` or ``unknown`` and there was an answer."""
     node: int | None = None
-    """Which node of the service was asked, from 1 on, where there are several."""
+    """The node of the service that was asked, from 1 on, where there are several."""
     retry_after_s: float | None = None
-    """After how long the service asked to come again, where it did."""
+    """How long the service asked the buyer to wait before the next request, where it did."""
     host: str | None = None
     """The machine whose clock the times are from, where several machines make the load."""
 
@@ -75,7 +75,6 @@ class Recorder:
         self.operations += 1
 
     def close(self) -> None:
-        """Idempotent; what was written stays."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,6 +1,6 @@
-"""The parts of a history: one file for each locust process with users, put together at the end of a run.
+"""The shards of a history: one file for each locust process with users, put together at the end of a run.
 
-What the processes of a run tell each other goes through files in the run's folder, which outlive a process that dies.
+The processes of a run exchange files in the run's folder, which outlive a process that dies.
 """
 
 from __future__ import annotations
@@ -11,34 +11,32 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.history.arrivals import Arrived
-from loadtests.lab.history.generator_load import Busy
+from loadtests.lab.history.arrivals import ArrivalStats
+from loadtests.lab.history.generator_load import GeneratorLoad
 
 HISTORY = "history.jsonl"
-
-
 _SECOND = "-second"
 
 
 def second_of(event: str) -> str:
-    """The name of the event that is on sale beside another, for those who buy in both."""
+    """The name of the second event on sale, for buyers who buy in both."""
     return event + _SECOND
 
 
 def rounds_of(events: Iterable[str]) -> set[str]:
-    """The rounds that events are of, each by the name of its first event."""
+    """The rounds of some events, each by the name of its first event."""
     return {event.removesuffix(_SECOND) for event in events}
 
 
 class RunNotice(msgspec.Struct):
-    """What every locust process must know of a run: which events are on sale, and where its folder is."""
+    """What every locust process must know of a run: the events on sale, and its folder."""
 
     event: str
     folder: str
     round: int = 0
-    """How many runs the folder holds already: process numbers go on where theirs ended."""
+    """How many runs the folder holds already: process numbers continue after theirs."""
     users: int = 1
-    """How many users there are in all processes, who share the rate of an open loop."""
+    """The number of users in all processes, who share the rate of an open loop."""
     second: str | None = None
     """The other event, where the buyers have carts."""
     opens_at: float | None = None
@@ -46,40 +44,39 @@ class RunNotice(msgspec.Struct):
 
     @property
     def events(self) -> list[str]:
-        """All that are on sale."""
         return [self.event, self.second] if self.second else [self.event]
 
     @property
-    def parts(self) -> Path:
-        """Where the crews of this machine put their parts. The event's name is fresh, so this cannot be another's."""
+    def shards(self) -> Path:
+        """Where this machine's locust processes put their shards. No other run has it: the event's name is fresh."""
         return Path(self.folder) / f"parts-{self.event}"
 
 
-class PartNote(msgspec.Struct):
-    """Left beside a part when it is whole."""
+class ShardNote(msgspec.Struct):
+    """Left beside a shard when it is whole."""
 
     operations: int
-    busy: Busy
-    arrived: list[Arrived] = []
-    """Of the open loop: what became of each stream of arrivals."""
+    load: GeneratorLoad
+    arrivals: list[ArrivalStats] = []
+    """How each stream of arrivals of the open loop was kept."""
     notes: list[str] = []
 
 
-def gather_parts(folder: Path, parts: Path, crews: list[int]) -> tuple[list[PartNote], list[str]]:
-    """Append each crew's part to the history and remove them; the crews' notes, and what is missing.
+def gather_shards(folder: Path, shards: Path, numbers: list[int]) -> tuple[list[ShardNote], list[str]]:
+    """Append the shards with these numbers to the history and remove them; their notes, and what is missing.
 
-    A part without its note is of a locust process that died: what it recorded counts, what it had under way is lost.
+    A shard without its note is of a locust process that died: what it recorded counts, what it had under way is lost.
     """
     notes, missing = [], []
     with (folder / HISTORY).open("ab") as history:
-        for crew in crews:
-            part, note = parts / f"{crew}.jsonl", parts / f"{crew}.note"
-            if part.exists():
-                with part.open("rb") as lines:
+        for number in numbers:
+            shard, note = shards / f"{number}.jsonl", shards / f"{number}.note"
+            if shard.exists():
+                with shard.open("rb") as lines:
                     shutil.copyfileobj(lines, history)
             if note.exists():
-                notes.append(msgspec.json.decode(note.read_bytes(), type=PartNote))
+                notes.append(msgspec.json.decode(note.read_bytes(), type=ShardNote))
             else:
-                missing.append(f"locust process {crew} did not finish its part of the history")
-    shutil.rmtree(parts, ignore_errors=True)
+                missing.append(f"locust process {number} did not finish its part of the history")
+    shutil.rmtree(shards, ignore_errors=True)
     return notes, missing

@@ -1,8 +1,8 @@
 """Histories of any size as an honest office would have given them, for benchmarks.
 
 Step i takes effect at time i, within an interval around it: that order is a linearization, so the history is valid.
-Buyers with mixed quantities, cancellations, reads, one lost answer in a hundred; the last third finds the event
-as good as sold out. All is drawn in arrays; only the lines are written one by one.
+There are mixed quantities, cancellations, reads, and one lost answer in a hundred; for the last third the event is as
+good as sold out. Everything is drawn in arrays; only the lines are written one by one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Run:
 
 
 def draw(size: int, clients: int, seed: int) -> Run:
-    """A run of ``size`` steps by ``clients`` that are all busy all the time."""
+    """A run of ``size`` steps by ``clients`` that are always busy."""
     rng = np.random.default_rng(seed)
     kind = rng.random(size)
     selling = np.arange(size) < 0.7 * size
@@ -80,7 +80,7 @@ def draw(size: int, clients: int, seed: int) -> Run:
 
 
 def write(folder: Path, run: Run) -> list[Path]:
-    """Write a run's ``history.jsonl`` and ``audit.jsonl`` as our client and our service do."""
+    """Write a run's ``history.jsonl`` and ``audit.jsonl`` as the lab and the service do."""
     history, audit = folder / "history.jsonl", folder / "audit.jsonl"
     with history.open("w", encoding="ascii") as file:
         file.writelines(_line(run, step) for step in range(len(run)))
@@ -99,7 +99,7 @@ def _cancel_the_latest(purchases: Ints, wishes: Ints, size: int) -> Ints:
 
 
 def _processes(unknown: Bools, clients: int) -> Ints:
-    """The clients take turns; one that has lost an answer goes on under a new number."""
+    """The clients take turns; one that has lost an answer continues under a new number."""
     turns = np.zeros((-(-len(unknown) // clients), clients), np.int64)
     turns.flat[: len(unknown)] = unknown
     lost_before = (np.cumsum(turns, axis=0) - turns).ravel()[: len(unknown)]

@@ -1,1 +1,1 @@
-"""What runs inside locust: users, clients, and who makes the event and draws the verdict."""
+"""What runs inside locust: users, clients, and the coordinator that makes the event and draws the verdict."""

@@ -1,7 +1,7 @@
-"""Locust's fast client, so that no answer is without an end: the head, the body and what a compressed one unfolds to.
+"""Limits the size of answers that locust's fast client reads: head, body, and the body after decompression.
 
-Left to itself it keeps whatever a server sends, and a server that sends faster than is read keeps all other buyers of
-the process from running. So the parser counts what it is fed. An answer that is too long is none: ``unknown``.
+By default the client keeps whatever a server sends, and a server that sends without a pause keeps all other buyers of
+the process from running. So the parser counts the bytes. The outcome of an answer that is too long is ``unknown``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from locust.contrib.fasthttp import FastResponse
 MOST_BYTES = 1 << 20
 EVERY_STATUS = frozenset(range(1000))
 UNCOMPRESSED = {"Accept-Encoding": "identity"}
-_ANY_HEADER = 47  # of zlib: gzip or deflate, whichever it is
+_ANY_HEADER = 47  # for zlib: detect whether it is gzip or deflate
 
 
 class _Bounded(HTTPSocketPoolResponse):
@@ -28,12 +28,12 @@ class _Bounded(HTTPSocketPoolResponse):
         super().feed(data)
 
 
-# The client has no setting for it.
+# The client has no setting for this class.
 geventhttpclient.client.HTTPSocketPoolResponse = _Bounded  # type: ignore[attr-defined]
 
 
 class BoundedAnswer(FastResponse):
-    """Its content is at most so long; what was compressed though nobody asked, and cannot be unfolded, is empty."""
+    """An answer of limited size. A compressed body, which nobody asked for, is empty if it cannot be decompressed."""
 
     def _content(self) -> bytes:
         if self.headers is None:
@@ -49,9 +49,9 @@ class BoundedAnswer(FastResponse):
 
 
 def bound(agent: object) -> None:
-    """Let a session's client give bounded answers, and each of them, whatever its status.
+    """Let a session's client return bounded answers, whatever their status.
 
-    It follows no redirection, which may lead to a host that nobody meant to load, and keeps no cookies: shops set none.
+    It follows no redirection, which may lead to a host that nobody meant to load, and keeps no cookies.
     """
     for name, value in (
         ("response_type", BoundedAnswer),

@@ -1,4 +1,4 @@
-"""What buyers of every kind have in common: they go on while there is something to buy, and know when to leave."""
+"""What buyers of every workload have in common: how long they go on buying, and when they leave."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from loadtests.lab.load.open_loop import ArrivalStream, found_nothing_left
 from loadtests.lab.load.users import OfficeUser
 
 GIVE_UP_AFTER = 20
-"""So many errors in a row, in some ten seconds, and a buyer leaves: a service that is gone must not keep the run
-alive, and one whose engine is started again comes back sooner."""
+"""A buyer leaves after this many errors in a row, which take some ten seconds. A service that is gone must not keep the
+run alive; one whose engine is started again answers sooner."""
 
 
 class Demand:
-    """How much one buyer still wants of one event."""
+    """How many tickets of one event a buyer still asks for."""
 
     def __init__(self, largest: int) -> None:
         self._largest = self.most = largest
-        """The most tickets that are still asked for at once."""
+        """The most tickets to ask for at once."""
         self.disappointments = 0
-        """How often in a row nothing at all remained."""
+        """How many refusals in a row found nothing left."""
 
     def fed(self) -> None:
-        """A wish was granted."""
+        """A request was granted."""
         self.most, self.disappointments = self._largest, 0
 
     def refused(self, wish: Operation) -> None:
-        """Want less the next time; when not even one ticket remains, lose patience."""
+        """Ask for fewer tickets the next time; count the refusal if not even one ticket remains."""
         left = (wish.quantity or 1) - 1 if wish.remaining is None else wish.remaining
         self.most = max(1, min(self._largest, left))
         if found_nothing_left(wish):
@@ -40,11 +40,11 @@ class Demand:
 
 
 class BuyerUser(OfficeUser):
-    """A user who shops until nothing remains, in the closed loop or (``--rate``) as a stream of arrivals.
+    """A user who buys until nothing remains, in the closed loop or (``--rate``) as a stream of arrivals.
 
-    A locust file says what one visit of a buyer is (``shop``), and what an arriving one does (``arrive``).
-    Why the tickets end exactly at the last one: who gives something back goes on buying, and leaves only after finding
-    nothing left. So after the last time that anything was given back somebody still looked, and found none.
+    A locust file says what one visit of a buyer is (``shop``), and what an arriving buyer does (``arrive``).
+    Why every ticket is sold at the end: a buyer who gives something back goes on buying, and leaves only after finding
+    nothing left. So after the last ticket that was given back somebody still looked, and found none.
     """
 
     abstract = True
@@ -52,36 +52,36 @@ class BuyerUser(OfficeUser):
     def on_start(self) -> None:
         super().on_start()
         self.largest = max(1, int(self.options.max_quantity))
-        self.appetites = {event: Demand(self.largest) for event in self.events}
+        self.demands = {event: Demand(self.largest) for event in self.events}
         self.failures = 0
 
     @property
     def events(self) -> Sequence[str]:
-        """Those in which this kind of buyer buys."""
-        return [self.customer.sale.event]
+        """The events in which this kind of buyer buys."""
+        return [self.buyer.context.event]
 
     @property
     def doors_are_open(self) -> bool:
-        """Whether purchases are taken yet, by this machine's clock."""
-        return (self.customer.sale.opens_at or 0.0) <= time.time()
+        """Whether the event has opened, by this machine's clock."""
+        return (self.buyer.context.opens_at or 0.0) <= time.time()
 
     @property
     def most_wanted(self) -> int:
         """The most tickets to ask for at once, where there is one event."""
-        return self.appetites[self.customer.sale.event].most
+        return self.demands[self.buyer.context.event].most
 
     @property
     def still_wanted(self) -> list[str]:
-        """The events of which this buyer has not yet lost his patience."""
-        return [event for event, appetite in self.appetites.items() if appetite.disappointments < self.options.patience]
+        """The events in which this buyer has not lost patience yet."""
+        return [event for event, demand in self.demands.items() if demand.disappointments < self.options.patience]
 
     @task
     def visit(self) -> None:
-        """One visit, or all arrivals of the open loop; whoever has had enough leaves."""
-        sale = self.customer.sale
+        """One visit, or all arrivals of the open loop; a buyer who has lost patience leaves."""
+        context = self.buyer.context
         if not self.doors_are_open:
-            # One sleep each: who looked again and again would keep the others from their places on the starting line.
-            sale.over.wait(max(0.0, (sale.opens_at or 0.0) - time.time()))
+            # One sleep each: buyers who looked again and again would delay the others before the start.
+            context.over.wait(max(0.0, (context.opens_at or 0.0) - time.time()))
         if self.is_stream:
             self.stream_arrivals(self.arrive)
         elif not self.still_wanted or self.failures >= GIVE_UP_AFTER:
@@ -93,20 +93,20 @@ class BuyerUser(OfficeUser):
         """The closed loop: the next visit begins when this one has its answers."""
         raise NotImplementedError
 
-    def arrive(self, customer: Client, crowd: ArrivalStream, intended_ns: int) -> None:
+    def arrive(self, client: Client, stream: ArrivalStream, intended_ns: int) -> None:
         """The open loop: each arrival is a new buyer with one wish."""
         raise NotImplementedError
 
     def saw(self, wish: Operation) -> bool:
-        """Take in the answer to a wish for tickets; whether it was granted."""
+        """Take in the answer to a request for tickets; returns whether it was granted."""
         match wish.outcome:
             case "ok":
                 self.failures = 0
-                self.appetites[wish.event].fed()
+                self.demands[wish.event].fed()
                 return True
             case "sold_out":
                 self.failures = 0
-                self.appetites[wish.event].refused(wish)
+                self.demands[wish.event].refused(wish)
             case _:
                 self.failures += 1
                 gevent.sleep(min(0.05 * 2**self.failures, 0.5))

@@ -1,4 +1,4 @@
-"""A customer of the ticket office: asks one thing at a time, over HTTP, and records each asking.
+"""A client of the ticket office: sends one request at a time, over HTTP, and records each as an operation.
 
 An operation is recorded whatever happens to it, also when locust ends the user while the answer is on its way: then
 the history says ``unknown``, which is the truth. Without that, a purchase that the server applied would be missing
@@ -27,10 +27,10 @@ from loadtests.lab.protocol.office import OfficeAdapter
 
 RETRY_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
-"""Who is told to come again later than this comes again now and then all the same."""
+"""A client that is told to wait longer than this asks again after this time all the same."""
 HANGS_UP_WITHIN_S = 0.02
 ANSWERED_WITHIN_S = 60.0
-"""A whole answer that takes longer is unknown: a server that sends a byte now and then would keep a buyer for ever."""
+"""An answer that takes longer is unknown: a server that sends a byte now and then could keep a buyer for ever."""
 _COME_AGAIN = frozenset({429, 503})
 
 
@@ -38,16 +38,16 @@ _log = logging.getLogger("lastseat")
 
 
 class HungUp(TimeoutError):
-    """The buyer has not waited for the answer."""
+    """The buyer closed the connection without waiting for the answer."""
 
 
-class Sale:
-    """What the customers of one locust process share: which events, who writes the history, which numbers are free.
+class ClientContext:
+    """What the clients of one locust process share: the events, the recorder, and which process numbers are free.
 
-    ``sells_carts`` is for the customers to note that the service has told one of them that it does not.
-    ``over`` is set when the run ends; ``first_process`` keeps the numbers of several locust processes apart. Without
-    ``manners`` the service is an office that keeps the contract. ``time_outs`` is the share of requests that change
-    something whose buyer hangs up before he has an answer. ``opens_at`` is when the doors open, by the Unix clock.
+    ``first_process`` keeps the numbers of several locust processes apart. The default ``adapter`` is that of an office
+    that keeps the contract. ``time_outs`` is the share of mutations whose buyer hangs up before the answer.
+    ``opens_at`` is when the doors open, by the Unix clock. ``over`` is set when the run ends. A client sets
+    ``sells_carts`` to False when the service says that it sells no carts.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Sale:
         first_process: int,
         seed: int,
         retries: int,
-        manners: Adapter | None = None,
+        adapter: Adapter | None = None,
         time_outs: float = 0.0,
         opens_at: float | None = None,
     ) -> None:
         self.events = events
         self.sells_carts = True
         self.recorder = recorder
-        self.manners = manners or OfficeAdapter()
+        self.adapter = adapter or OfficeAdapter()
         self.retries = retries
         self.time_outs = time_outs
         self.opens_at = opens_at
@@ -76,29 +76,29 @@ class Sale:
 
     @property
     def event(self) -> str:
-        """The event that most workloads are about."""
+        """The only event, where the workload has one."""
         return self.events[0]
 
     def next_process(self) -> int:
         return next(self._processes)
 
-    def dice(self, process: int) -> random.Random:
-        """The chances of one customer: the same seed and number decide the same."""
+    def rng_of(self, process: int) -> random.Random:
+        """The random numbers of one client: the same for the same seed and process."""
         return random.Random(f"{self._seed}:{process}")
 
 
 class Client:
-    """One logical process of the history. After an unknown outcome it goes on under a new number."""
+    """One logical process of the history. After an unknown outcome it continues under a new number."""
 
-    def __init__(self, sessions: Sequence[FastHttpSession], sale: Sale) -> None:
-        """``sessions``: one with each node of the service. Nodes are asked in turn, also for a repetition."""
+    def __init__(self, sessions: Sequence[FastHttpSession], context: ClientContext) -> None:
+        """``sessions``: one with each node of the service. The nodes are asked in turn, also for a retry."""
         self._sessions: Sequence[Any] = sessions
         for session in sessions:
             bound(session.client)
-        self.sale = sale
-        self._process = sale.next_process()
+        self.context = context
+        self._process = context.next_process()
         self.name = f"buyer-{self._process}"
-        self.dice = sale.dice(self._process)
+        self.rng = context.rng_of(self._process)
         self._asked = 0
         self._turn = self._process
 
@@ -111,7 +111,7 @@ class Client:
 
         def lines(key: str, attempt: int) -> list[Operation]:
             # In a history a process does one thing at a time: each further event has one of its own, this once.
-            others = [self.sale.next_process() for _ in range(len(items) - 1)]
+            others = [self.context.next_process() for _ in range(len(items) - 1)]
             cart = lines_of(key, items, [self._process, *others], attempt)
             for line in cart:
                 line.intended_ns = intended_ns if attempt == 1 else None
@@ -135,7 +135,7 @@ class Client:
         return self._mutate("hold", event, intended_ns, quantity=quantity, seconds=seconds)
 
     def confirm(self, hold: str, *, event: str | None = None) -> Operation:
-        """Turn a hold into an order, as who has paid does; ``refused`` if it is not open and cannot be sold anew."""
+        """Turn a hold into an order, after the payment; ``refused`` if it is not open and cannot be sold anew."""
         return self._mutate("confirm", event, None, hold=hold)
 
     def release(self, hold: str, *, event: str | None = None) -> Operation:
@@ -154,33 +154,34 @@ class Client:
         return self._until_answered(op, line)[0]
 
     def _until_answered(self, op: str, lines: Callable[[str, int], list[Operation]]) -> list[Operation]:
-        """Ask under a key of its own, and again under the same key while the outcome is unknown or the service is busy.
+        """Ask under a fresh key, and again under the same key while the outcome is unknown or the service is busy.
 
-        Who is told by when to come again (429, 503) comes then, and not all at the same moment.
+        After a 429 or 503 that names a time the client waits that long and a random time more, so that clients do not
+        return at the same moment.
         """
         self._asked += 1
         key = f"{self._process}-{self._asked}"
-        attempts = self.sale.retries + 1 if self.sale.manners.may_ask_again(op) else 1
+        attempts = self.context.retries + 1 if self.context.adapter.may_ask_again(op) else 1
         for attempt in range(1, attempts + 1):
             asked = self._ask(lines(key, attempt))
             pause_s = self._pause_s(asked[0])
-            if pause_s is None or attempt == attempts or self.sale.over.wait(pause_s):
+            if pause_s is None or attempt == attempts or self.context.over.wait(pause_s):
                 break
         return asked
 
     def _pause_s(self, operation: Operation) -> float | None:
-        """How long to wait before asking again; None where the answer is one."""
+        """How long to wait before asking again; None where the answer is final."""
         if operation.outcome == "unknown":
             return RETRY_PAUSE_S * operation.attempt
         if operation.outcome == "fail" and operation.status in _COME_AGAIN and operation.retry_after_s is not None:
-            return min(operation.retry_after_s, LONGEST_PAUSE_S) * self.dice.uniform(1.0, 1.5)
+            return min(operation.retry_after_s, LONGEST_PAUSE_S) * self.rng.uniform(1.0, 1.5)
         return None
 
     def _operation(self, op: str, event: str | None, **fields: Any) -> Operation:
         return Operation(
             process=self._process,
             op=op,
-            event=event or self.sale.event,
+            event=event or self.context.event,
             invoke_ns=0,
             return_ns=None,
             outcome="unknown",
@@ -189,12 +190,12 @@ class Client:
 
     def _ask(self, lines: list[Operation]) -> list[Operation]:
         """Send one request, and record a line for each event that it is about."""
-        if self.sale.over.is_set():
+        if self.context.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
-            # give its users to the others. They would write into a part that is being closed.
+            # give its users to the others. They would write into a shard that is being closed.
             raise StopUser
-        manners, alone = self.sale.manners, len(lines) == 1
-        request = manners.request(lines[0], self.name) if alone else manners.request_together(lines, self.name)
+        adapter, alone = self.context.adapter, len(lines) == 1
+        request = adapter.request(lines[0], self.name) if alone else adapter.request_together(lines, self.name)
         session = self._next_node(lines)
         try:
             patience_s = self._patience_s(lines[0])
@@ -205,28 +206,28 @@ class Client:
                 if patience_s is None:
                     self._understand(lines, request.method, response, time.monotonic_ns())
                 else:
-                    # An answer that was faster is lost too: so it is decided beforehand how many there are.
+                    # An answer that came before the time-out is discarded too: the share is as it was asked for.
                     response.failure(HungUp("the buyer hung up"))
         except Exception:
-            # What a service has said can be neither asked for nor understood: a fault of the lab, and no end of it.
+            # A fault of the lab in building a request or reading an answer must not end the run.
             _log.exception("an answer could not be dealt with, so its outcome is unknown")
         finally:
             for line in lines:
                 if line.return_ns is None:
                     line.outcome = "unknown"
-                self.sale.recorder.write(line)
+                self.context.recorder.write(line)
             if any(line.outcome == "unknown" for line in lines):
-                self._process = self.sale.next_process()
+                self._process = self.context.next_process()
         return lines
 
     def _patience_s(self, operation: Operation) -> float | None:
-        """When this buyer hangs up; None where he waits, as long as the client itself does."""
-        if operation.key is None or not self.sale.time_outs or self.dice.random() >= self.sale.time_outs:
+        """After how long this buyer hangs up; None where they wait for the answer."""
+        if operation.key is None or not self.context.time_outs or self.rng.random() >= self.context.time_outs:
             return None
-        return self.dice.uniform(0.0, HANGS_UP_WITHIN_S)
+        return self.rng.uniform(0.0, HANGS_UP_WITHIN_S)
 
     def _send(self, session: Any, request: Request, patience_s: float | None) -> Any:
-        # As an OSError it looks to the client like its own time-out: the connection is closed, and not used again.
+        # As an OSError it looks to locust's client like its own time-out: it closes the connection.
         with gevent.Timeout(ANSWERED_WITHIN_S if patience_s is None else patience_s, HungUp("the buyer hung up")):
             return session.request(
                 request.method,
@@ -238,7 +239,7 @@ class Client:
             )
 
     def _next_node(self, lines: Sequence[Operation]) -> Any:
-        """The session that this is asked in; where there are several the lines name their node, from 1 on."""
+        """The session of the next node; where there are several nodes the lines name theirs, from 1 on."""
         place = self._turn % len(self._sessions)
         self._turn += 1
         if len(self._sessions) > 1:
@@ -267,10 +268,10 @@ class Client:
             line.return_ns = None if line.outcome == "unknown" else return_ns
 
     def _read(self, lines: Sequence[Operation], status: int, response: Any) -> str:
-        manners = self.sale.manners
+        adapter = self.context.adapter
         if len(lines) == 1:
-            return manners.understand(lines[0], status, response.content, response.headers)
-        return manners.understand_together(lines, status, response.content, response.headers)
+            return adapter.understand(lines[0], status, response.content, response.headers)
+        return adapter.understand_together(lines, status, response.content, response.headers)
 
 
 _FAILURES: frozenset[Outcome] = frozenset({"fail", "unknown"})

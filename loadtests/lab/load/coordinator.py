@@ -1,7 +1,7 @@
-"""One per test: makes the event, knows when the sale is over, puts the parts together, draws the verdict.
+"""Coordinates one test: makes the event, knows when the sale is over, gathers the shards, draws the verdict.
 
-It sits in the locust process that the user talks to: the only one, or the master. Workers write files, not messages;
-only that their customers have left is told by message, because that has to be quick.
+It is in the locust process that the user talks to: the only one, or the master. Workers write files, not messages;
+they send a message only when their buyers have left, because that has to be quick.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gevent.event import Event
 from loadtests.lab.experiment.knobs import WORKLOADS, of_locust_files
 from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file
 from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
-from loadtests.lab.history.shards import RunNotice, gather_parts, rounds_of, second_of
+from loadtests.lab.history.shards import RunNotice, gather_shards, rounds_of, second_of
 from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import Office, Offices, find_token
 from loadtests.lab.report.run_report import write_run_report
@@ -32,7 +32,7 @@ _JUDGED_WITHIN_S = 600.0
 
 
 class ByHand(msgspec.Struct):
-    """``experiment.json`` of a run that was started by hand: enough to start it again."""
+    """``experiment.json`` of a run that was started by hand: enough to repeat it."""
 
     experiment: str
     event: str
@@ -73,57 +73,57 @@ class Coordinator:
             folder.mkdir(parents=True, exist_ok=True)
         self.notice = notice
         notice.folder = str(folder)
-        notice.parts.mkdir()
+        notice.shards.mkdir()
         self.folder = folder
         self.failures: list[str] = []
-        """What in locust's processes nobody foresaw: then the history is not whole."""
+        """Unforeseen errors in locust's processes: the history is not whole then."""
         self.elsewhere: dict[int, str] = {}
-        """The crews whose part is on another machine, and where."""
+        """The shards on other machines, by number: where they are."""
         self.conclusion: Conclusion | None = None
         self._gone: dict[str, int] = {}
         self._concluding = False
         self._concluded = Event()
 
-    def customers_left(self, crew: str, count: int) -> int:
-        """Note how many customers of a crew have left; returns how many have in all."""
-        self._gone[crew] = count
+    def clients_left(self, shard: str, count: int) -> int:
+        """Note how many buyers of one process have left; returns how many have left in all."""
+        self._gone[shard] = count
         return sum(self._gone.values())
 
-    def wait_for_parts(self, crews: list[int], within_s: float) -> None:
-        """Wait until every crew of this machine has closed its part. Files tell: a dead connection does not matter."""
+    def wait_for_shards(self, shards: list[int], within_s: float) -> None:
+        """Wait until every shard on this machine is closed. Its note tells, so a lost connection does not matter."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            if all((self.notice.parts / f"{crew}.note").exists() for crew in self._of_this_machine(crews)):
+            if all((self.notice.shards / f"{shard}.note").exists() for shard in self._of_this_machine(shards)):
                 return
             gevent.sleep(_POLL_S)
 
-    def conclude(self, crews: list[int]) -> Conclusion | None:
-        """Draw the verdict, once; to be called when no crew writes any more.
+    def conclude(self, shards: list[int]) -> Conclusion | None:
+        """Draw the verdict once; to be called when no shard is written any more.
 
-        A second caller gets None when the first has drawn it: a time limit that is reached while a sale that is over
-        is being judged must not end the process in the middle of that.
+        A second caller waits and gets None: a time limit that is reached while the verdict is drawn must not end the
+        process in the middle of that.
         """
         if self._concluding:
             self._concluded.wait(_JUDGED_WITHIN_S)
             return None
         self._concluding = True
         try:
-            return self._conclude(crews)
+            return self._conclude(shards)
         finally:
             self._concluded.set()
 
-    def _of_this_machine(self, crews: list[int]) -> list[int]:
-        return [crew for crew in crews if crew not in self.elsewhere]
+    def _of_this_machine(self, shards: list[int]) -> list[int]:
+        return [shard for shard in shards if shard not in self.elsewhere]
 
-    def _conclude(self, crews: list[int]) -> Conclusion:
-        parts, incomplete = gather_parts(self.folder, self.notice.parts, self._of_this_machine(crews))
+    def _conclude(self, shards: list[int]) -> Conclusion:
+        notes, incomplete = gather_shards(self.folder, self.notice.shards, self._of_this_machine(shards))
         events = self.notice.events
         unaudited = [
             why for event in events
             if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
         ]  # fmt: skip
         incomplete += [*self.elsewhere.values(), *self.failures]
-        self.conclusion = conclude(self.folder, parts, incomplete, unaudited)
+        self.conclusion = conclude(self.folder, notes, incomplete, unaudited)
         if self._alone:
             write_run_report(self.folder)
         return self.conclusion
@@ -152,7 +152,7 @@ def _refuse_holding(workloads: Sequence[str]) -> None:
 
 
 def _ask_only_what_it_can(target: Target, options: Any) -> None:
-    """By hand the target file decides how many tickets there are; what the service does not offer is not asked."""
+    """The target file decides how many tickets there are; nothing is asked that the service does not offer."""
     options.capacity = target.capacity
     options.max_quantity = min(int(options.max_quantity), target.buy.max_quantity)
     if target.read is None:
@@ -169,7 +169,7 @@ def _rounds_in(folder: Path) -> int:
 
 
 def _fresh_event(target: Target | None, rounds: int) -> str:
-    """A name that no event has had: services that are told it must not know it yet."""
+    """A name that no event has had: a service that is told the name must not know it yet."""
     if target is None:
         return f"buy-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     if target.makes_events:

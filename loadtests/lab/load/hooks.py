@@ -1,17 +1,18 @@
-"""How a locust file takes part: users that are ``users.OfficeUser``, and ``load.take_part(events, "buy")``.
+"""Connects a locust file with the lab: its users are ``users.OfficeUser``, and it calls ``take_part(events, "buy")``.
 
-Several files can be loaded at once (``locust -f loadtests``): their users buy of the same events, and are recorded and
-judged together. The options are those of all files; what a test is like is decided by the users that were chosen.
+Several files can be loaded at once (``locust -f loadtests``): their users buy tickets of the same events, and are
+recorded and judged together. The options are those of all files; the chosen users decide what a test is like.
 
 The life of a test, in which ``roles`` says what each locust process does:
 
-1. ``test_start`` at the conductor makes a fresh event and tells everybody through the parsed options, which locust
-   itself sends to every worker together with the order to spawn users, also to one that joins late.
-2. ``test_start`` at each crew opens its part of the history. The customers buy until it is sold out, and leave.
-3. When all have left, the conductor ends the test. So do Ctrl-C, ``--run-time`` and the page's stop button.
-4. ``test_stopping`` at the master tells the crews to finish and waits for their parts: locust's own order to quit
+1. ``test_start`` at the coordinator makes a fresh event and announces it in the parsed options, which locust itself
+   sends to every worker together with the order to spawn users, also to one that joins late.
+2. ``test_start`` at each process with users opens its shard of the history. The buyers buy until the event is sold out,
+   and leave.
+3. When all have left, the coordinator ends the test. So do Ctrl-C, ``--run-time`` and the page's stop button.
+4. ``test_stopping`` at the master tells the workers to finish and waits for their shards: locust's own order to quit
    would come after the verdict.
-5. ``test_stop`` at each crew, when no user runs any more, closes its part; at the conductor it draws the verdict.
+5. ``test_stop`` at each process, when no user runs any more, closes its shard; at the coordinator it draws the verdict.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from locust.env import Environment
 
 from loadtests.lab.exit_status import ended_by, nobody_reads, write_what_fits
 from loadtests.lab.experiment.load_options import add_options
-from loadtests.lab.load.roles import ROLES, Conducting, Role, take_role
+from loadtests.lab.load.roles import ROLES, CoordinatorRole, Role, take_role
 from loadtests.lab.load.verdict_tab import add_verdict_tab
 from loadtests.lab.target.file import TargetError
 
 
 def interrupt_only_main(after_s: float) -> None:
-    """Let Ctrl-C end locust's main greenlet, which stops the users in order, after some time.
+    """Let Ctrl-C end locust's main greenlet ``after_s`` seconds later; that stops the users in order.
 
-    By default the exception strikes whichever greenlet is running, a buyer in the middle of a purchase for example.
+    By default the exception is raised in the greenlet that is running, perhaps a buyer in the middle of a purchase.
     """
     hub: Any = gevent.get_hub()
 
@@ -49,8 +50,8 @@ def interrupt_only_main(after_s: float) -> None:
     gevent.signal_handler(signal.SIGINT, gevent.spawn_later, after_s, interrupt)
 
 
-def _end_with_70_where_locust_falls_over() -> None:
-    """Python would end with 1, and 1 is *invalid*. Registered before locust's own, so this is the last at the exit."""
+def _end_with_70_where_locust_crashes() -> None:
+    """Python would end with 1, and 1 is *invalid*. Registered before locust's own handlers, so that it runs last."""
     crashed: list[int] = []
 
     def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -68,17 +69,17 @@ def _end_with_70_where_locust_falls_over() -> None:
 
 
 _workloads: list[str] = []
-"""Those whose locust files are loaded."""
+"""The workloads whose locust files are loaded."""
 
 
 def take_part(events: Any, workload: str) -> None:
-    """Register everything with locust's events, once for all locust files; to be called by each, with its workload."""
+    """Register the listeners at locust's events, once for all locust files; each file calls it with its workload."""
     if workload not in _workloads:
         _workloads.append(workload)
     if len(_workloads) > 1:
         return
     write_what_fits()
-    _end_with_70_where_locust_falls_over()
+    _end_with_70_where_locust_crashes()
 
     def init(environment: Environment, **_: Any) -> None:
         # The hub's clock has stood still while locust was imported; --run-time would count from before that.
@@ -87,8 +88,8 @@ def take_part(events: Any, workload: str) -> None:
             role = take_role(environment)
             interrupt_only_main(role.interrupted_after_s)
             role.listen()
-            if isinstance(role, Conducting) and environment.web_ui is not None:
-                # A target file that cannot be read is said when a test is to start.
+            if isinstance(role, CoordinatorRole) and environment.web_ui is not None:
+                # A target file that cannot be read is reported when a test is to start.
                 with contextlib.suppress(TargetError):
                     role.decide_host()
                 add_verdict_tab(environment.web_ui, role)

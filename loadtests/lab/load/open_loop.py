@@ -3,10 +3,10 @@
 Buyers of a closed loop wait for their answer before they ask again; a service that stalls is then asked less, and
 its stall shows in one latency per buyer instead of in all the requests that should have come meanwhile. That is
 *coordinated omission*. Here each arrival is a greenlet of its own that starts at its intended time, and the history
-keeps that time (``intended_ns``): whoever is late, the service or this load generator, it is in the latency.
+keeps that time (``intended_ns``): the latency includes every delay, of the service or of this load generator.
 
-Of the requests in flight there is a bound. An arrival that meets it waits in line; it is counted, its waiting is in
-its latency, and none is dropped while the run lasts.
+The number of requests in flight has a bound. An arrival that meets the bound waits in line: it is counted, its waiting
+is in its latency, and no arrival is dropped while the run lasts.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from gevent.event import Event
 from gevent.pool import Pool
 from locust.exception import StopUser
 
-from loadtests.lab.history.arrivals import Arrived
+from loadtests.lab.history.arrivals import ArrivalStats
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.load.schedule import gaps_ns
 
 REFUSALS_PER_PATIENCE = 10
 GIVE_UP_AFTER = 100
 GIVE_UP_AFTER_S = 10.0
-"""For so long: an engine that is started again needs some seconds, and many arrive meanwhile."""
+"""An engine that is started again needs some seconds, and many buyers arrive meanwhile."""
 MOST_ERRORS = 10_000
-"""A service that is too busy answers so, and is not gone; but not for ever."""
+"""A service that is too busy answers with errors and is not gone. After this many errors in a row it counts as gone."""
 _POLL_S = 0.01
 
 
@@ -43,7 +43,7 @@ def found_nothing_left(refused: Operation) -> bool:
 
 
 class ArrivalStream:
-    """What the arrivals found, one after another: when it is over."""
+    """What the arrivals found, one after another: it decides when the stream ends."""
 
     def __init__(self, patience: int) -> None:
         self._most_refusals = REFUSALS_PER_PATIENCE * patience
@@ -54,14 +54,16 @@ class ArrivalStream:
 
     @property
     def has_enough(self) -> bool:
-        """So many in a row found nothing left; or the service must be gone: so many, and for so long, had no answer, or
-        very many had none but errors."""
+        """Whether enough arrivals in a row found nothing left, or the service must be gone.
+
+        It must be gone where many arrivals had no answer for some time, or very many had errors alone.
+        """
         unanswered = self._failures >= GIVE_UP_AFTER and time.monotonic() - self._well >= GIVE_UP_AFTER_S
         gone = unanswered or self._errors >= MOST_ERRORS
         return gone or self._refusals >= self._most_refusals
 
     def saw(self, purchase: Operation) -> None:
-        """To be told of every purchase."""
+        """Take in the answer to a purchase; to be called for each."""
         match purchase.outcome:
             case "ok":
                 self._refusals = self._failures = self._errors = 0
@@ -79,24 +81,24 @@ class ArrivalStream:
 class OpenLoop:
     """One stream of arrivals, in one locust process."""
 
-    def __init__(self, rate: float, kind: str, bound: int, dice: random.Random, over: Event) -> None:
+    def __init__(self, rate: float, kind: str, bound: int, rng: random.Random, over: Event) -> None:
         """``over`` ends the stream at once, also while an arrival waits in line."""
         self._rate = rate
         self._bound = bound
         self._over = over
-        self._gaps = gaps_ns(rate, kind, dice)
+        self._gaps = gaps_ns(rate, kind, rng)
         self._pool = Pool(bound)
         self._lags_ns: list[int] = []
         self._due = self._started = self._waited = self._most = 0
         self._line_moved_ns = 0
 
-    def stream(self, arrive: Callable[[int], object], crowd: ArrivalStream) -> None:
-        """Call ``arrive(intended_ns)`` in a greenlet of its own at each arrival, until the crowd has enough or over."""
+    def run(self, arrive: Callable[[int], object], stream: ArrivalStream) -> None:
+        """Call ``arrive(intended_ns)`` in a greenlet of its own at each arrival, until the stream or the run ends."""
         intended_ns = time.monotonic_ns()
         for gap_ns in self._gaps:
             intended_ns += gap_ns
             self._wait_until(intended_ns)
-            if self._over.is_set() or crowd.has_enough:
+            if self._over.is_set() or stream.has_enough:
                 return
             self._due += 1
             waited = self._stand_in_line(intended_ns)
@@ -106,17 +108,17 @@ class OpenLoop:
             self._most = max(self._most, len(self._pool))
 
     def drain(self, grace_s: float) -> None:
-        """Wait until nobody is in flight. When the run is over only ``grace_s`` more; who is cut off is unknown."""
+        """Wait until no request is in flight. After the end of the run wait ``grace_s`` at most; others are unknown."""
         while len(self._pool) and grace_s and not self._over.is_set():
             self._pool.join(_POLL_S)
         self._pool.join(grace_s)
         self._pool.kill(block=True)
 
-    def arrived(self) -> Arrived:
+    def stats(self) -> ArrivalStats:
         """The figures so far."""
         lags = sorted(self._lags_ns)
         at = max(0, math.ceil(0.99 * len(lags)) - 1)
-        return Arrived(
+        return ArrivalStats(
             rate=self._rate,
             due=self._due,
             started=self._started,
@@ -132,10 +134,10 @@ class OpenLoop:
         if ahead_s > 0:
             self._over.wait(ahead_s)
         else:
-            gevent.sleep(0)  # late: those in flight must have their turn all the same, or nothing is ever answered
+            gevent.sleep(0)  # late: requests in flight must have their turn all the same, or nothing is ever answered
 
     def _stand_in_line(self, intended_ns: int) -> bool:
-        """Wait for a place among those in flight; whether it had to, or stood behind one who had to."""
+        """Wait for a place among the requests in flight; returns whether this arrival, or one before it, waited."""
         if self._pool.full():
             while self._pool.full() and not self._over.is_set():
                 self._pool.wait_available(timeout=_POLL_S)

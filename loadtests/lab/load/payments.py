@@ -1,8 +1,7 @@
-"""Payments: how a buyer pays for tickets that are held, and a provider that takes its time, says no, or is silent.
+"""Payments: how a buyer pays for held tickets, and a simulated provider that is slow, refuses, or does not answer.
 
-The shop asks the provider, not the ticket office. So it belongs to the buyers' side of a load test, and what matters
-about it is where a shop waits for it: while it holds a guard that everybody else wants, or while it merely holds some
-tickets.
+The shop asks the provider, not the ticket office; so the payment belongs to the buyers' side of a load test. What
+matters is where the shop waits for it: while it holds a guard that all others need, or while it only holds tickets.
 ``Provider`` is the seam; ``Simulated`` is one that needs no network.
 """
 
@@ -19,27 +18,27 @@ from loadtests.lab.load.client import Client
 
 Payment = Literal["paid", "refused", "unanswered"]
 LATE_S = 0.05
-"""So long after the end of a hold somebody asks again what became of a payment that was not answered."""
+"""How long after the end of a hold the buyer asks what became of an unanswered payment."""
 
 
 class Provider(Protocol):
-    """Whoever takes the money."""
+    """A payment provider."""
 
-    def pay(self, dice: random.Random, patience_s: float) -> Payment:
+    def pay(self, rng: random.Random, patience_s: float) -> Payment:
         """Ask for a payment, and wait for the answer at most ``patience_s``.
 
         ``unanswered`` is indefinite: the money may have been taken, and ``ask_later`` tells.
         """
 
-    def ask_later(self, dice: random.Random) -> Payment:
-        """What became of a payment that was not answered: it was made, or it was not."""
+    def ask_later(self, rng: random.Random) -> Payment:
+        """Whether a payment that was not answered was made: ``paid`` or ``refused``."""
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Payments that take from ``low_s`` to ``high_s``; some are refused, and of some no answer comes.
+    """Payments that take from ``low_s`` to ``high_s``; some are refused, and some are not answered.
 
-    Of those half have been made all the same: who asks later learns it, when the tickets are no longer held.
+    Half of the unanswered ones were made all the same. The buyer learns it later, when the tickets are no longer held.
     """
 
     low_s: float
@@ -53,34 +52,34 @@ class Simulated:
         low, dash, high = options.payment.partition("-")
         return cls(float(low) / 1e3, float(high if dash else low) / 1e3, options.payment_refused, options.payment_lost)
 
-    def pay(self, dice: random.Random, patience_s: float) -> Payment:
+    def pay(self, rng: random.Random, patience_s: float) -> Payment:
         """See ``Provider``."""
-        chance = dice.random()
+        chance = rng.random()
         if chance < self.lost:
             gevent.sleep(patience_s)
             return "unanswered"
-        gevent.sleep(dice.uniform(self.low_s, self.high_s))
+        gevent.sleep(rng.uniform(self.low_s, self.high_s))
         return "refused" if chance < self.lost + self.refused else "paid"
 
-    def ask_later(self, dice: random.Random) -> Payment:
+    def ask_later(self, rng: random.Random) -> Payment:
         """See ``Provider``."""
-        return "paid" if dice.random() < 0.5 else "refused"
+        return "paid" if rng.random() < 0.5 else "refused"
 
 
-def pay_for(customer: Client, held: Operation, provider: Provider, hold_s: float) -> Operation | None:
+def pay_for(client: Client, held: Operation, provider: Provider, hold_s: float) -> Operation | None:
     """Pay for a hold and confirm it; release it when the payment is refused.
 
-    A payment that is not answered while the hold lasts is asked for again when it has ended. If it was made, the hold
-    is confirmed late, and the office sells anew or says that the places are gone (then the shop pays back). If it was
-    not, nothing is done: the places have come back by themselves. Returns the confirmation, if there was one.
+    If no answer comes while the hold lasts, the provider is asked again when it has ended. If the payment was made, the
+    hold is confirmed late, and the office sells anew or says that the places are gone (then the shop pays back). If it
+    was not made, nothing is done: the expired hold has given the places back. Returns the confirmation, if any.
     """
     if held.hold is None:
         return None
-    payment = provider.pay(customer.dice, patience_s=hold_s)
+    payment = provider.pay(client.rng, patience_s=hold_s)
     if payment == "unanswered":
         gevent.sleep(LATE_S)
-        return customer.confirm(held.hold, event=held.event) if provider.ask_later(customer.dice) == "paid" else None
+        return client.confirm(held.hold, event=held.event) if provider.ask_later(client.rng) == "paid" else None
     if payment == "refused":
-        customer.release(held.hold, event=held.event)
+        client.release(held.hold, event=held.event)
         return None
-    return customer.confirm(held.hold, event=held.event)
+    return client.confirm(held.hold, event=held.event)

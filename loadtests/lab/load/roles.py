@@ -1,7 +1,7 @@
 """The role of a locust process in the tests that it runs: it is alone, or the master, or one of the master's workers.
 
-A single process both conducts a test and has its users. With ``--processes`` or ``--master`` the master conducts, and
-the workers have the users. ``hooks`` says when each method is called; the life of a test is told there.
+A single process both coordinates a test and has its users. With ``--processes`` or ``--master`` the master coordinates
+and the workers have the users. ``hooks`` says when each method is called; it tells the life of a test.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.lab.exit_status import EXIT_LAB_FAILED, lab_failed
-from loadtests.lab.history.arrivals import Arrived
+from loadtests.lab.history.arrivals import ArrivalStats
 from loadtests.lab.history.shards import RunNotice
-from loadtests.lab.load.client import Sale
+from loadtests.lab.load.client import ClientContext
 from loadtests.lab.load.coordinator import Coordinator
 from loadtests.lab.load.shard_writer import ShardWriter
 from loadtests.lab.protocol.admin_api import OfficeError
@@ -39,42 +39,42 @@ class Role:
     """What every role answers to, and the users of this process, where it has some."""
 
     interrupted_after_s: ClassVar[float] = 0.0
-    """Ctrl-C comes to all processes of a terminal; this long after it the process ends by itself."""
+    """Ctrl-C reaches all processes of a terminal; this process ends this many seconds later."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.runner: Any = environment.runner
         self.options = cast(Any, environment.parsed_options)
-        # Locust sends all options to whoever says to be a worker. Only who conducts needs the token, and keeps it.
+        # Locust sends all options to every process that says it is a worker. Only the coordinating one needs the token.
         self.options.admin_token = ""
         self.shard: ShardWriter | None = None
         self.failed = False
-        """Whether something happened here, or in a worker, that nobody foresaw."""
+        """Whether an unforeseen error happened here or in a worker."""
 
     @property
-    def sale(self) -> Sale:
-        """What the customers of this process share."""
+    def context(self) -> ClientContext:
+        """What the buyers of this process share."""
         if self.shard is None:
-            raise RuntimeError("there is no sale before the test has started")
-        return self.shard.sale
+            raise RuntimeError("buyers share nothing before the test has started")
+        return self.shard.context
 
     def listen(self) -> None:
-        """Hear what the other locust processes say."""
+        """Register for the messages of the other locust processes."""
 
     def start(self) -> None:
-        """``test_start``: the event, then the users' part of the history."""
+        """``test_start``: make the event, then open the users' shard of the history."""
         self.failed = False
         self.unless_it_fails(self._start)
 
-    def note_arrived(self, arrived: Arrived) -> None:
-        """What became of one user's stream of arrivals."""
+    def note_arrivals(self, stats: ArrivalStats) -> None:
+        """Keep what became of one user's stream of arrivals."""
         if self.shard is not None:
-            self.shard.arrived.append(arrived)
+            self.shard.arrivals.append(stats)
 
     def look_who_left(self) -> None:
-        """A customer of this process left, or all have been spawned: perhaps it is over."""
-        if self.shard is not None and self.shard.sale.gone >= self.runner.user_count:
-            self._customers_left(self.shard.sale.gone)
+        """A buyer of this process has left, or all have been spawned: the sale may be over."""
+        if self.shard is not None and self.shard.context.gone >= self.runner.user_count:
+            self._clients_left(self.shard.context.gone)
 
     def locust_warned(self) -> None:
         """``cpu_warning``: locust found this process busy."""
@@ -82,9 +82,9 @@ class Role:
             self.shard.locust_warned()
 
     def stopping(self) -> None:
-        """``test_stopping``: the customers are to finish."""
+        """``test_stopping``: the buyers are to finish."""
         if self.shard is not None:
-            self.shard.sale.over.set()
+            self.shard.context.over.set()
 
     def stopped(self) -> None:
         """``test_stop``: no user runs any more."""
@@ -98,7 +98,7 @@ class Role:
         """Print the last verdict; the last thing on the screen."""
 
     def unless_it_fails(self, act: Callable[[], object]) -> None:
-        """Do something of the lab's own; see ``fail``."""
+        """Do something of the lab's own; an error goes to ``fail``."""
         try:
             act()
         except StopUser:
@@ -107,7 +107,7 @@ class Role:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Something happened that nobody foresaw: the test is ended, with 70; what was recorded is kept."""
+        """End the test with 70 after an unforeseen error; what was recorded is kept."""
         if not self.failed:
             lab_failed(error)
             index = max(getattr(self.runner, "worker_index", 0), 0)
@@ -117,7 +117,7 @@ class Role:
     def _start(self) -> None:
         raise NotImplementedError
 
-    def _customers_left(self, count: int) -> None:
+    def _clients_left(self, count: int) -> None:
         raise NotImplementedError
 
     def _has_failed(self, how: str) -> None:
@@ -129,11 +129,11 @@ class Role:
         return self.shard
 
 
-class Worker(Role):
-    """Has users, writes their part of the history, and tells the master what concerns it."""
+class WorkerRole(Role):
+    """Has users, writes their shard of the history, and reports to the master."""
 
-    # The master ends the test: a worker that leaves by itself has its users started anew in the others, which are just
-    # stopping theirs.
+    # The master ends the test. If a worker ended first, locust would start its users anew in the other workers, which
+    # are just stopping theirs.
     interrupted_after_s = 5.0
 
     def listen(self) -> None:
@@ -150,35 +150,35 @@ class Worker(Role):
         index = max(self.runner.worker_index, 0)
         if elsewhere := self._open_shard(index).elsewhere:
             where = f"locust process {self.runner.worker_index} keeps its part in {elsewhere}"
-            self.runner.send_message(_ELSEWHERE, {"crew": self.runner.worker_index, "where": where})
+            self.runner.send_message(_ELSEWHERE, {"shard": self.runner.worker_index, "where": where})
 
-    def _customers_left(self, count: int) -> None:
+    def _clients_left(self, count: int) -> None:
         self.runner.send_message(_LEFT, {"count": count})
 
     def _has_failed(self, how: str) -> None:
         self.runner.send_message(_FAILED, {"how": how})
 
     def _finish(self, **_: Any) -> None:
-        """The master ends the test. Not where this worker is stopping already, after Ctrl-C: not twice."""
+        """The master ends the test. After Ctrl-C this worker is stopping already, and must not stop twice."""
         if self.runner.state in {"spawning", "running"}:
             self.runner.stop()
 
 
-class Conducting(Role):
-    """Makes the event, ends the test when all customers have left, and draws the verdict. Alone, or as the master."""
+class CoordinatorRole(Role):
+    """Makes the event, ends the test when all buyers have left, and draws the verdict: one process or the master."""
 
     def __init__(self, environment: Environment) -> None:
         self._token: str = cast(Any, environment.parsed_options).admin_token
         super().__init__(environment)
         self.url = ""
-        """The service that all tests of this locust are of: what was given at the start, whatever a page says."""
+        """The service under test, as given at the start; locust's page cannot change it."""
         self.coordinator: Coordinator | None = None
         self.trouble = ""
         self._opening = self._ending = False
 
     @property
     def judging(self) -> bool:
-        """Whether a test was started whose verdict is not there yet."""
+        """Whether a test was started and has no verdict yet."""
         return self._opening or (self.coordinator is not None and self.coordinator.conclusion is None)
 
     def start(self) -> None:
@@ -193,7 +193,7 @@ class Conducting(Role):
             self._conclude(self.coordinator)
 
     def quitting(self) -> None:
-        """``quitting``: whatever ended locust, a test that runs is ended in order first."""
+        """``quitting``: whatever ended locust, a running test is ended in order first."""
         if self.judging:
             self.runner.stop()
         if self.judging and self.coordinator is not None:
@@ -210,7 +210,7 @@ class Conducting(Role):
             print(conclusion_text(self.coordinator.conclusion), file=stream, flush=True)
 
     def decide_host(self) -> None:
-        """Keep the address that load and token go to, for this process and its users. Raises ``TargetError``."""
+        """Decide where load and token are sent, for this process and its users. Raises ``TargetError``."""
         self.url = self.url or (self.environment.host or self._default_host()).rstrip("/")
         self.environment.host = self.url
         for user_class in self.environment.user_classes:
@@ -232,7 +232,7 @@ class Conducting(Role):
             _log.info("event %s with %s tickets is on sale", event, self.options.capacity)
 
     def _default_host(self) -> str:
-        """Where a target file says that the service is, else where an office is by default."""
+        """The target file's address, else the default address of an office."""
         if not self.options.target:
             return next((kind.host for kind in self.environment.user_classes if kind.host), "")
         target = read_target(Path(self.options.target))
@@ -241,7 +241,7 @@ class Conducting(Role):
         return target.url
 
     def _give_up(self, message: str) -> NoReturn:
-        """No event, no load. Ends locust, or the test in its web page, and the greenlet that wanted to start it."""
+        """Without an event there is no load. Ends locust, or the test in its page, and the greenlet that starts it."""
         self.trouble = message
         self.environment.process_exit_code = _EXIT_NOTHING
         _log.error("the test was not started, nothing was recorded: %s", message)
@@ -258,10 +258,10 @@ class Conducting(Role):
             self.coordinator.failures.append(how)
         self._end()
 
-    def _customers_left(self, count: int, crew: str = "local") -> None:
+    def _clients_left(self, count: int, shard: str = "local") -> None:
         if self.coordinator is None or self._ending or self.runner.state != "running":
             return
-        if self.coordinator.customers_left(crew, count) >= self.runner.target_user_count:
+        if self.coordinator.clients_left(shard, count) >= self.runner.target_user_count:
             self._ending = True
             _log.info("sold out, and every buyer has left")
             self._end()
@@ -272,7 +272,7 @@ class Conducting(Role):
 
     def _conclude(self, coordinator: Coordinator) -> None:
         try:
-            conclusion = coordinator.conclude(self._crews(coordinator))
+            conclusion = coordinator.conclude(self._shards(coordinator))
         except Exception as error:
             self.fail(error)
             self.coordinator = None
@@ -282,54 +282,60 @@ class Conducting(Role):
             if self.environment.web_ui is not None:
                 self.say_verdict()
 
-    def _crews(self, coordinator: Coordinator) -> list[int]:
+    def _shards(self, coordinator: Coordinator) -> list[int]:
         """The numbers of the processes that have users."""
         raise NotImplementedError
 
 
-class Local(Conducting):
-    """Locust's only process: it conducts, and the users are its own."""
+class LocalRole(CoordinatorRole):
+    """Locust's only process: it coordinates, and the users are its own."""
 
     def _start(self) -> None:
         super()._start()
         self._open_shard(0)
 
-    def _crews(self, coordinator: Coordinator) -> list[int]:
+    def _shards(self, coordinator: Coordinator) -> list[int]:
         return [0]
 
 
-class Master(Conducting):
-    """Conducts, and has no users: what concerns them comes as messages of the workers."""
+class MasterRole(CoordinatorRole):
+    """Coordinates and has no users: it hears of them by messages of the workers."""
 
     def listen(self) -> None:
         hear = self.runner.register_message
-        hear(_LEFT, lambda environment, msg: self._customers_left(msg.data["count"], msg.node_id))
+        hear(_LEFT, lambda environment, msg: self._clients_left(msg.data["count"], msg.node_id))
         hear(_FAILED, lambda environment, msg: self._has_failed(**msg.data))
-        hear(_ELSEWHERE, lambda environment, msg: self._part_elsewhere(**msg.data))
+        hear(_ELSEWHERE, lambda environment, msg: self._shard_elsewhere(**msg.data))
 
     def stopping(self) -> None:
-        """The workers are told to finish, and their parts are closed before this goes on."""
+        """Tell the workers to finish, and wait until their shards are closed."""
         if self.coordinator is not None:
             self.runner.send_message(_FINISH)
-            crews = self._crews(self.coordinator)
-            self.coordinator.wait_for_parts(crews, self.environment.stop_timeout + _SPARE_S)
+            shards = self._shards(self.coordinator)
+            self.coordinator.wait_for_shards(shards, self.environment.stop_timeout + _SPARE_S)
 
-    def _part_elsewhere(self, crew: int, where: str) -> None:
+    def _shard_elsewhere(self, shard: int, where: str) -> None:
         if self.coordinator is not None:
-            self.coordinator.elsewhere[crew] = where
+            self.coordinator.elsewhere[shard] = where
 
-    def _crews(self, coordinator: Coordinator) -> list[int]:
+    def _shards(self, coordinator: Coordinator) -> list[int]:
         known = {self.runner.get_worker_index(client) for client in self.runner.clients}
-        return sorted(known | {int(part.stem) for part in coordinator.notice.parts.glob("*.jsonl")})
+        return sorted(known | {int(shard.stem) for shard in coordinator.notice.shards.glob("*.jsonl")})
 
 
 ROLES: dict[Environment, Role] = {}
-"""That of this locust process; it has one environment."""
+"""The role of this locust process, which has one environment."""
 
 
 def take_role(environment: Environment) -> Role:
     """Give this locust process its role, for as long as it lives."""
     runner = environment.runner
-    kind = Master if isinstance(runner, MasterRunner) else Worker if isinstance(runner, WorkerRunner) else Local
+    kind = (
+        MasterRole
+        if isinstance(runner, MasterRunner)
+        else WorkerRole
+        if isinstance(runner, WorkerRunner)
+        else LocalRole
+    )
     ROLES[environment] = kind(environment)
     return ROLES[environment]

@@ -1,4 +1,4 @@
-"""When arrivals come: the times between them, decided by a seed."""
+"""The times between arrivals, decided by a seed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import random
 from collections.abc import Iterator
 
 
-def gaps_ns(rate: float, kind: str, dice: random.Random) -> Iterator[int]:
-    """The times between arrivals, without end: exponential (a Poisson process), or equal after a first one by chance.
+def gaps_ns(rate: float, kind: str, rng: random.Random) -> Iterator[int]:
+    """Endless gaps between arrivals: exponential (a Poisson process), or equal after a random first one.
 
-    By chance, so that several streams of equal gaps do not come all at once.
+    The first one is random so that several streams of equal gaps do not arrive at the same moments.
     """
     mean_ns = 1e9 / rate
     if kind == "uniform":
-        yield round(mean_ns * dice.random())
+        yield round(mean_ns * rng.random())
     while True:
-        yield round(mean_ns * dice.expovariate(1.0) if kind == "poisson" else mean_ns)
+        yield round(mean_ns * rng.expovariate(1.0) if kind == "poisson" else mean_ns)

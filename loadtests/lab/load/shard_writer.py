@@ -1,8 +1,7 @@
-"""The customers of one locust process, and the part of the history that they write.
+"""Writes one locust process's shard of the history.
 
-Each locust process with users has a crew: it opens a file of its own in the run's folder, knows how many customers
-have left, and when the run ends closes the file and leaves a note beside it. The note is the sign that the part is
-whole; whoever puts the parts together waits for it.
+Each locust process with users writes a file of its own in the run's folder. When the run ends it closes the file and
+leaves a note beside it. The note is the sign that the shard is whole; the coordinator waits for it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.history.arrivals import Arrived
-from loadtests.lab.history.generator_load import BusyMeter
+from loadtests.lab.history.arrivals import ArrivalStats
+from loadtests.lab.history.generator_load import GeneratorMeter
 from loadtests.lab.history.recorder import Recorder
-from loadtests.lab.history.shards import PartNote, RunNotice
-from loadtests.lab.load.client import Sale
+from loadtests.lab.history.shards import RunNotice, ShardNote
+from loadtests.lab.load.client import ClientContext
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.carts import NO_CARTS
@@ -25,12 +24,12 @@ from loadtests.lab.protocol.office import OfficeAdapter
 from loadtests.lab.target.adapter import TargetAdapter
 from loadtests.lab.target.file import read_target
 
-PROCESSES_PER_CREW = 1_000_000
-CREWS_PER_ROUND = 64
+PROCESSES_PER_SHARD = 1_000_000
+SHARDS_PER_ROUND = 64
 
 
-def manners_of(options: Any) -> Adapter:
-    """How the service is to be asked: as the target file says, else by the contract."""
+def adapter_of(options: Any) -> Adapter:
+    """The adapter that the target file describes, else the office's."""
     return TargetAdapter(read_target(Path(options.target))) if options.target else OfficeAdapter()
 
 
@@ -39,26 +38,26 @@ class ShardWriter:
 
     def __init__(self, notice: RunNotice, index: int, options: Any) -> None:
         self.elsewhere: Path | None = None
-        parts, host = notice.parts, None
-        if not parts.is_dir():
-            # The master's folder is not on this machine: the part stays here, its times are of another clock.
+        shards, host = notice.shards, None
+        if not shards.is_dir():
+            # The master's folder is not on this machine: the shard stays here, its times are of another clock.
             self.elsewhere = new_results_folder(options.results, "buy-part")
-            parts, host = self.elsewhere, platform.node()
-        self._part = parts / f"{index}.jsonl"
-        self._recorder = Recorder(self._part, host)
-        self._meter = BusyMeter()
+            shards, host = self.elsewhere, platform.node()
+        self._path = shards / f"{index}.jsonl"
+        self._recorder = Recorder(self._path, host)
+        self._meter = GeneratorMeter()
         self._closed = False
-        self._manners = manners_of(options)
-        self.arrived: list[Arrived] = []
-        self.sale = Sale(
+        self._adapter = adapter_of(options)
+        self.arrivals: list[ArrivalStats] = []
+        self.context = ClientContext(
             notice.events,
             self._recorder,
-            first_process=(notice.round * CREWS_PER_ROUND + index) * PROCESSES_PER_CREW,
+            first_process=(notice.round * SHARDS_PER_ROUND + index) * PROCESSES_PER_SHARD,
             seed=int(options.seed),
             retries=int(options.retries),
             time_outs=float(options.time_outs),
             opens_at=notice.opens_at,
-            manners=self._manners,
+            adapter=self._adapter,
         )
 
     def locust_warned(self) -> None:
@@ -66,13 +65,13 @@ class ShardWriter:
         self._meter.locust_warned = True
 
     def close(self) -> None:
-        """To be called when the users have stopped: the part is whole now. Idempotent."""
+        """To be called when the users have stopped: the shard is whole now. Idempotent."""
         if self._closed:
             return
         self._closed = True
         self._recorder.close()
-        notes = self._manners.notes() + ([] if self.sale.sells_carts else [NO_CARTS])
-        note = PartNote(self._recorder.operations, self._meter.read(), self.arrived, notes)
-        half = self._part.with_suffix(".half")
+        notes = self._adapter.notes() + ([] if self.context.sells_carts else [NO_CARTS])
+        note = ShardNote(self._recorder.operations, self._meter.read(), self.arrivals, notes)
+        half = self._path.with_suffix(".half")
         half.write_bytes(msgspec.json.encode(note))
-        half.replace(self._part.with_suffix(".note"))
+        half.replace(self._path.with_suffix(".note"))

@@ -1,4 +1,4 @@
-"""Locust users who are customers: one buyer each (the closed loop), or a stream of arriving ones (the open loop)."""
+"""Locust users: each is one buyer (the closed loop) or a stream of arriving buyers (the open loop)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINGER_S = 0.25
 
 
 class OfficeUser(FastHttpUser):
-    """A locust user who is a customer of the office: ``self.customer`` asks and records."""
+    """A locust user who buys at the office: ``self.buyer`` asks and records."""
 
     abstract = True
     workload: ClassVar[str]
@@ -28,7 +28,7 @@ class OfficeUser(FastHttpUser):
     connection_timeout = 5.0
 
     def __init__(self, environment: Environment) -> None:
-        # Every arrival in flight has a connection of its own: waiting for one would be waiting unseen.
+        # Every arrival in flight has a connection of its own: the wait for a shared one would not be measured.
         options: Any = environment.parsed_options
         self.concurrency = max(self.concurrency, int(options.most_in_flight))
         super().__init__(environment)
@@ -37,7 +37,7 @@ class OfficeUser(FastHttpUser):
 
     def on_start(self) -> None:
         self._role = ROLES[self.environment]
-        self.customer = Client(self.clients, self._role.sale)
+        self.buyer = Client(self.clients, self._role.context)
         self.has_left = False
 
     def _client_of(self, node: str) -> FastHttpSession:
@@ -59,46 +59,46 @@ class OfficeUser(FastHttpUser):
 
     def on_stop(self) -> None:
         if self.has_left:
-            self._role.sale.gone -= 1
+            self._role.context.gone -= 1
 
     @property
     def is_stream(self) -> bool:
-        """Whether this user is no buyer but a stream of them: the open loop."""
+        """Whether this user is a stream of buyers: the open loop."""
         return float(self.options.rate) > 0
 
     def stream_arrivals(self, arrive: Callable[[Client, ArrivalStream, int], object]) -> None:
-        """Let buyers arrive at this user's share of the rate until it is sold out, then leave.
+        """Let buyers arrive at this user's share of the rate until the event is sold out, then leave.
 
-        ``arrive(customer, crowd, intended_ns)`` is one of them. Who is still in flight when it is sold out may give
-        an order back; so it is looked at again when nobody is in flight.
+        ``arrive(client, stream, intended_ns)`` is one buyer. A buyer who is still in flight when the event is sold out
+        may give an order back; so more arrive when nobody is in flight any more, until they too find nothing.
         """
-        sale, options = self._role.sale, self.options
-        if self.has_left or sale.over.is_set():
+        context, options = self._role.context, self.options
+        if self.has_left or context.over.is_set():
             self.leave()
             return
-        crowd = ArrivalStream(int(options.patience))
+        stream = ArrivalStream(int(options.patience))
         share = float(options.rate) / int(options.last_seat_notice["users"])
-        dice = sale.dice(sale.next_process())
-        loop = OpenLoop(share, options.arrivals, int(options.most_in_flight), dice, sale.over)
+        rng = context.rng_of(context.next_process())
+        loop = OpenLoop(share, options.arrivals, int(options.most_in_flight), rng, context.over)
         try:
-            while not crowd.has_enough and not sale.over.is_set():
-                loop.stream(lambda intended_ns: self._one(arrive, crowd, intended_ns), crowd)
+            while not stream.has_enough and not context.over.is_set():
+                loop.run(lambda intended_ns: self._one(arrive, stream, intended_ns), stream)
                 loop.drain(self.environment.stop_timeout / 2)
         finally:
             loop.drain(0)
-            self._role.note_arrived(loop.arrived())
+            self._role.note_arrivals(loop.stats())
         self.leave()
 
     def _one(
-        self, arrive: Callable[[Client, ArrivalStream, int], object], crowd: ArrivalStream, intended_ns: int
+        self, arrive: Callable[[Client, ArrivalStream, int], object], stream: ArrivalStream, intended_ns: int
     ) -> None:
-        customer = Client(self.clients, self._role.sale)
-        self._role.unless_it_fails(lambda: arrive(customer, crowd, intended_ns))
+        client = Client(self.clients, self._role.context)
+        self._role.unless_it_fails(lambda: arrive(client, stream, intended_ns))
 
     def leave(self) -> None:
-        """Nothing is left to buy. The user stays, idle, until the run ends: locust would replace one that goes."""
+        """Nothing is left to buy. The user stays idle until the run ends: locust would replace a user that ends."""
         if not self.has_left:
             self.has_left = True
-            self._role.sale.gone += 1
+            self._role.context.gone += 1
             self._role.look_who_left()
-        self._role.sale.over.wait(_LINGER_S)
+        self._role.context.over.wait(_LINGER_S)

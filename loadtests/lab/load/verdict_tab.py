@@ -3,10 +3,10 @@
 Locust's page asks for numbers every two seconds while the test runs, and never again once it hears that the test has
 stopped. So the page is told "running" until the verdict is there: the answer that says "stopped" brings it along.
 
-Locust lets every site read its page and post to it, and takes each option of the command line from a form, whatever its
-value. Here the lab's admin token is behind it. So the whole page has the door of ``same_site``, and the form takes what
-it shows and nothing else, within the bounds of the command line: where load and token go, and which files are read and
-written, is decided there.
+Locust lets every site read its page and post to it, and accepts every option of the command line in a form, whatever
+its value. Here the page could use the lab's admin token. So ``same_site`` guards the whole page, and the form accepts
+only the fields that it shows, within the bounds of the command line. Only the command line decides where load and token
+go, and which files are read and written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flask import Blueprint, Response, jsonify, request, send_from_directory
 from locust.argument_parser import ui_extra_args_dict
 
 from loadtests.lab.experiment.knobs import BY_NAME
-from loadtests.lab.load.roles import Conducting
+from loadtests.lab.load.roles import CoordinatorRole
 from loadtests.lab.paths import shown
 from loadtests.lab.protocol.same_site import OF_EVERY_ANSWER, OTHER_SITE, refusal
 from loadtests.lab.report.text import found, headline, numbers
@@ -32,7 +32,7 @@ _MOST_BYTES = 64 << 10
 Start = Callable[..., Any]
 
 
-def add_verdict_tab(web_ui: Any, role: Conducting) -> None:
+def add_verdict_tab(web_ui: Any, role: CoordinatorRole) -> None:
     """Add the tab to the page and the report to its download list."""
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Verdict", "key": _TAB}],
@@ -70,7 +70,7 @@ def add_verdict_tab(web_ui: Any, role: Conducting) -> None:
 
 
 class Door:
-    """A WSGI application around locust's own: refuses other sites, and takes back that they may read."""
+    """A WSGI application around locust's own: it refuses requests of other sites, and does not let them read."""
 
     def __init__(self, wsgi: Callable[[dict[str, Any], Start], Iterable[bytes]], names: Collection[str]) -> None:
         self._wsgi = wsgi
@@ -89,7 +89,7 @@ class Door:
         return Response(refused[1], refused[0], mimetype="text/plain")(environ, start)
 
 
-def _take_only_what_is_shown(app: Any, role: Conducting) -> None:
+def _take_only_what_is_shown(app: Any, role: CoordinatorRole) -> None:
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
     fields = _OF_THE_FORM | set(ui_extra_args_dict())
 
@@ -123,7 +123,7 @@ def _take_only_what_is_shown(app: Any, role: Conducting) -> None:
 
 
 def _outside(given: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a form's values. Locust asks the parser about those of the command line alone."""
+    """What is wrong with a form's values. Locust checks the command line's values only."""
     for name, value in given.items():
         if name in BY_NAME and BY_NAME[name].of_locust:
             try:
@@ -132,8 +132,8 @@ def _outside(given: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: {error}"
 
 
-def rows(role: Conducting) -> list[dict[str, str]]:
-    """The tab's table. Locust sorts rows by ``name``, which is not shown: it keeps them in this order."""
+def rows(role: CoordinatorRole) -> list[dict[str, str]]:
+    """The tab's table. Locust sorts rows by ``name``, which is not shown: numbers keep them in this order."""
     lines: list[tuple[str, str]] = []
     if role.trouble:
         lines = [("not started", role.trouble)]

@@ -1,7 +1,7 @@
-"""How a service is asked and how its answers are read: the one seam between customers and services.
+"""The interface between clients and services: how a service is asked, and how its answers are read.
 
-A customer decides what to ask and records it; ``Adapter`` know the paths, the bodies and the words. There are the
-office's own (``office_manners``), and those of a target file (``target_manners``).
+A client decides what to ask and records it; an ``Adapter`` knows the paths, the bodies and the words. There are
+two: the office's own (``protocol.office``) and that of a target file (``target.adapter``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Adapter(ABC):
-    """How to deal with one kind of service. Counts what could not be read in its answers."""
+    """Speaks the protocol of one kind of service. Counts what could not be read in its answers."""
 
     def __init__(self) -> None:
         self._unreadable: Counter[tuple[str, str]] = Counter()
 
     def unreadable(self, op: str, fields: Iterable[str]) -> None:
-        """Note that these fields of an answer were there, and not as they have to be."""
+        """Count fields of an answer that were there and could not be read."""
         for field in fields:
             self._unreadable[op, field] += 1
 
@@ -46,20 +46,20 @@ class Adapter(ABC):
 
     def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
         """The request for one cart, a line for each of its events."""
-        raise NotImplementedError("of carts only the office's own manners know")
+        raise NotImplementedError("only the office's own adapter knows carts")
 
     def understand_together(
         self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
     ) -> str:
         """As ``understand``, for all lines of a cart."""
-        raise NotImplementedError("of carts only the office's own manners know")
+        raise NotImplementedError("only the office's own adapter knows carts")
 
     def may_ask_again(self, op: str) -> bool:
-        """Whether the service knows a repeated request by its key."""
+        """Whether the service recognizes a repeated request by its key."""
         return True
 
     def notes(self) -> list[str]:
-        """What should be said beside the verdict."""
+        """What to say beside the verdict."""
         return [
             f"{count:,} answers to {op} had a `{field}` that cannot be read; they count, and the field is left out"
             for (op, field), count in self._unreadable.items()

@@ -1,6 +1,6 @@
 """The lab's own calls to a ticket office: make an event, read its audit, switch the guard.
 
-Plain HTTP by the contract; nothing of the service is imported. These calls stand in no history.
+Plain HTTP by the contract; nothing of the service is imported. These calls are in no history.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from loadtests.lab.protocol.http_calls import MOST_BYTES, Answer, NoAnswer, ask
+from loadtests.lab.protocol.http_calls import MOST_BYTES, HttpAnswer, NoAnswer, ask
 from loadtests.lab.untrusted import NOT_JSON, printable
 
 TOKEN_VARIABLE = "LASTSEAT_ADMIN_TOKEN"
 TOKEN_FILE = "admin-token"
 DEFAULT_TIMEOUT_S = 10.0
 MOST_AUDIT_BYTES = 256 << 20
-"""Some two million records; an audit without an end is not read on."""
+"""Some two million records; a longer audit is refused."""
 _SERVER_ERROR = 500
 _POLL_S = 0.1
 _WORKERS = re.compile(rb"^lastseat_workers ([0-9]{1,9})(?:\.0*)?$", re.MULTILINE)
@@ -39,7 +39,7 @@ class Unreachable(OfficeError):
     """Nobody answered. For a call that changes something this is indefinite."""
 
 
-class Refused(OfficeError):
+class CallRefused(OfficeError):
     """The service answered with an error; ``code`` is the problem's."""
 
     def __init__(self, message: str, status: int, code: str | None) -> None:
@@ -49,7 +49,7 @@ class Refused(OfficeError):
 
 
 class GuardState(msgspec.Struct):
-    """``GET /guard``: which guard is on, since which epoch, and which there are."""
+    """``GET /guard``: the guard that is on, since which epoch, and the guards that exist."""
 
     guard: str
     epoch: int
@@ -63,7 +63,7 @@ class _Problem(msgspec.Struct):
 
 
 def find_token(given: str | None, data: Path | str | None) -> str | None:
-    """The admin token: as given, else from the environment, else from the file that the service made."""
+    """The admin token as given, or from the environment, or from the file that the service made."""
     if given or os.environ.get(TOKEN_VARIABLE):
         return given or os.environ[TOKEN_VARIABLE]
     try:
@@ -74,8 +74,6 @@ def find_token(given: str | None, data: Path | str | None) -> str | None:
 
 
 class Office:
-    """A service at one address."""
-
     has_audit = True
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -83,7 +81,7 @@ class Office:
         self.token = token
 
     def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
-        """Make a fresh lab event, one that unsafe guards may touch; its doors open at that time of the Unix clock."""
+        """Make a fresh lab event, which unsafe guards may touch; it opens at that time of the Unix clock."""
         wanted: dict[str, Any] = {"event": event, "name": event, "capacity": capacity, "lab": True}
         if opens_at is not None:
             wanted["opens_at"] = datetime.fromtimestamp(opens_at, UTC)
@@ -108,7 +106,7 @@ class Office:
             return None
 
     def workers(self) -> int | None:
-        """How many processes sell here, where the service counts them; the one that answers may be one of several."""
+        """How many processes sell here, where the service counts them."""
         try:
             found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0).body)
         except OfficeError:
@@ -123,7 +121,7 @@ class Office:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         most_bytes: int = MOST_BYTES,
-    ) -> Answer:
+    ) -> HttpAnswer:
         headers = {} if body is None else {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -142,7 +140,7 @@ class Office:
         except NOT_JSON as error:
             raise OfficeError(f"{method} /guard was answered by {self.url} with no guard: {error}") from None
 
-    def _refused(self, method: str, path: str, answer: Answer) -> Refused:
+    def _refused(self, method: str, path: str, answer: HttpAnswer) -> CallRefused:
         try:
             problem = msgspec.json.decode(answer.body, type=_Problem)
         except NOT_JSON:
@@ -158,7 +156,7 @@ class Office:
             what = "it sends the caller elsewhere, and no redirection is followed; name the right address"
         code = printable((problem.code or "no code")[:_SHOWN])
         message = f"{method} {path} was refused by {self.url}: {what} ({answer.status}, {code})."
-        return Refused(message, answer.status, problem.code)
+        return CallRefused(message, answer.status, problem.code)
 
     def _nobody_there(self, method: str, path: str, error: NoAnswer) -> str:
         if method == "GET" or not error.sent:
@@ -172,15 +170,15 @@ class Office:
 
 
 class Offices:
-    """The nodes of one service, one or more. What is read is read from the first that answers.
+    """The nodes of one service, one or more. The first node that answers is read.
 
-    Calls that change something go to the first node alone, except ``create_event``: nodes that share no store (which
-    is what an experiment may be about) have to know of it each by itself.
+    Calls that change something go to the first node alone, except ``create_event``: every node must have the event,
+    also in an experiment with nodes that share no store.
     """
 
     has_audit = True
     ANSWERS_WITHIN_S = 15.0
-    """A node may be starting again, or an engine: so long they are asked. A single one that is gone is not."""
+    """How long nodes are asked: one or an engine may be restarting. A single node that is gone fails at once."""
 
     def __init__(self, nodes: Sequence[Office]) -> None:
         self.nodes = list(nodes)
@@ -190,12 +188,11 @@ class Offices:
         return self.nodes[0].url
 
     def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
-        """Make a fresh lab event, known to all nodes."""
         self.nodes[0].create_event(event, capacity, opens_at)
         for node in self.nodes[1:]:
             try:
                 node.create_event(event, capacity, opens_at)
-            except Refused as refused:
+            except CallRefused as refused:
                 if refused.code != "event_exists":
                     raise
 
@@ -216,7 +213,7 @@ class Offices:
                 try:
                     return ask(node)
                 except OfficeError as error:
-                    if isinstance(error, Refused) and error.status < _SERVER_ERROR:
+                    if isinstance(error, CallRefused) and error.status < _SERVER_ERROR:
                         raise
                     if isinstance(error, Unreachable) and len(self.nodes) == 1:
                         raise

@@ -1,7 +1,7 @@
 """What an answer of a ticket office means: its outcome in the history's words, and the fields worth keeping.
 
-The rule that everything hangs on: ``fail`` is claimed only where surely nothing was written, now or later. An error
-that does not say so is ``unknown``.
+The most important rule: the outcome is ``fail`` only where surely nothing was written, now or later. An error that does
+not say so is ``unknown``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 
 
 class Answer(msgspec.Struct):
-    """The body of an answer, as far as the lab reads it; whatever a service does not give is None.
+    """The fields of an answer that the lab reads; those that a service does not give are None.
 
-    A field is what a history may hold, no more: a line that its reader refuses would take the verdict from all others.
+    A field accepts only what a history may hold: one line that its reader refused would make all others useless.
     """
 
     order: Id | None = None
@@ -50,12 +50,12 @@ _decoder = msgspec.json.Decoder(Answer)
 
 
 def parse(body: bytes | None) -> Answer:
-    """The body's fields that can be read. What is no JSON (a proxy's page, half an answer) has none of them."""
+    """The readable fields of a body. What is no JSON (a proxy's page, half an answer) has none."""
     return read_fields(body or b"", _decoder)[0]
 
 
 def read_fields(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[Fields]) -> tuple[Fields, list[str]]:
-    """The fields, and the names of those that are there and cannot be read; ``body`` where it is no JSON at all."""
+    """The readable fields, and the names of the unreadable ones: ``body`` where it is no JSON at all."""
     wrong: list[str] = []
     try:
         answer = decoder.decode(body)
@@ -84,7 +84,7 @@ def _each_by_itself(body: bytes | msgspec.Raw, kind: type[Fields]) -> tuple[Fiel
 
 
 def outcome_of(op: str, status: int, answer: Answer) -> Outcome:
-    """What may be said after an answer with this status: see the table in the contract."""
+    """The outcome of an answer with this status, by the table in the contract."""
     if status in {200, 201}:
         return "ok"
     if answer.code == "sold_out":
@@ -95,17 +95,17 @@ def outcome_of(op: str, status: int, answer: Answer) -> Outcome:
 
 
 def outcome_without_answer(method: str, error: BaseException | None) -> Outcome:
-    """What may be said when no answer came.
+    """The outcome when no answer came.
 
-    A refused connection means that nothing was sent, but only for POST: the client resends GET, PUT and DELETE by
-    itself when the server closes the connection. A server that applies a DELETE and dies makes the resend report
-    "connection refused" for something that was done.
+    A refused connection means that nothing was sent, but only for POST: locust's client resends GET, PUT and DELETE
+    when the server closes the connection. If a server applies a DELETE and dies, the resend reports "connection
+    refused" for something that was done.
     """
     return "fail" if method == "POST" and isinstance(error, ConnectionRefusedError) else "unknown"
 
 
 def keep_fields(operation: Operation, answer: Answer, headers: Mapping[str, str]) -> None:
-    """Copy what the history keeps of an answer: the body's facts, who gave it, and where the time went."""
+    """Copy what the history keeps of an answer: the body's facts, the worker and epoch, and the timings."""
     operation.remaining = answer.remaining
     operation.version = answer.version
     if operation.outcome == "ok" and operation.op != "read":

@@ -1,8 +1,8 @@
 """Carts as a history has them: one request over several events, and a line for each event.
 
-The lines of a cart have its key and its name (``cart``). Each is of a process of its own, for in a history a process
-does one thing at a time; the event differs, so no attempt of a key stands twice. Where one event refused, its line says
-so, and in the others surely nothing happened.
+The lines of a cart have its key and its name (``cart``). Each has a process of its own, because in a history a process
+does one thing at a time; the events differ, so no attempt of a key is there twice. Where one event refused, its line
+says so, and in the others surely nothing happened.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder(_OfEvent)
 
 
 def lines_of(key: str, items: Mapping[str, int], processes: Iterable[int], attempt: int = 1) -> list[Operation]:
-    """The lines of one attempt at a cart, in the order in which its events are asked for."""
+    """The lines of one attempt at a cart, in the order of its events."""
     return [
         Operation(
             process=process, op="buy", event=event, key=key, cart=key, attempt=attempt, quantity=quantity,
@@ -44,7 +44,6 @@ def lines_of(key: str, items: Mapping[str, int], processes: Iterable[int], attem
 
 
 def request_of(lines: Sequence[Operation], buyer: str) -> Request:
-    """The request for a cart."""
     items = [{"event": line.event, "quantity": line.quantity} for line in lines]
     headers = {"Content-Type": "application/json", "Idempotency-Key": lines[0].key or ""}
     return Request("POST", "/carts", "/carts", headers, msgspec.json.encode({"items": items, "buyer": buyer}))
@@ -55,7 +54,7 @@ def understand(
 ) -> tuple[str, list[str]]:
     """Put the answer to a cart into its lines; the problem's code, if it is one, and what could not be read.
 
-    An event that an answer of 201 leaves out is one of which nobody knows.
+    The outcome of an event that an answer of 201 leaves out is unknown.
     """
     if status == 201:
         orders, wrong = _orders(body or b"")

@@ -1,8 +1,8 @@
-"""The lab's own HTTP calls: to the address that was given and nowhere else, and never without an end.
+"""The lab's own HTTP calls: to the given address only, and limited in time and size.
 
-A service under test may be broken or mean harm. So no redirection is followed (the admin token would go along), no
-proxy of the environment comes between, at most so many bytes are read, and a call as a whole has a time limit: a
-server that sends one byte now and then would never meet the limit of a single read.
+A service under test may be broken or malicious. So no redirection is followed (the admin token would go along), no
+proxy of the environment is used, the number of bytes is limited, and a call as a whole has a time limit: a server that
+sends one byte now and then would never exceed the limit of a single read.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ _LONGER_AS_A_WHOLE = 5
 
 
 class NoAnswer(Exception):
-    """No whole answer came. ``sent`` is false where surely nothing was asked: the connection was refused."""
+    """No whole answer came. ``sent`` is false where the connection was refused: surely nothing was asked."""
 
     def __init__(self, why: str, *, sent: bool) -> None:
         super().__init__(why)
         self.sent = sent
 
 
-class Answer(NamedTuple):
-    """What a server said, whatever its status."""
-
+class HttpAnswer(NamedTuple):
     status: int
     reason: str
     headers: http.client.HTTPMessage
@@ -38,7 +36,7 @@ class Answer(NamedTuple):
 
     @property
     def is_fine(self) -> bool:
-        """Whether it is a success; a redirection is none."""
+        """Whether it is a success; a redirection is not."""
         return 200 <= self.status < 300
 
 
@@ -50,11 +48,11 @@ def ask(
     *,
     timeout_s: float,
     most_bytes: int = MOST_BYTES,
-) -> Answer:
+) -> HttpAnswer:
     """Send one request and read the whole answer.
 
-    Raises ``NoAnswer`` where none comes within ``timeout_s`` of silence or five times that altogether, or where it has
-    more than ``most_bytes``. Unless that says otherwise, it is not known what the server did.
+    Raises ``NoAnswer`` after ``timeout_s`` of silence, after five times that in all, or where the answer has more than
+    ``most_bytes``. What the server did is unknown then, unless the error's ``sent`` is false.
     """
     parts = urllib.parse.urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -68,7 +66,7 @@ def ask(
                 path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
                 connection.request(method, path, body, {"Connection": "close", **(headers or {})})
                 response = connection.getresponse()
-                return Answer(response.status, response.reason, response.headers, _read(response, most_bytes))
+                return HttpAnswer(response.status, response.reason, response.headers, _read(response, most_bytes))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(str(error) or type(error).__name__, sent=sent) from None
 
@@ -86,7 +84,7 @@ def _read(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
 
 @contextlib.contextmanager
 def _ended_after(limit_s: float, sock: socket.socket) -> Iterator[None]:
-    """Shut the connection down when the time is up, which wakes whoever waits for it; then raise ``TimeoutError``."""
+    """Shut the connection down when the time is up, which ends every wait on it; then raise ``TimeoutError``."""
     over = threading.Event()
 
     def end() -> None:

@@ -1,4 +1,4 @@
-"""How a ticket office that keeps the contract is asked, and what its answers mean."""
+"""Speaks to a ticket office that keeps the contract."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OfficeAdapter(Adapter):
     """The contract's HTTP."""
 
     def request(self, operation: Operation, buyer: str) -> Request:
-        """Every mutation carries its key."""
+        """The contract's request; every mutation carries its key."""
         headers = {"Idempotency-Key": operation.key} if operation.key else {}
         event, name = f"/events/{operation.event}", "/events/<event>"
         match operation.op:
@@ -43,10 +43,9 @@ class OfficeAdapter(Adapter):
                 return Request("POST", path, f"{name}/holds/<hold>/confirm", headers)
             case "release":
                 return Request("DELETE", f"{event}/holds/{_part(operation.hold)}", f"{name}/holds/<hold>", headers)
-        raise ValueError(f"customers do not know the operation {operation.op}")
+        raise ValueError(f"clients do not know the operation {operation.op}")
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
-        """By the table in the contract."""
         answer, wrong = read_fields(body or b"", _decoder)
         operation.outcome = outcome_of(operation.op, status, answer)
         keep_fields(operation, answer, headers)
@@ -55,18 +54,16 @@ class OfficeAdapter(Adapter):
         return answer.code or "without a code"
 
     def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
-        """``POST /carts``."""
         return carts.request_of(lines, buyer)
 
     def understand_together(
         self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
     ) -> str:
-        """All events of a cart have it, or none."""
         word, wrong = carts.understand(lines, status, body, headers)
         self.unreadable("a cart", wrong)
         return word
 
 
 def _part(name: str | None) -> str:
-    """An id that the service gave, as a part of an address and never more of it."""
+    """An id that the service gave, quoted: it stays one part of an address."""
     return quote(name or "", safe="")

@@ -1,8 +1,8 @@
-"""Which requests a page of the lab refuses: those that a browser makes for a page of another site.
+"""Refuses requests to a page of the lab that a browser makes for a page of another site.
 
-It is the office's own rule, once more, for the lab imports nothing of the service: ``Host`` has to be a name of this
-page, else another site could let its own name point here (an address of numbers cannot be such a name); and what
-changes something has to come from the page itself, as the browser says. Programs say nothing of that and may.
+The office has the same rule; the lab has its own because it imports nothing of the service. ``Host`` has to be a name
+of this page: another site could let its own name point here, but not a numeric address. A request that changes
+something has to come from the page itself, as the browser's headers say. Programs send no such headers and are allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OF_EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""No page of another site shows one of the lab's in a frame, or takes its answers for a script or a picture."""
+"""No page of another site may show the lab's page in a frame, or use its answers as a script or a picture."""
 
 WRONG_HOST, OTHER_SITE = 421, 403
 _CHANGE_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -26,8 +26,10 @@ _CHANGE_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 def refusal(
     method: str, host: str | None, site: str | None, origin: str | None, names: Collection[str] = ()
 ) -> tuple[int, str] | None:
-    """The status and the words with which a request is refused, or None; ``names`` the page answers to beside
-    ``localhost`` and addresses. Of headers it is given Host, Sec-Fetch-Site and Origin, None where there is none.
+    """The status and the words with which a request is refused, or None where it is allowed.
+
+    ``names`` are those of the page beside ``localhost`` and addresses. ``host``, ``site`` and ``origin`` are the
+    headers Host, Sec-Fetch-Site and Origin, or None.
     """
     if host and not _is_ours(host, names):
         return WRONG_HOST, "This page does not answer to that name: use the address of numbers, or localhost.\n"

@@ -9,9 +9,9 @@ import numpy as np
 
 from loadtests.lab.experiment.fairness import by_event, bypass_counts
 from loadtests.lab.experiment.measurement import quantile, span_ns
-from loadtests.lab.history.arrays import ABSENT
+from loadtests.lab.history.arrays import ABSENT, Floats
 from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, REFUSED, SOLD_OUT
-from loadtests.lab.history.operations import Floats, Operations
+from loadtests.lab.history.operations import Operations
 from loadtests.lab.report.svg.chart import round_step
 
 SHARES = (0.5, 0.9, 0.99, 0.999)

@@ -98,7 +98,7 @@ def _outcome(result: Result) -> _Row:
         "oversold": _alarming(verdict.oversold),
         "lost": _alarming(verdict.lost),
         "verdict": Text(verdict.verdict, style=colour),
-        "wrong": f"{result.rounds_wrong} of {result.rounds}" + ("" if result.kept is Met.YES else " !"),
+        "wrong": f"{result.rounds_wrong} of {result.rounds}" + ("" if result.met is Met.YES else " !"),
     }
 
 
@@ -135,7 +135,7 @@ def guard_and_think(result: Result) -> str:
 
 def _acknowledged(result: Result) -> Text:
     colour = "red" if result.rounds_wrong else VERDICT_COLOURS[result.verdict.verdict]
-    mark = "*" if by_luck(result) else "" if result.kept is Met.YES else "!"
+    mark = "*" if by_luck(result) else "" if result.met is Met.YES else "!"
     return Text(f"{result.verdict.acknowledged:,}{mark}", style=colour)
 
 

@@ -122,11 +122,11 @@ def heading(result: Result, beside: list[Result]) -> str:
 
 def by_luck(result: Result) -> bool:
     """Was the result right although nothing kept the purchases apart?"""
-    return result.promise is Expectation.EITHER and result.verdict.verdict == "valid"
+    return result.expectation is Expectation.EITHER and result.verdict.verdict == "valid"
 
 
 def met_word(result: Result) -> str:
     """A word or two: did the guard do what it promises?"""
     if by_luck(result):
         return "exact by luck"
-    return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.kept]
+    return {Met.YES: "as promised", Met.NO: "promise broken", Met.UNDECIDED: "undecided"}[result.met]

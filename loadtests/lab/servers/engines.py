@@ -1,8 +1,7 @@
-"""Private servers for the stores that need an engine: each is started when it is first asked for, and ended together.
+"""Private servers for the stores that need an engine: each is started when it is first asked for, all end together.
 
-An engine is one file and one line in ``ENGINES``. All of them have the same shape: built with a folder and settings;
-``url``, ``fresh_database``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``resume``, ``pid``, ``log``; and to
-be reached from other hosts ``listen_at``, ``by_address``.
+An engine is one file and one line in ``ENGINES``: a ``PrivateServer`` with ``url``, ``fresh_database``, ``pause`` and
+``resume``, and, to be reached from other hosts, ``listen_at`` and ``by_address``.
 """
 
 from __future__ import annotations
@@ -10,12 +9,16 @@ from __future__ import annotations
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+
+from loadtests.lab.servers import process
 
 ENGINES: dict[str, str] = {
     "postgres": "loadtests.lab.servers.postgres:PostgresServer",
@@ -23,15 +26,71 @@ ENGINES: dict[str, str] = {
 }
 
 
+_LOG_TAIL = 10
+
+
 class NoEngine(Exception):
-    """There is no server to start, or it does not come up. The message says what to install or where the log is."""
+    """There is no server to start, or it does not start. The message says what to install or where the log is."""
+
+
+class PrivateServer(process.ServerProcess):
+    """An engine's server. ``folder`` keeps the log when it has ended; ``_own``, a directory, is removed then.
+
+    The path of ``_own`` is short, for that of a Unix socket may have about 100 characters. ``options`` are more of the
+    server's settings, and win over those of the lab.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        super().__init__(folder / f"{self.name}.log")
+        self.folder = folder
+        self._options = list(options)
+        self._own = Path(tempfile.mkdtemp(prefix=f"lastseat-{self.name}-"))
+        self._address = ""
+        self._network: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            return super().__enter__()
+        except BaseException:
+            shutil.rmtree(self._own, ignore_errors=True)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with process.undisturbed():
+            self.discard()
+            shutil.rmtree(self._own, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start on the existing data, and return when it answers. Raises ``NoEngine``; then nothing is left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        super().start()
+
+    def discard(self) -> None:
+        """End it when its data are not needed any more."""
+        self.stop()
+
+    def restart(self) -> None:
+        """``kill -9``, and start again on what the disk kept."""
+        self.kill()
+        self.start()
+
+    def _give_up(self) -> None:
+        self.kill()
+
+    def _not_ready(self, status: int | None) -> NoEngine:
+        return NoEngine(f"the server did not come up. Its log {self.log} ends:\n{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        return process.log_tail(self.log, _LOG_TAIL) or "(no log)"
 
 
 class Engines:
-    """A context manager; ``folder`` gets a folder of each engine that was started."""
+    """The engines that were asked for; ``folder`` gets a folder of each."""
 
     def __init__(self, folder: Path, listen_at: tuple[str, int] | None = None) -> None:
-        """``listen_at``: an address, and a process in whose network namespace it is; the engines listen there too."""
+        """``listen_at``: an address, and a process in whose network namespace the engines also listen there."""
         self._folder = folder
         self._listen_at = listen_at
         self._running = ExitStack()
@@ -47,7 +106,7 @@ class Engines:
         return self._servers[store]
 
     def fresh(self, store: str) -> str:
-        """The address of an empty office in it, set up; what ``LASTSEAT_STORE`` takes. Of any other store its name."""
+        """The address of an empty, prepared database, for ``LASTSEAT_STORE``. A store without an engine is its name."""
         if store not in ENGINES:
             return store
         address: str = self.server(store).fresh_database()
@@ -57,9 +116,7 @@ class Engines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._running.close()
 
 
@@ -67,7 +124,7 @@ def set_up(address: str) -> None:
     """Run ``lastseat store init``. Raises ``NoEngine`` with what the service says where that fails."""
     done = subprocess.run(
         [sys.executable, "-c", "from service.commands.store import init; init()"],
-        # Not among the arguments, where `ps` would show a password to everybody.
+        # In the environment: among the arguments `ps` would show a password to every user.
         env={**os.environ, "LASTSEAT_STORE": address, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",
@@ -78,7 +135,7 @@ def set_up(address: str) -> None:
 
 
 def shown_address(store: str) -> str:
-    """A store as it may be written down: without the password that an address may have."""
+    """A store's address without its password, for messages and records."""
     scheme, separator, rest = store.partition("://")
     if not separator:
         return store

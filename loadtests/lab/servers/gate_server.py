@@ -1,8 +1,7 @@
-"""The other end of the service's gates: who stands where, and the one hand that lets somebody go on.
+"""The lab's end of the service's gates: it sees which purchases wait at which gate, and lets them continue.
 
-The service connects to a socket here and names its gate (see the service's ``gates``); the connection stays open
-until ``let_go``. Everything that happens, arrivals, notes and the answers that the buyers get, comes out of one queue
-in the order in which it was heard.
+The service connects to a socket here and names its gate (see the service's ``gates``); the connection stays open until
+``let_go``. One queue has everything that happens, arrivals, notes and the answers to buyers, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
 
 class Arrival(msgspec.Struct, omit_defaults=True):
-    """Somebody stands at a gate, or (``note``) says something in passing. ``keys`` are the purchases it is about."""
+    """Purchases, named by their ``keys``, have arrived at a gate, or (``note``) report something in passing."""
 
     event: str
     keys: list[str]
@@ -51,7 +49,7 @@ Happening = Arrival | Answered
 
 
 class GateServer:
-    """A socket for the gates; a context manager. ``path`` goes into the service's ``LASTSEAT_GATES``."""
+    """A socket for the gates. ``path`` goes into the service's ``LASTSEAT_GATES``."""
 
     def __init__(self) -> None:
         # The path of a Unix socket may have about 100 characters, so it is not among the results.
@@ -67,29 +65,23 @@ class GateServer:
         self._thread.start()
 
     def let_go(self, arrival: Arrival) -> None:
-        """Let who stands at this gate go on. One who is not there any more (killed) is let go all the same."""
+        """Open the gate for this arrival. One whose process was killed is no error."""
         with self._mutex:
             line = self._waiting.pop((arrival.event, arrival.keys[0]), None)
         if line is not None:
-            with contextlib.suppress(OSError):
-                line.sendall(b"go\n")
-            line.close()
+            _open_gate(line)
 
     def let_everybody_go(self) -> None:
-        """Open all gates for those who stand there now."""
+        """Open all gates for all arrivals that wait there now."""
         with self._mutex:
             lines, self._waiting = list(self._waiting.values()), {}
         for line in lines:
-            with contextlib.suppress(OSError):
-                line.sendall(b"go\n")
-            line.close()
+            _open_gate(line)
 
     def __enter__(self) -> GateServer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.let_everybody_go()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -103,7 +95,7 @@ class GateServer:
                 line, _ = self._listener.accept()
             except OSError:
                 return
-            # One after the other: what is heard first happened first. A line is short and sent at once.
+            # One after the other: the first message read happened first. A line is short and sent at once.
             line.settimeout(5)
             try:
                 heard = msgspec.json.decode(_read_line(line), type=Arrival)
@@ -118,11 +110,12 @@ class GateServer:
             self.happenings.put(heard)
 
 
+def _open_gate(line: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        line.sendall(b"go\n")
+    line.close()
+
+
 def _read_line(line: socket.socket) -> bytes:
-    content = b""
-    while not content.endswith(b"\n"):
-        chunk = line.recv(4096)
-        if not chunk:
-            break
-        content += chunk
-    return content
+    with line.makefile("rb") as content:
+        return content.readline()

@@ -1,4 +1,4 @@
-"""What a result was measured on: processor, memory, versions, and what a promise to the disk costs there."""
+"""What a result was measured on: processor, memory, versions, and how long a synced write to the disk takes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
+import psutil
 
 _SYNCS = 20
 _PACKAGES = ("gunicorn", "gevent", "locust", "filelock", "flask")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """The surroundings of a run. ``fdatasync_us`` is the median of twenty, where the data was kept."""
+    """What a run was measured on. ``fdatasync_us`` is the median of twenty, where the data was kept."""
 
     system: str
     processor: str
@@ -30,7 +31,6 @@ class Machine(msgspec.Struct, frozen=True):
 
     @property
     def in_words(self) -> str:
-        """One line."""
         packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
         return (
             f"{self.processor}, {self.cores} cores, {self.memory_gb:g} GB, {self.system}, Python {self.python}, "
@@ -39,12 +39,11 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def describe(folder: Path) -> Machine:
-    """This machine, with the file system of ``folder``."""
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
         file_system=_file_system(folder),
@@ -70,22 +69,14 @@ def _version(package: str) -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the mount that ``folder`` is on: the longest mount point above it."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return sys.platform
-    best, kind = "", "unknown"
-    for line in mounts:
-        before, _, after = line.partition(" - ")
-        point = before.split()[4]
-        if len(point) >= len(best) and folder.resolve().is_relative_to(point):
-            best, kind = point, after.split()[0]
-    return kind
+    """The type of the mount that ``folder`` is on: the longest mount point above it, of equal ones the last."""
+    above = [each for each in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(each.mountpoint)]
+    above.sort(key=lambda each: len(each.mountpoint))
+    return above[-1].fstype if above else sys.platform
 
 
 def _fdatasync_us(folder: Path) -> float:
-    """How long one small append and its fdatasync take; macOS has only fsync, which promises less there."""
+    """The time of one small append and its fdatasync; macOS has only fsync, which promises less there."""
     sync = getattr(os, "fdatasync", os.fsync)
     probe = folder / ".fdatasync-probe"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

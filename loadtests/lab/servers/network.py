@@ -4,11 +4,11 @@
                           ├─────── node 2: 198.18.0.12 …
 
 The switch is a bridge in the engine's namespace, so that a node can be cut off as by a broken switch: its cable stays
-in, and what it sends gets lost. Nothing of this is visible outside of these namespaces, and nothing of it outlives the
-lab: a namespace has no name here, it lasts as long as the processes in it. (The addresses are those that RFC 2544 sets
-aside for tests.) Only the way to the engine is in there; buyers come in through a socket that was bound outside.
+in, and what it sends is lost. None of this is visible outside of these namespaces, and none of it outlives the lab: the
+namespaces have no names and last as long as the processes in them. (RFC 2544 reserves the addresses for tests.) Only
+the nodes' connections to the engine are inside; buyers come in through a socket that was bound outside.
 
-It takes Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux).
+It needs Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from loadtests.lab.servers import process
@@ -34,11 +33,11 @@ _BESIDE_PATH = "/usr/sbin:/sbin"
 
 
 class NoNetwork(Exception):
-    """This machine cannot have such hosts; the message says what it takes."""
+    """This machine cannot have such hosts; the message says what is missing."""
 
 
 def find_tools() -> dict[str, str]:
-    """Where the commands are. Raises ``NoNetwork``."""
+    """The paths of the commands. Raises ``NoNetwork``."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NoNetwork("hosts with addresses of their own take network namespaces: Linux, and root.")
     path = f"{os.environ.get('PATH', '')}:{_BESIDE_PATH}"
@@ -50,12 +49,12 @@ def find_tools() -> dict[str, str]:
 
 
 def node_address(number: int) -> str:
-    """Of the node with this number, from 1 on."""
+    """The address of the node with this number, from 1 on."""
     return f"198.18.0.{10 + number}"
 
 
 class Network:
-    """An engine's host and ``nodes`` more; a context manager. Raises ``NoNetwork``."""
+    """An engine's host and ``nodes`` more. Raises ``NoNetwork``."""
 
     def __init__(self, nodes: int, log: Path) -> None:
         self._tools = find_tools()
@@ -66,7 +65,7 @@ class Network:
 
     @property
     def engine(self) -> int:
-        """A process in the engine's namespace, for ``processes.start(network=…)``."""
+        """A process in the engine's namespace, for ``process.start(network=…)``."""
         return self._hosts[0].pid
 
     def node(self, number: int) -> int:
@@ -74,7 +73,7 @@ class Network:
         return self._hosts[number].pid
 
     def cut(self, number: int) -> None:
-        """What a node and the engine send each other gets lost from now on, and neither is told."""
+        """From now on what a node and the engine send each other is lost, and neither is told."""
         self._ip(0, "link", "set", "dev", f"node{number}", "nomaster")
 
     def heal(self, number: int) -> None:
@@ -92,13 +91,11 @@ class Network:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._running.close()
 
     def _new_host(self) -> subprocess.Popen[bytes]:
-        """A process that does nothing, in a network namespace of its own."""
+        """A process that only sleeps, in a network namespace of its own."""
         holder = process.start(
             [self._tools["unshare"], "--net", "--", self._tools["sleep"], "infinity"],
             log=self._log,
@@ -127,7 +124,7 @@ class Network:
             self._ip(number, "link", "set", "dev", "eth0", "up")
 
     def _ip(self, host: int, *what: str) -> None:
-        """``ip`` in the namespace of a host; 0 is the engine's."""
+        """Run ``ip`` in the namespace of a host; 0 is the engine's."""
         inside = [self._tools["nsenter"], f"--net=/proc/{self._hosts[host].pid}/ns/net", "--"]
         command = [*inside, self._tools["ip"], *what]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)

@@ -1,7 +1,7 @@
 """Several nodes of one office, for as long as a ``with`` block lasts: as many gunicorns, on one engine.
 
-Each node is what would run on a host of its own: a master with its workers, a data directory, a log and a port. They
-share the store's engine, and the admin token, as nodes behind one proxy have to. Buyers ask one after the other
+Each node is what would run on a host of its own: a master with its workers, a data directory, a log and a port. The
+nodes share the store's engine and the admin token, as nodes behind one proxy have to. Each buyer asks the nodes in turn
 (``--nodes`` of the locust files), so nothing depends on a buyer coming back to the same node.
 """
 
@@ -27,7 +27,7 @@ from loadtests.lab.servers.office import NotReady, RunningOffice, Service
 class RunningNodes:
     """``service.nodes`` offices. ``folder`` gets a folder of each, ``node-1`` and so on, and one of the engine.
 
-    With ``service.apart`` they share nothing but the token: each has a store of its own, and sells every seat.
+    With ``service.apart`` they share the token alone: each has a store of its own, and sells every seat.
     """
 
     def __init__(self, service: Service, folder: Path) -> None:
@@ -35,32 +35,28 @@ class RunningNodes:
         self.folder = folder
         self.nodes: list[RunningOffice] = []
         self.network: Network | None = Network(service.nodes, folder / "network.log") if service.networks else None
-        """The hosts that the nodes and the engine run on, where they have addresses of their own."""
+        """The hosts of the nodes and the engine, where they have addresses of their own."""
         self._engines = Engines(folder)
         self._running = ExitStack()
 
     @property
     def url(self) -> str:
-        """The first node's address."""
         return self.nodes[0].url
 
     @property
     def office(self) -> Offices:
-        """The admin's calls: what is read is read from the first node that answers."""
         return Offices([node.office for node in self.nodes])
 
     @property
     def engine(self) -> Any:
-        """The server of the store's engine that the lab has started for these nodes."""
         return self._engines.server(self.service.store)
 
     @property
     def has_own_engine(self) -> bool:
-        """Whether the lab has started an engine for these nodes alone."""
+        """Whether the lab has started an engine for these nodes."""
         return self.service.store in ENGINES and not self.service.apart
 
     def locust_options(self, folder: Path) -> list[str]:
-        """What tells locust about this service."""
         others = ",".join(node.url for node in self.nodes[1:])
         return [*self.nodes[0].locust_options(folder), "--nodes", others]
 
@@ -84,10 +80,7 @@ class RunningNodes:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._running.__exit__(kind, error, traceback)
 
@@ -104,13 +97,13 @@ class RunningNodes:
         self._start()
 
     def _start(self) -> None:
-        """All at once, as hosts come up after a power cut."""
+        """Start all at once, as hosts come up after a power cut."""
         with ThreadPoolExecutor(len(self.nodes)) as threads:
             for started in [threads.submit(node.start) for node in self.nodes]:
                 started.result()
 
     def _on_one_engine(self) -> Service:
-        """A node's service: all of them with the address of one engine, unless they are to be apart."""
+        """A node's service: with the address of the common engine, unless the nodes are to be apart."""
         if not self.has_own_engine:
             return self.service
         try:
@@ -124,7 +117,7 @@ class RunningNodes:
 
 
 def _give_token(data: Path, token: str) -> None:
-    """Let a node find this admin token as if it had made it itself."""
+    """Give a node this admin token, as if it had made it itself."""
     data.mkdir(0o700, parents=True, exist_ok=True)
     fd = os.open(data / TOKEN_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:

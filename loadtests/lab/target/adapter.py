@@ -1,6 +1,6 @@
-"""How a service is asked and understood that a target file describes.
+"""Speaks to a service as its target file describes.
 
-The rule of ``answers`` holds here too: ``fail`` is claimed only for what the file calls definite; any other error is
+The rule of ``answers`` holds here too: the outcome is ``fail`` only where the file says definite. Any other error is
 ``unknown``, for it may have been a sale.
 """
 
@@ -11,6 +11,7 @@ import re
 import urllib.parse
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ _FINE = range(200, 300)
 
 
 class TargetAdapter(Adapter):
-    """The manners of one target. Counts the answers in which something was not where the file says."""
+    """The adapter of one target. Counts the answers in which something was not where the file says."""
 
     def __init__(self, target: Target) -> None:
         super().__init__()
@@ -48,7 +49,6 @@ class TargetAdapter(Adapter):
         self._lacking: Counter[tuple[str, str, str]] = Counter()
 
     def request(self, operation: Operation, buyer: str) -> Request:
-        """The file's request, filled in."""
         values: dict[str, str | int] = {"event": operation.event, "buyer": buyer}
         for name in ("key", "quantity", "order"):
             value = getattr(operation, name)
@@ -57,7 +57,7 @@ class TargetAdapter(Adapter):
         return fill(self._asks[operation.op], values)
 
     def may_ask_again(self, op: str) -> bool:
-        """Only where the service is told the key: else a second request would be a second purchase."""
+        """Only where the service is told the key: without it a second request would be a second purchase."""
         return self._may_ask_again[op]
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
@@ -74,7 +74,7 @@ class TargetAdapter(Adapter):
         return "definite" if operation.outcome == "fail" else "not described in the target file"
 
     def notes(self) -> list[str]:
-        """Fields that did not stand where the file says, and how often."""
+        """Fields that were not where the file says, and how often."""
         return [
             f"{count:,} of {self._answers[op]:,} answers to {op} have no {wanted} at `{path}`: is the file right?"
             for (op, path, wanted), count in self._lacking.items()
@@ -103,7 +103,7 @@ class TargetAdapter(Adapter):
 
 
 def fill(ask: Ask, values: Mapping[str, str | int]) -> Request:
-    """A request with its placeholders filled in. A text in a JSON body that is nothing but a number's is a number."""
+    """A request with its placeholders filled in. A JSON text that is only a number's placeholder becomes a number."""
     path = _format(ask.path, {name: urllib.parse.quote(str(value), safe="") for name, value in values.items()})
     headers = {name: _format(value, values) for name, value in ask.headers.items()}
     body: bytes | None = None
@@ -135,12 +135,10 @@ def _format(text: str, values: Mapping[str, str | int]) -> str:
 
 
 def _outcome(ask: Any, status: int, answer: Any) -> Outcome:
-    if _meets(getattr(ask, "sold_out", None), status, answer):
-        return "sold_out"
-    if _meets(getattr(ask, "refused", None), status, answer):
-        return "refused"
-    if _meets(getattr(ask, "definite", None), status, answer):
-        return "fail"
+    outcomes: dict[str, Outcome] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
+    for name, outcome in outcomes.items():
+        if _meets(getattr(ask, name, None), status, answer):
+            return outcome
     if ask.ok is None:
         return "ok" if status in _FINE else "unknown"
     return "ok" if _meets(ask.ok, status, answer) else "unknown"
@@ -164,7 +162,7 @@ def _is(condition: Condition, status: int, answer: Any) -> bool:
 
 
 def look_up(answer: Any, path: str) -> Any:
-    """What stands at ``data.left`` or ``tickets.0`` of an answer; None where nothing does."""
+    """The value at ``data.left`` or ``tickets.0`` of an answer; None where there is none."""
     found = answer
     for step in [] if path == WHOLE_ANSWER else path.split("."):
         if isinstance(found, dict):
@@ -182,7 +180,7 @@ def _fields_decide(ask: Any) -> bool:
 
 
 def _parse(body: bytes | None) -> tuple[Any, bool]:
-    """What an answer says, and whether it is JSON; a number beyond all bounds in it is None."""
+    """An answer's content, and whether it is JSON; a number in it that is out of bounds is None."""
     try:
         return msgspec.json.decode(body or b"null"), True
     except NOT_JSON:
@@ -193,23 +191,17 @@ def _parse(body: bytes | None) -> tuple[Any, bool]:
         return None, False
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: Any, least: int = -LARGEST, most: int = LARGEST) -> int | None:
     """A number as services write it, 3, 3.0 or "3", that a history may hold."""
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else None
 
 
-def _count(value: Any) -> int | None:
-    number = _whole(value)
-    return number if number is not None and number >= 0 else None
-
-
-def _quantity(value: Any) -> int | None:
-    number = _whole(value)
-    return number if number is not None and 1 <= number <= MOST_TICKETS else None
+_count = partial(_whole, least=0)
+_quantity = partial(_whole, least=1, most=MOST_TICKETS)
 
 
 def _identity(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""A target: how to load a service that this project did not write, as data; and its file, checked.
+"""A target: a service that this project did not write, described as data; and its file, checked.
 
 The file says where the service is or how to start it, how to buy, look and give back there, where the numbers
 stand in its answers, and what means *sold out*. Everything that the answers do not tell is left out of the history,
@@ -8,7 +8,6 @@ and the verdict uses the strongest check that is still possible. ``docs/judge-yo
 from __future__ import annotations
 
 import re
-import tomllib
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from loadtests.lab.target.validation import shape_problem
+from loadtests.lab.target.validation import shape_problem, text_of, toml_of
 
 EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
@@ -24,11 +23,11 @@ WHOLE_ANSWER = "."
 
 
 class TargetError(Exception):
-    """A target file that cannot be meant; the message names the file, the field and what is allowed."""
+    """A wrong target file; the message names the file, the field and what is allowed."""
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that an answer may be: its status one of these, a field there or equal; all that is given counts."""
+    """A condition on an answer: its status, a field that exists or equals a value; all that are given must hold."""
 
     status: int | list[int] | None = None
     field: str | None = None
@@ -36,11 +35,11 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Conditions = Condition | list[Condition]
-"""One condition, or several of which one has to be met."""
+"""One condition, or several; one of them must hold."""
 
 
 class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where things stand in a JSON answer: ``data.left``, ``tickets.0``, ``.`` for the whole answer."""
+    """Paths into a JSON answer: ``data.left``, ``tickets.0``, ``.`` for the whole answer."""
 
     remaining: str | None = None
     version: str | None = None
@@ -58,15 +57,15 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     body: str | dict[str, Any] | list[Any] | None = None
 
 
-class Read(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to look at what remains."""
+class ReadRequest(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to read what remains."""
 
     method: Literal["GET", "POST"] = "GET"
     answer: Where = Where()
     ok: Conditions | None = None
 
 
-class Buy(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BuyRequest(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to buy. ``definite`` are the errors after which surely nothing was, or will be, sold."""
 
     method: Literal["POST", "PUT", "PATCH"] = "POST"
@@ -77,8 +76,8 @@ class Buy(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ok: Conditions | None = None
 
 
-class Cancel(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to give an order back. ``refused`` means that there is no such order, or not any more."""
+class CancelRequest(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to give an order back. ``refused``: there is no such order, or not any more."""
 
     method: Literal["DELETE", "POST", "PUT", "PATCH"] = "DELETE"
     answer: Where = Where()
@@ -87,13 +86,13 @@ class Cancel(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ok: Conditions | None = None
 
 
-class Audit(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AuditRequest(Ask, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the service lists what it committed, in the format of ``docs/judge-your-own.md``."""
 
     method: Literal["GET", "POST"] = "GET"
 
 
-class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StartCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the service is started; ready when ``ready`` is answered with a status below 500."""
 
     command: list[str]
@@ -102,24 +101,24 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A service, and how to buy there."""
+    """A service and how to buy there."""
 
     name: str = ""
     event: str = "sale"
     capacity: int
     url: str = ""
-    start: Start | None = None
+    start: StartCommand | None = None
     setup: Ask | None = None
-    buy: Buy
-    read: Read | None = None
-    cancel: Cancel | None = None
-    audit: Audit | None = None
+    buy: BuyRequest
+    read: ReadRequest | None = None
+    cancel: CancelRequest | None = None
+    audit: AuditRequest | None = None
     directory: str = ""
     """Where the target file lies: the command runs there. Not in the file itself."""
 
     @property
     def asks(self) -> Iterator[tuple[str, Ask]]:
-        """The requests that the file describes, by their names in it."""
+        """The requests that the file describes, by their names."""
         for name in ("setup", "buy", "read", "cancel", "audit"):
             ask = getattr(self, name)
             if ask is not None:
@@ -139,13 +138,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def cancels_can_be_judged(self) -> bool:
-        """Whether a sale with cancellations can come out valid: they have an order, and versions or an audit."""
+        """Whether a sale with cancellations can be valid: they need an order, and versions or an audit."""
         where = self.buy.answer
         return self.cancel is not None and bool(where.order) and bool(where.version or self.audit)
 
 
 def placeholders(ask: Ask) -> set[str]:
-    """The names in braces in a request's path, headers and body."""
     return {name for text in _texts([ask.path, ask.headers, ask.body]) for name in PLACEHOLDER.findall(text)}
 
 
@@ -163,16 +161,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 def read_target(path: Path) -> Target:
     """Read a target file (TOML), or the target in an ``experiment.json``. Raises ``TargetError``."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path} cannot be read: {error}") from None
+    text = text_of(path, TargetError)
     if path.suffix == ".json":
         return _from_experiment(path, text)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise TargetError(f"{path} is no TOML: {error}") from None
+    content = toml_of(path, text, TargetError)
     if "directory" in content:
         raise TargetError(f"{path}: `directory` is not for this file; the command runs where the file lies")
     problem = shape_problem(Target, content, text)
@@ -206,7 +198,7 @@ _ALLOWED_IN_COMMAND = {"port", "python", "data", "capacity"}
 
 
 def problems(target: Target) -> Iterator[str]:
-    """What cannot be meant in a target whose shape is right, each as a sentence."""
+    """What is wrong in a target whose shape is right, each as a sentence."""
     if bool(target.url) == (target.start is not None):
         yield "say either `url`, where the service is, or a table [start] with the command that starts it; not both"
     if target.url:
@@ -278,7 +270,6 @@ def _wrong_sale(target: Target) -> Iterator[str]:
 
 
 def each_of(conditions: Conditions | None) -> list[Condition]:
-    """The alternatives of some conditions; none where there are none."""
     if conditions is None:
         return []
     return conditions if isinstance(conditions, list) else [conditions]

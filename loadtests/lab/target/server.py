@@ -1,6 +1,6 @@
-"""A target as it runs: started where the file says how, set up before each round, asked for its audit at the end.
+"""A running target: started if its file says how, set up before each round, asked for its audit at the end.
 
-Never a stranger's machine by accident: an address that is not of this machine is refused unless its owner says so.
+An address of another machine is refused, so that none is loaded by accident, unless the user says that they own it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,19 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 from pathlib import Path
-from types import TracebackType
 
 from loadtests.lab.protocol.adapter import Request
-from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, GuardState, OfficeError, Refused, Unreachable
+from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, GuardState, OfficeError, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
-from loadtests.lab.servers.office import GRACE_S, NotReady
+from loadtests.lab.servers.office import NotReady
 from loadtests.lab.target.adapter import fill
-from loadtests.lab.target.file import PLACEHOLDER, Ask, Target
+from loadtests.lab.target.file import PLACEHOLDER, Ask, StartCommand, Target
 from loadtests.lab.untrusted import printable
 
-_POLL_S = 0.02
 _TIMEOUT_S = 20.0
-_LOG_TAIL = 15
 _SERVER_ERROR = 500
 _SHOWN = 200
 
@@ -53,7 +49,7 @@ def refuse_other_machines(url: str) -> None:
 
 
 class TargetOffice:
-    """The lab's own calls to a target; they stand in no history. The same face as ``Office``."""
+    """The lab's own calls to a target; they are in no history. It has the interface of ``Office``."""
 
     def __init__(self, target: Target, url: str, *, is_own_host: bool = False) -> None:
         """Raises ``NotThisMachine`` for another machine's address, unless ``is_own_host``."""
@@ -66,13 +62,12 @@ class TargetOffice:
     def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
         """Send the set-up request, where the file has one. Raises ``OfficeError`` unless it succeeds.
 
-        It is not told when its doors open: nobody comes earlier.
+        It is not told when the event opens: no buyer comes earlier.
         """
         if self._target.setup is not None:
             self._ask(self._target.setup, {"event": event, "capacity": capacity})
 
     def audit(self, event: str) -> bytes:
-        """What the service lists as committed, as sent."""
         if self._target.audit is None:
             raise OfficeError("the target file names no audit")
         return self._ask(self._target.audit, {"event": event})
@@ -85,7 +80,7 @@ class TargetOffice:
 
 
 def send(url: str, request: Request) -> bytes:
-    """Send one request and return the body of its answer; raises ``OfficeError`` for any status but 2xx."""
+    """Send one request; returns the body of its answer. Raises ``OfficeError`` for any status but 2xx."""
     what = f"{request.method} {request.path}"
     try:
         answer = ask(
@@ -96,101 +91,79 @@ def send(url: str, request: Request) -> bytes:
         raise Unreachable(f"{what}: nobody answers at {url} ({error}). Does the service run there?") from None
     if not answer.is_fine:
         said = printable(answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason)
-        raise Refused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
+        raise CallRefused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
     return answer.body
 
 
-class RunningTarget:
-    """A target for as long as a ``with`` block lasts: started if the file says how, else only looked for.
+class RunningTarget(process.ServerProcess):
+    """A target for as long as a ``with`` block lasts: started if the file says how, else only asked for a sign of life.
 
     The port is free when it is chosen; another program could take it before the service does. Then the service
-    cannot listen and ends, which is noticed and said.
+    cannot listen and ends, and the lab reports that.
     """
 
     def __init__(self, target: Target, folder: Path, capacity: int, *, is_own_host: bool = False) -> None:
+        super().__init__(folder / "server.log")
         self.target = target
-        self.log = folder / "server.log"
         self.url = target.url
         self._data = folder / "data"
         self._capacity = capacity
         self._is_own_host = is_own_host
-        self._process: subprocess.Popen[bytes] | None = None
+        self._why_not_ready = "it did not answer"
 
     @property
     def office(self) -> TargetOffice:
-        """The lab's own calls to it."""
         return TargetOffice(self.target, self.url, is_own_host=self._is_own_host)
 
     def locust_options(self, folder: Path) -> list[str]:
-        """What tells locust about this service."""
         own = ["--i-own-this-host"] if self._is_own_host else []
         return ["--target", str(folder / "experiment.json"), *own]
 
-    def __enter__(self) -> RunningTarget:
-        if self.target.start is None:
-            office = self.office
-            with contextlib.suppress(Refused):  # any answer is a sign of life
-                send(office.url, Request("GET", "/", "/"))
-            return self
-        try:
-            self._start(self.target.start.command)
-            self._wait_until_ready(self.target.start.ready, self.target.start.within_s)
-        except BaseException:
-            with process.undisturbed():
-                self._stop(grace_s=1.0)
-            raise
-        return self
+    def start(self) -> None:
+        """Start it if the file says how; if not, see that something answers at its address."""
+        if self.target.start is not None:
+            self.ready_within_s = self.target.start.within_s
+            super().start()
+            return
+        office = self.office
+        with contextlib.suppress(CallRefused):  # any answer is a sign of life
+            send(office.url, Request("GET", "/", "/"))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with process.undisturbed():
-            self._stop(grace_s=GRACE_S if kind is None else 2.0)
-
-    def _start(self, command: list[str]) -> None:
+    def _launch(self) -> subprocess.Popen[bytes]:
         self._data.mkdir(0o700, parents=True, exist_ok=True)
         port = _free_port()
         values = {"port": port, "python": sys.executable, "data": self._data, "capacity": self._capacity}
-        words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in command]
+        words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in self._how.command]
         directory = Path(self.target.directory or ".")
         program = _find_program(words[0], directory)
         if program is None:
             raise NotReady(f"the target's command cannot be started: there is no program {words[0]!r}")
         self.url = f"http://127.0.0.1:{port}"
-        self._process = process.start(
-            [program, *words[1:]], log=self.log, environment=_environment(), directory=directory
-        )
+        return process.start([program, *words[1:]], log=self.log, environment=_environment(), directory=directory)
 
-    def _stop(self, *, grace_s: float) -> None:
-        if self._process is not None:
-            process.end(self._process, grace_s=grace_s)
+    @property
+    def _how(self) -> StartCommand:
+        if self.target.start is None:
+            raise RuntimeError("this target is not started by the lab")
+        return self.target.start
 
-    def _wait_until_ready(self, path: str, within_s: float) -> None:
-        deadline = time.monotonic() + within_s
-        why = "it did not answer"
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                status = self._process.returncode if self._process else None
-                raise NotReady(f"the target's command ended with status {status}. {self._log_says()}")
-            try:
-                send(self.url, Request("GET", path, path))
-            except Refused as error:
-                if error.status < _SERVER_ERROR:
-                    return
-                why = f"GET {path} was answered with {error.status}"
-            except Unreachable:
-                pass
-            else:
-                return
-            time.sleep(_POLL_S)
-        raise NotReady(f"the target was not ready within {within_s:g} s: {why}. {self._log_says()}")
+    def _is_ready(self) -> bool:
+        path = self._how.ready
+        try:
+            send(self.url, Request("GET", path, path))
+        except CallRefused as error:
+            self._why_not_ready = f"GET {path} was answered with {error.status}"
+            return error.status < _SERVER_ERROR
+        except Unreachable:
+            return False
+        return True
 
-    def _log_says(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
-            if lines:
-                return f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines))
-        return "It printed nothing."
+    def _not_ready(self, status: int | None) -> NotReady:
+        lines = process.log_tail(self.log).splitlines()
+        said = f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines)) if lines else "It printed nothing."
+        if status is None:
+            return NotReady(f"the target was not ready within {self.ready_within_s:g} s: {self._why_not_ready}. {said}")
+        return NotReady(f"the target's command ended with status {status}. {said}")
 
 
 def _find_program(name: str, directory: Path) -> str | None:
@@ -206,6 +179,6 @@ def _free_port() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Without what was meant for the lab or the ticket office."""
+    """The environment without the settings of the lab and the ticket office."""
     mine = ("LASTSEAT_", "LOCUST_", "GUNICORN_")
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)}

@@ -1,22 +1,46 @@
-"""Whether the tables of a TOML file have the fields that are known; else the line, the field, and what is allowed.
+"""Reads the lab's TOML files and names what is wrong in them: the line, the field, and what is allowed.
 
-The rest, the types, is msgspec's; what it does not say is which names and choices there are.
+msgspec checks the types; what it does not say is which names and choices exist.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import tomllib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 
+def text_of(path: Path, error_type: type[Exception]) -> str:
+    """The text of a file. Raises an ``error_type`` that names the file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise error_type(f"{path} cannot be read: {error}") from None
+
+
+def toml_of(path: Path, text: str, error_type: type[Exception]) -> dict[str, Any]:
+    """The tables in a file's text. Raises an ``error_type`` that names the file."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise error_type(f"{path} is no TOML: {error}") from None
+
+
+def nearest(name: str, known: Iterable[str], quote: str = "") -> str:
+    """`` (did you mean …?)`` where a known name is like this one; else nothing."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {quote}{near[0]}{quote}?)" if near else ""
+
+
 def shape_problem(kind: type, content: dict[str, Any], text: str) -> str | None:
-    """What is wrong with the fields of a table that is to become ``kind``, with its line in ``text``; else None."""
+    """What is wrong with the fields of a table of type ``kind``, with its line in ``text``; None if nothing is."""
     return next(_problems(kind, content, (), text), None)
 
 
@@ -26,8 +50,7 @@ def _problems(kind: type, table: dict[str, Any], place: tuple[str, ...], text: s
     known = [name for name in fields if name != "directory"]
     for name, value in table.items():
         if name not in fields:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f" (did you mean `{near[0]}`?)" if near else ""
+            meant = nearest(name, known, "`")
             yield f"{_line_of(text, name)}{where} knows no `{name}`{meant}; it may have {', '.join(known)}"
             continue
         wanted = fields[name].type

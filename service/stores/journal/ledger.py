@@ -31,7 +31,7 @@ from service.rules.inventory import (
 )
 from service.runtime.files import commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
-from service.stores import Conflict
+from service.stores.base import Conflict
 from service.stores.journal.holds import Holds
 from service.stores.journal.index import (
     Index,
@@ -266,7 +266,7 @@ class Ledger:
         if self._mark.place >= wanted:
             return
         with self._syncing:
-            # Who waited here is often served by the one before.
+            # While this thread waited, the sync before it often covered its place.
             if self._mark.place >= wanted:
                 return
             segment = self._segment

@@ -1,8 +1,8 @@
 """The durable mark of a journal: up to where some process has seen it synced. All processes share it.
 
-One fdatasync covers all earlier appends to a file, other processes' too; who finds the mark beyond his own place needs
-none. The mark is a lower bound: it may lag behind (two that set it at once), never run ahead. Nobody spares himself a
-sync for the mark of an earlier boot: the files may be other ones since.
+One fdatasync covers all earlier appends to a file, also those of other processes. A process that finds the mark beyond
+its own place needs no sync of its own. The mark is a lower bound: it may lag behind (when two set it at once), and it
+never runs ahead. The mark of an earlier boot saves nobody a sync: the files may have been replaced since.
 
 It has a second use, for which every boot's counts: it was set after the sync had returned, so all before it was on the
 disk before the mark could be. What is missing or unreadable there was answered for, and is no torn tail of a crash.
@@ -19,6 +19,8 @@ import mmap
 import os
 import struct
 from pathlib import Path
+
+from service.runtime.files import replace_durably
 
 _BOOT, _PLACE, _WRITTEN = 0, 8, 16
 _SIZE = 24
@@ -53,7 +55,7 @@ class DurableMark:
 
     @property
     def written(self) -> int:
-        """Where the last finished append ended; a lower bound, for a writer may be killed before he says so."""
+        """Where the last finished append ended; a lower bound, for a writer may be killed before it says so."""
         return self._word(_WRITTEN)
 
     def wrote(self, place: int) -> None:
@@ -74,6 +76,11 @@ class DurableMark:
 
     def _set_word(self, offset: int, value: int) -> None:
         struct.pack_into("=q", self._words, offset, value)
+
+
+def set_mark(path: Path, place: int) -> None:
+    """Make a mark anew, durably: everything before ``place`` was synced, in this boot. Errors: ``OSError``."""
+    replace_durably(path, struct.pack("=qqq", _this_boot(), place, place))
 
 
 def _this_boot() -> int:

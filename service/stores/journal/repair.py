@@ -23,6 +23,7 @@ from service.runtime.files import replace_durably, sync_names
 from service.stores.journal.index import place_of, split_place
 from service.stores.journal.ledger import SEGMENT_RECORDS
 from service.stores.journal.lines import REPAIRED, Damaged, Gap, Head, Line, Seal, decode, encode, may_be_torn
+from service.stores.journal.mark import set_mark
 from service.stores.journal.segments import begin_segment, segment_numbers, segment_path
 from service.stores.journal.verification import Books, lost_bytes, read_lines
 
@@ -50,7 +51,8 @@ def repair_journal(directory: Path) -> list[str]:
         if number == last:
             # Without one, what stands behind is what a crash left of a line that it tore.
             whole = [line for line, meaning in following if not isinstance(meaning, Gap)]
-            lost = _lost_lines(directory, last, end, sum(map(len, whole)) - sum(map(len, set(whole))))
+            sealed = any(isinstance(meaning, Seal) for _, meaning in following[-1:])
+            lost = _lost_lines(directory, last, end, sum(map(len, whole)) - sum(map(len, set(whole))), sealed=sealed)
             items = following + (_gap(f"what stood behind byte {end} is gone", lost) if lost else [])
         else:
             following, gaps, end = _read(directory, number + 1, done)
@@ -83,8 +85,9 @@ def _replace(directory: Path, head: Head, anew: dict[int, bytes]) -> None:
         if path.exists():
             os.link(path, _free_name(path))
         replace_durably(path, content)
-    # The mark speaks of bytes that stand elsewhere now.
-    (directory / "durable").unlink(missing_ok=True)
+    # The old mark speaks of bytes that stand elsewhere now. Without one nobody would miss the new head, and with it all
+    # that is not in the lines.
+    set_mark(directory / "durable", place_of(head.segment, len(encode(head))))
     # Else a power cut could bring a damaged segment back, without what is sold from now on.
     sync_names(directory)
 
@@ -171,14 +174,19 @@ def _lines_in(length: int) -> int:
     return length // _SHORTEST + 1
 
 
-def _lost_lines(directory: Path, number: int, end: int, copies: int) -> int:
-    """How many lines may be gone, at most, behind the last readable one, where so many bytes before it are copies."""
+def _lost_lines(directory: Path, number: int, end: int, copies: int, *, sealed: bool) -> int:
+    """How many lines may be gone, at most, behind the last readable one, where so many bytes before it are copies.
+
+    ``sealed``: that one is the segment's seal, so only what later segments had can be gone.
+    """
     tail = segment_path(directory, number).read_bytes()[end:]
     synced = lost_bytes(directory, number, end - copies)
     if not synced and (not tail or may_be_torn(tail)):
         return 0
-    segments = split_place(place_of(number, end) + synced)[0] - number + 1
-    return min(_lines_in(max(synced, len(tail))), segments * SEGMENT_RECORDS)
+    last, offset = split_place(place_of(number, end) + synced)
+    if last == number:
+        return min(_lines_in(max(synced, len(tail))), SEGMENT_RECORDS)
+    return (last - number - sealed) * SEGMENT_RECORDS + min(_lines_in(offset), SEGMENT_RECORDS)
 
 
 def _write_anew(number: int, known: Head, items: Items, books: Books, after: Head | None, *, complete: bool) -> bytes:

@@ -21,7 +21,7 @@ import resource
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from errno import EEXIST, ENOTEMPTY
 from typing import ClassVar, TypeVar
@@ -29,10 +29,11 @@ from typing import ClassVar, TypeVar
 from service.errors import Problem
 from service.experiments.gates import Gates
 from service.rules.inventory import Command, Event, Record, View
-from service.runtime.files import commit_failed, open_directory, storage_problems, unique
+from service.runtime.files import storage_problems, unique
 from service.settings import Settings
-from service.stores import ComparesAndSets, ComparesCarts, Conflict, Store
-from service.stores.intents import Intent, Intents, Part
+from service.stores.base import ComparesAndSets, Conflict, Records, Store, source_of
+from service.stores.directory import Names
+from service.stores.intents import Intents, Part, intent_of
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head
 from service.stores.journal.segments import Position, begin_segment
@@ -44,31 +45,12 @@ MOST_OPEN = 128
 Fewer where that would be more than a quarter of the descriptors that it may have."""
 
 
-class Records:
-    """The records of a journal up to a place: how many is known, each is read when it is asked for."""
-
-    def __init__(self, ledger: Ledger, count: int, until: Position) -> None:
-        self._ledger = ledger
-        self._count = count
-        self._until = until
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        return self._ledger.records(self._until)
-
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
-
-
-class Journal(Store, ComparesAndSets, ComparesCarts):
+class Journal(Store, ComparesAndSets):
     name: ClassVar[str] = "journal"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "journal"
-        self._directory.mkdir(exist_ok=True)
-        self._directory_fd = open_directory(self._directory)
+        self._names = Names(self._directory)
         self._intents = Intents(settings.data / "journal-carts")
         self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self._ledgers: dict[str, Ledger] = {}
@@ -93,7 +75,7 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
                     raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-        self._sync_names()
+        self._names.sync()
 
     def delete(self, event: str) -> None:
         # Before: what is left of a cart would else come into another event of this name.
@@ -104,7 +86,7 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
                 (self._directory / event).rename(gone)
             except FileNotFoundError:
                 raise Problem("unknown_event") from None
-        self._sync_names()
+        self._names.sync()
         shutil.rmtree(gone, ignore_errors=True)
         self._forget(event)
 
@@ -132,24 +114,19 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
             self._ends[event] = (path, file, ends)
         return ends
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        return self._append(view, records, None)
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        return [self._append(views[0])] if len(views) == 1 else self._append_cart(views, if_unchanged=False)
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
-        if not isinstance(view.source, Position):
-            raise TypeError("append_if_unchanged takes a view that this store made")
-        event = view.event.event
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        if len(views) > 1:
+            return self._append_cart(views, if_unchanged=True)
+        [view] = views
+        event, source = view.event.event, source_of(view, Position)
         with storage_problems(), self._ledger(event).writing():
             # A cart that is sold and not written is no change of the journal yet; who reads again finishes it.
             if self._intents.is_unfinished(event):
                 raise Conflict
-            return self._append(view, records, view.source)
-
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(cart, views, if_unchanged=False)
-
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(cart, views, if_unchanged=True)
+            return [self._append(view, source)]
 
     def is_unfinished(self, event: str) -> bool:
         return self._intents.is_unfinished(event)
@@ -172,7 +149,7 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
     @staticmethod
     def _audit(ledger: Ledger) -> tuple[Event, Records, object]:
         count, end = ledger.audit()
-        return ledger.about, Records(ledger, count, end), end
+        return ledger.about, Records(count, lambda: ledger.records(end)), end
 
     def tidy(self) -> None:
         self._intents.finish_at_start(self._bring)
@@ -181,33 +158,21 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def close(self) -> None:
-        fd, self._directory_fd = self._directory_fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._names.close()
         self._intents.close()
 
-    def _sync_names(self) -> None:
-        with commit_failed(self._directory):
-            os.fsync(self._directory_fd)
-
-    def _append(
-        self,
-        view: View,
-        records: Sequence[Record],
-        unchanged_since: Position | None,
-        ledger: Ledger | None = None,
-    ) -> Position:
-        event = view.event.event
+    def _append(self, view: View, unchanged_since: Position | None = None, ledger: Ledger | None = None) -> Position:
+        event, records = view.event.event, view.fresh
         halfway = self._halfway(event, records) if self._gates is not None else None
         # Whatever fails besides the write itself, which takes back what it wrote, fails before it.
         with storage_problems():
             ledger = ledger or self._ledger(event)
             return ledger.append(records, unchanged_since=unchanged_since, halfway=halfway)
 
-    def _append_cart(self, cart: str, views: Sequence[View], *, if_unchanged: bool) -> Sequence[Position]:
+    def _append_cart(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[Position]:
         # All are opened before the first is locked: opening one takes its lock.
         ledgers = {event: self._ledger(event) for event in sorted(view.event.event for view in views)}
-        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
+        intent = intent_of(views)
         with contextlib.ExitStack() as held:
             with storage_problems():
                 for event, ledger in ledgers.items():
@@ -221,7 +186,7 @@ class Journal(Store, ComparesAndSets, ComparesCarts):
                 ledger.sync(ledger.end())
             self._intents.write(intent)
             try:
-                positions = [self._append(view, view.fresh, None, ledgers[view.event.event]) for view in views]
+                positions = [self._append(view, ledger=ledgers[view.event.event]) for view in views]
             except Problem as problem:
                 raise Problem(
                     "outcome_unknown",

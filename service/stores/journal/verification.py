@@ -21,7 +21,7 @@ import msgspec
 
 from service.rules.inventory import Event, Record
 from service.stores.journal.holds import Holds
-from service.stores.journal.index import place_of
+from service.stores.journal.index import entries_of, open_indexes, place_of, split_place
 from service.stores.journal.ledger import MAY_BE_TWINS
 from service.stores.journal.lines import (
     ANY_VERSION,
@@ -104,6 +104,8 @@ class Books:
         if self.about is not None:
             if self.pending:
                 self._settle(before.sold + before.held, before.version)
+            elif before.version != counters.version:
+                yield f"it says that version {before.version} stands before it, and that is {counters.version}"
             elif not self.gaps:
                 # Of a journal that was repaired only the head behind it is true, and it knows more than the lines.
                 if before.count != counters.count:
@@ -241,6 +243,37 @@ class Books:
             yield f"{counters.sold + counters.held} of {self.about.capacity} are taken behind it"
 
 
+class Places:
+    """Where the indexes say that records stand, compared with where they do: a line that changed places without making
+    its segment longer is no longer found through them, and its key would be sold a second time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._indexes = open_indexes(directory)
+        self._entries: dict[Path, int] = {}
+        self._wrong: dict[Path, int] = {}
+
+    def noted(self, number: int) -> Iterator[tuple[int, bytes, Line | Damaged]]:
+        """The lines of a segment, as of ``read_lines``; the records among them are compared with its index."""
+        index = next((each for each in self._indexes if each.first <= number <= each.last), None)
+        for offset, line, meaning in read_lines(segment_path(self._directory, number)):
+            if index is not None and isinstance(meaning, Record):
+                place = place_of(number, offset)
+                entries = list(entries_of(meaning, place))
+                self._entries[index.path] = self._entries.get(index.path, 0) + len(entries)
+                if any(place not in index.find(name) for name, _ in entries):
+                    self._wrong.setdefault(index.path, place)
+            yield offset, line, meaning
+
+    def damages(self) -> Iterator[str]:
+        """What is wrong, when all segments have been read."""
+        for index in self._indexes:
+            if index.path in self._wrong:
+                yield damage(*split_place(self._wrong[index.path]), f"{index.path.name} has another place for it")
+            elif self._entries.get(index.path, 0) != index.size:
+                yield f"{index.path.name} names records that are not there"
+
+
 def _name(record: Record) -> str:
     """What there is one of: the end of a hold or of an order, or its beginning."""
     return f"{record.kind} {record.order or record.hold}"
@@ -254,7 +287,7 @@ def _made(record: Record) -> str:
 
 def verify_journal(directory: Path) -> Report:
     """Read a whole journal, every line of every segment."""
-    report, books = Report(directory.name), Books()
+    report, books, places = Report(directory.name), Books(), Places(directory)
     numbers = segment_numbers(directory)
     last = max(numbers, default=0)
     doubt_told = 0
@@ -266,7 +299,10 @@ def verify_journal(directory: Path) -> Report:
             books.gap()
             continue
         report.segments += 1
-        doubt_told = _verify_segment(directory, number, books, report, last=number == last)
+        doubt_told = _verify_segment(directory, number, books, places, report, last=number == last)
+    if not report.damages:
+        # Else they are of segments that are damaged themselves.
+        report.damages += places.damages()
     if books.doubtful > doubt_told:
         report.damages.append(
             f"{last:08d}.jsonl: lines are gone, up to version {books.doubtful}, and what was repaired does not reckon "
@@ -278,11 +314,11 @@ def verify_journal(directory: Path) -> Report:
     return report
 
 
-def _verify_segment(directory: Path, number: int, books: Books, report: Report, *, last: bool) -> int:
+def _verify_segment(directory: Path, number: int, books: Books, places: Places, report: Report, *, last: bool) -> int:
     """Returns the ``doubtful`` of its head."""
     path = segment_path(directory, number)
     found, unread, doubtful, sealed, end = report.damages, list[tuple[int, str]](), 0, False, 0
-    for offset, line, meaning in read_lines(path):
+    for offset, line, meaning in places.noted(number):
         if isinstance(meaning, Damaged):
             unread.append((offset, meaning.reason))
             continue

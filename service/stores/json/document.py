@@ -1,7 +1,7 @@
 """Store ``json``: one JSON document an event, read whole, written whole, replaced atomically and durably.
 
 The simplest thing that can be right. Every purchase reads and rewrites the document, so it costs more with every
-order. A document always looks right by itself, even after a lost update: it was one writer's whole truth.
+order. Taken alone a document always looks right, even after a lost update: it was one writer's whole truth.
 
 Guarantees: readers see one writer's whole document, never half of one; what ``make_durable`` returned for survives a
 power cut as far as the device honours a flush. Does not guarantee: that a document which was replaced is the one
@@ -22,15 +22,15 @@ from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.runtime.files import (
     commit_failed,
-    open_directory,
     replace_durably,
     storage_problems,
     temporary_beside,
     write_durably,
 )
 from service.settings import Settings
-from service.stores import FOREVER, CommitsCarts, Store
-from service.stores.intents import Intent, Intents, Part
+from service.stores.base import FOREVER, Store, source_of
+from service.stores.directory import Names
+from service.stores.intents import Intents, Part, intent_of
 
 
 class _Document(msgspec.Struct):
@@ -62,13 +62,12 @@ class _Source(msgspec.Struct, frozen=True):
     file: _File
 
 
-class JsonDocuments(Store, CommitsCarts):
+class JsonDocuments(Store):
     name: ClassVar[str] = "json"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "events"
-        self._directory.mkdir(exist_ok=True)
-        self._directory_fd = open_directory(self._directory)
+        self._names = Names(self._directory)
         self._durable: dict[str, _File] = {}
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
         self._intents = Intents(settings.data / "carts")
@@ -86,7 +85,7 @@ class JsonDocuments(Store, CommitsCarts):
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.") from None
             finally:
                 temporary.unlink()
-        self._sync_names()
+        self._names.sync()
 
     def delete(self, event: str) -> None:
         # Before: what is left of a cart would else come into another event of this name.
@@ -98,7 +97,7 @@ class JsonDocuments(Store, CommitsCarts):
                 raise Problem("unknown_event") from None
         self._durable.pop(event, None)
         self._ends.pop(event, None)
-        self._sync_names()
+        self._names.sync()
 
     def names(self) -> list[str]:
         with storage_problems():
@@ -108,7 +107,7 @@ class JsonDocuments(Store, CommitsCarts):
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
         if now is not None and self._intents.is_unfinished(event):
-            # Who decides has the lock, so whoever began that cart was killed.
+            # This caller decides, so it has the lock: the writer of that cart was killed.
             self._intents.finish(event, self._bring)
         document, file = self._read(event)
         view = replay(document.about, document.records)
@@ -129,22 +128,25 @@ class JsonDocuments(Store, CommitsCarts):
             known = self._ends[event] = (file, due[0].expires_at if due else None)
         return known[1]
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        content = _moved(view, records)
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        if len(views) > 1:
+            return self._append_cart(views)
+        [view] = views
+        content = _moved(view)
         with storage_problems():
             stat = replace_durably(self._path(view.event.event), content)
-        return _file(stat)
+        return [_file(stat)]
 
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+    def _append_cart(self, views: Sequence[View]) -> Sequence[object]:
         written: list[tuple[Path, Path, _File]] = []
-        intent = Intent(cart, [Part(view.event.event, view.fresh) for view in views])
         try:
             # All that takes room comes first: a full disk is met before anything has happened.
             with storage_problems():
                 for view in views:
                     path = self._path(view.event.event)
                     temporary = temporary_beside(path)
-                    written.append((temporary, path, _file(write_durably(temporary, _moved(view, view.fresh)))))
+                    written.append((temporary, path, _file(write_durably(temporary, _moved(view)))))
+            intent = intent_of(views)
             self._intents.write(intent)
         except BaseException:
             for temporary, _, _ in written:
@@ -154,7 +156,7 @@ class JsonDocuments(Store, CommitsCarts):
         with commit_failed(self._directory):
             for temporary, path, _ in written:
                 temporary.rename(path)
-            os.fsync(self._directory_fd)
+        self._names.sync()
         self._intents.end(intent)
         self._durable.update((path.stem, file) for _, path, file in written)
         return [file for _, _, file in written]
@@ -175,7 +177,7 @@ class JsonDocuments(Store, CommitsCarts):
             document.held += sum(record.held for record in part.records)
             with storage_problems():
                 replace_durably(self._path(part.event), _encode(document))
-        self._sync_names()
+        self._names.sync()
 
     def make_durable(self, event: str, position: object) -> None:
         file = position.file if isinstance(position, _Source) else position
@@ -184,7 +186,7 @@ class JsonDocuments(Store, CommitsCarts):
         # The content was synced before it got its name; what is left is the name. A file known to be durable under
         # its name needs nothing: a later one that replaces it was synced too.
         if self._durable.get(event) != file:
-            self._sync_names()
+            self._names.sync()
             self._durable[event] = file
 
     def audit(self, event: str) -> tuple[Event, list[Record], object]:
@@ -197,14 +199,8 @@ class JsonDocuments(Store, CommitsCarts):
             leftover.unlink(missing_ok=True)
 
     def close(self) -> None:
-        fd, self._directory_fd = self._directory_fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._names.close()
         self._intents.close()
-
-    def _sync_names(self) -> None:
-        with commit_failed(self._directory):
-            os.fsync(self._directory_fd)
 
     def _path(self, event: str) -> Path:
         return self._directory / f"{event}.json"
@@ -235,13 +231,10 @@ def _file(stat: os.stat_result) -> _File:
     return _File(stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
-def _moved(view: View, records: Sequence[Record]) -> bytes:
-    """The document that the view was made of, with these records after it."""
-    source = view.source
-    if not isinstance(source, _Source):
-        raise TypeError("append takes a view that this store made")
-    document = source.document
-    document.records.extend(records)
+def _moved(view: View) -> bytes:
+    """The document that the view was made of, with its fresh records after it."""
+    document = source_of(view, _Source).document
+    document.records.extend(view.fresh)
     document.sold, document.held = view.sold, view.held
     return _encode(document)
 

@@ -1,6 +1,6 @@
 """Connections to one PostgreSQL for many threads or greenlets, at most ``size`` of them in a process.
 
-Who needs a connection takes an idle one or makes one itself, so it learns at once and for itself whether the engine is
+A caller takes an idle connection or makes one itself, so it learns at once whether the engine is
 away, the password is wrong or all connections are lent. (``psycopg_pool`` makes them in threads of its own: its caller
 learns only that time has passed, and after an outage they wait up to as long again before they look.) An idle one that
 the engine has closed is seen before it is used: its socket has something to read.

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import errors
 
 from service.errors import Problem
-from service.stores import Conflict, OneRefused
+from service.stores.base import Conflict, OneRefused
 from service.stores.watermark import went_back
 
 INIT = "`lastseat store init`"

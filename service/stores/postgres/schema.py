@@ -10,7 +10,6 @@ transaction, and only one process runs them.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import psycopg
@@ -19,8 +18,6 @@ from psycopg import errors
 from service.errors import RefusedToStart
 from service.stores.postgres.atomic import FUNCTION
 from service.stores.postgres.errors import INIT, problem_of, said
-
-log = logging.getLogger("lastseat")
 
 _SETTING_UP = 0x4C535431  # of an advisory lock
 
@@ -136,8 +133,8 @@ def set_up(connection: psycopg.Connection[Any]) -> str:
     return f"the schema lastseat was brought from version {found} to {VERSION}"
 
 
-def check(connection: psycopg.Connection[Any]) -> None:
-    """Raise ``RefusedToStart`` where the schema is not this version's; warn of settings that lose sales."""
+def check(connection: psycopg.Connection[Any]) -> list[str]:
+    """Raise ``RefusedToStart`` where the schema is not this version's; warnings of settings that lose sales."""
     try:
         _refuse_other_letters(connection)
         found = _version(connection)
@@ -154,14 +151,18 @@ def check(connection: psycopg.Connection[Any]) -> None:
     fsync, synchronous_commit, full_page_writes, standby = settings
     if standby:
         raise RefusedToStart("This PostgreSQL is a standby and takes no writes. Let LASTSEAT_STORE name the primary.")
+    warnings = []
     if synchronous_commit == "off":
-        log.warning(
+        warnings.append(
             "PostgreSQL runs with synchronous_commit=off: the sales of the last moments before a crash of its host are "
             "lost though buyers have their answers. Set it to on."
         )
     for name, value, what in (("fsync", fsync, "nothing"), ("full_page_writes", full_page_writes, "no whole page")):
         if value == "off":
-            log.warning("PostgreSQL runs with %s=off: %s is sure to survive a crash of its host; set it on", name, what)
+            warnings.append(
+                f"PostgreSQL runs with {name}=off: {what} is sure to survive a crash of its host; set it on"
+            )
+    return warnings
 
 
 def _refuse_other_letters(connection: psycopg.Connection[Any]) -> None:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -26,21 +27,23 @@ from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
-from service.stores import (
+from service.stores.base import (
+    Blocked,
     CommitsAtomically,
     ComparesAndSets,
-    ComparesCarts,
     Conflict,
     LockStatement,
+    Records,
     SharesSwitch,
     Store,
-    TransactsUnder,
+    Transacts,
+    ignore,
+    source_of,
 )
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
-from service.stores.postgres.audit import Records
 from service.stores.postgres.connections import CONNECT_WITHIN_S, Connections, Patient
 from service.stores.postgres.errors import reason_of
-from service.stores.postgres.records import columns_of, instant
+from service.stores.postgres.records import columns_of, instant, record_in
 from service.stores.postgres.schema import check, set_up
 from service.stores.postgres.statements import (
     AUDITED,
@@ -48,6 +51,7 @@ from service.stores.postgres.statements import (
     EPOCH,
     NEW,
     NEXT_EXPIRY,
+    PAGE,
     SWITCHING,
     VIEW,
     WRITE,
@@ -58,6 +62,7 @@ from service.stores.postgres.views import about_of, asked_for, fill
 from service.stores.watermark import Seen, Watermark
 
 _ATTEMPTS = 10
+AT_A_TIME = 2_000
 _IDLE_LIMIT_S = 30.0
 _encoder = msgspec.json.Encoder()
 
@@ -71,7 +76,7 @@ class _Source(NamedTuple):
     generation: int
 
 
-class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, ComparesCarts, SharesSwitch):
+class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "postgres"
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
@@ -92,10 +97,10 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
         with contextlib.closing(self._connected()) as connection:
             return set_up(connection)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         with contextlib.closing(self._connected()) as connection:
             connection.until = min(connection.until, time.monotonic() + CONNECT_WITHIN_S)
-            check(connection)
+            return check(connection)
 
     def _connected(self) -> Patient:
         try:
@@ -194,46 +199,42 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
     def audit(self, event: str) -> tuple[Event, Records, object]:
         self.view(event)  # refuses an engine that went back
         for row, about, count, last in self._transactions.ask(AUDITED, (event,)):
-            return about_of(about), Records(self._transactions, row, count, last), None
+            return about_of(about), Records(count, partial(self._records, row, last)), None
         raise Problem("unknown_event")
+
+    def _records(self, row: int, last: int) -> Iterator[Record]:
+        """A page at a time: a cursor in the engine would keep a connection and a snapshot for as long as the slowest
+        reader takes."""
+        after = 0
+        while page := self._transactions.ask(f"{PAGE} LIMIT {AT_A_TIME}", (row, after, last)):
+            for number, record in page:
+                yield record_in(record)
+                after = number
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        self._persist(lambda: self._write(view, records, None))
-        return None
-
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
-        self._write(view, records, _source(view).version)
-        return None
-
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        self._persist(lambda: self._write_cart(views, compared=False))
-        return [None] * len(views)
-
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        self._write_cart(views, compared=True)
-        return [None] * len(views)
-
-    def _write_cart(self, views: Sequence[View], *, compared: bool) -> None:
-        with self._transactions.transaction():
-            # In one order for all, whatever was asked: a write locks its event's row until the commit.
-            for view in sorted(views, key=lambda each: _source(each).row):
-                self._write(view, view.fresh, _source(view).version if compared else None)
-
-    def _persist(self, write: Callable[[], None]) -> None:
-        """Write what was decided whatever others did meanwhile, for nobody excludes here: after a deadlock again."""
-        if self._transactions.mine is not None:
-            write()
-            return
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        # What was decided is written whatever others did meanwhile, for nobody excludes here: after a deadlock again.
         for _ in range(_ATTEMPTS):
-            with contextlib.suppress(Conflict):
-                write()
-                return
+            try:
+                return self._append(views, if_unchanged=False)
+            except Conflict:
+                if self._transactions.mine is not None:
+                    raise
         raise Problem("contention", retry_after_s=1)
 
-    def _write(self, view: View, records: Sequence[Record], seen: int | None) -> None:
-        source, mode = _source(view), taking_part.get()
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        return self._append(views, if_unchanged=True)
+
+    def _append(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[object]:
+        with self._transactions.transaction():
+            # In one order for all, whatever was asked: a write locks its event's row until the commit.
+            for view in sorted(views, key=lambda each: source_of(each, _Source).row):
+                self._write(view, source_of(view, _Source).version if if_unchanged else None)
+        return [None] * len(views)
+
+    def _write(self, view: View, seen: int | None) -> None:
+        source, records, mode = source_of(view, _Source), view.fresh, taking_part.get()
         epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
         counters = (view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended)
         written, opened, closed = columns_of(records)
@@ -243,23 +244,22 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
             statement = WRITE_WITH_HOLDS
             parameters += (*opened, closed)
         parameters += tuple(written)
-        with self._transactions.transaction():
-            count = self._transactions.write(statement, parameters).rowcount
-            if count != len(records):
-                # Another epoch, a deleted event, an engine that went back: looking again says which.
-                self.view(view.event.event)
-                raise Conflict
-            self._mark(view, source.appended + count)
+        count = self._transactions.write(statement, parameters).rowcount
+        if count != len(records):
+            # Another epoch, a deleted event, an engine that went back: looking again says which.
+            self.view(view.event.event)
+            raise Conflict
+        self._mark(view, source.appended + count)
 
     def _mark(self, view: View, appended: int) -> None:
         """So many records have been seen, once this is committed."""
-        source = _source(view)
+        source = source_of(view, _Source)
         seen = (view.event.event, source.generation, source.row, appended)
         self._transactions.after_commit(lambda: self._watermark.saw(*seen))
 
     @contextlib.contextmanager
     def transacting(
-        self, event: str, lock: LockStatement, deadline: float, blocked: Callable[[], None] = lambda: None
+        self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> Iterator[None]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
@@ -271,16 +271,11 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
         return self._transactions.mine is not None
 
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         with self._transactions.transaction(deadline, blocked=blocked):
             view = self.view(event)
-            call = (_source(view).row, now, encoded(commands, now))
+            call = (source_of(view, _Source).row, now, encoded(commands, now))
             [(answers,)] = self._transactions.write(CALL, call).fetchall()
             if answers is None:
                 raise Problem("unknown_event")
@@ -293,9 +288,3 @@ class Postgres(Store, ComparesAndSets, TransactsUnder, CommitsAtomically, Compar
 
     def close(self) -> None:
         self._connections.close()
-
-
-def _source(view: View) -> _Source:
-    if not isinstance(view.source, _Source):
-        raise TypeError("append takes a view that this store made")
-    return view.source

@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 
 from service.errors import Problem
-from service.stores import Conflict
+from service.stores.base import Blocked, Conflict, ignore
 from service.stores.postgres.connections import SPARE_S, Connections, Patient
 from service.stores.postgres.errors import Silent, problem_of, problem_of_commit
 
@@ -37,7 +37,7 @@ class _Mine:
     """The transaction that a thread or greenlet is in."""
 
     connection: Patient
-    blocked: Callable[[], None]
+    blocked: Blocked
     wrote: bool = False
     after: list[Callable[[], None]] = field(default_factory=list)
 
@@ -88,14 +88,15 @@ class Transactions:
         isolation: str = "READ COMMITTED",
         lock: str = "",
         control: str = _LOCK_CONTROL,
-        blocked: Callable[[], None] = lambda: None,
+        blocked: Blocked = ignore,
     ) -> Iterator[Patient]:
         """A transaction that no switch of the guard can overtake; committed at the end, rolled back where it raises.
 
-        ``lock`` is a statement to begin with, which may have to wait. Who is inside may enter again, takes that block's
-        lock too, and is committed with the outermost block. Errors, before ``COMMIT`` all definite: ``lock_timeout``,
-        ``engine_unreachable``, ``engine_refused``, ``pool_exhausted``, ``storage_full``, ``Conflict``; in it
-        ``outcome_unknown`` (indefinite).
+        ``lock`` is a statement to begin with, which may have to wait. Inside, it may be entered again: that takes the
+        block's lock too, and is committed with the outermost block.
+
+        Errors, before ``COMMIT`` all definite: ``lock_timeout``, ``engine_unreachable``, ``engine_refused``,
+        ``pool_exhausted``, ``storage_full``, ``Conflict``; in it ``outcome_unknown`` (indefinite).
         """
         if self.mine is not None:
             if lock:
@@ -116,7 +117,7 @@ class Transactions:
         for call in mine.after:
             call()
 
-    def _lock_too(self, lock: str, deadline: float | None, blocked: Callable[[], None]) -> None:
+    def _lock_too(self, lock: str, deadline: float | None, blocked: Blocked) -> None:
         """Take one more lock in the transaction that this thread is in, which ends where it is not had in time."""
         mine = self._entered()
         mine.blocked = blocked
@@ -152,9 +153,7 @@ class Transactions:
             raise RuntimeError("this belongs into a transaction")
         return self._mine
 
-    def _begin(
-        self, connection: Patient, begin: str, locks: list[str], until: float, blocked: Callable[[], None]
-    ) -> None:
+    def _begin(self, connection: Patient, begin: str, locks: list[str], until: float, blocked: Blocked) -> None:
         """Begin, and take the locks, in one round trip."""
         with sorted_errors():
             if self._watched:
@@ -186,7 +185,7 @@ def _commit(mine: _Mine) -> None:
 
 @contextlib.contextmanager
 def sorted_errors() -> Iterator[None]:
-    """PostgreSQL's errors as problems. For work of which nothing is committed when it fails."""
+    """PostgreSQL's errors as problems. For work that commits nothing when it fails."""
     try:
         yield
     except psycopg.Error as error:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Release, Sell, View, hold_after, order_after
+from service.rules.inventory import Command, Event, View
+from service.stores.base import show, wanted_by
 from service.stores.postgres.records import holds_in, records_in
 
 _events = msgspec.json.Decoder(Event)
@@ -18,28 +19,13 @@ _bought = msgspec.json.Decoder(dict[str, int])
 
 def asked_for(event: str, commands: Sequence[Command], now: datetime | None, order: str | None) -> dict[str, Any]:
     """The parameters of ``VIEW``."""
-    orders = [command.order for command in commands if isinstance(command, Cancel)]
-    return {
-        "event": event,
-        "now": now,
-        "keys": [command.key for command in commands],
-        "orders": orders if order is None else [*orders, order],
-        "holds": [command.hold for command in commands if isinstance(command, Confirm | Release)],
-        "buyers": [each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None],
-    }
+    return {"event": event, "now": now, **wanted_by(commands, order)._asdict()}
 
 
 def fill(view: View, found: Sequence[str | None]) -> None:
     """Put into the view what its commands need to see: the last columns of ``VIEW``, JSON or None for nothing."""
     keys, orders, holds, due, bought = found
-    for record in records_in(keys):
-        view.keys[record.key] = record
-    for record in records_in(orders):
-        view.orders[record.order] = order_after(record, view.orders.get(record.order))
-    for record in records_in(holds):
-        hold = hold_after(record, view.holds.get(record.hold))
-        if hold is not None:
-            view.holds[record.hold] = hold
+    show(view, records_in(keys), records_in(orders), records_in(holds))
     view.due = holds_in(due)
     if bought is not None:
         view.bought.update(_bought.decode(bought))

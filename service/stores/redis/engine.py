@@ -106,7 +106,7 @@ class Engine:
     def exchange_all(
         self, connection: Connection, commands: Sequence[Sequence[str | bytes | int]], *, writes: bool
     ) -> list[Any]:
-        """Several commands sent at once, and all their answers, of which the first that is an error is raised."""
+        """Send several commands at once and return all answers; if any is an error, the first one is raised."""
         try:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         except _LOST as error:
@@ -193,7 +193,7 @@ class Engine:
         return connection
 
     def problem(self, error: Exception) -> Exception:
-        """The problem that an error is, of which nothing was written; itself where it is none that is known."""
+        """The definite problem for a known error (nothing was written); an unknown error is returned as it is."""
         if not _is_answer(error):
             return self._unreachable(error)
         # redis-py takes the code off the message for the errors that it has a class for, and keeps it beside.

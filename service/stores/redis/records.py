@@ -33,7 +33,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 encode = msgspec.json.Encoder().encode
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class KeptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record in the stream."""
 
     version: int
@@ -50,7 +50,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     cart: str = ""
 
 
-_lines = msgspec.json.Decoder(Line)
+_lines = msgspec.json.Decoder(KeptRecord)
 _STANDS = {"held", "confirmed", "released", "expired", "sold"}
 
 
@@ -60,7 +60,7 @@ def line_of(record: Record) -> bytes:
     if record.tickets != tuple(range(first, first + record.quantity)):
         raise ValueError("the tickets of a record follow one another")
     return encode(
-        Line(
+        KeptRecord(
             record.version, first, record.remaining, record.kind, record.key, record.order, record.quantity,
             record.request, record.buyer, record.hold,
             None if record.expires_at is None else microseconds(record.expires_at), record.cart,
@@ -96,7 +96,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def instant(us: int) -> datetime:
-    """The instant of so many microseconds."""
+    """The instant from its microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=us)
 
 

@@ -29,7 +29,7 @@ class Script:
 
     text: str
     sells: bool
-    """Whether a lost answer leaves open what was sold or changed. A lease that nobody has heard of ends by itself."""
+    """Whether a lost answer leaves open what was sold or changed. A lease whose answer was lost ends with its time."""
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:

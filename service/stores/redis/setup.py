@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 
 from redis.exceptions import ResponseError
@@ -14,8 +13,6 @@ from service.stores.redis.scripts import SET_UP
 FORMAT = 2
 """2 has holds. 1 is upgraded by ``set_up``; any other is left alone."""
 OLDEST_ENGINE = (7, 0)
-
-log = logging.getLogger("lastseat")
 
 
 def set_up(engine: Engine) -> str:
@@ -38,12 +35,11 @@ def set_up(engine: Engine) -> str:
     return f"{engine.where}: the office {engine.tag} is there already, format {FORMAT}; nothing was changed"
 
 
-def check(engine: Engine) -> None:
-    """Raise ``RefusedToStart`` where nothing could be sold; warn of settings that lose what was acknowledged."""
+def check(engine: Engine) -> list[str]:
+    """Raise ``RefusedToStart`` where nothing could be sold; warnings of settings that lose what was acknowledged."""
     _look_at(engine)
     _check_format(engine)
-    for warning in lossy_settings(engine):
-        log.warning("%s: %s", engine.where, warning)
+    return [f"{engine.where}: {warning}" for warning in lossy_settings(engine)]
 
 
 def lossy_settings(engine: Engine) -> list[str]:

@@ -19,7 +19,7 @@ process that has seen more notices; one that starts later does not.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,7 +31,6 @@ from service.rules.inventory import (
     Event,
     Hold,
     Outcome,
-    Record,
     Release,
     Sell,
     Sweep,
@@ -39,15 +38,19 @@ from service.rules.inventory import (
 )
 from service.runtime.epoch import Mode, Switched, taking_part
 from service.settings import Settings
-from service.stores import (
+from service.stores.base import (
+    Blocked,
     CommitsAtomically,
     ComparesAndSets,
-    ComparesCarts,
     Conflict,
-    FencesCarts,
+    GrantsLeases,
     LateToken,
+    Records,
     SharesSwitch,
     Store,
+    ignore,
+    source_of,
+    wanted_by,
 )
 from service.stores.redis import scripts
 from service.stores.redis.engine import Engine
@@ -62,14 +65,14 @@ from service.stores.redis.records import (
 )
 from service.stores.redis.scripts import Script
 from service.stores.redis.setup import check, set_up
-from service.stores.redis.views import Records, Source, asked_for, view_of
+from service.stores.redis.views import Source, asked_for, records_in, view_of
 from service.stores.watermark import went_back
 
 PARTS = ("records", "keys", "orders", "bought", "lease", "holds", "open")
 """What an event consists of besides its hash, in the order in which every script has their keys."""
 
 
-class Seen(NamedTuple):
+class LastSeen(NamedTuple):
     """What this process has seen of an event: which one of that name, how many records, under which generation."""
 
     born: str = ""
@@ -77,7 +80,7 @@ class Seen(NamedTuple):
     generation: int = 0
 
 
-class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomically, SharesSwitch):
+class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "redis"
     translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
 
@@ -86,7 +89,7 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         self._made = ""
         """Which office this process sells for; empty until it has met it."""
         self._latest = (0, 0)
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, LastSeen] = {}
 
     # -- the switch -----------------------------------------------------------------------------------------------
 
@@ -94,8 +97,8 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         """Make the office in the engine, or bring it to this version; says what was done."""
         return set_up(self._engine)
 
-    def check(self) -> None:
-        check(self._engine)
+    def check(self) -> list[str]:
+        return check(self._engine)
 
     def mode(self) -> Mode | None:
         how, mode, _ = self._ask(scripts.LOOK, "", b"[]", with_mode=False)
@@ -143,11 +146,11 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
-        asked = asked_for(commands, now, order)
-        how, mode, said = self._ask(scripts.VIEW, event, encode(asked))
+        wanted = wanted_by(commands, order)
+        how, mode, said = self._ask(scripts.VIEW, event, encode(asked_for(wanted, now)))
         self._sure(how)
         self._note(event, said[0], said[1], mode)
-        return view_of(asked, said)
+        return view_of(wanted, said)
 
     def next_expiry(self, event: str) -> datetime | None:
         how, mode, said = self._ask(scripts.NEXT_EXPIRY, event, b"[]")
@@ -156,16 +159,29 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         self._note(event, born, count, mode)
         return instant(int(ends_us)) if ends_us else None
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        return self._append(view, records, "")
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        return self.append_fenced(views, [""] * len(views))
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
+    def append_fenced(self, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
+        """``append`` is this with empty tokens, which are not compared."""
+        if len(views) > 1:
+            return self._append_cart(views, tokens)
+        [view], [token] = views, tokens
+        event = view.event.event
+        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, token))))
+
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        if len(views) > 1:
+            return self._append_cart(views, [""] * len(views), if_unchanged=True)
+        return self._append_watching(views[0])
+
+    def _append_watching(self, view: View) -> Sequence[object]:
         """As in any Redis: ``WATCH`` what was read, see whether it still is so, and write in ``MULTI`` … ``EXEC``,
         which the engine refuses where somebody has written to it since."""
-        event, source = view.event.event, _source(view)
+        event, source = view.event.event, source_of(view, Source)
         latest, watched = self._latest, (self._key("office"), self._key("event", event))
         # Its text and not its digest: in a transaction there is no asking again for what the engine has forgotten.
-        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, records, ""))))
+        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, ""))))
         with self._engine.connection() as connection:
             looked = ("HMGET", watched[1], "born", "count")
             _, found = self._engine.exchange_all(connection, [("WATCH", *watched), looked], writes=False)
@@ -182,12 +198,7 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         return self._wrote(event, self._parts(answer, latest))
 
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         asked = encode([str(microseconds(now)), [command_of(command, now) for command in commands]])
         how, mode, said = self._ask(scripts.DECIDE, event, asked)
@@ -204,21 +215,14 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
 
     def audit(self, event: str) -> tuple[Event, Records, object]:
         view = self.view(event)
-        return view.event, Records(self._engine, self._key("event", event, "records"), _source(view).records), None
+        return (
+            view.event,
+            records_in(self._engine, self._key("event", event, "records"), source_of(view, Source).records),
+            None,
+        )
 
     def close(self) -> None:
         self._engine.close()
-
-    # -- carts ----------------------------------------------------------------------------------------------------
-
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(views, [""] * len(views))
-
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        return self._append_cart(views, [""] * len(views), if_unchanged=True)
-
-    def append_cart_fenced(self, cart: str, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
-        return self._append_cart(views, tokens)
 
     # -- leases ---------------------------------------------------------------------------------------------------
 
@@ -236,22 +240,15 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
     def give_lease_back(self, event: str, owner: str) -> bool:
         return bool(self._engine.run(scripts.GIVE_BACK, [self._key("event", event, "lease")], owner))
 
-    def append_fenced(self, view: View, records: Sequence[Record], token: str) -> object:
-        return self._append(view, records, token)
-
     # -- within ---------------------------------------------------------------------------------------------------
 
-    def _append(self, view: View, records: Sequence[Record], token: str) -> object:
-        event = view.event.event
-        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, records, token))))
-
-    def _wrote(self, event: str, parts: tuple[bytes, Mode, list[bytes]]) -> object:
+    def _wrote(self, event: str, parts: tuple[bytes, Mode, list[bytes]]) -> Sequence[object]:
         how, mode, said = parts
         if how == b"fenced":
             raise LateToken(said[0].decode())
         self._sure(how)
         self._note(event, said[0], said[1], mode)
-        return None
+        return (None,)
 
     def _append_cart(
         self, views: Sequence[View], tokens: Sequence[str], *, if_unchanged: bool = False
@@ -259,9 +256,9 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         """One script over all of the events, which are in one slot."""
         latest, keys, parts = self._latest, [self._key("office")], []
         for view, token in zip(views, tokens, strict=True):
-            event, still = view.event.event, _source(view).records if if_unchanged else None
+            event, still = view.event.event, source_of(view, Source).records if if_unchanged else None
             keys += self._keys(event)
-            parts.append(["", "", *self._seen.get(event, Seen()), *_moved(view, view.fresh, token), still])
+            parts.append(["", "", *self._seen.get(event, LastSeen()), *_moved(view, token), still])
         asked = encode([self._made, _told(taking_part.get()), parts])
         how, mode, said = self._parts(self._engine.run(scripts.APPEND_CART, keys, asked), latest)
         if how == b"conflict":
@@ -288,9 +285,9 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         return self._parts(self._engine.run(script, rest[:count], *rest[count:]), latest)
 
     def _arguments(self, event: str, more: bytes, *, with_mode: bool = True) -> list[Any]:
-        """How many keys, the keys, and what is asked: a list of which ``more`` is the end."""
+        """The number of keys, the keys, and the question: a list that ends with ``more``."""
         mode = taking_part.get() if with_mode else None
-        asked = encode([self._made, _told(mode), *self._seen.get(event, Seen())])
+        asked = encode([self._made, _told(mode), *self._seen.get(event, LastSeen())])
         keys = [self._key("office"), *self._keys(event), self._key("events")]
         return [len(keys), *keys, asked[:-1] + b"," * (len(more) > 2) + more[1:]]
 
@@ -321,7 +318,7 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
     def _note(self, event: str, born: bytes, count: bytes, mode: Mode) -> None:
         """Remember the most that was seen; of two answers the later one may come first."""
         before = self._seen.get(event)
-        seen = Seen(born.decode(), int(count), mode.generation)
+        seen = LastSeen(born.decode(), int(count), mode.generation)
         if before is None or before.born != seen.born or before.records <= seen.records:
             self._seen[event] = seen
 
@@ -332,17 +329,11 @@ class Redis(Store, ComparesAndSets, ComparesCarts, FencesCarts, CommitsAtomicall
         return ":".join((self._engine.tag, *parts))
 
 
-def _source(view: View) -> Source:
-    if not isinstance(view.source, Source):
-        raise TypeError("append takes a view that this store made")
-    return view.source
-
-
-def _moved(view: View, records: Sequence[Record], token: str) -> list[object]:
+def _moved(view: View, token: str) -> list[object]:
     """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
-    bought = bought_by(records) if view.event.max_per_buyer is not None else {}
+    bought = bought_by(view.fresh) if view.event.max_per_buyer is not None else {}
     counters = (view.version, view.sold, view.held, view.next_ticket)
-    return [_source(view).born, token, *counters, rows_of(records), bought]
+    return [source_of(view, Source).born, token, *counters, rows_of(view.fresh), bought]
 
 
 def _told(mode: Mode | None) -> str:

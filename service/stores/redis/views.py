@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, View, order_after
+from service.rules.inventory import Event, Record, View, order_after
+from service.stores.base import Records, Wanted
 from service.stores.redis.engine import Engine
 from service.stores.redis.records import held_of, microseconds, record_of
 
@@ -24,30 +25,12 @@ class Source(NamedTuple):
     records: int
 
 
-class Asked(NamedTuple):
-    """What ``redis_scripts.VIEW`` is asked."""
-
-    keys: list[str]
-    orders: list[str]
-    holds: list[str]
-    buyers: list[str]
-    until_us: str
-    """The holds that have ended by then are asked for too; empty for none."""
+def asked_for(wanted: Wanted, now: datetime | None) -> list[object]:
+    """What ``redis_scripts.VIEW`` is asked: what is wanted, and until when holds have ended, or nothing for none."""
+    return [*wanted, "" if now is None else str(microseconds(now))]
 
 
-def asked_for(commands: Sequence[Command], now: datetime | None, order: str | None) -> Asked:
-    """What deciding these commands needs to see."""
-    orders = {command.order for command in commands if isinstance(command, Cancel)}
-    return Asked(
-        keys=list({command.key for command in commands if command.key}),
-        orders=list(orders if order is None else orders | {order}),
-        holds=list({command.hold for command in commands if isinstance(command, Confirm | Release)}),
-        buyers=list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}),
-        until_us="" if now is None else str(microseconds(now)),
-    )
-
-
-def view_of(asked: Asked, said: Sequence[bytes]) -> View:
+def view_of(asked: Wanted, said: Sequence[bytes]) -> View:
     """The view that was asked for. Errors: ``corrupt_document``."""
     born, count, version, sold, held, next_ticket, about, *rest = said
     view = View(_about(about), int(version), int(sold), int(held), int(next_ticket))
@@ -70,28 +53,19 @@ def view_of(asked: Asked, said: Sequence[bytes]) -> View:
     return view
 
 
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
+def records_in(engine: Engine, stream: str, count: int) -> Records:
+    """The first ``count`` records of an event."""
 
-    def __init__(self, engine: Engine, stream: str, count: int) -> None:
-        self._engine = engine
-        self._stream = stream
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        for first in range(1, self._count + 1, PAGE):
-            last = min(self._count, first + PAGE - 1)
-            found = self._engine.ask("XRANGE", self._stream, f"{first}-0", f"{last}-0")
+    def read() -> Iterator[Record]:
+        for first in range(1, count + 1, PAGE):
+            last = min(count, first + PAGE - 1)
+            found = engine.ask("XRANGE", stream, f"{first}-0", f"{last}-0")
             if len(found) != last - first + 1:
                 raise Problem("unknown_event", "It was removed while its audit was read.")
             for _, (_, line) in found:
                 yield record_of(line)
 
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
+    return Records(count, read)
 
 
 def _about(content: bytes) -> Event:
@@ -102,5 +76,5 @@ def _about(content: bytes) -> Event:
 
 
 def _take(found: Iterator[bytes], asked: Sequence[object]) -> list[bytes]:
-    """The answers to so many questions."""
+    """One answer for each question."""
     return [next(found) for _ in asked]

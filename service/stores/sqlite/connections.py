@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.errors import Problem
-from service.runtime.files import commit_failed, storage_problems
+from service.runtime.files import CommitFailed, commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
-from service.stores import CommitFailed, OneRefused
+from service.stores.base import Blocked, OneRefused, ignore
 
 T = TypeVar("T")
 
@@ -70,13 +70,16 @@ class Connections:
             except Busy:
                 _sleep_until_next_look(deadline)
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether this thread or greenlet is inside ``writing``."""
+        return getattr(self._mine, "connection", None) is not None
+
     @contextlib.contextmanager
-    def writing(
-        self, deadline: float | None = None, blocked: Callable[[], None] = lambda: None
-    ) -> Iterator[sqlite3.Connection]:
+    def writing(self, deadline: float | None = None, blocked: Blocked = ignore) -> Iterator[sqlite3.Connection]:
         """A transaction of the only writer of the database; committed at the end, rolled back where it raises.
 
-        Who is inside may enter it again, and is committed with the outermost block.
+        Inside, it may be entered again; all of it is committed with the outermost block.
         Errors: ``lock_timeout``, ``storage_full``, ``storage_refused``, ``corrupt_document`` (definite);
         ``CommitFailed`` where nobody can say whether it was committed.
         """
@@ -98,7 +101,7 @@ class Connections:
 
     @contextlib.contextmanager
     def sorted_errors(self) -> Iterator[None]:
-        """SQLite's errors as problems. For work of which nothing is committed when it fails."""
+        """SQLite's errors as problems. For work that commits nothing when it fails."""
         try:
             yield
         except sqlite3.Error as error:
@@ -125,7 +128,7 @@ class Connections:
         return error if own is None else OneRefused(own, f"The database refused it ({error}). Nothing was written.")
 
     @contextlib.contextmanager
-    def _alone_in_process(self, deadline: float, blocked: Callable[[], None]) -> Iterator[None]:
+    def _alone_in_process(self, deadline: float, blocked: Blocked) -> Iterator[None]:
         if not self._turn.acquire(blocking=False):
             blocked()
             if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -242,7 +245,7 @@ def open_connection(path: Path) -> sqlite3.Connection:
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code without its details; that of a plain error where the module raised it by itself."""
+    """SQLite's result code without its details; SQLITE_ERROR where the module itself raised it."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
@@ -259,7 +262,7 @@ def damaged(path: Path, reason: str) -> Problem:
     )
 
 
-def _begin_immediate(connection: sqlite3.Connection, deadline: float, blocked: Callable[[], None]) -> None:
+def _begin_immediate(connection: sqlite3.Connection, deadline: float, blocked: Blocked) -> None:
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")

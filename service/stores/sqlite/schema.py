@@ -231,7 +231,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def instant(ends: int) -> datetime:
-    """The instant of so many microseconds."""
+    """The instant from its microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=ends)
 
 

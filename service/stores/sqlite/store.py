@@ -16,31 +16,38 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import (
-    Cancel,
     Command,
-    Confirm,
     Event,
     Held,
-    Hold,
     Outcome,
     Record,
-    Release,
-    Sell,
     View,
     hold_after,
-    order_after,
 )
 from service.settings import Settings
-from service.stores import CommitsAtomically, ComparesAndSets, ComparesCarts, Conflict, LocksWriters, Store
+from service.stores.base import (
+    Blocked,
+    CommitsAtomically,
+    ComparesAndSets,
+    Conflict,
+    LockStatement,
+    Records,
+    Store,
+    Transacts,
+    ignore,
+    show,
+    source_of,
+    wanted_by,
+)
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
 from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
@@ -57,7 +64,7 @@ class _Source(NamedTuple):
     version: int
 
 
-class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCarts):
+class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
     name: ClassVar[str] = "sqlite"
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
@@ -91,43 +98,35 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
     ) -> View:
         return self._connections.read(lambda connection: self._view(connection, event, commands, order, now))
 
-    def append(self, view: View, records: Sequence[Record]) -> object:
-        source = _source(view)
-        with self._connections.writing() as connection:
-            self._write(connection, source.row, view, records)
-        return None
+    def append(self, views: Sequence[View]) -> Sequence[object]:
+        return self._append(views, if_unchanged=False)
 
-    def append_if_unchanged(self, view: View, records: Sequence[Record]) -> object:
-        source = _source(view)
-        with self._connections.writing() as connection:
-            _refuse_changed(connection, source)
-            self._write(connection, source.row, view, records)
-        return None
+    def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
+        return self._append(views, if_unchanged=True)
 
-    def append_cart(self, cart: str, views: Sequence[View]) -> Sequence[object]:
+    def _append(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[object]:
         with self._connections.writing() as connection:
+            if if_unchanged:
+                for view in views:
+                    _refuse_changed(connection, source_of(view, _Source))
             for view in views:
-                self._write(connection, _source(view).row, view, view.fresh)
+                self._write(connection, source_of(view, _Source).row, view)
         return [None] * len(views)
 
-    def append_cart_if_unchanged(self, cart: str, views: Sequence[View]) -> Sequence[object]:
-        with self._connections.writing() as connection:
-            for view in views:
-                _refuse_changed(connection, _source(view))
-            return self.append_cart(cart, views)
-
     @contextlib.contextmanager
-    def writing(self, event: str, deadline: float, blocked: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def transacting(
+        self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
+    ) -> Iterator[None]:
+        """There is one lock, that of the writer, for all events."""
         with self._connections.writing(deadline, blocked):
             yield
 
+    @property
+    def is_transacting(self) -> bool:
+        return self._connections.is_writing
+
     def commit_atomically(
-        self,
-        event: str,
-        commands: Sequence[Command],
-        now: datetime,
-        deadline: float,
-        blocked: Callable[[], None] = lambda: None,
+        self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
         with self._connections.writing(deadline, blocked) as connection:
             row, about, *_ = self._row(connection, event)
@@ -146,9 +145,21 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
             row, about, *_ = self._row(connection, event)
             bounds = "SELECT count(*), coalesce(max(id), 0) FROM records WHERE event = ?"
             count, last = connection.execute(bounds, (row,)).fetchone()
-            return about, Records(self._connections, self._path, row, count, last)
+            return about, Records(count, lambda: self._records(row, last))
 
         return *self._connections.read(find), None
+
+    def _records(self, row: int, last: int) -> Iterator[Record]:
+        asked = f"SELECT id, {RECORD} FROM records WHERE event = ? AND id > ? AND id <= ? ORDER BY id LIMIT {PAGE}"
+        after = 0
+        while after < last:
+            place = (row, after, last)
+            found = self._connections.read(partial(_rows, asked, place))
+            if not found:
+                raise Problem("unknown_event", "It was removed while its audit was read.")
+            after = found[-1][0]
+            for _, *columns in found:
+                yield record_of(columns, self._path)
 
     def tidy(self) -> None:
         for leftover in self._path.parent.glob(f"{self._path.name}.*.tmp*"):
@@ -179,23 +190,17 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
     ) -> View:
         row, about, version, sold, held, next_ticket = self._row(connection, event)
         view = View(about, version, sold, held, next_ticket, source=_Source(row, version))
-        orders = {command.order for command in commands if isinstance(command, Cancel)}
-        holds = {command.hold for command in commands if isinstance(command, Confirm | Release)}
-        if order is not None:
-            orders.add(order)
-        for record in self._find(connection, row, "key", {command.key for command in commands if command.key}):
-            view.keys[record.key] = record
-        for record in self._find(connection, row, "order_id", orders):
-            view.orders[record.order] = order_after(record, view.orders.get(record.order))
-        for record in self._find(connection, row, "hold_id", holds):
-            found = hold_after(record, view.holds.get(record.hold))
-            if found is not None:
-                view.holds[record.hold] = found
+        wanted = wanted_by(commands, order)
+        show(
+            view,
+            self._find(connection, row, "key", wanted.keys),
+            self._find(connection, row, "order_id", wanted.orders),
+            self._find(connection, row, "hold_id", wanted.holds),
+        )
         if now is not None and held:
             view.due = self._due(connection, row, now)
         if about.max_per_buyer is not None:
-            buyers = {each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}
-            buyers |= {each.buyer for each in view.holds.values() if each.buyer is not None}
+            buyers = {*wanted.buyers, *(each.buyer for each in view.holds.values() if each.buyer is not None)}
             view.bought.update(_bought(connection, row, buyers))
         return view
 
@@ -214,7 +219,7 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
 
         return self._connections.read(find)
 
-    def _find(self, connection: sqlite3.Connection, row: int, column: str, values: set[str]) -> Iterable[Record]:
+    def _find(self, connection: sqlite3.Connection, row: int, column: str, values: Sequence[str]) -> Iterable[Record]:
         """The records of an event that have one of the values in a column with an index, as they were written."""
         if not values:
             return ()
@@ -223,48 +228,15 @@ class Sqlite(Store, ComparesAndSets, LocksWriters, CommitsAtomically, ComparesCa
         return [record_of(found, self._path) for found in connection.execute(asked, (row, *values)).fetchall()]
 
     @staticmethod
-    def _write(connection: sqlite3.Connection, row: int, view: View, records: Sequence[Record]) -> None:
+    def _write(connection: sqlite3.Connection, row: int, view: View) -> None:
         counters = "UPDATE events SET version = ?, sold = ?, held = ?, next_ticket = ? WHERE id = ?"
         if not connection.execute(counters, (view.version, view.sold, view.held, view.next_ticket, row)).rowcount:
             raise Problem("unknown_event")
-        insert(connection, row, records)
+        insert(connection, row, view.fresh)
 
 
-class Records:
-    """The records of an event up to a place: how many is known, they are read some at a time when asked for."""
-
-    def __init__(self, connections: Connections, path: Path, row: int, count: int, last: int) -> None:
-        self._connections = connections
-        self._path = path
-        self._row = row
-        self._count = count
-        self._last = last
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        after = 0
-        while after < self._last:
-            found = self._connections.read(lambda connection, after=after: self._some(connection, after))  # type: ignore[misc]
-            if not found:
-                raise Problem("unknown_event", "It was removed while its audit was read.")
-            after = found[-1][0]
-            for _, *columns in found:
-                yield record_of(columns, self._path)
-
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
-
-    def _some(self, connection: sqlite3.Connection, after: int) -> list[tuple[int, ...]]:
-        asked = f"SELECT id, {RECORD} FROM records WHERE event = ? AND id > ? AND id <= ? ORDER BY id LIMIT {PAGE}"
-        return connection.execute(asked, (self._row, after, self._last)).fetchall()
-
-
-def _source(view: View) -> _Source:
-    if not isinstance(view.source, _Source):
-        raise TypeError("append takes a view that this store made")
-    return view.source
+def _rows(query: str, parameters: Sequence[object], connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(query, parameters).fetchall()
 
 
 def _refuse_changed(connection: sqlite3.Connection, source: _Source) -> None:

@@ -211,7 +211,7 @@ def test_no_connection_crosses_a_fork(store: Redis) -> None:
     if not child:
         try:
             for _ in range(10):
-                store.append(*sell(store, f"child-{os.urandom(4).hex()}"))
+                store.append(sell(store, f"child-{os.urandom(4).hex()}"))
             os._exit(0 if store._engine._idle[0] is not mine else 3)
         finally:
             os._exit(1)

@@ -68,7 +68,7 @@ def test_an_older_epoch_is_refused_too(store: Redis, server: ValkeyServer) -> No
 def test_an_event_that_was_deleted_by_another_node_and_made_again_is_no_loss(
     store: Redis, url: str, tmp_path: Path
 ) -> None:
-    store.append(*sell(store, "a"))
+    store.append(sell(store, "a"))
     other = open_store(url, tmp_path)
     other.delete("show")
     with pytest.raises(Problem, match="unknown_event"):
@@ -83,19 +83,19 @@ def test_a_sale_decided_on_an_event_that_was_made_anew_meanwhile_is_not_written(
     store.delete("show")
     store.create(Event("show", "Show", 10, lab=True))
     with pytest.raises(Problem, match="unknown_event"):
-        store.append(*decided)
+        store.append(decided)
     assert list(store.audit("show")[1]) == []
 
 
 @pytest.mark.parametrize("write", ["append", "append_if_unchanged", "append_fenced", "commit_atomically", "view"])
 def test_a_transaction_of_an_older_epoch_writes_nothing(store: Redis, write: str) -> None:
     older = store.begin_epoch("none", FAR)
-    view, records = sell(store, "a")
+    decided = sell(store, "a")
     token = store.take_fenced_lease("show", 60_000) or ""
     calls: dict[str, Callable[[], object]] = {
-        "append": lambda: store.append(view, records),
-        "append_if_unchanged": lambda: store.append_if_unchanged(view, records),
-        "append_fenced": lambda: store.append_fenced(view, records, token),
+        "append": lambda: store.append(decided),
+        "append_if_unchanged": lambda: store.append_if_unchanged(decided),
+        "append_fenced": lambda: store.append_fenced(decided, [token]),
         "commit_atomically": lambda: store.commit_atomically("show", [Sell("b", "r", "o", 1)], datetime.now(UTC), FAR),
         "view": lambda: store.view("show"),
     }

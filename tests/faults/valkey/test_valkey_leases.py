@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,7 +11,7 @@ from valkey_offices import beside, buy, keys, sell, told
 
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.rules.inventory import View
-from service.stores import LateToken
+from service.stores.base import LateToken
 from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
@@ -25,8 +24,8 @@ def test_a_lease_that_is_deleted_by_hand_lets_two_sell_the_same_seat(store: Redi
     late = sell(store, "a")
     beside(server).delete("{fresh-1}:event:show:lease")
     assert store.take_lease("show", "bob", 60_000)
-    store.append(*sell(store, "b"))
-    store.append(*late)
+    store.append(sell(store, "b"))
+    store.append(late)
     assert [record.tickets for record in store.audit("show")[1]] == [(1,), (1,)]
 
 
@@ -43,8 +42,8 @@ def test_a_fenced_lease_that_is_deleted_by_hand_costs_the_late_one_his_write(
     # Before the newer one has written anything: a store that compares with what was written would let this pass.
     on_the_same_view = sell(store, "b")
     with pytest.raises(LateToken):
-        store.append_fenced(*late, ann)
-    store.append_fenced(*on_the_same_view, bob)
+        store.append_fenced(late, [ann])
+    store.append_fenced(on_the_same_view, [bob])
     assert [record.key for record in store.audit("show")[1]] == ["b"]
 
 
@@ -79,9 +78,9 @@ def test_a_late_write_that_has_no_time_left_is_refused_definitely(
     client = open_office(url, guard="fenced", lock_timeout_s=1.0)
     really = Redis.append_fenced
 
-    def after_somebody_else(self: Redis, view: View, records: Any, token: str) -> object:
+    def after_somebody_else(self: Redis, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:
         beside(server).hincrby("{fresh-1}:event:show", "fence", 1)
-        return really(self, view, records, token)
+        return really(self, views, tokens)
 
     monkeypatch.setattr(Redis, "append_fenced", after_somebody_else)
     answer = buy(client, "a")

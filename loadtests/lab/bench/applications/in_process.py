@@ -36,7 +36,7 @@ def decisions_per_s(seconds: float) -> float:
 
 
 def sales_per_s(office: BoxOffice, event: str, threads: int, seconds: float) -> float:
-    """Whole purchases, durable where the store is, from so many threads; each key is used once."""
+    """Whole purchases from several threads, durable where the store is; each key is used once."""
     began = time.perf_counter()
 
     def buy(number: int) -> int:
@@ -56,7 +56,7 @@ def sales_per_s(office: BoxOffice, event: str, threads: int, seconds: float) -> 
 
 
 def main(data: str, store: str, guard: str, *numbers: str) -> None:
-    """Print what was measured, or why it cannot be."""
+    """Print the result, or the office's refusal."""
     batch, threads, seconds = numbers
     settings = Settings(data=Path(data), store=store, guard=guard, batch=int(batch), first_event=("show", CAPACITY))
     try:

@@ -2,8 +2,7 @@
 
 gunicorn runs ``loadtests.lab.bench.applications.stubbed:ceiling()``. There every line of a purchase runs but those
 within ``BoxOffice.buy``: routing, validation, keys, fingerprint, the answer and its headers. So what is missing to
-this rate
-is what deciding, excluding and keeping cost, and nothing else. The other functions put some of it back.
+this rate is the cost of deciding, excluding and keeping, and nothing else. The other functions put some of it back.
 
 The lab knows the service over HTTP alone. This module is an exception with a reason: there is no other way to take
 parts out of the real application. Nothing of the lab imports it; only a gunicorn worker loads it.
@@ -22,13 +21,13 @@ from service.app import create_app
 from service.guards import Transaction
 from service.rules.inventory import Record, Sell
 from service.runtime.gevent import call_blocking
-from service.sales.batch import Line, Take
+from service.sales.batch import Line, Purchases, Take
 from service.sales.box_office import BoxOffice, Done, Times
 from service.settings import from_environment
 from service.stores.journal import ledger
 
 DISK_S = 0.0003
-"""What is slept in the place of the disk, or of all that a leader does."""
+"""The sleep in the place of the disk, or of all that a leader does."""
 
 _DONE = Done(
     Record(
@@ -84,11 +83,11 @@ def _standing_in_line(wait: Callable[[], object]) -> Flask:
     settings = from_environment(os.environ)
     lines: defaultdict[str, Line] = defaultdict(lambda: Line(settings.batch or 1))
 
-    def lead(take: Take) -> Transaction:
+    def lead(take: Take) -> Purchases:
         take.keep_the_line = True
         commands = take()
         wait()
-        transaction: Transaction = object.__new__(Transaction)
+        transaction: Purchases = object.__new__(Transaction)
         transaction.outcomes = [_DONE.record] * len(commands)
         return transaction
 

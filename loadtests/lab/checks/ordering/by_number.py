@@ -75,7 +75,7 @@ def derive(case: Case) -> Placement:
 
 
 def compare_told(case: Case, placement: Placement) -> None:
-    """Where not every sale tells its numbers, and none is given back: one beyond the capacity is so all the same."""
+    """Where only some sales tell their numbers and none is given back, one beyond the capacity is still wrong."""
     h, m, capacity = case.history, case.mutations, case.capacity
     if placement.tier == "B" or capacity is None or not one_of(h.op, BUY, READ).all():
         return
@@ -85,16 +85,12 @@ def compare_told(case: Case, placement: Placement) -> None:
     placement.findings.add(
         "over-recorded",
         beyond,
-        lambda i: (
-            f"number {max(given.row(i))} was sold, of {capacity}",
-            [case.operation(int(m.numbered[told[i]]))],
-            [],
-        ),
+        lambda i: case.evidence(f"number {max(given.row(i))} was sold, of {capacity}", m.numbered[told[i]]),
     )
 
 
 def _highest_needed(case: Case) -> int:
-    """The highest number that must have been sold for what the observers say."""
+    """The highest number that must have been sold to explain the observers."""
     if case.capacity is None:
         return 0
     h, rows = case.history, case.observers
@@ -107,17 +103,15 @@ def _highest_needed(case: Case) -> int:
 
 
 def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gaps: Ints) -> bool:
-    """Numbers that cannot be: given twice, out of the block that they start, or beyond the capacity."""
+    """Impossible numbers: given twice, outside the block that they start, or beyond the capacity."""
     h, m = case.history, case.mutations
     add = placement.findings.add
     answer = m.answer
     add(
         "duplicate",
         np.flatnonzero(gaps[1:] < 0) + 1,
-        lambda i: (
-            f"ticket number {first[sales[i]]} was given to two sales",
-            [case.operation(int(answer[sales[i - 1]])), case.operation(int(answer[sales[i]]))],
-            [],
+        lambda i: case.evidence(
+            f"ticket number {first[sales[i]]} was given to two sales", answer[sales[i - 1]], answer[sales[i]]
         ),
     )
     given = h.tickets.take(np.maximum(m.numbered[sales], 0))
@@ -133,20 +127,17 @@ def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gap
     add(
         "gap",
         np.flatnonzero(out_of_order | (first[sales] < 1)),
-        lambda i: (
+        lambda i: case.evidence(
             f"its {m.quantity[sales[i]]} numbers are not in a row from 1 on: {given.row(i) or first[sales[i]]}",
-            [case.operation(int(answer[sales[i]]))],
-            [],
+            answer[sales[i]],
         ),
     )
     if case.capacity is not None:
         add(
             "over-recorded",
             np.flatnonzero(first[sales] + m.quantity[sales] - 1 > case.capacity),
-            lambda i: (
-                f"number {first[sales[i]] + m.quantity[sales[i]] - 1} was sold, of {case.capacity}",
-                [case.operation(int(answer[sales[i]]))],
-                [],
+            lambda i: case.evidence(
+                f"number {first[sales[i]] + m.quantity[sales[i]] - 1} was sold, of {case.capacity}", answer[sales[i]]
             ),
         )
     return placement.findings.count > 0
@@ -156,16 +147,15 @@ def _nobody_bought(case: Case, placement: Placement, sales: Ints, first: Ints, g
     placement.findings.add(
         "phantom",
         np.flatnonzero(gaps > 0),
-        lambda i: (
+        lambda i: case.evidence(
             f"the numbers just below {first[sales[i]]} must have been sold, but no purchase that may own them fits",
-            [case.operation(int(case.mutations.answer[sales[i]]))],
-            [],
+            case.mutations.answer[sales[i]],
         ),
     )
 
 
 def _place_by_number_alone(case: Case, placement: Placement, sales: Ints, first: Ints) -> None:
-    """Place what has a number at that number: enough to refute, not to find the history valid."""
+    """Place what has a number at that number: enough to refute, not enough for *valid*."""
     h, rows = case.history, case.observers
     quantity = case.mutations.quantity[sales]
     placement.version[sales] = first[sales]
@@ -182,19 +172,15 @@ def _place_by_number_alone(case: Case, placement: Placement, sales: Ints, first:
     placement.findings.add(
         "wrong read",
         np.flatnonzero(counted & ((sold < 0) | (sold > case.capacity))),
-        lambda i: (
-            f"it shows {h.remaining[rows[i]]} remaining of {case.capacity}",
-            [case.operation(int(rows[i]))],
-            [],
-        ),
+        lambda i: case.evidence(f"it shows {h.remaining[rows[i]]} remaining of {case.capacity}", rows[i]),
     )
     placement.findings.add(
         "torn read",
         np.flatnonzero(counted & (block >= 0) & (sold < end)),
-        lambda i: (
+        lambda i: case.evidence(
             f"{sold[i]} sold lies inside one sale, which ends at {end[i]}",
-            [case.operation(int(rows[i])), case.operation(int(case.mutations.answer[sales[block[i]]]))],
-            [],
+            rows[i],
+            case.mutations.answer[sales[block[i]]],
         ),
     )
     placement.seen = np.where(counted | refused, np.maximum(sold, np.where(refused, end, 0)), ABSENT)

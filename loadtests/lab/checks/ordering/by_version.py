@@ -37,17 +37,12 @@ def derive(case: Case) -> Placement:
     unknown = candidates(case) if nothing_given_back else np.flatnonzero(m.unknown)
     fillers = len(unknown) + holds
     if missing > fillers:
-        gap = _first_missing(m.version[ordered])
-        placement.findings.add(
-            "phantom",
-            np.array([gap]),
-            lambda version: (
-                f"version {version} belongs to no mutation of the history: of the {highest} versions that were "
-                f"seen, {missing} are missing, and only {fillers} unknown mutations and holds could fill them",
-                [case.operation(int(np.argmax(h.version)))],
-                [],
-            ),
+        text = (
+            f"version {_first_missing(m.version[ordered])} belongs to no mutation of the history: of the {highest} "
+            f"versions that were seen, {missing} are missing, and only {fillers} unknown mutations and holds could "
+            "fill them"
         )
+        placement.findings.add_one("phantom", case.evidence(text, int(np.argmax(h.version))))
     elif _are_nameless(case):
         placement.findings.undecided.append("orders or holds were given back, and not all have a name to tell which")
     elif missing == 0:
@@ -65,40 +60,38 @@ def derive(case: Case) -> Placement:
 
 
 def compare_told(case: Case, placement: Placement) -> None:
-    """Where not every acknowledged mutation has a version: those that have one contradict each other all the same."""
+    """Where only some acknowledged mutations have a version, those that have one may still contradict each other."""
     version = case.mutations.version
     told = np.flatnonzero(case.mutations.acknowledged & (version != ABSENT))
     _contradicts(case, placement, told[np.argsort(version[told], kind="stable")])
 
 
 def _contradicts(case: Case, placement: Placement, ordered: Ints) -> bool:
-    """Versions that cannot be: one for two mutations, or version 0 for a mutation."""
+    """Impossible versions: one for two mutations, or version 0 for a mutation."""
     version = case.mutations.version[ordered]
     twice = np.flatnonzero(np.diff(version) == 0)
     answer = case.mutations.answer
     placement.findings.add(
         "misplaced",
         twice,
-        lambda i: (
+        lambda i: case.evidence(
             f"two mutations were both answered with version {version[i]}: they were decided on the same state",
-            [case.operation(int(answer[ordered[i]])), case.operation(int(answer[ordered[i + 1]]))],
-            [],
+            answer[ordered[i]],
+            answer[ordered[i + 1]],
         ),
     )
     placement.findings.add(
         "misplaced",
         np.flatnonzero(version == 0),
-        lambda i: (
-            "a mutation was answered with version 0, which is the state before all of them",
-            [case.operation(int(answer[ordered[i]]))],
-            [],
+        lambda i: case.evidence(
+            "a mutation was answered with version 0, which is the state before all of them", answer[ordered[i]]
         ),
     )
     return placement.findings.count > 0
 
 
 def _are_nameless(case: Case) -> bool:
-    """Something was given back or confirmed, and what was acknowledged does not all have an id."""
+    """Something was given back or confirmed, and not every acknowledged order or hold has an id."""
     m = case.mutations
     orders = one_of(m.op, BUY, CONFIRM) & m.acknowledged & (m.order < 0)
     holds = (m.op == HOLD) & m.acknowledged & (m.hold < 0)

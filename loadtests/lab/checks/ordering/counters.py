@@ -26,7 +26,7 @@ from loadtests.lab.history.history import SOLD_OUT, UNKNOWN
 
 @dataclass(frozen=True)
 class _Counts:
-    """Answers that tell a count of tickets sold: the exact one, or, for a bare refusal, the least."""
+    """Answers that tell how many were sold: the exact number, or, for a bare refusal, the least."""
 
     row: Ints
     sold: Ints
@@ -59,17 +59,17 @@ def _each_is_possible(case: Case, capacity: int, counts: _Counts, findings: Find
     findings.add(
         "wrong read",
         counts.row[(counts.sold < 0) | (counts.sold > capacity)],
-        lambda row: (f"it shows {h.remaining[row]} remaining of {capacity}", [case.operation(row)], []),
+        lambda row: case.evidence(f"it shows {h.remaining[row]} remaining of {capacity}", row),
     )
     findings.add(
         "false sold-out",
         counts.row[(h.outcome[counts.row] == SOLD_OUT) & (counts.sold < capacity)],
-        lambda row: (f"one was refused, and the answer shows {h.remaining[row]} remaining", [case.operation(row)], []),
+        lambda row: case.evidence(f"one was refused, and the answer shows {h.remaining[row]} remaining", row),
     )
 
 
 def _none_falls(case: Case, counts: _Counts, findings: Findings) -> None:
-    """Count against count: who asks after an answer does not see fewer sold than it."""
+    """A client that asks after an answer must not see fewer sold than that answer said."""
     h, sold = case.history, counts.sold
     exact = np.flatnonzero(counts.exact)
     late, ahead = missed_deadlines(sold[exact], h.invoke_ns[counts.row[exact]], sold, h.return_ns[counts.row])
@@ -77,10 +77,10 @@ def _none_falls(case: Case, counts: _Counts, findings: Findings) -> None:
     findings.add(
         "inversion",
         np.arange(len(late)),
-        lambda i: (
+        lambda i: case.evidence(
             f"{sold[late[i]]} were sold when the first answered; the other was asked later and saw {sold[ahead[i]]}",
-            [case.operation(int(counts.row[late[i]])), case.operation(int(counts.row[ahead[i]]))],
-            [],
+            counts.row[late[i]],
+            counts.row[ahead[i]],
         ),
         h.invoke_ns[counts.row[ahead]] - h.return_ns[counts.row[late]],
     )
@@ -114,36 +114,28 @@ def _sales_explain(case: Case, capacity: int, counts: _Counts, findings: Finding
 
     if len(matched) < highest:
         count = len(matched) + 1
-        findings.add(
-            "uncounted sale",
-            np.array([count]),
-            lambda _: (
-                f"sale number {count} took effect after {after[count - 1]} ns and before {before[count]} ns, "
-                f"and no purchase that is left was under way then",
-                [case.operation(row) for row in rows_at(count)],
-                [],
-            ),
+        text = (
+            f"sale number {count} took effect after {after[count - 1]} ns and before {before[count]} ns, "
+            "and no purchase that is left was under way then"
         )
+        findings.add_one("uncounted sale", case.evidence(text, *rows_at(count)))
         return
     early = np.array([i for i in left if returned[i] < after[highest]], np.int64)
     findings.add(
         "uncounted sale",
         early,
-        lambda i: (
+        lambda i: case.evidence(
             f"it was acknowledged before a read was asked that did not count it: that saw at most {highest} sold, and "
             f"as many others must have come first",
-            [case.operation(int(m.answer[buys[i]])), *(case.operation(row) for row in rows_at(highest + 1))],
-            [],
+            m.answer[buys[i]],
+            *rows_at(highest + 1),
         ),
         after[highest] - returned[early],
     )
     needed = int((returned[matched] == NEVER).sum()) + int(m.acknowledged.sum())
     if needed > capacity:
-        findings.add(
-            "uncounted sale",
-            np.array([needed]),
-            lambda _: (f"what was counted needs {needed} sales, of {capacity}", [], []),
-        )
+        text = f"what was counted needs {needed} sales, of {capacity}"
+        findings.add_one("uncounted sale", case.evidence(text))
 
 
 def _match(invoke: list[int], returned: list[int], after: list[int], before: list[int]) -> tuple[list[int], list[int]]:

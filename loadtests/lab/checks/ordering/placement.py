@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadtests.lab.checks.case import Case
+from loadtests.lab.checks.case.ledger import Ledger
 from loadtests.lab.checks.findings import Findings
-from loadtests.lab.checks.ledger import Ledger
 from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Ragged, one_of, pick
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, RELEASED, SOLD
 from loadtests.lab.history.history import BUY, SOLD_OUT
 
 MOST_FILLED_IN = 10**7
-"""Numbers that nobody told are filled in, up to so many; beyond, a history has none."""
+"""The most ticket numbers that are filled in where no answer tells them; where more are missing, none are."""
 
 _KIND_OF_OP = np.array([SOLD, EXPIRED, CANCELLED, HELD, CONFIRMED, RELEASED], np.int8)  # a read is none of these
 
@@ -61,7 +61,7 @@ def unplaced(case: Case, tier: str, weaker_because: str) -> Placement:
 def candidates(case: Case) -> Ints:
     """The unknown mutations that can have been committed where nothing is given back.
 
-    A key of which one attempt was told *sold out* is none: if it had been committed before, the first answer was
+    A key with an attempt that was told *sold out* is none: if it had been committed before, the first answer was
     due, and afterwards there were no more places than then.
     """
     m, h = case.mutations, case.history
@@ -70,7 +70,7 @@ def candidates(case: Case) -> Ints:
 
 
 def slot_quantity(case: Case, unknown: Ints) -> int | None:
-    """The quantity that all these unknown mutations have, if they are purchases and it is one; else None."""
+    """The common quantity of these unknown mutations, if all are purchases and have one; else None."""
     m = case.mutations
     quantities = np.unique(m.quantity[unknown])
     return int(quantities[0]) if len(quantities) == 1 and (m.op[unknown] == BUY).all() else None
@@ -84,7 +84,7 @@ def fill_slots(case: Case, unknown: Ints, slots: int) -> Ints:
 
 
 def derived_ledger(case: Case, groups: Ints) -> Ledger:
-    """The ledger that has the mutations ``groups`` at versions 1, 2, …; numbers that nobody told are filled in."""
+    """The ledger with the mutations ``groups`` at versions 1, 2, …; numbers that nobody told are filled in."""
     m = case.mutations
     kind = _KIND_OF_OP[m.op[groups]]
     quantity = np.where(m.quantity[groups] == ABSENT, 0, m.quantity[groups])

@@ -90,4 +90,4 @@ def _explain(case: Case, pair: dict[int, int], late: int) -> Evidence:
     ahead = pair[late]
     gap_ms = (h.invoke_ns[ahead] - h.return_ns[late]) / 1e6
     text = f"it had answered {gap_ms:,.3g} ms before the other, which is ordered ahead of it, was asked"
-    return text, [case.operation(late), case.operation(ahead)], []
+    return case.evidence(text, late, ahead)

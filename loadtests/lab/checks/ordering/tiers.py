@@ -86,26 +86,23 @@ def _place_observers(case: Case, placement: Placement) -> None:
     placement.findings.add(
         "torn read",
         np.flatnonzero(counted & ~exact),
-        lambda i: (
-            f"the answer shows {h.remaining[rows[i]]} remaining, and there never were just so many",
-            [case.operation(int(rows[i]))],
-            [],
+        lambda i: case.evidence(
+            f"the answer shows {h.remaining[rows[i]]} remaining, and there never were just so many", rows[i]
         ),
     )
     placement.findings.add(
         "false sold-out",
         np.flatnonzero(refused & ~there),
-        lambda i: (
+        lambda i: case.evidence(
             f"{h.quantity[rows[i]]} were refused, and at no time were fewer than that left: "
             f"{taken[-1]} of {case.capacity} were taken at the end",
-            [case.operation(int(rows[i]))],
-            [],
+            rows[i],
         ),
     )
 
 
 def check(case: Case, placement: Placement) -> Findings:
-    """The contradictions that were met while the operations were placed."""
+    """The contradictions found while the operations were placed."""
     return placement.findings
 
 

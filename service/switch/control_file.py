@@ -1,11 +1,11 @@
-"""The file ``control``: what all processes of a data directory read on every request, in one small memory-mapped file.
+"""The file ``control``, small and memory-mapped, which all processes of a data directory read on every request.
 
-Words of eight aligned bytes, so that nobody sees half of one, and two *slots* for what belongs to an epoch (its guard,
-its master, its store), used in turn. Whoever begins an epoch writes all of the slot that is not in use and then commits
-it with the epoch's word: killed in between, they have changed nothing.
+It has words of eight aligned bytes, so that no process sees half of one, and two *slots* for what belongs to an epoch
+(its guard, its master, its store), used in turn. A process that begins an epoch writes all of the slot that is not in
+use and then commits it with the epoch's word: if it is killed in between, it has changed nothing.
 
-The words are shared by whoever has mapped the *same* file, and its name can be taken away under them: the file names
-itself (its device and number), so that a copy, an empty file and one that was given up are known for what they are.
+All processes that have mapped the *same* file share the words, and somebody may remove or replace its name. So the file
+names itself (its device and number): a copy, an empty file and one that was given up can be recognized.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from service.runtime.files import temporary_beside
+from service.runtime.files import reserve, temporary_beside
 
 LAST = 2**62  # a counter beyond this was not counted
 EPOCH, GENERATION, WISH, CLOSED, LOCK_SERIES, _DEVICE, _NUMBER = range(7)
@@ -28,7 +28,7 @@ SIZE = _SLOTS + 2 * _SLOT_SIZE
 
 
 class Slot(NamedTuple):
-    """What belongs to an epoch; masters and stores by their fingerprints."""
+    """What belongs to an epoch; the master and the store are fingerprints."""
 
     master: int
     store: int
@@ -36,18 +36,18 @@ class Slot(NamedTuple):
 
 
 class Words:
-    """The words of one file, or (``Words()``) of none: all of them 0, and seen by nobody else."""
+    """The words of one file. ``Words()`` has no file: all words are 0, and no other process sees them."""
 
     def __init__(self, fd: int = -1, *, fresh: bool = False) -> None:
-        """``fresh``: the file has no room yet. The descriptor is closed with this object. Errors: ``OSError``."""
+        """``fresh``: the file has no room yet. The object owns the descriptor and closes it. Errors: ``OSError``."""
         self.fd = fd
         if fresh:
-            _reserve(fd, SIZE)
+            reserve(fd, SIZE)
         self._map = mmap.mmap(fd, SIZE)
         self._words = memoryview(self._map).cast("q")
 
     def __del__(self) -> None:
-        # Not before the last reference is gone: another thread may just be reading.
+        # Not earlier than with the last reference: another thread may still read.
         self.close()
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Words:
         return there.st_ino == self._words[_NUMBER] and there.st_dev == self._words[_DEVICE]
 
     def give_up(self) -> None:
-        """Another file takes the place of this one: whoever has mapped it sees so with the next look."""
+        """Mark this file as replaced by another one, for every process that has mapped it."""
         self[_NUMBER] = self[_DEVICE] = 0
 
     @property
@@ -96,7 +96,7 @@ class Words:
         return self[_NUMBER] == 0
 
     def is_shared(self) -> bool:
-        """Whether any other process is here: see ``be_here``. To be asked by who is not here yet.
+        """Whether another process is here (see ``be_here``). A process may ask only before it is here itself.
 
         Errors: ``OSError``.
         """
@@ -108,7 +108,7 @@ class Words:
         return False
 
     def be_here(self) -> bool:
-        """Let ``is_shared`` see this process for as long as it lives; False where somebody is just asking."""
+        """Let ``is_shared`` see this process for as long as it lives; False while another process is asking."""
         try:
             fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,7 +117,7 @@ class Words:
 
 
 def open_words(path: str) -> Words | None:
-    """The words of the file of that name; None where it is missing, or not one that ``write_words`` made there."""
+    """The words of the file of that name; None if it is missing, or if ``write_words`` did not make it there."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def open_words(path: str) -> Words | None:
 
 
 def write_words(path: str, like: Words) -> Words:
-    """Let the name be of a new file with these words; to be called while no transaction runs. Errors: ``OSError``."""
+    """Give the name to a new file with these words; to be called while no transaction runs. Errors: ``OSError``."""
     temporary = temporary_beside(Path(path))
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -149,14 +149,3 @@ def write_words(path: str, like: Words) -> Words:
 def fingerprint(text: str) -> int:
     """A number for a name of any length; 0 for none."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest()) if text else 0
-
-
-def _reserve(fd: int, size: int) -> None:
-    """Let the file have ``size`` bytes on the disk.
-
-    A hole would do for the size, but whoever touches a mapped hole that the disk has no room for is killed (SIGBUS).
-    """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-    else:
-        os.ftruncate(fd, size)

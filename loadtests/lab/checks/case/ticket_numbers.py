@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtests.lab.checks.mutations import Mutations
+from loadtests.lab.checks.case.mutations import Mutations
 from loadtests.lab.history.arrays import Ints, one_of
 from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK, History
 

@@ -53,7 +53,6 @@ class Mutations:
 
     @property
     def acknowledged(self) -> Bools:
-        """Which have an answer that says they happened."""
         return self.answer >= 0
 
     @property
@@ -132,7 +131,7 @@ def _earliest(time: Ints, rows: Ints, group: Ints, count: int) -> Ints:
 
 
 def _answered(values: Ints, absent: int, oks: Ints, group: Ints, answer: Ints) -> Ints:
-    """What the earliest acknowledgement says, or, if it is silent, any other."""
+    """What the earliest acknowledgement says; if it says nothing, what another one says."""
     out: Ints = pick(values, answer, absent)
     silent = np.flatnonzero((out[group] == absent) & (values[oks] != absent))
     out[group[silent]] = values[oks[silent]]
@@ -156,7 +155,7 @@ def _earliest_on_each_host(h: History, time: Ints, rows: Ints, group: Ints) -> I
 
 
 def _quantities(op: Codes, stated: Ints, order: Ints, hold: Ints) -> Ints:
-    """Tickets that each mutation is about: as stated, or those of the hold or the order that it names."""
+    """The tickets of each mutation: as stated, or those of the hold or the order that it names."""
     holds = np.flatnonzero(op == HOLD)
     of_hold = lookup(hold[holds], stated[holds], hold, ABSENT)
     quantity = np.where(one_of(op, CONFIRM, RELEASE) & (stated < 0), of_hold, stated)

@@ -43,7 +43,7 @@ class Lifetimes:
         )
 
     def open_after(self, wanted: Ints, records: Ints) -> Bools:
-        """For each wanted id, whether it is open after the first so many records."""
+        """For each wanted id, whether it is open after that number of records."""
         opened = lookup(self.ids, self.opened, wanted, FOREVER)
         closed = lookup(self.ids, self.closed, wanted, FOREVER)
         is_open: Bools = (opened < records) & (closed >= records)

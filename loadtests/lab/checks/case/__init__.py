@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from loadtests.lab.checks.ledger import Ledger
-from loadtests.lab.checks.mutations import Mutations, group_by_key, mutations_of
-from loadtests.lab.checks.ticket_numbers import RepeatedNumbers
+from loadtests.lab.checks.case.ledger import Ledger
+from loadtests.lab.checks.case.mutations import Mutations, group_by_key, mutations_of
+from loadtests.lab.checks.case.ticket_numbers import RepeatedNumbers
+from loadtests.lab.checks.findings import Evidence
 from loadtests.lab.checks.verdict import WitnessOperation
 from loadtests.lab.history.arrays import ABSENT, NEVER, Ints
 from loadtests.lab.history.audit import Audit
@@ -22,7 +24,7 @@ class Case:
 
     Left out are operations that surely had no effect, and reads without an answer. ``group`` is each row's
     mutation, -1 for a read. ``observers`` are the rows that changed nothing but say what they saw: reads and
-    refusals. ``capacity`` is what the caller says, else what the audit says, else None.
+    refusals. ``capacity`` is the caller's, else the audit's, else None.
     """
 
     event: str
@@ -38,9 +40,9 @@ class Case:
         """The ticket numbers that stand in more than one answer."""
         return RepeatedNumbers.of(self.history, self.group, self.mutations)
 
-    def operation(self, row: int) -> WitnessOperation:
-        """A row of the history as a witness names it."""
-        return operation_of(self.history, row)
+    def evidence(self, text: str, *rows: int, records: Iterable[int] = ()) -> Evidence:
+        """A sentence, the operations at these rows of the history, and places in the audit."""
+        return Evidence(text, [operation_of(self.history, row) for row in rows], [int(place) for place in records])
 
 
 def operation_of(h: History, row: int) -> WitnessOperation:
@@ -61,7 +63,7 @@ def operation_of(h: History, row: int) -> WitnessOperation:
 
 
 def prepare(history: History, event: int, audit: Audit | None, capacity: int | None) -> Case:
-    """The case of one event of a history; ``capacity`` as its creator named it, if he did."""
+    """The case of one event of a history; ``capacity`` as the event's creator named it, or None."""
     says_something = (history.outcome != FAIL) & ((history.op != READ) | (history.outcome == OK))
     rows = np.flatnonzero((history.event == event) & says_something)
     h = history if len(rows) == len(history) else history.take(rows)

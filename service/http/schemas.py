@@ -1,4 +1,4 @@
-"""What answers look like. The description of the interface is made of these types, and so are the tests' expectations.
+"""The types of all answers. Routes answer with them, and the description of the interface is made of them.
 
 Each is exact: an answer has these fields and no others.
 """
@@ -11,15 +11,19 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
-Tickets = Annotated[list[Annotated[int, Meta(ge=1)]], Meta(description="Numbers, given out in order, never twice.")]
-Version = Annotated[int, Meta(ge=0, description="How many mutations of the event are committed.")]
-# PostgreSQL cannot keep a NUL, so no store is asked to: an office answers the same whatever its store is. The other
-# character that not every store has, half a surrogate pair, is not JSON to the decoder.
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+"""The tickets of one request. How many an order may have is the event's rule."""
+Tickets = Annotated[
+    tuple[Annotated[int, Meta(ge=1)], ...], Meta(description="Numbers, given out in order, never twice.")
+]
+Version = Annotated[int, Meta(ge=0, description="The number of committed mutations of the event.")]
+# PostgreSQL cannot store a NUL, so no store has to: an office answers the same with every store. The decoder refuses
+# the other character that not every store has, half a surrogate pair, as not being JSON.
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class Shown(Struct, forbid_unknown_fields=True):
-    """The base of all."""
+    """The base of all answers but problems."""
 
 
 class EventShown(Shown):
@@ -31,7 +35,7 @@ class EventShown(Shown):
     sold: Count
     held: Count
     remaining: int
-    """Below zero only where an unsafe guard oversold."""
+    """Below zero only if an unsafe guard oversold."""
     version: Version
     guard: Annotated[str, Meta(description="The guard that this event obeys.")]
     epoch: Annotated[int, Meta(ge=1, description="How often the guard was switched.")]
@@ -51,7 +55,7 @@ class EventsShown(Shown):
 
 
 class Sold(Shown):
-    """An order that was just bought. Its id is the buyer's secret: who knows it may look at it and cancel it."""
+    """An order that was just bought. Its id is the buyer's secret: anybody who knows it may cancel it."""
 
     order: str
     event: str
@@ -89,7 +93,7 @@ class Cancelled(Shown):
 
 
 class HoldShown(Shown):
-    """Tickets set aside. The hold's id is the buyer's secret: who knows it may confirm it and give it back."""
+    """Tickets set aside. The id is the buyer's secret: anybody who knows it may confirm the hold or give it back."""
 
     hold: str
     event: str
@@ -128,7 +132,7 @@ class Ready(Shown):
 
 
 class ProblemShown(Struct):
-    """What went wrong (RFC 9457). Definite: surely nothing was or will be written. Else repeat it with the same key."""
+    """A problem (RFC 9457). If it is definite, nothing was or will be written; if not, repeat with the same key."""
 
     type: str
     title: str

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from loadtests.lab.checks.lifetimes import Lifetimes
-from loadtests.lab.checks.mutations import Mutations
+from loadtests.lab.checks.case.lifetimes import Lifetimes
+from loadtests.lab.checks.case.mutations import Mutations
 from loadtests.lab.history.arrays import Bools, Codes, Ints, Names, Ragged, lookup, one_of, pick
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, KINDS, RELEASED, SOLD, Audit
 from loadtests.lab.history.history import CONFIRM, History
@@ -83,12 +83,10 @@ class Ledger:
 
     @cached_property
     def orders(self) -> Lifetimes:
-        """When each order was open."""
         return Lifetimes.of(self.order, one_of(self.kind, SOLD, LATE, CONFIRMED), self.kind == CANCELLED)
 
     @cached_property
     def holds(self) -> Lifetimes:
-        """When each hold was open."""
         return Lifetimes.of(self.hold, self.kind == HELD, one_of(self.kind, CONFIRMED, RELEASED, EXPIRED))
 
     @cached_property
@@ -98,7 +96,7 @@ class Ledger:
 
     @property
     def end(self) -> int:
-        """The highest version that it knows of."""
+        """The highest version that the header or a record names."""
         return max(self.versions, int(self.version.max(initial=0)))
 
     def position(self, version: Ints) -> Ints:
@@ -122,6 +120,6 @@ class Ledger:
 
 
 def _shared_ids(ours: Names, theirs: Names, ids: Ints) -> Ints:
-    """The audit's ids as the history's; strings that the history does not know get ids beyond all of its own."""
+    """The audit's ids as the history's; strings that the history does not have get ids beyond all of its own."""
     translated = ours.translation(theirs)[ids]
     return np.where((translated < 0) & (ids >= 0), ours.bound + ids, translated)

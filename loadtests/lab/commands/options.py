@@ -1,0 +1,64 @@
+"""Options that several verbs have. Settings of an experiment have their names, ranges and help from its one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def option(
+    name: str, kind: click.ParamType[Any], says: str, default: Any = None, *, note: str = "", **more: Any
+) -> Callable[[Command], Command]:
+    """An option that shows its default. Its variable's name may stand behind its own: ``--write page``.
+
+    ``note`` stands in the default's place where that depends on other options.
+    """
+    says += f"  [default: {note}]" if note else ""
+    return click.option(*name.split(), type=kind, default=default, show_default=default is not None, help=says, **more)
+
+
+def setting(
+    name: str, says: str = "", *, default: Any = None, kind: click.ParamType[Any] | None = None, note: str = ""
+) -> Callable[[Command], Command]:
+    """An option for a setting, as the table has it but for what is given here."""
+    knob = BY_NAME[name]
+    return option(f"{knob.option} {name}", kind or knob.kind, says or knob.says, default, note=note)
+
+
+def only(
+    name: str, variable: str, says: str, *, kind: click.ParamType[Any] | None = None, note: str = ""
+) -> Callable[[Command], Command]:
+    """An option that may be given several times, and restricts a setting to the values given."""
+    knob = BY_NAME[name]
+    return option(f"{knob.option} {variable}", kind or knob.kind, f"Only {says}; repeatable.", note=note, multiple=True)
+
+
+def all_settings(command: Command) -> Command:
+    """An option for each setting, in the order of the table."""
+    for knob in reversed(KNOBS):
+        of_files = f"{', '.join(knob.only)}: " if knob.only else ""
+        note = "" if knob.default is None else str(knob.default)
+        command = setting(knob.name, of_files + knob.says, note=note)(command)
+    return command
+
+
+def results(says: str = "Where results go.") -> Callable[[Command], Command]:
+    return option("--results", click.Path(file_okay=False), says, "results")
+
+
+def write(says: str) -> Callable[[Command], Command]:
+    """A Markdown page in which a section is replaced."""
+    page = click.Path(path_type=Path, dir_okay=False, exists=True, writable=True)
+    return option("--write page", page, says)
+
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error."
+)
