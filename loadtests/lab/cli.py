@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "loadtests.lab.commands.run:run",
         "One experiment, of this office or any other service, judged and reported.",
     ),
+    "target": ("loadtests.lab.commands.target:target", "A file for another service: begun, and tried without load."),
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
     "lock": ("loadtests.lab.commands.lock:lock", "Switch the guard of a running office on or off."),
     "explore": ("loadtests.lab.commands.explore:explore", "Every order in which two purchases can interleave."),

@@ -1,8 +1,8 @@
 """Guards: how *read → decide → write* is made atomic. A guard is one file and one entry in the catalogue.
 
-A guard runs a ``Transaction``: it makes sure of whatever it promises, takes the commands that wait, and lets the
-transaction read, decide and write. Whether it excludes by a lock, notices that somebody else wrote, or leaves it
-all to an engine is its own business; the box office and the stores do not know.
+A guard runs a ``Transaction``: it ensures what it promises, has the transaction take the commands that wait, and lets
+it read, decide and write. A guard may exclude by a lock, notice that somebody else wrote, or leave everything to an
+engine; the box office and the stores do not know which.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
 
 
 class LockLost(Exception):
-    """The file of a lock is gone, or another one than all others lock; nothing was written. It is to be mended while
-    no transaction runs, and then everything can be run again."""
+    """The file of a lock is gone, or is not the one that the others lock; nothing was written. It has to be repaired
+    while no transaction runs; then the transaction can be run again."""
 
     def __init__(self, mend: Callable[[int, Callable[[], int]], None]) -> None:
-        """``mend`` is given the series of lock files that counts, and what begins the next one."""
+        """``mend`` takes the series of lock files that counts, and a function that begins the next series."""
         super().__init__()
         self.mend = mend
 
@@ -34,7 +34,7 @@ class Guard(ABC):
 
     name: ClassVar[str]
     groups: ClassVar[bool] = False
-    """A process has one transaction of an event under way at a time; who comes meanwhile is decided in the next one."""
+    """Whether a process runs one transaction of an event at a time; what comes meanwhile is decided in the next."""
 
     @abstractmethod
     def __init__(self, settings: Settings, store: Store) -> None: ...
@@ -45,25 +45,25 @@ class Guard(ABC):
         deadline."""
 
     def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
-        """Hold the guard around a whole request; one that holds nothing does nothing."""
+        """Hold the guard around a whole request; a guard that holds nothing does nothing."""
         return contextlib.nullcontext()
 
     def open_with(self, series: int) -> None:  # noqa: B027
-        """Make sure of what the guard needs for the events that there are; called by the first process of a new master,
-        alone. ``series`` is that of the lock files that count."""
+        """Prepare what the guard needs for the existing events; called by the first process of a new master, alone.
+        ``series`` is the series of lock files that counts."""
 
     def creating(self, event: str) -> contextlib.AbstractContextManager[None]:
-        """An event of this name is made in this block, in a transaction."""
+        """A block in which an event of this name is made, in a transaction."""
         return contextlib.nullcontext()
 
     @classmethod
     def fits(cls, store: Store) -> bool:
-        """Whether it can do what it promises over this store."""
+        """Whether it can keep its promise over this store."""
         return cls.name in GUARDS_OF[store.name]
 
     @classmethod
     def safe(cls, store_scope: str, processes: int) -> bool:
-        """Whether it keeps all purchases apart that this many processes send to a store of this scope."""
+        """Whether it keeps apart all purchases that ``processes`` processes send to a store of this scope."""
         guard = GUARDS[cls.name]
         if guard.scope == "nobody" or guard.is_leaky or not guard.refuses_late_writes:
             return False
@@ -71,7 +71,7 @@ class Guard(ABC):
 
 
 class Mutex(Guard):
-    """A guard that excludes by a lock an event: ``exclusive`` says how it is had."""
+    """A guard with a lock for each event: ``exclusive`` takes it."""
 
     groups: ClassVar[bool] = True
 
@@ -79,10 +79,7 @@ class Mutex(Guard):
     def exclusive(
         self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
-        """Nobody else whom this lock excludes is in this block; the holder may enter it again.
-
-        ``blocked`` is called once by who does not get in at once.
-        """
+        """Nobody else whom this lock excludes is in this block; the holder may enter it again."""
 
     def run(self, transaction: Transaction[Any]) -> None:
         with transaction.locked(self.exclusive):
@@ -102,12 +99,12 @@ class EngineLock(Mutex):
     """A guard that is a lock, or an isolation level, of the store's engine, said in one statement: ``lock``.
 
     The transaction is the engine's own: it begins with the guard's lock, what is read and written inside belongs to it,
-    and its commit is what gives the lock back. So the disk is waited for under the lock, and a guard of this kind lives
-    from batching: those who wait in a process go as one transaction. A cart takes the locks of all its events one after
-    the other.
+    and its commit is what gives the lock back. So the disk is waited for under the lock, and a guard of this kind
+    depends on batching: the commands that wait in a process go as one transaction. A cart takes the locks of all its
+    events one after the other.
 
-    An engine may refuse a transaction for the sake of another one (a deadlock, a serialization failure). It has then
-    written nothing and is run again, a bounded number of times, and then told ``contention``, definitely.
+    An engine may refuse a transaction because of another one (a deadlock, a serialization failure). It has then
+    written nothing and is run again, a bounded number of times; after that the answer is a definite ``contention``.
     """
 
     lock: ClassVar[LockStatement]
@@ -130,8 +127,10 @@ class EngineLock(Mutex):
 def until_no_conflict(attempt: Callable[[], None], deadline: float) -> None:
     """Call ``attempt`` until it does not raise ``Conflict``.
 
-    The pause in between is random below a limit that doubles (exponential backoff with full jitter): without it those
-    who collided once collide again. Errors: ``contention`` (definite) after ``MOST_ATTEMPTS`` or past ``deadline``.
+    The pause in between is random below a limit that doubles (exponential backoff with full jitter): without it
+    those that collided once collide again.
+
+    Errors: ``contention`` (definite) after ``MOST_ATTEMPTS`` or past ``deadline``.
     """
     limit_s = _FIRST_PAUSE_S
     for _ in range(MOST_ATTEMPTS):

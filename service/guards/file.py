@@ -31,8 +31,8 @@ class FileGuard(Mutex):
     """A lock an event, built in the worker: one that is built before the fork is dead after it.
 
     On the JSON store it is filelock's, as most people would have it; on the journal one that costs less than the
-    purchase (see ``host_lock``). In each process only one thread waits for it at a time, since those who wait stand in
-    a line (``batch``): trying often costs little, and it must be often, for between two tries the lock stands unused.
+    purchase (see ``host_lock``). In each process only one thread waits for it at a time, since commands that wait stand
+    in a line (``batch``): trying often costs little, and it must be often, for between two tries the lock is unused.
     """
 
     name: ClassVar[str] = "file"
@@ -48,7 +48,7 @@ class FileGuard(Mutex):
     def exclusive(
         self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
-        return _Held(self, event, deadline, blocked)
+        return _HeldLock(self, event, deadline, blocked)
 
     def take(self, event: str, deadline: float, blocked: Blocked) -> Lock:
         """Have the event's lock. Errors: ``lock_timeout``, ``storage_refused`` (definite); ``LockLost``."""
@@ -84,7 +84,7 @@ class FileGuard(Mutex):
                 LockFile(self._path(event)).make_if_missing(mode.lock_series)
 
     def _mend(self, event: str, series: int, renew: Callable[[], int]) -> None:
-        """Make all lock files anew: whoever took one away may have taken the others, and may put them back."""
+        """Make all lock files anew: whoever removed one may have removed the others, and may put them back."""
         if LockFile(self._path(event)).is_right(series):
             return  # another process was here first
         with storage_problems():
@@ -136,7 +136,7 @@ class FileGuard(Mutex):
             )
 
 
-class _Held(contextlib.AbstractContextManager[None]):
+class _HeldLock(contextlib.AbstractContextManager[None]):
     """Written by hand: ``@contextmanager`` is too slow on this path."""
 
     __slots__ = ("_blocked", "_deadline", "_event", "_guard", "_lock")

@@ -70,10 +70,10 @@ T = TypeVar("T")
 
 
 def wait_for(take: Callable[[], T | None], deadline: float, blocked: Blocked) -> T:
-    """Ask until it is granted, and give what was.
+    """Ask until it is granted, and return what was granted.
 
-    The pauses are random below a limit that doubles: those who wait must not ask in step. ``blocked`` is called once
-    by who does not get it at once. Errors: ``lock_timeout`` (definite).
+    The pauses are random below a limit that doubles: callers that wait must not ask in step. ``blocked`` is called once
+    if it is not granted at once. Errors: ``lock_timeout`` (definite).
     """
     limit_s = _FIRST_PAUSE_S
     for attempt in itertools.count():

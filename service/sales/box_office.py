@@ -1,7 +1,7 @@
 """The use cases of the ticket office, top to bottom: buy, cancel, look, audit, and what the admin does.
 
 Buying passes through here like this: stand in the event's line (``batch``), take part in the current epoch
-(``control``), let the epoch's guard make *read → decide → write* atomic (``guards``), give the guard back, wait until
+(``switch``), let the epoch's guard make *read → decide → write* atomic (``guards``), give the guard back, wait until
 what was read or written is durable (``stores``), answer. No answer of any kind leaves before its version is durable.
 """
 
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 # Ours are shorter; what a store was given by hand may be longer.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# How much longer than for the guard somebody waits for an outcome that another thread is already deciding.
+# How much longer than for the guard a command waits for an outcome that another thread is deciding.
 ANSWER_PATIENCE_S = 10.0
 
 _nothing = contextlib.nullcontext()
@@ -75,7 +75,7 @@ class Times(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A committed mutation, now or (``replayed``) earlier under the same key."""
+    """A mutation that was committed now or (``replayed``) earlier under the same key."""
 
     record: Record
     replayed: bool
@@ -104,9 +104,9 @@ class BoxOffice:
             lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
         )
         self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
-        """What every transaction has around it; those of a cart as well."""
+        """What surrounds every transaction, of a purchase or of a cart."""
         self.clock: Callable[[], datetime] = utc_now
-        """What decides whether a hold is due and the doors are open: the machine's own, but in tests."""
+        """The clock that decides whether a hold is due and whether the doors are open; tests set one of their own."""
         # A guard that cannot be right here has to say so now, not to the first buyer.
         self.transacting.guard(store.safe_guard)
 
@@ -195,7 +195,7 @@ class BoxOffice:
     def events(self, limit: int, after: str | None = None) -> tuple[list[View], str | None]:
         """The counters of the next ``limit`` events by id, and the last id of them if there are more.
 
-        Of the others nothing is read but their names.
+        Only the names of the other events are read.
         """
         names = self.store.names()
         first = bisect.bisect_right(names, after) if after else 0
@@ -204,7 +204,7 @@ class BoxOffice:
             try:
                 views.append(self.look(name)[0])
             except Problem as problem:
-                # Deleted just now, or damaged: it says so when it is asked for.
+                # Deleted just now, or damaged: whoever asks for this event is told so.
                 if problem.code not in {"unknown_event", "corrupt_document"}:
                     raise
         return views, names[first + limit - 1] if len(names) > first + limit else None
@@ -273,7 +273,7 @@ class BoxOffice:
         Errors, definite: ``unknown_event``, ``switch_timeout``, ``storage_refused``, ``store_closed``;
         indefinite: ``not_durable``.
         """
-        # Of what can fail here, a sync apart, nothing has changed anything.
+        # Nothing that can fail here, apart from a sync, has changed anything.
         alone = self.control.alone(self._settings.lock_timeout_s)
         with self.transacting.closing_if_not_durable(), storage_problems(), alone:
             self.control.refuse_if_closed()

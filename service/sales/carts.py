@@ -1,8 +1,8 @@
 """The use case of a cart: tickets of several events in one purchase, all of them or none.
 
-A part of the box office, in a file of its own. A cart passes the same door (``admission``), takes part in the same
-epoch and obeys the same guard as every purchase; it stands in no line (``batch``), for it would be in several. Where
-purchases hold the guard for the whole request (``LASTSEAT_GUARD_SCOPE``), a cart holds it for its decision.
+A part of the box office, in a file of its own. A cart is admitted like every purchase, takes part in the same epoch and
+obeys the same guard. It stands in no line (``batch``), because it would have to stand in several. Where purchases hold
+the guard for the whole request (``LASTSEAT_GUARD_SCOPE``), a cart holds it for its decision.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Carts:
     def buy(self, items: Mapping[str, int], *, key: str, request: str, buyer: str | None) -> CartDone:
         """Sell the given number of tickets in each event, all or none.
 
-        Errors: as of ``BoxOffice.buy``, and ``not_supported``, ``half_cart`` (definite). Where one event is why, the
-        problem names it in ``event``; ``lock_timeout`` in a deadlock has its events in ``deadlock``.
+        Errors: as of ``BoxOffice.buy``, and ``not_supported``, ``half_cart`` (definite). If one event is the
+        cause, the problem names it in ``event``; ``lock_timeout`` in a deadlock has its events in ``deadlock``.
         """
         office = self._office
         office.control.refuse_if_closed()
         if not office.store.spans_events:
             raise Problem(
                 "not_supported",
-                f"Store {office.store.name!r} writes to one event at a time. Buy in each event by itself, or let "
+                f"Store {office.store.name!r} writes to one event at a time. Buy in each event separately, or let "
                 "LASTSEAT_STORE name json, journal, sqlite, postgres or redis. Nothing was written.",
             )
         self._about_all(items, office.control.mode())
@@ -127,13 +127,13 @@ class Carts:
         return found
 
     def _guard(self, about: Sequence[Event], mode: Mode) -> Guard:
-        """The guard of the epoch, unless it is unsafe and one of the events is not there for the lab: a shop's event
-        cannot be disarmed by what else lies in a cart."""
+        """The guard of the epoch, unless it is unsafe and one of the events was not made for the lab: what else is in a
+        cart cannot take the guard away from a shop's event."""
         acting = {self._transacting.acting_guard(event, mode) for event in about}
         return self._transacting.guard(acting.pop() if len(acting) == 1 else self._office.store.safe_guard)
 
     def _lock_order(self, about: Sequence[Event]) -> Sequence[str]:
-        """One order for all carts, by id; that of the buyer only in an experiment that wants the deadlock."""
+        """The same order for all carts, by id; the buyer's order only in an experiment that wants the deadlock."""
         names = [event.event for event in about]
         as_asked = self._settings.locks_as_asked and all(event.lab for event in about)
         return names if as_asked else sorted(names)

@@ -1,5 +1,7 @@
-"""What every transaction of this process has around it, of one event or of several: an epoch, the guard that acts,
-what its events were made as, and a store that is closed for all where the disk fails.
+"""What surrounds every transaction of this process, whether it spans one event or several.
+
+It takes part in an epoch, runs under the guard that acts on its events, knows what these were made as, and closes the
+store for all processes when the disk fails.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ class Transacting:
         """What events were made as, and the generation in which that was read: of no other generation is it true."""
 
     def in_current_epoch(self, deadline: float, run: Callable[[Mode], T]) -> T:
-        """What ``run`` gives under the mode of the current epoch; run again where it has met another one, or the file
-        of a lock that was removed.
+        """What ``run`` returns under the mode of the current epoch. It is run again if it met another epoch, or a lock
+        file that was removed.
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite), and as of ``run``.
         """
@@ -59,7 +61,7 @@ class Transacting:
                 with self._control.transaction(deadline) as mode:
                     return run(mode)
             except Switched:
-                # Decided under a guard that is not the one any more, and not written.
+                # Decided under a guard that does not act any more, and not written.
                 self._control.refresh()
             except LockLost as lost:
                 self.mend(lost, deadline)
@@ -88,12 +90,12 @@ class Transacting:
             self._known = (mode.generation, events)
             self._forget()
         elif mode.generation < generation:
-            events = {}  # this thread has not heard yet of what was deleted
+            events = {}  # this thread does not know yet what was deleted
         about = events.get(event)
         if about is None:
             if taking_part.get() is None:
-                # It is remembered by a transaction alone: else it could be deleted, and made as another one, between
-                # its reading and that.
+                # Only a transaction may remember it: otherwise the event could be deleted, and made anew, after it was
+                # read and before it is remembered.
                 deadline = time.monotonic() + self._settings.lock_timeout_s
                 return self.in_current_epoch(deadline, lambda current: self.about(event, current))
             with self.closing_if_not_durable():

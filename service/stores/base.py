@@ -1,40 +1,25 @@
-"""What every store offers, and what only some can do besides: a guard says which of it it calls."""
+"""What every store offers, and the capabilities that only some stores have: each guard needs one of them or none."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple
 
 from service.catalogue import STORES
 from service.errors import Problem
-from service.rules.inventory import (
-    Cancel,
-    Command,
-    Confirm,
-    Event,
-    Hold,
-    Outcome,
-    Record,
-    Release,
-    Sell,
-    View,
-    hold_after,
-    order_after,
-)  # fmt: skip
+from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode
 from service.settings import Settings
-
-S = TypeVar("S")
 
 Blocked = Callable[[], None]
 """Called once by whoever does not get in at once."""
 
 
 def ignore() -> None:
-    """Nobody wants to know that somebody is blocked."""
+    """For a caller that need not know that it is blocked."""
 
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -128,12 +113,12 @@ class Store(ABC):
         killed.
 
         Whoever decides next about the event (a ``view`` with a ``now``) finishes what a killed one left; where nobody
-        does, who tidies asks this.
+        does, the sweeper asks this.
         """
         return False
 
     def next_expiry(self, event: str) -> datetime | None:
-        """When the first of an event's open holds ends; None where none is open. For who tidies, not for who decides.
+        """When the first of an event's open holds ends; None where none is open. For the sweeper, not for deciding.
 
         Asked about every second. Override this where building a view is expensive.
         """
@@ -147,70 +132,13 @@ class Store(ABC):
         """Let go of files and connections."""
 
 
-class Records(Collection[Record]):
-    """The records of an event up to a place: how many is known, and they are read when they are asked for."""
-
-    def __init__(self, count: int, read: Callable[[], Iterator[Record]]) -> None:
-        self._count = count
-        self._read = read
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Record]:
-        return self._read()
-
-    def __contains__(self, record: object) -> bool:
-        return any(each == record for each in self)
-
-
-class Wanted(NamedTuple):
-    """What deciding some commands needs to see; each name once."""
-
-    keys: list[str]
-    orders: list[str]
-    holds: list[str]
-    buyers: list[str]
-    """Those who want to buy. Whoever has one of the ``holds`` belongs to them: a late confirmation is a sale."""
-
-
-def wanted_by(commands: Sequence[Command], order: str | None = None) -> Wanted:
-    """What ``Store.view`` is asked for: by commands, and the ``order`` that a reader asks for."""
-    orders = {command.order for command in commands if isinstance(command, Cancel)}
-    return Wanted(
-        keys=list({command.key for command in commands if command.key}),
-        orders=list(orders if order is None else orders | {order}),
-        holds=list({command.hold for command in commands if isinstance(command, Confirm | Release)}),
-        buyers=list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}),
-    )
-
-
-def show(view: View, keys: Iterable[Record], orders: Iterable[Record], holds: Iterable[Record]) -> None:
-    """Let a view see the records of the keys, orders and holds that were asked for, each as they were written."""
-    for record in keys:
-        view.keys[record.key] = record
-    for record in orders:
-        view.orders[record.order] = order_after(record, view.orders.get(record.order))
-    for record in holds:
-        found = hold_after(record, view.holds.get(record.hold))
-        if found is not None:
-            view.holds[record.hold] = found
-
-
-def source_of(view: View, kind: type[S]) -> S:
-    """What the store that made a view put into it. Raises ``TypeError`` where another one made it."""
-    if not isinstance(view.source, kind):
-        raise TypeError("a store takes only views that it made")
-    return view.source
-
-
 class Conflict(Exception):
     """Somebody else committed since the view was read; nothing was written."""
 
 
 class OneRefused(Problem):
-    """The engine refused a transaction for the sake of one of its commands: a value that it cannot keep, or a rule of
-    its own. Nothing was written, and without that command it may take the others."""
+    """The engine refused a transaction because of one of its commands: it cannot keep a value, or has a rule of its
+    own. Nothing was written. Without that command it may accept the others."""
 
 
 class ComparesAndSets(ABC):
@@ -239,8 +167,8 @@ class Transacts(ABC):
     ) -> AbstractContextManager[None]:
         """A transaction that begins with this lock; what is read and appended inside is committed at its end.
 
-        ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite); ``Conflict``
-        where the engine refused it for the sake of another one: nothing was written, it can be run again; in the
+        Errors: ``lock_timeout`` (definite); ``Conflict``
+        where the engine refused it because of another one: nothing was written, it can be run again; in the
         commit ``outcome_unknown`` (indefinite).
         """
 
@@ -264,7 +192,7 @@ class CommitsAtomically(ABC):
         and the position to make durable. Before the first command that is no replay, the holds that are due at ``now``
         expire, a refused command's too.
 
-        ``blocked`` is called once by who does not get in at once. Errors: ``lock_timeout`` (definite), and as of
+        Errors: ``lock_timeout`` (definite), and as of
         ``append``.
         """
 
@@ -282,7 +210,7 @@ class GrantsLeases(ABC):
 
     @abstractmethod
     def take_lease(self, event: str, owner: str, lease_ms: int) -> bool:
-        """Have the event's lease for ``lease_ms`` from the moment in which the engine grants it, if nobody has it."""
+        """Take the event's lease for ``lease_ms``, from when the engine grants it; returns False if somebody has it."""
 
     @abstractmethod
     def take_fenced_lease(self, event: str, lease_ms: int) -> str | None:
@@ -290,7 +218,7 @@ class GrantsLeases(ABC):
 
     @abstractmethod
     def give_lease_back(self, event: str, owner: str) -> bool:
-        """Let go of the lease, if ``owner`` (or the token) still has it; whether it had."""
+        """Give the lease back if ``owner`` (or the token) still has it. Returns whether it had."""
 
     @abstractmethod
     def append_fenced(self, views: Sequence[View], tokens: Sequence[str]) -> Sequence[object]:

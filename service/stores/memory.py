@@ -9,7 +9,8 @@ from typing import ClassVar
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
-from service.stores.base import Store, source_of
+from service.stores.base import Store
+from service.stores.reading import source_of
 
 
 class Memory(Store):

@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typed import free_port
 
 from loadtests.lab.servers.office import RunningOffice
 from loadtests.lab.servers.process import running_in_group
@@ -72,7 +73,7 @@ def start_locust(tmp_path: Path) -> Iterator[Callable[..., Sale]]:
             url, data = (office, tmp_path) if isinstance(office, str) else (office.url, office.data)
             results = tmp_path / "results"
             process = subprocess.Popen(
-                [*LOCUST, "--host", url, "--data", str(data), "--results", str(results), *options],
+                [*LOCUST, "--host", url, "--data", str(data), "--results", str(results), *options, *_own_port(options)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -90,6 +91,14 @@ def start_locust(tmp_path: Path) -> Iterator[Callable[..., Sale]]:
 def hold_sale(start_locust: Callable[..., Sale]) -> Callable[..., Sale]:
     """The same without a page, run to its end."""
     return lambda office, *options: start_locust(office, "--headless", *options).finish()
+
+
+def _own_port(options: Sequence[str]) -> Sequence[str]:
+    """Locust's master listens at one port wherever it runs, and another's workers would come to it."""
+    if "--processes" not in options:
+        return ()
+    port = str(free_port())
+    return ("--master-bind-port", port, "--master-port", port)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

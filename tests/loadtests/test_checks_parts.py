@@ -224,3 +224,22 @@ def test_a_sale_that_no_read_came_before_is_said_without_a_moment() -> None:
     ][:1]
     assert "-" not in text
     assert "sale number 3 took effect before 0.000 ms" in text
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "outcome", "twice"),
+    [(None, "ok", True), (12, "ok", False), (12, "unknown", False), (40, "ok", True), (12, "refused", True)],
+)
+def test_a_number_that_is_sold_again_after_it_was_given_back_is_not_double_booked(
+    cancelled: int | None, outcome: str, twice: bool
+) -> None:
+    lines: list[dict[str, Any]] = [
+        {"process": 1, "op": "buy", "key": "a", "outcome": "ok", "invoke_ns": 1, "return_ns": 9, "order": "o1"},
+        {"process": 2, "op": "buy", "key": "b", "outcome": "ok", "invoke_ns": 20, "return_ns": 30, "order": "o2"},
+    ]
+    lines = [line | {"event": "e", "quantity": 1, "tickets": [7]} for line in lines]
+    if cancelled is not None:
+        back = {"process": 3, "op": "cancel", "key": "c", "order": "o1", "event": "e", "invoke_ns": cancelled}
+        lines.append(back | {"outcome": outcome, "return_ns": None if outcome == "unknown" else cancelled + 2})
+    verdict = judge(History.of(lines), {}, capacity=9)
+    assert (verdict.double_booked, verdict.verdict == "invalid") == (int(twice), twice)

@@ -16,7 +16,7 @@ from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
 from loadtests.lab.commands.durations import DURATION
-from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit
+from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.protocol.admin_api import OfficeError
@@ -26,7 +26,7 @@ from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
 from loadtests.lab.servers.process import sigterm_as_interrupt, undisturbed
-from loadtests.lab.target.adapter import TargetAdapter
+from loadtests.lab.target.adapter import RunValues, TargetAdapter
 from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.server import NotThisMachine, RunningTarget, refuse_other_machines
 from loadtests.lab.untrusted import printable
@@ -72,6 +72,8 @@ def record(
     """
     try:
         target, address = read_target(path), _address(listen)
+        if len(target.buy.steps) > 1:
+            raise click.UsageError(f"{path}: a purchase of several requests can be run, and not be recorded.")
         if target.url and not i_own_this_host:
             refuse_other_machines(target.url)
     except (TargetError, NotThisMachine) as error:
@@ -87,18 +89,23 @@ def record(
     (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
     try:
         with RunningTarget(target, folder, tickets, is_own_host=i_own_this_host) as service:
+            office = service.office
             if target.start is not None:
-                service.office.create_event(target.event, tickets)
-            recording = Recording(folder / HISTORY, target, TargetAdapter(target))
+                office.create_event(target.event, tickets)
+            adapter = TargetAdapter(target, RunValues(values=office.values, capacity=tickets))
+            recording = Recording(folder / HISTORY, target, adapter)
             incomplete = _record(recording, Proxy(service.url, address, recording.add), for_ns, screen)
             with undisturbed():
-                missing = fetch_audit(folder, service.office, target.event, alone=True)
+                reasons = (
+                    fetch_audit(folder, office, target.event, alone=True),
+                    fetch_orders(folder, office, target.event),
+                )
     except (NotReady, OfficeError) as error:
         raise click.ClickException(f"the service cannot be recorded: {error}") from None
     except OSError as error:
         raise click.ClickException(f"the proxy cannot listen on {listen}: {error.strerror or error}") from None
     with undisturbed():
-        conclusion = conclude(folder, [], incomplete, [missing] if missing else [])
+        conclusion = conclude(folder, [], incomplete, [why for why in reasons if why])
         conclusion.remarks += recording.notes
         conclusion.save()
         write_run_report(folder)

@@ -33,6 +33,7 @@ from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.studies.held_payment import paid
 from loadtests.lab.studies.held_sale import read_lines
+from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
@@ -183,6 +184,8 @@ def _say(result: Result, out: Console) -> None:
     output.say_report(out, result.folder / REPORT)
     again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"
     say(out, f"again:  {again}")
+    if result.experiment.target is not None and (secrets := without_secrets(result.experiment.target)[1]):
+        say(out, f"        with the secrets that the record leaves out in the environment: {', '.join(secrets)}")
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:

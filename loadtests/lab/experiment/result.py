@@ -76,6 +76,19 @@ def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alo
     return None
 
 
+def fetch_orders(folder: Path, office: Offices | TargetOffice, event: str) -> str | None:
+    """Keep the event's list of orders in the folder, of a target that has one; the reason where it could not be had."""
+    if not isinstance(office, TargetOffice):
+        return None
+    try:
+        listed = office.orders(event)
+    except OfficeError as error:
+        return f"the list of orders could not be read: {error}"
+    if listed is not None:
+        (folder / f"orders-{event}.json").write_bytes(msgspec.json.encode(listed))
+    return None
+
+
 def conclude(folder: Path, shards: list[ShardNote], incomplete: list[str], unaudited: list[str]) -> Conclusion:
     """Judge what the folder holds, and save the verdict; what earlier rounds had to say is kept.
 

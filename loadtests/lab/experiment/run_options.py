@@ -28,7 +28,8 @@ from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
 from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
-from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.file import TargetError, read_target, refuse_problems
+from loadtests.lab.target.tables import Target
 from loadtests.lab.target.validation import nearest, text_of, toml_of
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
@@ -92,6 +93,10 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
     settings |= {"think": record.service.think, "fault": record.fault or None}
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
+        try:
+            refuse_problems(record.target, path)
+        except TargetError as error:
+            raise SettingsError(str(error)) from None
         settings["target"] = record.target
     for name, value in settings.items():
         if value is not None and BY_NAME[name].part != TARGET:
@@ -183,6 +188,12 @@ def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
         raise SettingsError(f"workload {kind} needs the ticket office: a target file cannot say how to hold tickets.")
     if given.get("rounds", 1) > 1 and target.setup is None:
         raise SettingsError("rounds needs a request [setup] in the target file, which makes the tickets anew.")
+    if given.get("rounds", 1) > 1 and not target.buys_what_is_made:
+        raise SettingsError(
+            "rounds cannot be more than 1: [setup] makes a new event in every round ({event}), and [buy] is not told "
+            "which. Every round would sell the tickets of the first one. With {event}, or a value that [setup] takes, "
+            "in [buy] it could be."
+        )
     own: dict[str, Any] = {"capacity": target.capacity, "max_quantity": target.buy.max_quantity}
     own |= {"read_share": 0.2 if target.read else 0.0, "cancel_share": 0.05 if target.cancels_can_be_judged else 0.0}
     called = target.name or target.url or "the target"

@@ -68,13 +68,14 @@ class _CheckedLine(HistoryLine, gc=False):
     quantity: Quantity | None = ABSENT
     version: Count | None = ABSENT
     cart: str | None = None
+    seat: str | None = None
     host: str | None = None
     resolution_ns: Time | None = ABSENT
 
 
 @dataclass(frozen=True)
 class History:
-    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``host`` are ids (-1: none).
+    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``seat``, ``host`` are ids (-1: none).
 
     ``event`` indexes ``events``; ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1
     for absent; ``return_ns`` is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that
@@ -89,6 +90,7 @@ class History:
     orders: Names
     holds: Names
     carts: Names
+    seats: Names
     hosts: Names
     marks_replays: bool
     line: Ints
@@ -107,6 +109,7 @@ class History:
     order: Ints
     hold: Ints
     cart: Ints
+    seat: Ints
     remaining: Ints
     version: Ints
     tickets: Ragged
@@ -158,6 +161,7 @@ def read_history(source: Source | str, *, resolution_ns: int = 0) -> History:
         orders=names["order"],
         holds=names["hold"],
         carts=names["cart"],
+        seats=names["seat"],
         hosts=names["host"],
         marks_replays=bool((columns["replayed"] >= 0).any()),
         **columns,

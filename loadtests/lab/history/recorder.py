@@ -37,6 +37,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     cart: str | None = None
     """The buyer's own name of the cart that it belongs to, the same in each of the cart's events."""
     tickets: list[int] | None = None
+    seat: str | None = None
+    """Which seat it is about, where buyers choose them."""
     remaining: int | None = None
     version: int | None = None
     replayed: bool | None = None

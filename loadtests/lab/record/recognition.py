@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from loadtests.lab.history.columns import MOST_TICKETS
 from loadtests.lab.record.proxy import Exchange
-from loadtests.lab.target.file import PLACEHOLDER, Ask, Target
+from loadtests.lab.target.placeholders import fill_text, literals, names_in
+from loadtests.lab.target.tables import RequestStep, Target
 
 OPS = ("buy", "read", "cancel")
 _ANYTHING = "[^/]+"
@@ -36,7 +37,7 @@ class Recognised(NamedTuple):
 
 class _Pattern(NamedTuple):
     op: str
-    ask: Ask
+    step: RequestStep
     path: re.Pattern[str]
     query: dict[str, str]
 
@@ -45,7 +46,7 @@ class Recogniser:
     """The requests of a target file that are operations of a history."""
 
     def __init__(self, target: Target) -> None:
-        self._patterns = [_pattern(name, ask) for name, ask in target.asks if name in OPS]
+        self._patterns = [_pattern(op, step) for op in OPS if (step := getattr(target, op)) is not None]
 
     def recognise(self, exchange: Exchange) -> Recognised | None:
         """The operation that was asked for; None where the file does not describe the request."""
@@ -53,57 +54,64 @@ class Recogniser:
         asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         found = []
         for pattern in self._patterns:
-            there = pattern.path.fullmatch(path) if pattern.ask.method == exchange.method else None
+            there = pattern.path.fullmatch(path) if pattern.step.method == exchange.method else None
             if there is not None and pattern.query.keys() <= asked.keys():
                 values = {name: urllib.parse.unquote(value) for name, value in there.groupdict().items()}
                 same = _read_into(values, pattern.query, {name: asked[name] for name in pattern.query})
-                same &= _read_into(values, _lower(pattern.ask.headers), exchange.headers, only_placeholders=True)
-                same &= _read_into(values, *_bodies(pattern.ask, exchange))
+                same &= _read_into(values, _lower(pattern.step.headers), exchange.headers, only_placeholders=True)
+                same &= _read_into(values, *_bodies(pattern.step, exchange))
                 found.append((same, Recognised(pattern.op, values)))
         if len(found) > 1:
             found = [each for each in found if each[0]]
         return found[0][1] if len(found) == 1 else None
 
 
-def _pattern(op: str, ask: Ask) -> _Pattern:
-    path, _, query = ask.path.partition("?")
+def _pattern(op: str, step: RequestStep) -> _Pattern:
+    path, _, query = step.path.partition("?")
     parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
-    return _Pattern(op, ask, _regex(path, _ANYTHING), parameters)
+    return _Pattern(op, step, _regex(path, _ANYTHING), parameters)
 
 
 def _regex(text: str, anything: str) -> re.Pattern[str]:
     """What a text with placeholders matches; a placeholder that stands twice is the same twice."""
-    parts, seen, end = [], set[str](), 0
-    for found in PLACEHOLDER.finditer(text):
-        name = found[1]
-        parts += [re.escape(text[end : found.start()]), f"(?P={name})" if name in seen else f"(?P<{name}>{anything})"]
-        seen.add(name)
-        end = found.end()
-    return re.compile("".join([*parts, re.escape(text[end:])]), re.DOTALL)
+    parts: list[str] = []
+    seen: set[str] = set()
+    for piece, is_placeholder in literals(text):
+        name = piece[1:-1]
+        if not is_placeholder:
+            parts.append(re.escape(fill_text(piece, {})))
+        elif "." in name:  # of a session or the environment: which value it is does not matter
+            parts.append(f"(?:{anything})")
+        else:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{anything})")
+            seen.add(name)
+    return re.compile("".join(parts), re.DOTALL)
 
 
-def _bodies(ask: Ask, exchange: Exchange) -> tuple[Any, Any]:
+def _bodies(step: RequestStep, exchange: Exchange) -> tuple[Any, Any]:
     """The body as the file has it, and as it was sent; forms as their fields."""
     sent = exchange.body or b""
     text = sent.decode("utf-8", "replace")
-    if isinstance(ask.body, str):
+    if step.form is not None:
+        return step.form, dict(urllib.parse.parse_qsl(text, keep_blank_values=True))
+    if isinstance(step.body, str):
         if "application/x-www-form-urlencoded" in exchange.headers.get("content-type", ""):
-            wanted = urllib.parse.parse_qsl(ask.body, keep_blank_values=True)
+            wanted = urllib.parse.parse_qsl(step.body, keep_blank_values=True)
             return dict(wanted), dict(urllib.parse.parse_qsl(text, keep_blank_values=True))
-        return ask.body, text
-    if ask.body is None:
+        return step.body, text
+    if step.body is None:
         return None, None
     try:
-        return ask.body, json.loads(sent)
+        return step.body, json.loads(sent)
     except (ValueError, RecursionError):
-        return ask.body, None
+        return step.body, None
 
 
 def _read_into(values: dict[str, str], wanted: Any, sent: Any, *, only_placeholders: bool = False) -> bool:
     """Put into ``values`` what stands where ``wanted`` has placeholders; whether all other texts are the same."""
     same = True
     for text, value in _side_by_side(wanted, sent):
-        if not isinstance(text, str) or not PLACEHOLDER.search(text):
+        if not isinstance(text, str) or not names_in(text):
             same = same and (only_placeholders or text == value)
         elif isinstance(value, str | int | float) and (found := _regex(text, ".+").fullmatch(str(value))):
             values.update(found.groupdict())

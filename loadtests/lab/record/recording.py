@@ -11,7 +11,7 @@ from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.record.proxy import Exchange
 from loadtests.lab.record.recognition import OPS, Recogniser
-from loadtests.lab.target.file import Target
+from loadtests.lab.target.tables import Target
 
 _AN_ID = re.compile(r"(?<=/)(?:[0-9]+|[0-9a-fA-F-]{16,}|[^/]{33,})(?=/|$)")
 
@@ -52,6 +52,7 @@ class Recording:
                 key=found.values.get("key"),
                 quantity=found.quantity if found.op == "buy" else None,
                 order=found.values.get("order"),
+                seat=found.values.get("seat"),
             )
             if exchange.status is not None:
                 headers = exchange.answer_headers

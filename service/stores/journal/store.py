@@ -31,12 +31,13 @@ from service.experiments.gates import Gates
 from service.rules.inventory import Command, Event, Record, View
 from service.runtime.files import storage_problems, unique
 from service.settings import Settings
-from service.stores.base import ComparesAndSets, Conflict, Records, Store, source_of
+from service.stores.base import ComparesAndSets, Conflict, Store
 from service.stores.directory import Names
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.journal.ledger import Ledger
 from service.stores.journal.lines import FORMAT, Counters, Head
 from service.stores.journal.segments import Position, begin_segment
+from service.stores.reading import Records, source_of
 
 T = TypeVar("T")
 MOST_OPEN = 128

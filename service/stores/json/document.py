@@ -28,9 +28,10 @@ from service.runtime.files import (
     write_durably,
 )
 from service.settings import Settings
-from service.stores.base import FOREVER, Store, source_of
+from service.stores.base import FOREVER, Store
 from service.stores.directory import Names
 from service.stores.intents import Intents, Part, intent_of
+from service.stores.reading import source_of
 
 
 class _Document(msgspec.Struct):

@@ -33,12 +33,10 @@ from service.stores.base import (
     ComparesAndSets,
     Conflict,
     LockStatement,
-    Records,
     SharesSwitch,
     Store,
     Transacts,
     ignore,
-    source_of,
 )
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
 from service.stores.postgres.connections import CONNECT_WITHIN_S, Connections, Patient
@@ -59,6 +57,7 @@ from service.stores.postgres.statements import (
 )
 from service.stores.postgres.transactions import Transactions
 from service.stores.postgres.views import about_of, asked_for, fill
+from service.stores.reading import Records, source_of
 from service.stores.watermark import Seen, Watermark
 
 _ATTEMPTS = 10

@@ -10,8 +10,8 @@ import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import Command, Event, View
-from service.stores.base import show, wanted_by
 from service.stores.postgres.records import holds_in, records_in
+from service.stores.reading import show, wanted_by
 
 _events = msgspec.json.Decoder(Event)
 _bought = msgspec.json.Decoder(dict[str, int])

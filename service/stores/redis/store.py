@@ -45,13 +45,11 @@ from service.stores.base import (
     Conflict,
     GrantsLeases,
     LateToken,
-    Records,
     SharesSwitch,
     Store,
     ignore,
-    source_of,
-    wanted_by,
 )
+from service.stores.reading import Records, source_of, wanted_by
 from service.stores.redis import scripts
 from service.stores.redis.engine import Engine
 from service.stores.redis.records import (

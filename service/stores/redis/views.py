@@ -10,7 +10,7 @@ import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import Event, Record, View, order_after
-from service.stores.base import Records, Wanted
+from service.stores.reading import Records, Wanted
 from service.stores.redis.engine import Engine
 from service.stores.redis.records import held_of, microseconds, record_of
 

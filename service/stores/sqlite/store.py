@@ -40,14 +40,11 @@ from service.stores.base import (
     ComparesAndSets,
     Conflict,
     LockStatement,
-    Records,
     Store,
     Transacts,
     ignore,
-    show,
-    source_of,
-    wanted_by,
 )
+from service.stores.reading import Records, show, source_of, wanted_by
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
 from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of

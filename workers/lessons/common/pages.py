@@ -6,10 +6,8 @@ import os
 import platform
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from loadtests.lab.report.markdown import has_section, replace_section
+from loadtests.lab.report.pages import template
 from workers.lessons.common.figures import Table, as_text
 from workers.lessons.common.lesson import Findings, Lesson
 from workers.lessons.common.svg import svg
@@ -17,14 +15,11 @@ from workers.lessons.common.translation import Translate, translator, unchanged
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
-_jinja = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
-_jinja.filters["as_text"] = as_text
-_jinja.filters["svg"] = lambda figure: Markup(svg(figure))
-
 
 def page(lesson: Lesson, findings: Findings) -> str:
     """One HTML page that opens offline: the verdict, the tables, the figures, the observations."""
-    return _jinja.get_template("page.html").render(lesson=lesson, findings=findings, machine=machine())
+    shown = template("page.html", Path(__file__).parent)
+    return shown.render(lesson=lesson, findings=findings, machine=machine(), as_text=as_text, svg=svg)
 
 
 def machine() -> str:

@@ -1,0 +1,78 @@
+"""What stores have in common in reading: what a view is asked for, how records become one, and an event's records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from service.rules.inventory import (
+    Cancel,
+    Command,
+    Confirm,
+    Hold,
+    Record,
+    Release,
+    Sell,
+    View,
+    hold_after,
+    order_after,
+)
+
+S = TypeVar("S")
+
+
+class Records(Collection[Record]):
+    """The records of an event up to a place: how many is known, and they are read when they are asked for."""
+
+    def __init__(self, count: int, read: Callable[[], Iterator[Record]]) -> None:
+        self._count = count
+        self._read = read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._read()
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+
+class Wanted(NamedTuple):
+    """What deciding some commands needs to see; each name once."""
+
+    keys: list[str]
+    orders: list[str]
+    holds: list[str]
+    buyers: list[str]
+    """Those who want to buy. Whoever has one of the ``holds`` belongs to them: a late confirmation is a sale."""
+
+
+def wanted_by(commands: Sequence[Command], order: str | None = None) -> Wanted:
+    """What ``Store.view`` is asked for: by commands, and the ``order`` that a reader asks for."""
+    orders = {command.order for command in commands if isinstance(command, Cancel)}
+    return Wanted(
+        keys=list({command.key for command in commands if command.key}),
+        orders=list(orders if order is None else orders | {order}),
+        holds=list({command.hold for command in commands if isinstance(command, Confirm | Release)}),
+        buyers=list({each.buyer for each in commands if isinstance(each, Sell | Hold) and each.buyer is not None}),
+    )
+
+
+def show(view: View, keys: Iterable[Record], orders: Iterable[Record], holds: Iterable[Record]) -> None:
+    """Let a view see the records of the keys, orders and holds that were asked for, each as they were written."""
+    for record in keys:
+        view.keys[record.key] = record
+    for record in orders:
+        view.orders[record.order] = order_after(record, view.orders.get(record.order))
+    for record in holds:
+        found = hold_after(record, view.holds.get(record.hold))
+        if found is not None:
+            view.holds[record.hold] = found
+
+
+def source_of(view: View, kind: type[S]) -> S:
+    """What the store that made a view put into it. Raises ``TypeError`` where another one made it."""
+    if not isinstance(view.source, kind):
+        raise TypeError("a store takes only views that it made")
+    return view.source
