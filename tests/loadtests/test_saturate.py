@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from loadtests.lab.commands.saturate import Step, _words, search
+from loadtests.lab.experiment.knobs import stages_of
 
 LASTSEAT = str(Path(sys.executable).with_name("lastseat"))
 FAR_S = 120.0
@@ -81,3 +82,27 @@ def test_each_rate_is_a_run_of_its_own_that_is_judged(tmp_path: Path) -> None:
     assert {step["rate"] for step in said["steps"]} >= {20.0}
     assert ran.returncode == 0
     assert all((Path(step["folder"]) / "report.html").exists() for step in said["steps"])
+
+
+@pytest.mark.servers
+def test_in_stages_there_are_as_many_buyers_as_each_says(tmp_path: Path) -> None:
+    command = [LASTSEAT, "run", "--stages", "2:2s,9:2s,3:3s", "--capacity", "1000000", "--store", "journal", "--json"]
+    ran = subprocess.run(
+        [*command, "--results", str(tmp_path)], capture_output=True, text=True, timeout=FAR_S, check=False
+    )
+    said = json.loads(ran.stdout)
+    assert (said["verdict"], said["workload"]["buyers"], said["workload"]["limit_s"]) == ("valid", 9, 7.0)
+    log = (Path(said["folder"]) / "locust.log").read_text(encoding="utf-8")
+    assert [f"updating to {users} users" in log for users in (2, 9, 3)] == [True, True, True]
+    lines = (Path(said["folder"]) / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len({json.loads(line)["process"] for line in lines}) >= 9
+
+
+@pytest.mark.parametrize("text", ["10", "0:5s", "10:0.5s", "10:5s;20:5s", "x:5s"])
+def test_what_is_no_stage_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no stage like 10:30s"):
+        stages_of(text)
+
+
+def test_stages_are_read_in_order() -> None:
+    assert stages_of("10:30s, 50:1.5m") == [(10, 30.0), (50, 90.0)]

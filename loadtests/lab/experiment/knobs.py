@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,35 @@ class Delay(click.ParamType[str]):
         return str(value)
 
 
+_STAGE = re.compile(r"([0-9]{1,6}):([0-9]+(?:\.[0-9]+)?)([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def stages_of(text: str) -> list[tuple[int, float]]:
+    """The stages of a text like ``10:30s,50:1m``: how many buyers, and for how many seconds. Raises ValueError."""
+    stages = []
+    for each in text.split(",") if text else []:
+        found = _STAGE.fullmatch(each.strip())
+        lasts_s = float(found[2]) * _SECONDS[found[3]] if found else 0.0
+        if found is None or int(found[1]) < 1 or not 1 <= lasts_s <= 86_400:
+            raise ValueError(f"{each!r} is no stage like 10:30s or 50:1m: buyers, and for how long, at least 1s.")
+        stages.append((int(found[1]), lasts_s))
+    return stages
+
+
+class _Stages(click.ParamType[str]):
+    """Stages of load: ``10:30s,50:1m``."""
+
+    name = "stages"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            stages_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 _WHOLE: tuple[tuple[type, ...], str] = (int,), "a whole number"
 IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
     click.IntRange: _WHOLE,
@@ -152,6 +182,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     capacity: Annotated[int, _knob(_Whole(1, 10_000_000), "Tickets of a round.", by_hand=100)] = 200
     rounds: Annotated[int, _knob(_Whole(1, 1000), "Sales, one after another.", of_locust=False)] = 1
     buyers: Annotated[int, _knob(_Whole(1, 100_000), "Buyers at the same time.", of_locust=False)] = 32
+    stages: Annotated[str, _knob(_Stages(), "Buyers over time, 10:30s,50:1m; instead of buyers and limit.")] = ""
     max_quantity: Annotated[int, _knob(_Whole(1, 1_000_000), "A purchase asks for 1 to this many.")] = 4
     read_share: Annotated[float, _knob(_SHARE, "How often a buyer reads what remains before buying.")] = 0.2
     cancel_share: Annotated[float, _knob(_SHARE, "How often an order is given back.")] = 0.05

@@ -22,6 +22,7 @@ from loadtests.lab.experiment.knobs import (
     WORKLOAD,
     WORKLOADS,
     Workload,
+    stages_of,
 )
 from loadtests.lab.experiment.load_options import locust_file
 from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
@@ -213,8 +214,15 @@ def _target(path: Path) -> Target:
 
 def _fields(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A part's settings by the names of its struct's fields, with the defaults of those not given."""
-    return {
+    fields = {
         knob.field or knob.name: knob.default if given.get(knob.name) is None else given[knob.name]
         for knob in KNOBS
         if knob.part == part
     }
+    if stages := stages_of(fields.get("stages") or ""):
+        if fields["rate"]:
+            raise SettingsError(
+                "stages say how many buyers wait for answers, and rate is for arrivals: give one of them."
+            )
+        fields |= {"buyers": max(users for users, _ in stages), "limit_s": sum(lasts_s for _, lasts_s in stages)}
+    return fields
