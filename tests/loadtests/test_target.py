@@ -286,7 +286,7 @@ def test_the_other_pieces_in_the_documentation_fit_a_file(tmp_path: Path) -> Non
     _, *pieces = [each.partition("```")[0] for each in page.split("```toml\n")[1:]]
     assert len(pieces) >= 2
     for piece in pieces:
-        (tmp_path / "shop.toml").write_text(GOOD + piece)
+        (tmp_path / "shop.toml").write_text(GOOD + 'take = { booking = "id" }\n' + piece)
         assert read_target(tmp_path / "shop.toml").buy.path == "/buy"
 
 

@@ -196,6 +196,41 @@ def test_commands_are_shown_before_they_are_run_and_where_nobody_can_be_asked_no
     assert "asked:" not in text
 
 
+HERE = """
+import http.server, json, os, sys
+
+class Shop(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        here = json.dumps({"here": os.path.basename(os.getcwd()), "flavour": os.environ["FLAVOUR"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(here)))
+        self.end_headers()
+        self.wfile.write(here)
+
+    do_GET = do_POST
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Shop).serve_forever()
+"""
+
+
+@pytest.mark.servers
+def test_a_service_starts_in_its_directory_with_its_environment(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "shop.py").write_text(HERE)
+    file = tmp_path / "shop.toml"
+    file.write_text(
+        'capacity = 5\n[start]\ncommand = ["{python}", "shop.py"]\n'
+        'env = { PORT = "{port}", FLAVOUR = "of {capacity}" }\n'
+        'directory = "server"\n[buy]\npath = "/buy"\nsold_out = { status = 409 }\n'
+        'ok = { field = "flavour", equals = "of 5" }\nanswer = { order = "here" }\n'
+    )
+    status, text = said("try", str(file), "--yes")
+    assert (status, "understood: ok · order = server" in text) == (0, True), text
+    file.write_text(file.read_text().replace('"server"', '"nowhere"'))
+    status, text = said("try", str(file), "--yes")
+    assert "nowhere', which is no folder" in text
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("shop", ["member_shop", "seat_shop", "queue_shop", "graphql_shop", "corner_shop"])
 def test_the_examples_are_understood(shop: str) -> None:
