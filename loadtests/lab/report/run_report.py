@@ -60,7 +60,12 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
         headline=headline(conclusion.verdict),
         lead=_lead(conclusion.verdict),
         numbers=numbers(conclusion.verdict),
-        notes=[*conclusion.notes, *(f"{each.name}: {each.text}" for each in happened), *([trouble] if trouble else [])],
+        notes=[
+            *conclusion.answered.lines,
+            *conclusion.notes,
+            *(f"{each.name}: {each.text}" for each in happened),
+            *([trouble] if trouble else []),
+        ],
         drawings=drawings,
         more=_violations(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
