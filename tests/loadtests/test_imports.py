@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 
 from loadtests.lab.checks import judge_files
 from loadtests.lab.cli import lastseat
+from loadtests.lab.durations import duration_ns
 from loadtests.lab.exit_status import EXIT_USAGE, _status_of
 from loadtests.lab.imports import FORMATS, jepsen
 from loadtests.lab.imports.errors import ImportFailed
-from loadtests.lab.imports.mapping import duration_ns
 
 JMETER = """timeStamp,elapsed,label,responseCode,threadName,left
 1700000000000,12,POST /orders,201,g1,1

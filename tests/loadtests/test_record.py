@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.record.proxy import Exchange, Proxy
+from loadtests.lab.record.proxy import ForwardedRequest, Proxy
 from loadtests.lab.record.recognition import Recogniser
 from loadtests.lab.target.file import read_target
 
@@ -91,17 +91,17 @@ def serving(handler: type[BaseHTTPRequestHandler] = Echo) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def through_a_proxy(to: str) -> Iterator[tuple[http.client.HTTPConnection, Callable[[int], list[Exchange]]]]:
+def through_a_proxy(to: str) -> Iterator[tuple[http.client.HTTPConnection, Callable[[int], list[ForwardedRequest]]]]:
     """A client of a proxy in front of a service, and what waits until so many exchanges are told."""
-    told: list[Exchange] = []
+    told: list[ForwardedRequest] = []
     changed = threading.Condition()
 
-    def tell(exchange: Exchange) -> None:
+    def tell(exchange: ForwardedRequest) -> None:
         with changed:
             told.append(exchange)
             changed.notify_all()
 
-    def wait(count: int) -> list[Exchange]:
+    def wait(count: int) -> list[ForwardedRequest]:
         with changed:
             assert changed.wait_for(lambda: len(told) >= count, FAR_S)
         return told
@@ -213,9 +213,9 @@ answer = { remaining = "data.left" }
 """
 
 
-def asked(method: str, path: str, body: Any = None, **headers: str) -> Exchange:
+def asked(method: str, path: str, body: Any = None, **headers: str) -> ForwardedRequest:
     content = None if body is None else json.dumps(body).encode()
-    return Exchange(
+    return ForwardedRequest(
         method, path, {name.lower(): each for name, each in headers.items()}, content, 200, {}, b"", 1, 2, True
     )
 
@@ -238,7 +238,7 @@ def asked(method: str, path: str, body: Any = None, **headers: str) -> Exchange:
     ],
 )  # fmt: skip
 def test_a_request_is_the_operation_that_the_target_file_describes(
-    tmp_path: Path, target: str, exchange: Exchange, op: str | None, values: dict[str, str]
+    tmp_path: Path, target: str, exchange: ForwardedRequest, op: str | None, values: dict[str, str]
 ) -> None:
     (tmp_path / "shop.toml").write_text(target, encoding="utf-8")
     found = Recogniser(read_target(tmp_path / "shop.toml")).recognise(exchange)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadtests.lab.commands.saturate import Step, _words, search
+from loadtests.lab.commands.saturate import TriedRate, _words, search
 from loadtests.lab.experiment.knobs import stages_of
 
 LASTSEAT = str(Path(sys.executable).with_name("lastseat"))
@@ -22,7 +22,7 @@ FAR_S = 120.0
 def service_of(ceiling: float) -> Any:
     """Sells what arrives, up to so many a second."""
     result: Any = SimpleNamespace()
-    return lambda rate: Step(rate, min(rate, ceiling), result)
+    return lambda rate: TriedRate(rate, min(rate, ceiling), result)
 
 
 @pytest.mark.parametrize("ceiling", [70.0, 130.0, 999.0])

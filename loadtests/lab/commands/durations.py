@@ -1,4 +1,4 @@
-"""Durations as people write them: ``1ms``, ``30s``, ``2m``."""
+"""The type of options that are durations: ``1ms``, ``30s``, ``2m``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from loadtests.lab.imports.mapping import duration_ns
+from loadtests.lab.durations import duration_ns
 
 
 class _Duration(click.ParamType[int]):

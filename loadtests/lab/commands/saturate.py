@@ -32,7 +32,7 @@ _SPARE = 1_000
 _NOT_HERE = {"rate", "limit", "rounds", "max_quantity", "capacity", "read_share", "cancel_share", "fault"}
 
 
-class Step(NamedTuple):
+class TriedRate(NamedTuple):
     """One rate that was tried."""
 
     rate: float
@@ -44,7 +44,7 @@ class Step(NamedTuple):
         return self.sold_per_s >= KEEPS_UP * self.rate
 
 
-def search(measure: Callable[[float], Step], start: float, most: float, halvings: int) -> list[Step]:
+def search(measure: Callable[[float], TriedRate], start: float, most: float, halvings: int) -> list[TriedRate]:
     """Double the rate until the service does not keep up, then halve what lies between, on a logarithmic scale.
 
     Returns every step in the order in which it was tried.
@@ -106,14 +106,14 @@ def saturate(
     try:
         with sigterm_as_interrupt(), DemoProgress(screen, expected) as progress:
 
-            def measure(rate: float) -> Step:
+            def measure(rate: float) -> TriedRate:
                 tried = _at(experiment, rate, step_ns / 1e9)
                 result = run_experiment(
                     tried, folder / f"{rate:g}", progress.begin(tried), is_own_host=i_own_this_host,
                     report=write_run_report,
                 )  # fmt: skip
                 progress.end(result)
-                return Step(rate, result.measures.sold_per_s, result)
+                return TriedRate(rate, result.measures.sold_per_s, result)
 
             steps = search(measure, start, most, halvings)
     except SettingsRefused as error:
@@ -137,11 +137,11 @@ def _at(experiment: Experiment, rate: float, lasts_s: float) -> Experiment:
     return msgspec.structs.replace(experiment, workload=workload, variant=f"{rate:g}")
 
 
-def _worst(steps: list[Step]) -> Outcome:
+def _worst(steps: list[TriedRate]) -> Outcome:
     return worst(step.result.verdict.verdict for step in steps)
 
 
-def _words(steps: list[Step]) -> str:
+def _words(steps: list[TriedRate]) -> str:
     good = max((step.rate for step in steps if step.keeps_up), default=None)
     bad = min((step.rate for step in steps if not step.keeps_up and step.rate > (good or 0)), default=None)
     most = max(step.sold_per_s for step in steps)
@@ -152,7 +152,7 @@ def _words(steps: list[Step]) -> str:
     return f"Goodput stops growing between {good:,.0f} and {bad:,.0f} arrivals a second; it sold at most {most:,.0f}/s."
 
 
-def _say(steps: list[Step], folder: Path) -> None:
+def _say(steps: list[TriedRate], folder: Path) -> None:
     out = Console(highlight=False)
     table = Table("arrivals/s", "sold/s", "p50 ms", "p99 ms", "unavailable", "verdict", box=None)
     for step in steps:
@@ -169,7 +169,7 @@ def _say(steps: list[Step], folder: Path) -> None:
     out.print(f"\nreports: {shown(folder)}", markup=False, soft_wrap=True)
 
 
-def _as_json(steps: list[Step], folder: Path) -> dict[str, Any]:
+def _as_json(steps: list[TriedRate], folder: Path) -> dict[str, Any]:
     return {
         "verdict": _worst(steps),
         "words": _words(steps),

@@ -20,7 +20,7 @@ WORTH_SAYING = 0.05
 _SHOWN = 4
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
     """The purchases of a run, retries included: how many had which outcome, and which HTTP status those that were no
     sale and no refusal had (``none``: no answer came)."""
 
@@ -76,7 +76,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         return f" ({_with_status(by_status)})" if by_status else ""
 
 
-def answered(run: Operations, capacities: Mapping[str, int | None], acknowledged: Mapping[str, int]) -> Answered:
+def answered(run: Operations, capacities: Mapping[str, int | None], acknowledged: Mapping[str, int]) -> AnswerCounts:
     """What was answered in a run; ``capacities`` and ``acknowledged`` are by event, as the verdict has them."""
     rows = np.flatnonzero(one_of(run.op, BUY, CONFIRM))
     outcome, status = run.outcome[rows], run.status[rows]
@@ -88,7 +88,7 @@ def answered(run: Operations, capacities: Mapping[str, int | None], acknowledged
         found = sorted(zip(times.tolist(), values.tolist(), strict=True), reverse=True)
         if found:
             statuses[name] = {("none" if value == ABSENT else str(value)): count for count, value in found}
-    return Answered(
+    return AnswerCounts(
         purchases=len(rows), outcomes=counts, statuses=statuses, short=_short(run, capacities, acknowledged)
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import click
 import msgspec
 
+from loadtests.lab.durations import duration_ns
 from loadtests.lab.faults import FAULTS
 from loadtests.lab.paths import LOCUSTFILES
 from service.catalogue import GUARDS, STORES
@@ -94,19 +94,18 @@ class Delay(click.ParamType[str]):
         return str(value)
 
 
-_STAGE = re.compile(r"([0-9]{1,6}):([0-9]+(?:\.[0-9]+)?)([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
 def stages_of(text: str) -> list[tuple[int, float]]:
     """The stages of a text like ``10:30s,50:1m``: how many buyers, and for how many seconds. Raises ValueError."""
     stages = []
     for each in text.split(",") if text else []:
-        found = _STAGE.fullmatch(each.strip())
-        lasts_s = float(found[2]) * _SECONDS[found[3]] if found else 0.0
-        if found is None or int(found[1]) < 1 or not 1 <= lasts_s <= 86_400:
+        users, _, lasts = each.strip().partition(":")
+        try:
+            stage = int(users), duration_ns(lasts) / 1e9
+        except ValueError:
+            stage = 0, 0.0
+        if stage[0] < 1 or not 1 <= stage[1] <= 86_400:
             raise ValueError(f"{each!r} is no stage like 10:30s or 50:1m: buyers, and for how long, at least 1s.")
-        stages.append((int(found[1]), lasts_s))
+        stages.append(stage)
     return stages
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
-from loadtests.lab.experiment.answered import Answered, answered
+from loadtests.lab.experiment.answered import AnswerCounts, answered
 from loadtests.lab.history.arrivals import ArrivalStats, arrival_messages
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.generator_load import GeneratorLoad, bottleneck_message
@@ -34,7 +34,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
     """What is missing in the history: then it is never judged valid or invalid."""
     unaudited: list[str] = []
     """Why audits could not be had that should be there."""
-    answered: Answered = Answered()
+    answered: AnswerCounts = AnswerCounts()
 
     @property
     def exit_status(self) -> int:

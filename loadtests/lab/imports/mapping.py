@@ -18,20 +18,19 @@ from typing import Any, Literal
 
 import msgspec
 
+from loadtests.lab.durations import UNITS_NS, duration_ns
 from loadtests.lab.history.columns import LARGEST, MOST_TICKETS
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.imports.errors import ImportFailed
 from loadtests.lab.target.validation import shape_problem
 
-UNITS_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s|m|h)")
 _OPS = ("buy", "read", "cancel", "hold", "confirm", "release")
 _TEXTS = ("key", "order", "hold", "cart")
 _NUMBERS = ("attempt", "quantity", "remaining", "version")
 _SHOWN = 8
 
 
-class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TimeFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the times stand: two of ``start``, ``end`` and ``duration``. ``host`` is whose clock they are from."""
 
     start: str | None = None
@@ -43,7 +42,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     host: str | None = None
 
 
-class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FactFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In which field of a row each fact stands."""
 
     process: str | None = None
@@ -68,7 +67,7 @@ class Always(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quantity: int | None = None
 
 
-class Outcomes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OutcomeValues(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which values of ``field`` mean which outcome; every other value is ``unknown``."""
 
     field: str
@@ -85,9 +84,9 @@ class Map(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Of a record that mixes several things, ``only`` has what the fields of the rows to be read must be.
     """
 
-    time: Times
-    outcome: Outcomes
-    fields: Fields = Fields()
+    time: TimeFields
+    outcome: OutcomeValues
+    fields: FactFields = FactFields()
     always: Always = Always()
     only: dict[str, str | int | bool] = {}
     op: dict[str, Literal["buy", "read", "cancel", "hold", "confirm", "release"]] = {}
@@ -104,16 +103,6 @@ class Imported:
     outcomes: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     """How many outcomes are unknown, by the value that the map does not name."""
-
-
-def duration_ns(text: str) -> int:
-    """Nanoseconds of a text like ``1ms``, ``2.5s``, ``0``. Raises ValueError with what is allowed."""
-    if text == "0":
-        return 0
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no duration like 1ms, 500us, 2.5s or 1m")
-    return int(Decimal(found[1]) * UNITS_NS[found[2]])
 
 
 def read_map(path: Path) -> Map:
@@ -161,7 +150,7 @@ def _problems(found: Map) -> Iterator[str]:
 def operations_of(rows: Iterable[tuple[int, dict[str, Any]]], meaning: Map, name: str) -> Imported:
     """The operations of a record, in the order of their beginning. Raises ``ImportFailed`` naming the line.
 
-    Times count from the earliest beginning. A process that met an unknown outcome goes on under a new number.
+    TimeFields count from the earliest beginning. A process that met an unknown outcome goes on under a new number.
     """
     clock = _Clock(meaning.time)
     result, numbers, ended = Imported(resolution_ns=clock.resolution_ns), _Numbers(), Counter[str]()
@@ -237,7 +226,7 @@ def _op(row: dict[str, Any], meaning: Map, result: Imported) -> str | None:
     return op
 
 
-def _outcome(row: dict[str, Any], outcomes: Outcomes, result: Imported) -> Any:
+def _outcome(row: dict[str, Any], outcomes: OutcomeValues, result: Imported) -> Any:
     said = _text(row.get(outcomes.field))
     for outcome in ("ok", "sold_out", "refused", "fail", "unknown"):
         if said is not None and said in map(_text, getattr(outcomes, outcome)):
@@ -249,7 +238,7 @@ def _outcome(row: dict[str, Any], outcomes: Outcomes, result: Imported) -> Any:
 class _Clock:
     """When the operation of a row began and ended, in nanoseconds."""
 
-    def __init__(self, times: Times) -> None:
+    def __init__(self, times: TimeFields) -> None:
         self._times = times
         self._duration_unit = UNITS_NS[times.duration_unit or ("ns" if times.unit == "iso" else times.unit)]
         unit = 0 if times.unit in {"iso", "ns"} else UNITS_NS[times.unit]

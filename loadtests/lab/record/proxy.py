@@ -36,7 +36,7 @@ _OF_A_CONNECTION = frozenset(
 _WITHOUT_A_BODY = frozenset({204, 304})
 
 
-class Exchange(NamedTuple):
+class ForwardedRequest(NamedTuple):
     """One request and what came of it; ``status`` is None where no whole answer came.
 
     ``sent`` is false where the service surely saw nothing of it. Bodies are None where they are longer than
@@ -58,7 +58,7 @@ class Exchange(NamedTuple):
 class Proxy:
     """A proxy that listens for as long as a ``with`` block lasts; requests under way are answered before it ends."""
 
-    def __init__(self, service: str, listen: tuple[str, int], tell: Callable[[Exchange], None]) -> None:
+    def __init__(self, service: str, listen: tuple[str, int], tell: Callable[[ForwardedRequest], None]) -> None:
         """``service`` is the service's address. Raises ``OSError`` where it cannot listen there."""
         self.to = service
         self.service = urllib.parse.urlsplit(service.rstrip("/"))
@@ -109,7 +109,7 @@ class Proxy:
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def report(self, exchange: Exchange) -> None:
+    def report(self, exchange: ForwardedRequest) -> None:
         """Tell of an exchange; what goes wrong there is no matter of the client's."""
         try:
             self.tell(exchange)
@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             return_ns = time.monotonic_ns()
             self._give_up(error, begun=bool(answer_headers))
         proxy.report(
-            Exchange(
+            ForwardedRequest(
                 self.command, self.path, {name.lower(): value for name, value in headers}, asked.whole,
                 status, answer_headers, answered.whole if whole else None, invoke_ns, return_ns, sent,
             )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from loadtests.lab.history.columns import MOST_TICKETS
-from loadtests.lab.record.proxy import Exchange
+from loadtests.lab.record.proxy import ForwardedRequest
 from loadtests.lab.target.placeholders import fill_text, literals, names_in
 from loadtests.lab.target.tables import RequestStep, Target
 
@@ -48,7 +48,7 @@ class Recogniser:
     def __init__(self, target: Target) -> None:
         self._patterns = [_pattern(op, step) for op in OPS if (step := getattr(target, op)) is not None]
 
-    def recognise(self, exchange: Exchange) -> Recognised | None:
+    def recognise(self, exchange: ForwardedRequest) -> Recognised | None:
         """The operation that was asked for; None where the file does not describe the request."""
         path, _, query = exchange.path.partition("?")
         asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
@@ -88,7 +88,7 @@ def _regex(text: str, anything: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
-def _bodies(step: RequestStep, exchange: Exchange) -> tuple[Any, Any]:
+def _bodies(step: RequestStep, exchange: ForwardedRequest) -> tuple[Any, Any]:
     """The body as the file has it, and as it was sent; forms as their fields."""
     sent = exchange.body or b""
     text = sent.decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.adapter import Adapter
-from loadtests.lab.record.proxy import Exchange
+from loadtests.lab.record.proxy import ForwardedRequest
 from loadtests.lab.record.recognition import OPS, Recogniser
 from loadtests.lab.target.tables import Target
 
@@ -34,7 +34,7 @@ class Recording:
     def operations(self) -> int:
         return self._recorder.operations
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: ForwardedRequest) -> None:
         """Record an exchange, if it is an operation. Raises ``OSError`` where the disk refuses."""
         with self._lock:
             found = self._recogniser.recognise(exchange)

@@ -29,14 +29,14 @@ from loadtests.lab.target.file import read_target
 from loadtests.lab.target.server import RunningTarget
 
 
-class Window(msgspec.Struct):
+class AnswersInAWindow(msgspec.Struct):
     """One window: answers a second, and the median of how long one took."""
 
     answers_per_s: float
     median_ms: float
 
 
-def measure(url: str, path: str, clients: int, seconds: float) -> Window:
+def measure(url: str, path: str, clients: int, seconds: float) -> AnswersInAWindow:
     """Clients that ask again as soon as they have an answer."""
     took: list[float] = []
     end = time.monotonic() + seconds
@@ -53,7 +53,7 @@ def measure(url: str, path: str, clients: int, seconds: float) -> Window:
         thread.start()
     for thread in threads:
         thread.join()
-    return Window(round(len(took) / seconds, 1), round(1e3 * statistics.median(took), 3))
+    return AnswersInAWindow(round(len(took) / seconds, 1), round(1e3 * statistics.median(took), 3))
 
 
 @click.command()
@@ -65,7 +65,7 @@ def proxy_cost(pairs: int, seconds: float, clients: int, as_json: bool) -> None:
     """Measure what `lastseat record` adds to an answer, in pairs of windows."""
     target = read_target(EXAMPLES / "ticket_office.toml")
     path = target.read.path.replace("{event}", target.event) if target.read else "/"
-    windows: dict[str, list[Window]] = {"direct": [], "recorded": []}
+    windows: dict[str, list[AnswersInAWindow]] = {"direct": [], "recorded": []}
     with tempfile.TemporaryDirectory() as name, RunningTarget(target, Path(name), target.capacity) as service:
         service.office.create_event(target.event, target.capacity)
         recording = Recording(Path(name) / "history.jsonl", target, TargetAdapter(target))
