@@ -461,6 +461,16 @@ def test_an_answer_that_comes_later_is_waited_for(states: list[str], outcome: st
     assert (line.op, line.outcome, line.order) == ("buy", outcome, "1" if outcome == "ok" else None)
 
 
+def test_an_order_that_was_taken_in_and_cannot_be_asked_for_is_unknown() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/buy", "buy", lambda: ("", 202), methods=["POST"])  # it does not say where to ask
+    shopper = Shopper(app, buy=POLLED)
+    assert [(line.op, line.outcome) for line in shopper.ask().records] == [("buy", "unknown")]
+    assert any("has no `location` where `take` looks for it" in note for note in shopper.adapter.notes())
+    booked = Shopper(Till().app, buy=BOOK_AND_PAY | {"take": {"booking": "nowhere"}})
+    assert [(line.op, line.outcome) for line in booked.ask().records] == [("hold", "ok"), ("confirm", "unknown")]
+
+
 def test_what_was_left_when_an_order_was_taken_in_is_no_part_of_its_refusal() -> None:
     app = Flask(__name__)
     app.add_url_rule("/buy", "buy", lambda: (jsonify(left=3), 202, {"Location": "/orders/1"}), methods=["POST"])

@@ -206,8 +206,9 @@ class TargetAdapter(Adapter):
             reading = yield from self._ask(step, exchange, values)
             if sets_aside and line.outcome == "ok":
                 held, exchange.records = True, _held(exchange.records[0])
-            if reading is not None and line.outcome == "ok" and not self._keep_values(step, reading, values):
-                line.outcome = "ok" if is_last and buy.poll is None else "fail"
+            took_all = reading is None or line.outcome != "ok" or self._keep_values(step, reading, values)
+            if not took_all and (buy.poll is not None or not is_last):
+                line.outcome = "unknown"  # the purchase cannot go on, and it was not refused
             if line.outcome == "unknown" and not step.reserves and not is_last:
                 line.outcome = "fail"
             if line.outcome != "ok":
