@@ -853,6 +853,26 @@ def test_what_cannot_be_meant_is_named_with_its_place(tables: dict[str, Any], wa
     assert any(wanted in each for each in said), said
 
 
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ("take = { show = 5 }", "Expected `str | table`, got `int`, at `buy.take[...]`"),
+        ('form = "x"', "Expected `table`, got `str`, at `buy.form`"),
+        ('[[setup]]\ncommand = "ls"', "Expected `list`, got `str`, at `setup[0].command`"),
+        ('[buyer]\nnew_buyer = "each"', "line 7: [buyer] has `new_buyer` 'each'; it may be once, every purchase"),
+        ('[orders]\npath = "/"', "[orders] lacks `list`; it has to be there"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_in_the_words_of_the_file(more: str, wanted: str, tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(
+        f'capacity = 5\nurl = "http://127.0.0.1:1"\n[buy]\npath = "/b"\nsold_out = {{ status = 409 }}\n{more}\n'
+    )
+    with pytest.raises(TargetError) as refused:
+        read_target(path)
+    assert wanted in str(refused.value)
+
+
 def test_a_wrong_field_in_a_value_of_take_is_named(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_text(
