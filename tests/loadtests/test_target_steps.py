@@ -381,6 +381,13 @@ def test_a_purchase_of_several_steps_is_one_operation_and_the_last_step_counts()
     assert records_of(Till(left=0)) == [("buy", "sold_out")]
 
 
+def test_the_first_answer_alone_is_no_sale_where_more_steps_follow() -> None:
+    line = Shopper(Till().app).ask().lines[0]
+    for buy, outcome in ((BOOK_AND_PAY, "unknown"), (POLLED, "unknown"), ({}, "ok")):
+        Shopper(Flask(__name__), buy=buy).adapter.understand(line, 201, b"{}", {})
+        assert line.outcome == outcome
+
+
 @pytest.mark.parametrize("status", [402, 500])
 def test_a_purchase_that_stops_half_way_is_unknown(status: int) -> None:
     assert records_of(Till(pays=status)) == [("hold", "ok"), ("confirm", "unknown")]
