@@ -97,8 +97,23 @@ def test_a_first_file_can_be_read_as_it_is(tmp_path: Path) -> None:
     assert path.read_text().count("?") > 8
 
 
+BODY = {
+    "parameters": [{"name": "Idempotency-Key"}, {"name": "Idempot\u00e9"}, "x", {"name": 5}],
+    "requestBody": {"content": {"x": {"schema": {"properties": {"{x}": {}, "a\x7f\n": {}, "\U0001f600": 1, "": {}}}}}},
+}
+
+
 @pytest.mark.parametrize(
-    "paths", [None, [], {"x": 1}, {"/buy": None}, {"/buy": {"post": []}}, {"/b\n{u}y": {"post": {"requestBody": []}}}]
+    "paths",
+    [
+        None,
+        [],
+        {"x": 1},
+        {"/buy": None},
+        {"/buy": {"post": []}},
+        {"/b\n{u}y": {"post": {"requestBody": []}}},
+        {"/buy\n[x]{u}\x7f}#\U0001f600": {"post": BODY, "delete": {}}, "/stock {a{b}}": {"get": {}}},
+    ],
 )
 def test_whatever_a_document_says_the_file_can_be_read(paths: Any, tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"

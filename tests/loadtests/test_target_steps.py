@@ -381,6 +381,13 @@ def test_a_purchase_of_several_steps_is_one_operation_and_the_last_step_counts()
     assert records_of(Till(left=0)) == [("buy", "sold_out")]
 
 
+def test_the_first_answer_alone_is_no_sale_where_more_steps_follow() -> None:
+    line = Shopper(Till().app).ask().lines[0]
+    for buy, outcome in ((BOOK_AND_PAY, "unknown"), (POLLED, "unknown"), ({}, "ok")):
+        Shopper(Flask(__name__), buy=buy).adapter.understand(line, 201, b"{}", {})
+        assert line.outcome == outcome
+
+
 @pytest.mark.parametrize("status", [402, 500])
 def test_a_purchase_that_stops_half_way_is_unknown(status: int) -> None:
     assert records_of(Till(pays=status)) == [("hold", "ok"), ("confirm", "unknown")]
@@ -459,6 +466,16 @@ def test_an_answer_that_comes_later_is_waited_for(states: list[str], outcome: st
     shopper = Shopper(later(states), buy=POLLED)
     [line] = shopper.ask().records
     assert (line.op, line.outcome, line.order) == ("buy", outcome, "1" if outcome == "ok" else None)
+
+
+def test_an_order_that_was_taken_in_and_cannot_be_asked_for_is_unknown() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/buy", "buy", lambda: ("", 202), methods=["POST"])  # it does not say where to ask
+    shopper = Shopper(app, buy=POLLED)
+    assert [(line.op, line.outcome) for line in shopper.ask().records] == [("buy", "unknown")]
+    assert any("has no `location` where `take` looks for it" in note for note in shopper.adapter.notes())
+    booked = Shopper(Till().app, buy=BOOK_AND_PAY | {"take": {"booking": "nowhere"}})
+    assert [(line.op, line.outcome) for line in booked.ask().records] == [("hold", "ok"), ("confirm", "unknown")]
 
 
 def test_what_was_left_when_an_order_was_taken_in_is_no_part_of_its_refusal() -> None:
@@ -841,6 +858,26 @@ def test_what_cannot_be_meant_is_named_with_its_place(tables: dict[str, Any], wa
     assert list(problems(target())) == []
     said = list(problems(target(**tables)))
     assert any(wanted in each for each in said), said
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ("take = { show = 5 }", "Expected `str | table`, got `int`, at `buy.take[...]`"),
+        ('form = "x"', "Expected `table`, got `str`, at `buy.form`"),
+        ('[[setup]]\ncommand = "ls"', "Expected `list`, got `str`, at `setup[0].command`"),
+        ('[buyer]\nnew_buyer = "each"', "line 7: [buyer] has `new_buyer` 'each'; it may be once, every purchase"),
+        ('[orders]\npath = "/"', "[orders] lacks `list`; it has to be there"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_in_the_words_of_the_file(more: str, wanted: str, tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(
+        f'capacity = 5\nurl = "http://127.0.0.1:1"\n[buy]\npath = "/b"\nsold_out = {{ status = 409 }}\n{more}\n'
+    )
+    with pytest.raises(TargetError) as refused:
+        read_target(path)
+    assert wanted in str(refused.value)
 
 
 def test_a_wrong_field_in_a_value_of_take_is_named(tmp_path: Path) -> None:

@@ -172,8 +172,12 @@ class TargetAdapter(Adapter):
         return fill(self._step_of(operation.op), {**self._values, "buyer": buyer, **_facts(operation)})
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
-        """The answer to an operation of one request."""
-        return self._understanding.understand(self._step_of(operation.op), operation, AnswerView(status, body, headers))
+        """The answer to an operation's first request. Where a purchase has more of them, it is no sale yet."""
+        reading = AnswerView(status, body, headers)
+        word = self._understanding.understand(self._step_of(operation.op), operation, reading)
+        if operation.op == "buy" and operation.outcome == "ok" and len(self._target.buy.steps) > 1:
+            operation.outcome, word = "unknown", "not the last step"
+        return word
 
     def may_ask_again(self, op: str) -> bool:
         """Only where the service is told the key: else a second request would be a second purchase."""
@@ -206,8 +210,9 @@ class TargetAdapter(Adapter):
             reading = yield from self._ask(step, exchange, values)
             if sets_aside and line.outcome == "ok":
                 held, exchange.records = True, _held(exchange.records[0])
-            if reading is not None and line.outcome == "ok" and not self._keep_values(step, reading, values):
-                line.outcome = "ok" if is_last and buy.poll is None else "fail"
+            took_all = reading is None or line.outcome != "ok" or self._keep_values(step, reading, values)
+            if not took_all and (buy.poll is not None or not is_last):
+                line.outcome = "unknown"  # the purchase cannot go on, and it was not refused
             if line.outcome == "unknown" and not step.reserves and not is_last:
                 line.outcome = "fail"
             if line.outcome != "ok":

@@ -29,9 +29,17 @@ def read_target(path: Path) -> Target:
     try:
         target = msgspec.convert(content | {"directory": str(path.resolve().parent)}, type=Target)
     except msgspec.ValidationError as error:
-        raise TargetError(f"{path}: {error}".replace("`$.", "`").replace(" - at", ", at")) from None
+        raise TargetError(f"{path}: {_in_toml(str(error))}") from None
     refuse_problems(target, path)
     return target
+
+
+def _in_toml(message: str) -> str:
+    """What msgspec says of a type, in the words of TOML, in which there is no null."""
+    what, _, place = message.partition(" - at ")
+    for name, word in ((" | null", ""), ("object", "table"), ("array", "list")):
+        what = what.replace(name, word)
+    return f"{what}, at {place.replace('`$.', '`')}"
 
 
 def refuse_problems(target: Target, path: Path) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 DOCUMENTS = ("openapi.json", "swagger.json", "api/openapi.json", "v3/api-docs", "api-docs", "api-json")
@@ -20,7 +21,7 @@ _READ = ("stock", "remaining", "avail", "inventor", "seat", "ticket", "event", "
 _CANCEL = ("cancel", "refund", "order", "book", "reserv", "ticket")
 _SETUP = ("reset", "seed", "event", "show", "product", "stock", "ticket")
 _METHODS = ("get", "post", "put", "patch", "delete")
-_MOST_FIELDS = 12
+_MOST_FIELDS, _MOST_OTHERS = 12, 40
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,19 @@ def first_file(url: str, document: Mapping[str, Any] | None = None) -> str:
     taken = [buy] if buy else []
     cancel = _best([each for each in operations if each not in taken], {"delete"}, _CANCEL)
     setup = _best([each for each in operations if each not in taken], {"post", "put"}, _SETUP)
+    used = {id(each) for each in (buy, read, cancel, setup)}
+    others = [f"{each.method.upper()} {each.path}" for each in operations if id(each) not in used]
     parts = [
-        _TOP.format(url=json.dumps(url)),
+        _TOP.format(url=_quoted(url)),
         _table(document, "setup", setup, _SETUP_USUAL, active=False),
         _table(document, "buy", buy, _BUY_USUAL),
         _AFTER_BUY,
         _table(document, "read", read, _READ_USUAL, active=read is not None),
         'answer = { remaining = "left" }       # ? where the number that is left stands; or { count = "seats", where = '
-        '{ status = "free" } }' if read is not None else "",
+        '{ status = "free" } }\n' if read is not None else "",
         _table(document, "cancel", cancel, _CANCEL_USUAL, active=False),
         _END,
+        f"\n# The document has also: {', '.join(map(_one_line, others[:_MOST_OTHERS]))}" if others else "",
     ]  # fmt: skip
     return "\n".join(part for part in parts if part) + "\n"
 
@@ -64,11 +68,13 @@ def _operations(document: Mapping[str, Any]) -> Iterator[_Operation]:
 def _best(operations: list[_Operation], methods: set[str], words: tuple[str, ...]) -> _Operation | None:
     """The operation whose path has the word that tells most; of several the shortest path."""
 
-    def rank(operation: _Operation) -> tuple[int, int]:
-        text = f"{operation.path} {operation.described.get('operationId', '')}".lower()
-        return next((at for at, word in enumerate(words) if word in text), len(words)), len(operation.path)
+    def place(text: object) -> int:
+        return next((at for at, word in enumerate(words) if word in str(text).lower()), len(words))
 
-    fitting = [each for each in operations if each.method in methods and rank(each)[0] < len(words)]
+    def rank(operation: _Operation) -> tuple[int, int, int]:
+        return place(operation.path), place(operation.described.get("operationId", "")), len(operation.path)
+
+    fitting = [each for each in operations if each.method in methods and min(rank(each)[:2]) < len(words)]
     return min(fitting, key=rank, default=None)
 
 
@@ -78,23 +84,44 @@ def _table(
     """One table; a guess that may well be wrong is there as a comment."""
     if operation is None:
         return usual
-    lines = [f"[{name}]", f'method = "{operation.method.upper()}"', f"path = {json.dumps(_path(operation.path))}"]
+    path = _path(operation.path, last="{order}" if name == "cancel" else "1")
+    lines = [f"[{name}]", f'method = "{operation.method.upper()}"', f"path = {_quoted(path)}"]
     if "{" in operation.path:
-        lines[-1] += f"   # ? of {operation.path}: a fixed id, or {{name}} of a value that a [[setup]] takes"
-    body = _body(document or {}, operation)
+        lines[-1] += f"   # ? of {_one_line(operation.path)}: a fixed id, or {{name}} of a value that a [[setup]] takes"
+    if headers := _headers(operation):
+        lines.append(f"headers = {{ {', '.join(f'{_quoted(each)} = {_quoted(_KEY)}' for each in headers)} }}")
+    body = _body(document or {}, operation, _FOR_SETUP if name == "setup" else _FOR_BUYERS)
     if body:
-        lines.append(f"body = {{ {', '.join(f'{json.dumps(field)} = {value}' for field, value in body.items())} }}")
+        lines.append(f"body = {{ {', '.join(f'{_quoted(field)} = {value}' for field, value in body.items())} }}")
         lines[-1] += "   # ? {quantity} {buyer} {buyer_number} {key} are filled in"
-    text = "\n".join(lines)
-    return text if active else "\n".join(f"# {line}" for line in lines)
+    end = "" if name in {"buy", "read"} else "\n"
+    return "\n".join(line if active else f"# {line}" for line in lines) + end
 
 
-def _path(path: str) -> str:
+def _quoted(text: str) -> str:
+    """A text as TOML writes it."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"[^ -~]", "?", text)
+
+
+def _path(path: str, last: str) -> str:
     """With an id for every parameter, and nothing in it that a file could not say."""
-    return re.sub(r"\s", "%20", re.sub(r"\{[^{}]*\}", "1", path))
+    between = [re.sub(r"[{}]", "", text) for text in re.split(r"\{[^{}]*\}", re.sub(r"[\s\x00-\x20\x7f]", "%20", path))]
+    ids = [*["1"] * (len(between) - 2), last] if len(between) > 1 else []
+    return "".join(text + each for text, each in zip_longest(between, ids, fillvalue=""))
 
 
-def _body(document: Mapping[str, Any], operation: _Operation) -> dict[str, str]:
+def _headers(operation: _Operation) -> list[str]:
+    """The headers that take a key of the request."""
+    given = operation.described.get("parameters")
+    named = [each.get("name") for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    return [name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]*idempot[\w-]*", name, re.I | re.A)]
+
+
+def _body(document: Mapping[str, Any], operation: _Operation, words: Sequence[tuple[str, str, str]]) -> dict[str, str]:
     content = operation.described.get("requestBody", {})
     content = content.get("content", {}) if isinstance(content, dict) else {}
     kinds = [each for each in content.values() if isinstance(each, dict)] if isinstance(content, dict) else []
@@ -103,7 +130,9 @@ def _body(document: Mapping[str, Any], operation: _Operation) -> dict[str, str]:
     if not isinstance(fields, dict):
         return {}
     return {
-        str(name): _example(str(name), _resolved(document, kind)) for name, kind in list(fields.items())[:_MOST_FIELDS]
+        str(name): _example(str(name), _resolved(document, kind), words)
+        for name, kind in list(fields.items())[:_MOST_FIELDS]
+        if not re.search(r"[{}]", str(name))
     }
 
 
@@ -121,21 +150,30 @@ def _resolved(document: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _example(name: str, kind: Mapping[str, Any]) -> str:
-    """What a field of a purchase most likely takes, as TOML."""
-    low, is_number = name.lower(), kind.get("type") in {"integer", "number"}
-    if re.search(r"quantity|count|amount|seats$|tickets$|number_of", low) and is_number:
-        return '"{quantity}"'
-    if re.search(r"mail", low):
-        return '"{buyer}@example.org"'
-    if re.search(r"user|buyer|customer|member|client|name|account", low):
-        return '"{buyer_number}"' if is_number else '"{buyer}"'
-    if re.search(r"idempot|request_?id|key", low):
-        return '"{key}"'
+def _example(name: str, kind: Mapping[str, Any], words: Sequence[tuple[str, str, str]]) -> str:
+    """What a field most likely takes, as TOML."""
+    is_number = kind.get("type") in {"integer", "number"}
+    for pattern, text, number in words:
+        value = number if is_number else text
+        if value and re.search(pattern, name.lower()):
+            return _quoted(value)
     if is_number:
         return "1"
     return "true" if kind.get("type") == "boolean" else '"?"'
 
+
+_KEY = "{key}"
+_FOR_BUYERS = (
+    (r"quantity|count|amount|seats$|tickets$|number_of", "", "{quantity}"),
+    (r"mail", "{buyer}@example.org", ""),
+    (r"user|buyer|customer|member|client|name|account", "{buyer}", "{buyer_number}"),
+    (r"idempot|request_?id|key", _KEY, ""),
+)
+"""Patterns of names, and what stands for a text or a number of such a name."""
+_FOR_SETUP = (
+    (r"capacity|stock|quantity|tickets|seats|total|remaining|available", "", "{capacity}"),
+    (r"event|name|title|slug|show|id$", "{event}", ""),
+)
 
 _TOP = """\
 # How to buy at this service, for: lastseat run --target <this file>. Lines with a ? are questions.
@@ -183,7 +221,7 @@ _CANCEL_USUAL = """\
 # path = "/orders/{order}"
 """
 
-_END = """
+_END = """\
 # [buyer]                              # ? does one have to log in?
 # cookies = true
 # [[buyer.steps]]
