@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "loadtests.lab.commands.run:run",
         "One experiment, of this office or any other service, judged and reported.",
     ),
+    "target": ("loadtests.lab.commands.target:target", "A file for another service: begun, and tried without load."),
     "serve": ("workers.serve:serve", "The ticket office under gunicorn, by worker model."),
     "lock": ("loadtests.lab.commands.lock:lock", "Switch the guard of a running office on or off."),
     "explore": ("loadtests.lab.commands.explore:explore", "Every order in which two purchases can interleave."),
@@ -37,6 +38,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "journal": ("service.commands.journal:journal", "Verify, show and repair the journals of the store `journal`."),
     "store": ("service.commands.store:store", "Set up PostgreSQL, Valkey or Redis for the office."),
     "check": ("loadtests.lab.commands.check:check", "Judge a recorded history again."),
+    "saturate": ("loadtests.lab.commands.saturate:saturate", "The rate of arrivals at which goodput stops growing."),
+    "record": ("loadtests.lab.commands.record:record", "A proxy: what passes through it is recorded and judged."),
+    "import": ("loadtests.lab.commands.import_:import_", "Make a history out of the records of another tool."),
     "where": ("loadtests.lab.commands.where:where", "Where the locust files and the examples are."),
 }
 

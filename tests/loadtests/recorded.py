@@ -171,6 +171,19 @@ def counted() -> Run:
     )
 
 
+def seats() -> Run:
+    """Seats that buyers choose, 3 of them; one is refused to whom somebody else was faster."""
+    return Run(
+        _lines(
+            ("buy", 100, 400, "ok", dict(key="a", quantity=1, seat="A1", order="o1")),
+            ("buy", 150, 600, "ok", dict(key="b", quantity=1, seat="A2", order="o2")),
+            ("buy", 200, 300, "sold_out", dict(key="c", quantity=1, seat="A1")),
+            ("read", 700, 800, "ok", dict(remaining=1)),
+        ),
+        capacity=3,
+    )
+
+
 def lost_answers() -> Run:
     """Numbers 1 and 3 belong to two purchases that nobody answered; the second was asked after number 2 was sold."""
     return Run(

@@ -30,7 +30,7 @@ from loadtests.lab.protocol.admin_api import Office, OfficeError, Unreachable
 from loadtests.lab.protocol.answers import keep_fields, outcome_of, parse
 from loadtests.lab.protocol.office import OfficeAdapter
 from loadtests.lab.target.adapter import TargetAdapter
-from loadtests.lab.target.file import Target
+from loadtests.lab.target.tables import Target
 
 DIGITS = b"9" * 5000
 DEEP = b"[" * 10_000 + b"]" * 10_000

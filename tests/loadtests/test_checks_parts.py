@@ -193,3 +193,53 @@ def test_a_lifetime_ends_at_the_first_close_after_its_opening() -> None:
     assert lifetimes.open_after(np.array([1, 1, 1, 2, 9]), np.array([1, 2, 3, 4, 4])).tolist() == [
         False, True, False, True, False,
     ]  # fmt: skip
+
+
+def shop(*, versions: bool, more: bool = False) -> list[dict[str, Any]]:
+    """Two buyers of a counter at once, and a read after them that may show a version."""
+    sales = [
+        {"process": n, "op": "buy", "event": "e", "key": f"k{n}", "quantity": 1, "invoke_ns": n, "return_ns": 10 + n}
+        | {"outcome": "ok"}
+        for n in range(2)
+    ]
+    if more:
+        sales[0]["version"] = 1
+    read = {"process": 9, "op": "read", "event": "e", "invoke_ns": 30, "return_ns": 40, "outcome": "ok", "remaining": 3}
+    return [*sales, read | ({"version": 2} if versions else {})]
+
+
+def test_a_version_in_reads_alone_does_not_weaken_the_verdict() -> None:
+    assert judge(History.of(shop(versions=False)), {}, capacity=5).verdict == "valid"
+    verdict = judge(History.of(shop(versions=True)), {}, capacity=5)
+    assert (verdict.verdict, verdict.tier) == ("valid", "C")
+    assert "they were left out" in verdict.why
+    assert judge(History.of(shop(versions=True, more=True)), {}, capacity=5).verdict == "unknown"
+
+
+def test_a_sale_that_no_read_came_before_is_said_without_a_moment() -> None:
+    lines = shop(versions=False)
+    lines[2] |= {"remaining": 2, "invoke_ns": 5, "return_ns": 8}
+    [text] = [
+        w.text for check in judge(History.of(lines), {}, capacity=5).checks for w in check.witness if w.operations
+    ][:1]
+    assert "-" not in text
+    assert "sale number 3 took effect before 0.000 ms" in text
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "outcome", "twice"),
+    [(None, "ok", True), (12, "ok", False), (12, "unknown", False), (40, "ok", True), (12, "refused", True)],
+)
+def test_a_number_that_is_sold_again_after_it_was_given_back_is_not_double_booked(
+    cancelled: int | None, outcome: str, twice: bool
+) -> None:
+    lines: list[dict[str, Any]] = [
+        {"process": 1, "op": "buy", "key": "a", "outcome": "ok", "invoke_ns": 1, "return_ns": 9, "order": "o1"},
+        {"process": 2, "op": "buy", "key": "b", "outcome": "ok", "invoke_ns": 20, "return_ns": 30, "order": "o2"},
+    ]
+    lines = [line | {"event": "e", "quantity": 1, "tickets": [7]} for line in lines]
+    if cancelled is not None:
+        back = {"process": 3, "op": "cancel", "key": "c", "order": "o1", "event": "e", "invoke_ns": cancelled}
+        lines.append(back | {"outcome": outcome, "return_ns": None if outcome == "unknown" else cancelled + 2})
+    verdict = judge(History.of(lines), {}, capacity=9)
+    assert (verdict.double_booked, verdict.verdict == "invalid") == (int(twice), twice)

@@ -93,6 +93,7 @@ RUNS = {
     "compare": (("compare", "--worker", "gevent", "--store", "json", "--budget", "1s"), {2}, "budget"),
     "journal": (("journal", "verify"), {64}, "there is no journal"),
     "store": (("store", "init"), {64}, "name the engine"),
+    "target": (("target", "new", "no-such-document.json"), {64}, "cannot be read"),
     "lock": (("lock", "status", "--url", "http://127.0.0.1:9"), {70}, "nobody answers"),
 }
 
@@ -149,6 +150,7 @@ PLACES = {
     "compare": ("loadtests.lab.commands.compare", "open_cache"),
     "bench": ("loadtests.lab.commands.bench", "Bench"),
     "lesson": ("workers.lessons.command", "run_lesson", "tcp"),
+    "target": ("loadtests.lab.commands.target", "_look", "new", "http://127.0.0.1:9"),
     "lock": ("loadtests.lab.commands.lock", "find_token", "status"),
     "journal": ("service.commands.journal", "_journals", "verify", "--data", "."),
     "store": ("service.commands.store", "set_up", "init", "redis://nowhere"),

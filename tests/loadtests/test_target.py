@@ -16,9 +16,13 @@ import pytest
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.admin_api import CallRefused
-from loadtests.lab.target.adapter import TargetAdapter, fill, look_up
-from loadtests.lab.target.file import Target, TargetError, problems, read_target
+from loadtests.lab.target.adapter import TargetAdapter
+from loadtests.lab.target.file import TargetError, read_target
+from loadtests.lab.target.filling import fill
+from loadtests.lab.target.problems import problems
+from loadtests.lab.target.reading import look_up
 from loadtests.lab.target.server import NotThisMachine, TargetOffice, refuse_other_machines
+from loadtests.lab.target.tables import Target
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 LASTSEAT = [sys.executable, "-c", "from loadtests.lab.cli import main; main()"]
@@ -239,7 +243,10 @@ sold_out = { status = 409 }
         (("http://127.0.0.1:8080", "127.0.0.1:8080"), "it must be like http://127.0.0.1:8080"),
         (('url = "http://127.0.0.1:8080"', ""), "say either `url`"),
         (('"/buy"', '"buy"'), "it must begin with /"),
-        (('"/buy"', '"/buy/{price}"'), "[buy] holds {price}; it may hold {buyer}, {event}, {key}, {quantity}"),
+        (
+            ('"/buy"', '"/buy/{price}"'),
+            "holds {price}; it may hold {buyer}, {buyer_number}, {event}, {key}, {quantity}",
+        ),
         (("{ status = 409 }", "{ }"), "[buy] `sold_out` is empty"),
         (("{ status = 409 }", "{ equals = 1 }"), "`equals` and no `field`"),
         (("[buy]", "[buy]\nmax_quantity = 4"), "nothing holds {quantity}"),
@@ -272,6 +279,15 @@ def test_the_file_in_the_documentation_is_right(tmp_path: Path) -> None:
     (tmp_path / "shop.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
     described = read_target(tmp_path / "shop.toml")
     assert (described.buy.answer.order, described.buy.max_quantity) == ("data.id", 4)
+
+
+def test_the_other_pieces_in_the_documentation_fit_a_file(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "judge-your-own.md").read_text()
+    _, *pieces = [each.partition("```")[0] for each in page.split("```toml\n")[1:]]
+    assert len(pieces) >= 2
+    for piece in pieces:
+        (tmp_path / "shop.toml").write_text(GOOD + 'take = { booking = "id" }\n' + piece)
+        assert read_target(tmp_path / "shop.toml").buy.path == "/buy"
 
 
 @pytest.mark.parametrize("name", ["corner_shop", "ticket_office", "last_seat"])

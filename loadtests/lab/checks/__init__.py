@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.checks import answers, attempts, audit_laws, bounds, carts, observers, overlap, replay
+from loadtests.lab.checks import answers, attempts, audit_laws, bounds, carts, observers, orders, overlap, replay, seats
 from loadtests.lab.checks.case import Case, prepare
 from loadtests.lab.checks.findings import VIOLATIONS, Findings
 from loadtests.lab.checks.ordering import counters, real_time, tiers
@@ -75,6 +75,7 @@ CHECKS: dict[str, Check] = {
 
 ACROSS: dict[str, Callable[[History, Mapping[str, Audit]], Findings]] = {
     "carts": carts.check,
+    "seats": seats.check,
 }
 """Checks that look at all events together."""
 
@@ -96,22 +97,32 @@ _SHOWN = 2
 """How many witnesses and reasons of each kind a result shows; the counts are of all."""
 
 
-def judge(history: History, audits: dict[str, Audit], *, capacity: int | None = None) -> Verdict:
+def judge(
+    history: History,
+    audits: dict[str, Audit],
+    *,
+    capacity: int | None = None,
+    order_lists: Mapping[str, orders.OrderList] | None = None,
+) -> Verdict:
     """Judge every event of a history.
 
-    ``audits`` are by event. ``capacity`` is that of the events as they were created; without it, the audits'.
+    ``audits`` and ``order_lists`` are by event. ``capacity`` is that of the events as they were created; without it,
+    the audits'.
     """
-    return _judge(history, audits, capacity, [], time.perf_counter())
+    return _judge(history, audits, order_lists or {}, capacity, [], began=time.perf_counter())
 
 
-def judge_folder(folder: Path, *, capacity: int | None = None) -> Verdict:
-    """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``.
+def judge_folder(folder: Path, *, capacity: int | None = None, resolution_ns: int = 0) -> Verdict:
+    """Judge a results folder: ``history.jsonl``, and ``audit-<event>.jsonl`` or ``audit.jsonl``, plain or ``.gz``; and
+    ``orders-<event>.json``.
 
     Without ``capacity``, what the folder's ``experiment.json`` says, else the audits.
     Raises FileNotFoundError where there is no history. What cannot be read makes the verdict unknown.
     """
     history, audits = history_file(folder), audit_files(folder)
-    return judge_files(history, audits, capacity=capacity_of(folder) if capacity is None else capacity)
+    lists = sorted(folder.glob("orders-*.json"))
+    capacity = capacity_of(folder) if capacity is None else capacity
+    return judge_files(history, audits, lists, capacity=capacity, resolution_ns=resolution_ns)
 
 
 def history_file(folder: Path) -> Path:
@@ -136,8 +147,19 @@ def capacity_of(folder: Path) -> int | None:
     return next((each.capacity for each in (experiment.workload, experiment.options) if each.capacity), None)
 
 
-def judge_files(history: Path, audits: list[Path], *, capacity: int | None = None) -> Verdict:
-    """Judge a history and its audits. What cannot be read makes the verdict unknown; the reason names its line."""
+def judge_files(
+    history: Path,
+    audits: list[Path],
+    order_lists: Sequence[Path] = (),
+    *,
+    capacity: int | None = None,
+    resolution_ns: int = 0,
+) -> Verdict:
+    """Judge a history, its audits and its lists of orders.
+
+    What cannot be read makes the verdict unknown; the reason names its line. ``resolution_ns`` is what the clocks could
+    not tell, of the operations that do not say it themselves.
+    """
     began = time.perf_counter()
     problems: list[str] = []
     by_event: dict[str, Audit] = {}
@@ -154,16 +176,27 @@ def judge_files(history: Path, audits: list[Path], *, capacity: int | None = Non
             problems.append(f"{path.name} is a second audit of the event {audit.event}")
         else:
             by_event[audit.event] = audit
+    lists: dict[str, orders.OrderList] = {}
     try:
-        operations = read_history(history)
+        lists = orders.read_order_lists(order_lists)
+    except HistoryError as error:
+        problems.append(str(error))
+    try:
+        operations = read_history(history, resolution_ns=resolution_ns)
     except HistoryError as error:
         results = [_input([str(error), *problems])]
         return Verdict("unknown", "none", 0, time.perf_counter() - began, results, _why(results, set()))
-    return _judge(operations, by_event, capacity, problems, began)
+    return _judge(operations, by_event, lists, capacity, problems, began=began)
 
 
 def _judge(
-    history: History, audits: dict[str, Audit], capacity: int | None, problems: list[str], began: float
+    history: History,
+    audits: dict[str, Audit],
+    lists: Mapping[str, orders.OrderList],
+    capacity: int | None,
+    problems: list[str],
+    *,
+    began: float,
 ) -> Verdict:
     problems = problems + _unusable(history, audits)
     found: dict[str, dict[str, Findings]] = {name: {} for name in CHECKS}
@@ -177,6 +210,8 @@ def _judge(
             case = prepare(history, number, audit, capacity)
             placement = tiers.place(case)
             events[event] = answers.counts(case, placement.tier)
+            if audit is None and event in lists and not lists[event].missing:
+                events[event].lost = len(orders.lost_orders(history, number, lists[event]))
         except Exception as error:
             problems.append(f"event {event}: preparing it crashed: {error!r}")
             continue
@@ -184,6 +219,7 @@ def _judge(
         for name, check in CHECKS.items():
             found[name][event] = _guarded(partial(check, case, placement))
     found |= {name: {"": _guarded(partial(check, history, audits))} for name, check in ACROSS.items()}
+    found["orders"] = {"": _guarded(partial(orders.check, history, lists))}
     results = [_input(problems)] if problems else []
     results += [
         _result(name, findings) for name, findings in found.items() if any(f.applies for f in findings.values())

@@ -11,8 +11,9 @@ import numpy as np
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.checks.seats import sold_twice
 from loadtests.lab.checks.verdict import EventCounts
-from loadtests.lab.history.arrays import ABSENT, Ints, lookup, one_of, pick
+from loadtests.lab.history.arrays import ABSENT, NEVER, Bools, Ints, lookup, one_of, pick
 from loadtests.lab.history.history import BUY, CANCEL, CONFIRM
 
 
@@ -29,8 +30,8 @@ def counts(case: Case, tier: str) -> EventCounts:
     m = case.mutations
     acknowledged = int(_standing(case)[1].sum())
     repeated = case.repeated_numbers
-    orders_of = np.stack((repeated.number, repeated.order))[:, repeated.order >= 0]
-    pairs = np.unique(orders_of, axis=1)
+    number, order = np.unique(np.stack((repeated.number, repeated.order))[:, repeated.order >= 0], axis=1)
+    twice = (number[1:] == number[:-1]) & ~_one_after_the_other(case, order[:-1], order[1:])
     lost = None
     if case.audit is not None:
         orders = one_of(m.op, BUY, CONFIRM) & m.acknowledged & (case.history.key[m.row] >= 0)
@@ -39,10 +40,36 @@ def counts(case: Case, tier: str) -> EventCounts:
         capacity=case.capacity,
         acknowledged=acknowledged,
         oversold=0 if case.capacity is None else max(0, acknowledged - case.capacity),
-        double_booked=int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()),
+        double_booked=len(np.unique(number[1:][twice])) + _seats_sold_twice(case),
         lost=lost,
         tier=tier,
     )
+
+
+def _one_after_the_other(case: Case, one: Ints, other: Ints) -> Bools:
+    """Of pairs of mutations, whether the first may have been given back before the second was answered, or vice versa.
+
+    A service that numbers its seats sells the number of a seat again that was given back. One that tells versions, or
+    has an audit, keeps the contract, in which no number is given twice.
+    """
+    h, m = case.history, case.mutations
+    if case.audit is not None or (h.version != ABSENT).any():
+        return np.zeros(len(one), np.bool_)
+    cancels = np.flatnonzero((m.op == CANCEL) & m.possible & (m.order >= 0))
+    back_from = np.full(h.orders.bound, NEVER)
+    np.minimum.at(back_from, m.order[cancels], pick(h.invoke_ns, m.start[cancels], -1))
+    # Times of several machines do not compare: then what was given back at all may have been so before.
+    returned = h.return_ns if len(np.unique(h.host)) <= 1 else np.full(len(h), NEVER - 1)
+
+    def is_back(a: Ints, b: Ints) -> Bools:
+        return pick(back_from, m.order[a], NEVER) < pick(returned, m.answer[b], NEVER)
+
+    return is_back(one, other) | is_back(other, one)
+
+
+def _seats_sold_twice(case: Case) -> int:
+    first, _ = sold_twice(case.history)
+    return len(np.unique(case.history.seat[first]))
 
 
 def _standing(case: Case) -> tuple[Ints, Ints]:
@@ -92,6 +119,7 @@ def _double_booked(case: Case, findings: Findings) -> None:
     in_order = np.lexsort((order, owner, number))
     a, b = in_order[:-1], in_order[1:]
     clash = (number[a] == number[b]) & ((owner[a] != owner[b]) | ((order[a] != order[b]) & (order[a] >= 0)))
+    clash[clash] = ~_one_after_the_other(case, repeated.mutation[a[clash]], repeated.mutation[b[clash]])
     a, b = a[clash], b[clash]
     _, first = np.unique(number[b], return_index=True)
     findings.add(

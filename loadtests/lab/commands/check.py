@@ -12,6 +12,7 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
+from loadtests.lab.commands.durations import DURATION
 from loadtests.lab.commands.output import say
 from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.untrusted import printable
@@ -27,8 +28,16 @@ from loadtests.lab.untrusted import printable
     help="The audit of an event; once for each event. A results folder brings its own.",
 )
 @click.option("--capacity", type=click.IntRange(min=0), help="Tickets that each event was created with.")
+@click.option(
+    "--resolution",
+    type=DURATION,
+    default="0",
+    metavar="DURATION",
+    help="What the clock could not tell, like 1ms or 500us: each operation is widened by it on both sides, so that a "
+    "rounded time is no violation. Operations that have resolution_ns say it themselves.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on standard output, and nothing else.")
-def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json: bool) -> int:
+def check(history: Path, audits: tuple[Path, ...], capacity: int | None, resolution: int, as_json: bool) -> int:
     """Judge a recorded history again: a history.jsonl (plain or gzip), or a whole results folder.
 
     Valid means that no violation was found in this history; it never means that the service was proved correct.
@@ -40,6 +49,7 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
       lastseat check results/demo/latest
       lastseat check history.jsonl --audit audit.jsonl
       lastseat check history.jsonl.gz --capacity 200      a service without an audit
+      lastseat check history.jsonl --resolution 1ms       times that were rounded to milliseconds
       lastseat check results/demo/latest --json | jq .why
     """
     if not history.is_dir() and not history.is_file():
@@ -48,9 +58,9 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, as_json
         raise click.UsageError("A results folder brings its own audits; give --audit with a history file only.")
     try:
         verdict = (
-            judge_folder(history, capacity=capacity)
+            judge_folder(history, capacity=capacity, resolution_ns=resolution)
             if history.is_dir()
-            else judge_files(history, list(audits), capacity=capacity)
+            else judge_files(history, list(audits), capacity=capacity, resolution_ns=resolution)
         )
     except FileNotFoundError as error:
         raise click.UsageError(str(error)) from error

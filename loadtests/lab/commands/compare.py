@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from loadtests.lab.compare.findings import answers
 from loadtests.lab.compare.matrix import THINKS, Matrix, Shape, offers, plan
 from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
+from loadtests.lab.durations import duration_ns
 from loadtests.lab.experiment.knobs import OneOf
 from loadtests.lab.paths import shown
 from loadtests.lab.report.markdown import replace_section
@@ -31,10 +31,9 @@ _TABLE = "anomalies.md"
 _MATRIX = (reports.BEGIN, reports.END)
 _EVIDENCE = (evidence.BEGIN, evidence.END)
 _WIDE_ENOUGH = 200
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-class Span(click.ParamType[float]):
+class TimeBudget(click.ParamType[float]):
     """A time like ``90s``, ``10m`` or ``2h``, in seconds; ``none`` is without end."""
 
     name = "time"
@@ -44,10 +43,13 @@ class Span(click.ParamType[float]):
             return value
         if value == "none":
             return float("inf")
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(value))
-        if found is None or not float(found[1]):
+        try:
+            seconds = duration_ns(str(value)) / 1e9
+        except ValueError:
+            seconds = 0.0
+        if not seconds:
             self.fail(f"{value!r} is no time like 90s, 10m or 2h; `none` is without end.", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        return seconds
 
 
 @click.command(
@@ -79,7 +81,7 @@ usage, 70 the lab failed.
 @options.setting("buyers", default=32, kind=click.IntRange(2, 1000))
 @options.option("--seconds", click.FloatRange(0.1, 600), "About how long a sale shall take.", default=1.5)
 @options.option("--repeats", click.IntRange(1, 100), "Sales of each cell, not in a row.", default=3)
-@options.option("--budget", Span(), "No sale is begun that would not end within this time.", default="10m")
+@options.option("--budget", TimeBudget(), "No sale is begun that would not end within this time.", default="10m")
 @options.setting("seed", "Decides what each buyer wishes for, and the bootstrap.", default=1)
 @click.option(
     "--again", is_flag=True, help="Hold the sales of cells that are measured already once more, and add them."

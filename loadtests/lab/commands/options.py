@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,13 +40,18 @@ def only(
     return option(f"{knob.option} {variable}", kind or knob.kind, f"Only {says}; repeatable.", note=note, multiple=True)
 
 
-def all_settings(command: Command) -> Command:
-    """An option for each setting, in the order of the table."""
-    for knob in reversed(KNOBS):
-        of_files = f"{', '.join(knob.only)}: " if knob.only else ""
-        note = "" if knob.default is None else str(knob.default)
-        command = setting(knob.name, of_files + knob.says, note=note)(command)
-    return command
+def all_settings(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """An option for each setting, in the order of the table, but for those that a verb decides itself."""
+
+    def decorate(command: Command) -> Command:
+        for knob in reversed(KNOBS):
+            of_files = f"{', '.join(knob.only)}: " if knob.only else ""
+            note = "" if knob.default is None else str(knob.default)
+            if knob.name not in without:
+                command = setting(knob.name, of_files + knob.says, note=note)(command)
+        return command
+
+    return decorate
 
 
 def results(says: str = "Where results go.") -> Callable[[Command], Command]:

@@ -19,9 +19,13 @@ from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
+from loadtests.lab.experiment.thresholds import EXIT_MISSED, Threshold, missed, read_threshold
 from loadtests.lab.faults import read as read_faults
+from loadtests.lab.history.operations import read_operations
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
+from loadtests.lab.report.junit import junit as junit_xml
+from loadtests.lab.report.junit import markdown as as_markdown
 from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.report.tables import VERDICT_COLOURS
@@ -29,23 +33,59 @@ from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.studies.held_payment import paid
 from loadtests.lab.studies.held_sale import read_lines
+from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
+
+_A_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+class _ThresholdType(click.ParamType[Threshold]):
+    """A threshold, from a text like p99 > 500ms."""
+
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Threshold:
+        try:
+            return read_threshold(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@options.all_settings
+@options.all_settings()
 @click.option("--i-own-this-host", is_flag=True, help="Load a target that is not on this machine; it is yours.")
 @options.results()
+@click.option(
+    "--fail-if",
+    "thresholds",
+    type=_ThresholdType(),
+    multiple=True,
+    metavar="CONDITION",
+    help="Exit status 3 where the run is valid and this holds, like 'p99 > 500ms' or 'errors > 1%'; repeatable.",
+)
+@click.option("--junit", type=_A_FILE, help="Write the checks and the thresholds as JUnit's XML.")
+@click.option("--markdown", type=_A_FILE, help="Add the verdict in Markdown to this file, as a job's summary.")
 @options.as_json
-def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool, **settings: Any) -> int:
+def run(
+    *,
+    file: Path | None,
+    i_own_this_host: bool,
+    results: str,
+    thresholds: tuple[Threshold, ...],
+    junit: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> int:
     """One experiment: a service, its buyers, the verdict on what they saw, and a report.
 
     FILE has settings: a TOML file (names as the options, `read_share = 0.5`), or the experiment.json of any results
     folder, which is then run again. Options win over the file.
 
-    Exit status: 0 valid (no violation was found), 1 invalid, 2 unknown, 64 wrong usage, 70 the lab itself failed.
+    Exit status: 0 valid (no violation was found), 1 invalid, 2 unknown, 3 valid and a threshold was missed, 64 wrong
+    usage, 70 the lab itself failed.
 
     \b
     Examples:
@@ -60,6 +100,7 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
       lastseat run results/run/latest/experiment.json   the same again
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
+      lastseat run --fail-if "p99 > 500ms" --junit lastseat.xml    in a pipeline: docs/ci.md
     """
     try:
         given = {name: value for name, value in settings.items() if value is not None}
@@ -87,11 +128,21 @@ def run(*, file: Path | None, i_own_this_host: bool, results: str, as_json: bool
     except KeyboardInterrupt:
         _say_what_is_kept(folder, screen)
         raise
+    failed = missed(thresholds, read_operations(result.folder / HISTORY)) if thresholds else []
+    if junit is not None:
+        junit.write_bytes(junit_xml(result.conclusion, [each.text for each in thresholds], failed))
+    if markdown is not None:
+        with markdown.open("a", encoding="utf-8") as summary:
+            summary.write(as_markdown(result.conclusion, failed))
     if as_json:
-        click.echo(msgspec.json.encode(_as_json(result)))
+        click.echo(msgspec.json.encode(_as_json(result) | {"missed": failed}))
     else:
-        _say(result, Console(highlight=False))
-    return EXIT_STATUS[result.verdict.verdict]
+        out = Console(highlight=False)
+        _say(result, out)
+        for each in failed:
+            say(out, f"threshold missed: {each}", "bold red")
+    status = EXIT_STATUS[result.verdict.verdict]
+    return EXIT_MISSED if failed and not status else status
 
 
 def _say(result: Result, out: Console) -> None:
@@ -126,13 +177,15 @@ def _say(result: Result, out: Console) -> None:
         say(out, f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)")
     if result.growth is not None:
         say(out, result.growth.words)
-    for line in found(verdict):
+    for line in [*result.conclusion.answered.lines, *found(verdict)]:
         say(out, printable(f"- {line}"))
     output.say_notes(out, (printable(f"! {note}") for note in result.conclusion.notes))
     out.print()
     output.say_report(out, result.folder / REPORT)
     again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"
     say(out, f"again:  {again}")
+    if result.experiment.target is not None and (secrets := without_secrets(result.experiment.target)[1]):
+        say(out, f"        with the secrets that the record leaves out in the environment: {', '.join(secrets)}")
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
@@ -157,6 +210,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "tier": verdict.tier,
         "why": verdict.why,
         "operations": verdict.operations,
+        "answered": msgspec.to_builtins(result.conclusion.answered),
         "checks": msgspec.to_builtins(verdict.checks),
         "fairness": msgspec.to_builtins(result.measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrivals),

@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import click
 import msgspec
 
+from loadtests.lab.durations import duration_ns
 from loadtests.lab.faults import FAULTS
 from loadtests.lab.paths import LOCUSTFILES
 from service.catalogue import GUARDS, STORES
@@ -93,6 +94,34 @@ class Delay(click.ParamType[str]):
         return str(value)
 
 
+def stages_of(text: str) -> list[tuple[int, float]]:
+    """The stages of a text like ``10:30s,50:1m``: how many buyers, and for how many seconds. Raises ValueError."""
+    stages = []
+    for each in text.split(",") if text else []:
+        users, _, lasts = each.strip().partition(":")
+        try:
+            stage = int(users), duration_ns(lasts) / 1e9
+        except ValueError:
+            stage = 0, 0.0
+        if stage[0] < 1 or not 1 <= stage[1] <= 86_400:
+            raise ValueError(f"{each!r} is no stage like 10:30s or 50:1m: buyers, and for how long, at least 1s.")
+        stages.append(stage)
+    return stages
+
+
+class _Stages(click.ParamType[str]):
+    """Stages of load: ``10:30s,50:1m``."""
+
+    name = "stages"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            stages_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 _WHOLE: tuple[tuple[type, ...], str] = (int,), "a whole number"
 IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
     click.IntRange: _WHOLE,
@@ -152,6 +181,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     capacity: Annotated[int, _knob(_Whole(1, 10_000_000), "Tickets of a round.", by_hand=100)] = 200
     rounds: Annotated[int, _knob(_Whole(1, 1000), "Sales, one after another.", of_locust=False)] = 1
     buyers: Annotated[int, _knob(_Whole(1, 100_000), "Buyers at the same time.", of_locust=False)] = 32
+    stages: Annotated[str, _knob(_Stages(), "Buyers over time, 10:30s,50:1m; instead of buyers and limit.")] = ""
     max_quantity: Annotated[int, _knob(_Whole(1, 1_000_000), "A purchase asks for 1 to this many.")] = 4
     read_share: Annotated[float, _knob(_SHARE, "How often a buyer reads what remains before buying.")] = 0.2
     cancel_share: Annotated[float, _knob(_SHARE, "How often an order is given back.")] = 0.05

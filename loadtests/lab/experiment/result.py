@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
+from loadtests.lab.experiment.answered import AnswerCounts, answered
 from loadtests.lab.history.arrivals import ArrivalStats, arrival_messages
+from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.generator_load import GeneratorLoad, bottleneck_message
-from loadtests.lab.history.shards import ShardNote
+from loadtests.lab.history.operations import read_operations
+from loadtests.lab.history.shards import HISTORY, ShardNote
 from loadtests.lab.protocol.admin_api import OfficeError, Offices
 from loadtests.lab.target.server import TargetOffice
-from loadtests.lab.untrusted import read_file
+from loadtests.lab.untrusted import NOT_JSON, read_file
 
 VERDICT = "verdict.json"
 
@@ -31,6 +34,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
     """What is missing in the history: then it is never judged valid or invalid."""
     unaudited: list[str] = []
     """Why audits could not be had that should be there."""
+    answered: AnswerCounts = AnswerCounts()
 
     @property
     def exit_status(self) -> int:
@@ -49,7 +53,7 @@ class Conclusion(msgspec.Struct, kw_only=True):
         for name in ("acknowledged", "oversold", "lost", "double_booked"):
             content[name] = getattr(self.verdict, name)
         content |= {"load": self.loads, "arrivals": self.arrivals, "notes": self.notes, "remarks": self.remarks}
-        content |= {"incomplete": self.incomplete, "unaudited": self.unaudited}
+        content |= {"incomplete": self.incomplete, "unaudited": self.unaudited, "answered": self.answered}
         (self.folder / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
@@ -69,6 +73,19 @@ def fetch_audit(folder: Path, office: Offices | TargetOffice, event: str, *, alo
     except OfficeError as error:
         return f"the audit could not be read: {error}"
     (folder / ("audit.jsonl" if alone else f"audit-{event}.jsonl")).write_bytes(audit)
+    return None
+
+
+def fetch_orders(folder: Path, office: Offices | TargetOffice, event: str) -> str | None:
+    """Keep the event's list of orders in the folder, of a target that has one; the reason where it could not be had."""
+    if not isinstance(office, TargetOffice):
+        return None
+    try:
+        listed = office.orders(event)
+    except OfficeError as error:
+        return f"the list of orders could not be read: {error}"
+    if listed is not None:
+        (folder / f"orders-{event}.json").write_bytes(msgspec.json.encode(listed))
     return None
 
 
@@ -95,5 +112,49 @@ def conclude(folder: Path, shards: list[ShardNote], incomplete: list[str], unaud
         verdict.verdict, verdict.why = "unknown", "the history is not whole: " + "; ".join(conclusion.incomplete)
     elif conclusion.unaudited and verdict.verdict == "valid":
         verdict.verdict, verdict.why = "unknown", "an audit is missing, so orders may be lost"
+    if verdict.operations:
+        _say_what_was_answered(conclusion)
     conclusion.save()
     return conclusion
+
+
+def _say_what_was_answered(conclusion: Conclusion) -> None:
+    """Nothing is valid where most answers were not understood, or where a sale ended before its last ticket."""
+    verdict = conclusion.verdict
+    capacities = {event: counts.capacity for event, counts in verdict.events.items()}
+    acknowledged = {event: counts.acknowledged for event, counts in verdict.events.items()}
+    try:
+        run = read_operations(conclusion.folder / HISTORY)
+    except HistoryError:
+        return  # the verdict says so already
+    conclusion.answered = answered(run, capacities, acknowledged)
+    nothing, short = conclusion.answered.says_nothing, conclusion.answered.short
+    if nothing and verdict.verdict != "invalid":
+        verdict.verdict, verdict.why = "unknown", f"{nothing}; {verdict.why}"
+    elif short and verdict.verdict == "valid" and _sells_out(conclusion.folder):
+        (event, (sold, capacity)), *_ = short.items()
+        verdict.verdict = "unknown"
+        verdict.why = (
+            f"the sale of {event} was to end with its last ticket, and ended at {sold:,} of {capacity:,}: give it more "
+            "time (--limit) or fewer tickets (`capacity`)"
+        )
+
+
+def _sells_out(folder: Path) -> bool:
+    """Whether a folder's buyers buy of a stranger's service until it is sold out."""
+    try:
+        record = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Record)
+    except (OSError, *NOT_JSON):
+        return False
+    return record.target is not None and not record.workload.rate
+
+
+class _Load(msgspec.Struct):
+    rate: float = 0.0
+
+
+class _Record(msgspec.Struct):
+    """As much of an ``experiment.json`` as is needed here."""
+
+    target: dict[str, Any] | None = None
+    workload: _Load = msgspec.field(default_factory=_Load)

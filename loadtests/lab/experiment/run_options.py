@@ -22,13 +22,15 @@ from loadtests.lab.experiment.knobs import (
     WORKLOAD,
     WORKLOADS,
     Workload,
+    stages_of,
 )
 from loadtests.lab.experiment.load_options import locust_file
 from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
 from loadtests.lab.faults import FaultUnfit, refuse_unfit
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
-from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.file import TargetError, read_target, refuse_problems
+from loadtests.lab.target.tables import Target
 from loadtests.lab.target.validation import nearest, text_of, toml_of
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
@@ -92,6 +94,10 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
     settings |= {"think": record.service.think, "fault": record.fault or None}
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
+        try:
+            refuse_problems(record.target, path)
+        except TargetError as error:
+            raise SettingsError(str(error)) from None
         settings["target"] = record.target
     for name, value in settings.items():
         if value is not None and BY_NAME[name].part != TARGET:
@@ -183,6 +189,12 @@ def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
         raise SettingsError(f"workload {kind} needs the ticket office: a target file cannot say how to hold tickets.")
     if given.get("rounds", 1) > 1 and target.setup is None:
         raise SettingsError("rounds needs a request [setup] in the target file, which makes the tickets anew.")
+    if given.get("rounds", 1) > 1 and not target.buys_what_is_made:
+        raise SettingsError(
+            "rounds cannot be more than 1: [setup] makes a new event in every round ({event}), and [buy] is not told "
+            "which. Every round would sell the tickets of the first one. With {event}, or a value that [setup] takes, "
+            "in [buy] it could be."
+        )
     own: dict[str, Any] = {"capacity": target.capacity, "max_quantity": target.buy.max_quantity}
     own |= {"read_share": 0.2 if target.read else 0.0, "cancel_share": 0.05 if target.cancels_can_be_judged else 0.0}
     called = target.name or target.url or "the target"
@@ -202,8 +214,15 @@ def _target(path: Path) -> Target:
 
 def _fields(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A part's settings by the names of its struct's fields, with the defaults of those not given."""
-    return {
+    fields = {
         knob.field or knob.name: knob.default if given.get(knob.name) is None else given[knob.name]
         for knob in KNOBS
         if knob.part == part
     }
+    if stages := stages_of(fields.get("stages") or ""):
+        if fields["rate"]:
+            raise SettingsError(
+                "stages say how many buyers wait for answers, and rate is for arrivals: give one of them."
+            )
+        fields |= {"buyers": max(users for users, _ in stages), "limit_s": sum(lasts_s for _, lasts_s in stages)}
+    return fields

@@ -31,8 +31,9 @@ from loadtests.lab.servers.machine import Machine, describe
 from loadtests.lab.servers.nodes import RunningNodes
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
 from loadtests.lab.servers.resources import CpuTime, Growth, Watch
-from loadtests.lab.target.file import Target
+from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.server import RunningTarget
+from loadtests.lab.target.tables import Target
 
 _POLL_S = 0.05
 _SPARE_S = 60.0
@@ -155,7 +156,7 @@ def run(
         machine=describe(folder),
         began=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         fault=experiment.fault,
-        target=experiment.target,
+        target=None if experiment.target is None else without_secrets(experiment.target)[0],
     )
     (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
     try:
@@ -217,7 +218,8 @@ def _server(experiment: Experiment, fault: faults.Fault | None, folder: Path, is
 def hold_sale(workload: Workload, office: Server, folder: Path) -> None:
     """One round: a locust makes a fresh event, sells it out, and adds to the folder's history and verdict."""
     log, before = folder / "locust.log", _saved_at(folder / VERDICT)
-    locust = process.start(_locust(workload, office, folder), log=log, environment=_environment(), directory=folder)
+    command, environment = _locust(workload, office, folder), _environment(office)
+    locust = process.start(command, log=log, environment=environment, directory=folder)
     try:
         status = locust.wait(workload.limit_s + _SPARE_S)
     except subprocess.TimeoutExpired:
@@ -246,9 +248,11 @@ def _locust(workload: Workload, office: Server, folder: Path) -> list[str]:
     ]
 
 
-def _environment() -> dict[str, str]:
-    """The environment without variables that locust or the service would take for settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LASTSEAT_"))}
+def _environment(office: Server) -> dict[str, str]:
+    """The environment without variables that locust or the service would take for settings, and with the secrets that
+    the record leaves out."""
+    told = without_secrets(office.target)[1] if isinstance(office, RunningTarget) else {}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LASTSEAT_"))} | told
 
 
 def _with_restart(conclusion: Conclusion, office: RunningOffice | RunningNodes) -> Conclusion:

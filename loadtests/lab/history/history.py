@@ -68,16 +68,21 @@ class _CheckedLine(HistoryLine, gc=False):
     quantity: Quantity | None = ABSENT
     version: Count | None = ABSENT
     cart: str | None = None
+    seat: str | None = None
     host: str | None = None
+    resolution_ns: Time | None = ABSENT
 
 
 @dataclass(frozen=True)
 class History:
-    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``host`` are ids (-1: none).
+    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``seat``, ``host`` are ids (-1: none).
 
     ``event`` indexes ``events``; ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1
     for absent; ``return_ns`` is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that
     field anywhere.
+
+    A clock that tells milliseconds alone may be wrong by one: each time is widened by its ``resolution_ns``, so that a
+    rounded time never makes a violation. ``recorded`` has the times as they stand in the file.
     """
 
     events: tuple[str, ...]
@@ -85,6 +90,7 @@ class History:
     orders: Names
     holds: Names
     carts: Names
+    seats: Names
     hosts: Names
     marks_replays: bool
     line: Ints
@@ -97,11 +103,13 @@ class History:
     attempt: Ints
     invoke_ns: Ints
     return_ns: Ints
+    resolution_ns: Ints
     replayed: Codes
     quantity: Ints
     order: Ints
     hold: Ints
     cart: Ints
+    seat: Ints
     remaining: Ints
     version: Ints
     tickets: Ragged
@@ -117,15 +125,21 @@ class History:
         }
         return replace(self, tickets=self.tickets.take(rows), **columns)
 
+    def recorded(self, rows: Ints) -> tuple[Ints, Ints]:
+        """When the operations at ``rows`` were invoked and when they returned, not widened; NEVER stays NEVER."""
+        resolution, returned = self.resolution_ns[rows], self.return_ns[rows]
+        return self.invoke_ns[rows] + resolution, np.where(returned == NEVER, NEVER, returned - resolution)
+
     @classmethod
     def of(cls, operations: Iterable[Mapping[str, object]]) -> History:
         """A history from operations given as mappings. Raises HistoryError as reading does."""
         return read_history(b"\n".join(map(msgspec.json.encode, operations)))
 
 
-def read_history(source: Source | str) -> History:
+def read_history(source: Source | str, *, resolution_ns: int = 0) -> History:
     """Read a history from a path (plain or gzip) or from bytes.
 
+    ``resolution_ns`` is what the clocks could not tell, of the operations that do not say it themselves.
     Raises HistoryError naming the line that is no JSON, lacks a field, breaks off, or cannot have been recorded.
     """
     source = Path(source) if isinstance(source, str) else source
@@ -134,13 +148,20 @@ def read_history(source: Source | str) -> History:
     never = (columns["outcome"] == UNKNOWN) | (columns["return_ns"] == ABSENT)
     silent = one_of(columns["outcome"], FAIL, UNKNOWN)  # whatever else such a line has is no answer
     columns |= {name: np.where(silent, ABSENT, columns[name]) for name in ("remaining", "version")}
-    columns |= {"event": event, "return_ns": np.where(never, NEVER, columns["return_ns"])}
+    resolution = np.where(columns["resolution_ns"] == ABSENT, resolution_ns, columns["resolution_ns"])
+    columns |= {
+        "event": event,
+        "invoke_ns": np.maximum(columns["invoke_ns"] - resolution, 0),
+        "return_ns": np.where(never, NEVER, columns["return_ns"] + resolution),
+        "resolution_ns": resolution,
+    }
     history = History(
         events=tuple(str(names["event"].string(number)) for number in event_ids),
         keys=names["key"],
         orders=names["order"],
         holds=names["hold"],
         carts=names["cart"],
+        seats=names["seat"],
         hosts=names["host"],
         marks_replays=bool((columns["replayed"] >= 0).any()),
         **columns,
@@ -185,6 +206,8 @@ def _refuse_overlap_in_a_process(h: History, rows: Ints, name: str) -> None:
     """A process does one thing at a time: its clock went back, or two processes share one number."""
     rows = rows[np.lexsort((h.return_ns[rows], h.invoke_ns[rows], h.process[rows], h.host[rows]))]
     a, b = rows[:-1], rows[1:]
-    overlap = (h.process[a] == h.process[b]) & (h.host[a] == h.host[b]) & (h.invoke_ns[b] < h.return_ns[a])
+    # Not before it surely was: the widened times of two operations in a row overlap by what the clock cannot tell.
+    began, ended = h.invoke_ns[b] + 2 * h.resolution_ns[b], h.return_ns[a] - 2 * h.resolution_ns[a]
+    overlap = (h.process[a] == h.process[b]) & (h.host[a] == h.host[b]) & (began < ended)
     why = "its process was still in another operation: a clock went back, or two processes share a number"
     refuse(overlap, h.line[b], name, why, h.line[a])

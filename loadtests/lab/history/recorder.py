@@ -37,6 +37,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     cart: str | None = None
     """The buyer's own name of the cart that it belongs to, the same in each of the cart's events."""
     tickets: list[int] | None = None
+    seat: str | None = None
+    """Which seat it is about, where buyers choose them."""
     remaining: int | None = None
     version: int | None = None
     replayed: bool | None = None
@@ -51,6 +53,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The node of the service that was asked, from 1 on, where there are several."""
     retry_after_s: float | None = None
     """How long the service asked the buyer to wait before the next request, where it did."""
+    resolution_ns: int | None = None
+    """What the clock of its times could not tell, where that is known to matter."""
     host: str | None = None
     """The machine whose clock the times are from, where several machines make the load."""
 
@@ -67,7 +71,7 @@ class Recorder:
 
     def write(self, operation: Operation) -> None:
         """Append one operation. Raises ``OSError`` where the disk refuses: the history is not whole then."""
-        operation.host = self._host
+        operation.host = self._host or operation.host
         line = self._encoder.encode(operation) + b"\n"
         written = os.write(self._fd, line)
         if written != len(line):

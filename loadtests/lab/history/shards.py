@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -41,6 +42,11 @@ class RunNotice(msgspec.Struct):
     """The other event, where the buyers have carts."""
     opens_at: float | None = None
     """When the doors open, in seconds of the Unix clock; None: they are open."""
+
+    mark: str = ""
+    """New in every run: what names are made of that a service must not have met before. Empty for an office."""
+    values: dict[str, Any] = {}
+    """What the set-up has taken from the answers of a service."""
 
     @property
     def events(self) -> list[str]:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -20,8 +20,7 @@ from locust.exception import StopUser
 
 from loadtests.lab.history.recorder import Operation, Outcome, Recorder
 from loadtests.lab.load.bounded_client import UNCOMPRESSED, bound
-from loadtests.lab.protocol.adapter import Adapter, Request
-from loadtests.lab.protocol.answers import outcome_without_answer
+from loadtests.lab.protocol.adapter import Adapter, Exchange, Reply, Request
 from loadtests.lab.protocol.carts import lines_of
 from loadtests.lab.protocol.office import OfficeAdapter
 
@@ -97,7 +96,7 @@ class Client:
             bound(session.client)
         self.context = context
         self._process = context.next_process()
-        self.name = f"buyer-{self._process}"
+        self.buyer = context.adapter.buyer(self._process)
         self.rng = context.rng_of(self._process)
         self._asked = 0
         self._turn = self._process
@@ -160,7 +159,7 @@ class Client:
         return at the same moment.
         """
         self._asked += 1
-        key = f"{self._process}-{self._asked}"
+        key = self.context.adapter.key(f"{self._process}-{self._asked}")
         attempts = self.context.retries + 1 if self.context.adapter.may_ask_again(op) else 1
         for attempt in range(1, attempts + 1):
             asked = self._ask(lines(key, attempt))
@@ -189,36 +188,70 @@ class Client:
         )
 
     def _ask(self, lines: list[Operation]) -> list[Operation]:
-        """Send one request, and record a line for each event that it is about."""
+        """Ask for the operations: as many requests as the service needs; and record a line for each event."""
         if self.context.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
             # give its users to the others. They would write into a shard that is being closed.
             raise StopUser
-        adapter, alone = self.context.adapter, len(lines) == 1
-        request = adapter.request(lines[0], self.name) if alone else adapter.request_together(lines, self.name)
-        session = self._next_node(lines)
+        session, adapter = self._next_node(lines), self.context.adapter
+        exchange = Exchange(lines, self.buyer, session.base_url or "")
         try:
-            patience_s = self._patience_s(lines[0])
-            began_ns = time.monotonic_ns()
             for line in lines:
-                line.invoke_ns = began_ns
-            with self._send(session, request, patience_s) as response:
-                if patience_s is None:
-                    self._understand(lines, request.method, response, time.monotonic_ns())
-                else:
-                    # An answer that came before the time-out is discarded too: the share is as it was asked for.
-                    response.failure(HungUp("the buyer hung up"))
+                line.invoke_ns = time.monotonic_ns()
+            if self._converse(adapter.prepare(exchange), session, exchange):
+                self._converse(adapter.converse(exchange), session, exchange, self._patience_s(lines[0]), is_timed=True)
         except Exception:
             # A fault of the lab in building a request or reading an answer must not end the run.
             _log.exception("an answer could not be dealt with, so its outcome is unknown")
         finally:
-            for line in lines:
+            for line in exchange.records:
                 if line.return_ns is None:
                     line.outcome = "unknown"
                 self.context.recorder.write(line)
             if any(line.outcome == "unknown" for line in lines):
                 self._process = self.context.next_process()
         return lines
+
+    def _converse(
+        self,
+        conversation: Generator[Request, Reply, Any],
+        session: Any,
+        exchange: Exchange,
+        patience_s: float | None = None,
+        *,
+        is_timed: bool = False,
+    ) -> Any:
+        """Send what a conversation asks for until it has ended; returns what it returns.
+
+        A timed one is what its operations are about: they span from its first request to its last answer.
+        """
+        lines, answered_ns = exchange.lines, 0
+        request, result = _go_on(conversation, None)
+        if is_timed:
+            began_ns = time.monotonic_ns()
+            for line in (*lines, *exchange.records):
+                line.invoke_ns = began_ns
+        while request is not None:
+            if request.after_s:
+                gevent.sleep(request.after_s)
+            with self._send(session, request, patience_s) as response:
+                reply = self._reply(response, patience_s)
+                request, result = _go_on(conversation, reply)
+                failed = [line for line in lines if line.outcome in _FAILURES] if request is None and is_timed else []
+                is_in_vain = result is False and lines[0].outcome == "fail"
+                if reply.error is not None:
+                    response.failure(reply.error)
+                elif len(failed) == len(lines) or is_in_vain:
+                    response.failure(f"{reply.status} {exchange.word}")
+                else:
+                    response.success()
+            for line in failed:
+                line.status = reply.status if reply.error is None else None
+            patience_s, answered_ns = None, reply.at_ns
+        if is_timed:
+            for line in lines:
+                line.return_ns = None if line.outcome == "unknown" else answered_ns or time.monotonic_ns()
+        return result
 
     def _patience_s(self, operation: Operation) -> float | None:
         """After how long this buyer hangs up; None where they wait for the answer."""
@@ -247,31 +280,21 @@ class Client:
                 line.node = place + 1
         return self._sessions[place]
 
-    def _understand(self, lines: Sequence[Operation], method: str, response: Any, return_ns: int) -> None:
-        """Put the answer into the lines, and tell locust whether it counts as a failure."""
-        error = response.request_meta["exception"]
+    def _reply(self, response: Any, patience_s: float | None) -> Reply:
+        at_ns = time.monotonic_ns()
+        # An answer that came before the time-out is discarded too: the share is as it was asked for.
+        error = HungUp("the buyer hung up") if patience_s is not None else response.request_meta["exception"]
         if error is not None:
-            for line in lines:
-                line.outcome = outcome_without_answer(method, error)
-            response.failure(error)
-        else:
-            status = response.status_code
-            word = self._read(lines, status, response)
-            failed = [line for line in lines if line.outcome in _FAILURES]
-            for line in failed:
-                line.status = status
-            if len(failed) == len(lines):
-                response.failure(f"{status} {word}")
-            else:
-                response.success()
-        for line in lines:
-            line.return_ns = None if line.outcome == "unknown" else return_ns
+            return Reply(0, None, {}, at_ns, error)
+        return Reply(response.status_code, response.content, response.headers, at_ns)
 
-    def _read(self, lines: Sequence[Operation], status: int, response: Any) -> str:
-        adapter = self.context.adapter
-        if len(lines) == 1:
-            return adapter.understand(lines[0], status, response.content, response.headers)
-        return adapter.understand_together(lines, status, response.content, response.headers)
+
+def _go_on(conversation: Generator[Request, Reply, Any], reply: Reply | None) -> tuple[Request | None, Any]:
+    """The next request of a conversation, or None and what it has returned."""
+    try:
+        return (next(conversation) if reply is None else conversation.send(reply)), None
+    except StopIteration as end:
+        return None, end.value
 
 
 _FAILURES: frozenset[Outcome] = frozenset({"fail", "unknown"})

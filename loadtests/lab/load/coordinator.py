@@ -18,14 +18,15 @@ from gevent.event import Event
 
 from loadtests.lab.experiment.knobs import WORKLOADS, of_locust_files
 from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file
-from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, load_conclusion
+from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, fetch_orders, load_conclusion
 from loadtests.lab.history.shards import RunNotice, gather_shards, rounds_of, second_of
 from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import Office, Offices, find_token
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.machine import Machine, describe
-from loadtests.lab.target.file import Target, TargetError, read_target
+from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.server import TargetOffice
+from loadtests.lab.target.tables import Target
 
 _POLL_S = 0.02
 _JUDGED_WITHIN_S = 600.0
@@ -65,6 +66,8 @@ class Coordinator:
         notice = RunNotice(event, "", rounds, second=second, opens_at=opens_at)
         for each in notice.events:
             self.office.create_event(each, int(options.capacity), opens_at)
+        if isinstance(self.office, TargetOffice):
+            notice.mark, notice.values = secrets.token_hex(4), self.office.values
         if self._alone:
             folder = new_results_folder(options.results, "-".join(workloads))
             self._describe(folder, workloads, event, options)
@@ -122,6 +125,7 @@ class Coordinator:
             why for event in events
             if (why := fetch_audit(self.folder, self.office, event, alone=self._alone and len(events) == 1))
         ]  # fmt: skip
+        unaudited += [why for event in events if (why := fetch_orders(self.folder, self.office, event))]
         incomplete += [*self.elsewhere.values(), *self.failures]
         self.conclusion = conclude(self.folder, notes, incomplete, unaudited)
         if self._alone:
@@ -139,7 +143,8 @@ def _office(url: str, target: Target | None, options: Any, given: str | None) ->
     if target is None:
         token = find_token(given, options.data)
         return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
-    return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host))
+    data = Path(options.into).resolve() / "data" if options.into else None
+    return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host), data=data)
 
 
 def _refuse_holding(workloads: Sequence[str]) -> None:

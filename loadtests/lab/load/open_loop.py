@@ -36,7 +36,12 @@ _POLL_S = 0.01
 
 
 def found_nothing_left(refused: Operation) -> bool:
-    """Whether not even one ticket remained. Without a guard less than none may remain."""
+    """Whether not even one ticket remained. Without a guard less than none may remain.
+
+    Of whom somebody else was faster, with the seat that they wanted, other seats are left to look at.
+    """
+    if refused.seat:
+        return False
     if refused.remaining is None:
         return (refused.quantity or 1) == 1
     return refused.remaining <= 0

@@ -24,6 +24,7 @@ from loadtests.lab.history.shards import RunNotice
 from loadtests.lab.load.client import ClientContext
 from loadtests.lab.load.coordinator import Coordinator
 from loadtests.lab.load.shard_writer import ShardWriter
+from loadtests.lab.load.stages import Stages
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.text import conclusion_text
 from loadtests.lab.target.file import TargetError, read_target
@@ -170,6 +171,8 @@ class CoordinatorRole(Role):
     def __init__(self, environment: Environment) -> None:
         self._token: str = cast(Any, environment.parsed_options).admin_token
         super().__init__(environment)
+        if self.options.stages:
+            environment.shape_class = Stages(self.options.stages)
         self.url = ""
         """The service under test, as given at the start; locust's page cannot change it."""
         self.coordinator: Coordinator | None = None

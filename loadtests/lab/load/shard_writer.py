@@ -21,16 +21,19 @@ from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.carts import NO_CARTS
 from loadtests.lab.protocol.office import OfficeAdapter
-from loadtests.lab.target.adapter import TargetAdapter
+from loadtests.lab.target.adapter import RunValues, TargetAdapter
 from loadtests.lab.target.file import read_target
 
 PROCESSES_PER_SHARD = 1_000_000
 SHARDS_PER_ROUND = 64
 
 
-def adapter_of(options: Any) -> Adapter:
+def adapter_of(options: Any, notice: RunNotice, shard: int) -> Adapter:
     """The adapter that the target file describes, else the office's."""
-    return TargetAdapter(read_target(Path(options.target))) if options.target else OfficeAdapter()
+    if not options.target:
+        return OfficeAdapter()
+    run = RunValues(mark=notice.mark, values=notice.values, capacity=int(options.capacity), shard=shard)
+    return TargetAdapter(read_target(Path(options.target)), run)
 
 
 class ShardWriter:
@@ -47,7 +50,7 @@ class ShardWriter:
         self._recorder = Recorder(self._path, host)
         self._meter = GeneratorMeter()
         self._closed = False
-        self._adapter = adapter_of(options)
+        self._adapter = adapter_of(options, notice, index)
         self.arrivals: list[ArrivalStats] = []
         self.context = ClientContext(
             notice.events,

@@ -94,6 +94,7 @@ class OfficeUser(FastHttpUser):
     ) -> None:
         client = Client(self.clients, self._role.context)
         self._role.unless_it_fails(lambda: arrive(client, stream, intended_ns))
+        self._role.context.adapter.dismiss(client.buyer)
 
     def leave(self) -> None:
         """Nothing is left to buy. The user stays idle until the run ends: locust would replace a user that ends."""

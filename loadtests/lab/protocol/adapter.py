@@ -6,13 +6,17 @@ two: the office's own (``protocol.office``) and that of a target file (``target.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import msgspec
 
 from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol.answers import outcome_without_answer
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -23,6 +27,53 @@ class Request(msgspec.Struct, frozen=True):
     name: str
     headers: dict[str, str] = {}
     body: bytes | None = None
+    after_s: float = 0.0
+    """How long to wait before it is sent."""
+
+
+class Reply(NamedTuple):
+    """What came of a request: an answer, or the ``error`` without which there was none."""
+
+    status: int
+    body: bytes | None
+    headers: Any
+    """By name, in any case; with ``get_all`` where a header may stand several times."""
+    at_ns: int
+    error: BaseException | None = None
+
+
+@dataclass
+class BuyerIdentity:
+    """Who asks: a name, a number, and what the service has told this buyer and nobody else."""
+
+    name: str
+    number: int = 0
+    is_known: bool = False
+    """Whether the service knows this buyer: has logged them in, for example."""
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    cookies: Any = None
+
+
+@dataclass
+class Exchange:
+    """One asking: the operations that it is about, who asks, and what of it the history is to have."""
+
+    lines: list[Operation]
+    buyer: BuyerIdentity
+    url: str = ""
+    """Where the service is."""
+    records: list[Operation] = dataclasses.field(default_factory=list)
+    """The lines of the history; by default those that were asked for. Kept right at every moment of a conversation:
+    it may be broken off."""
+    word: str = ""
+    """For locust's statistics: why it failed, if it did."""
+
+    def __post_init__(self) -> None:
+        self.records = self.lines
+
+
+Conversation = Generator[Request, Reply, None]
+"""Yields requests, is sent what came of each."""
 
 
 class Adapter(ABC):
@@ -53,6 +104,37 @@ class Adapter(ABC):
     ) -> str:
         """As ``understand``, for all lines of a cart."""
         raise NotImplementedError("only the office's own adapter knows carts")
+
+    def buyer(self, process: int) -> BuyerIdentity:
+        """A buyer that the service has not seen yet."""
+        return BuyerIdentity(f"buyer-{process}", process)
+
+    def dismiss(self, buyer: BuyerIdentity) -> None:
+        """This buyer will not ask any more; another arrival may be the same person. Nobody remembers them here."""
+        return
+
+    def key(self, name: str) -> str:
+        """The key of a purchase whose name is unique in its run."""
+        return name
+
+    def prepare(self, exchange: Exchange) -> Generator[Request, Reply, bool]:
+        """What a buyer does before asking, which is no part of the operation. Whether there is anything to ask."""
+        yield from ()
+        return True
+
+    def converse(self, exchange: Exchange) -> Conversation:
+        """Ask, and put the outcome into the exchange's lines: one request and its answer, for most services."""
+        lines, buyer = exchange.lines, exchange.buyer.name
+        alone = len(lines) == 1
+        request = self.request(lines[0], buyer) if alone else self.request_together(lines, buyer)
+        reply = yield request
+        if reply.error is not None:
+            for line in lines:
+                line.outcome = outcome_without_answer(request.method, reply.error)
+        elif alone:
+            exchange.word = self.understand(lines[0], reply.status, reply.body, reply.headers)
+        else:
+            exchange.word = self.understand_together(lines, reply.status, reply.body, reply.headers)
 
     def may_ask_again(self, op: str) -> bool:
         """Whether the service recognizes a repeated request by its key."""

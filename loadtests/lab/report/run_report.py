@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file, judge_folder
+from loadtests.lab.experiment.knobs import BUY, KNOBS
 from loadtests.lab.experiment.measurement import courses, span_ns
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
 from loadtests.lab.faults import read as read_faults
@@ -59,11 +60,17 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
         headline=headline(conclusion.verdict),
         lead=_lead(conclusion.verdict),
         numbers=numbers(conclusion.verdict),
-        notes=[*conclusion.notes, *(f"{each.name}: {each.text}" for each in happened), *([trouble] if trouble else [])],
+        notes=[
+            *conclusion.answered.lines,
+            *conclusion.notes,
+            *(f"{each.name}: {each.text}" for each in happened),
+            *([trouble] if trouble else []),
+        ],
         drawings=drawings,
         more=_violations(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
-        experiment=_experiment(folder),
+        experiment=(experiment := _experiment(folder)),
+        is_target=any(name == "target" for name, _ in experiment),
         files=[path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name != REPORT],
     )
     path = folder / REPORT
@@ -175,6 +182,8 @@ def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
         return []
     if not isinstance(content, dict):
         return []
+    if isinstance(content.get("target"), dict):
+        content = _of_a_stranger(content)
     plain = [(name, _value(value)) for name, value in content.items() if not isinstance(value, dict)]
     groups = [
         (name, [(field, _value(inner)) for field, inner in value.items() if inner not in (None, "", {})])
@@ -182,6 +191,13 @@ def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
         if isinstance(value, dict)
     ]
     return [*([("run", plain)] if plain else []), *groups]
+
+
+def _of_a_stranger(content: dict[str, Any]) -> dict[str, Any]:
+    """Without what is the office's: its service, and the settings of buyers whom a target file cannot describe."""
+    others = {knob.field or knob.name for knob in KNOBS if knob.only and BUY not in knob.only}
+    workload = {name: value for name, value in content.get("workload", {}).items() if name not in others}
+    return {name: value for name, value in content.items() if name != "service"} | {"workload": workload}
 
 
 def _value(value: Any) -> str:

@@ -1,218 +1,316 @@
-"""Speaks to a service as its target file describes.
+"""How a service is asked that a target file describes: who asks, and which requests make one operation.
 
-The rule of ``answers`` holds here too: the outcome is ``fail`` only where the file says definite. Any other error is
-``unknown``, for it may have been a sale.
+A purchase may have several requests. In the history it is one operation, from the first request to the last answer. If
+it stops half way, an earlier request may have set tickets aside, and nobody knows for how long: then the history has a
+hold, and a confirmation that is unknown. Where the service has been told to give them back, it has the hold's release.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import urllib.parse
-from collections import Counter
-from collections.abc import Mapping
-from functools import partial
+import random
+import time
+import uuid
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import msgspec
 
-from loadtests.lab.history.columns import LARGEST, MOST_TICKETS
-from loadtests.lab.history.recorder import Operation, Outcome
-from loadtests.lab.protocol.adapter import Adapter, Request
-from loadtests.lab.protocol.answers import LONGEST_ID
-from loadtests.lab.target.file import (
-    PLACEHOLDER,
-    WHOLE_ANSWER,
-    Ask,
-    Condition,
-    Conditions,
-    Target,
-    Where,
-    each_of,
-    placeholders,
-)
-from loadtests.lab.untrusted import NOT_JSON
+from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol.adapter import Adapter, BuyerIdentity, Conversation, Exchange, Reply, Request
+from loadtests.lab.protocol.answers import outcome_without_answer
+from loadtests.lab.target.cookies import Cookies
+from loadtests.lab.target.filling import CannotBeFilled, fill
+from loadtests.lab.target.masking import opened
+from loadtests.lab.target.placeholders import SESSION
+from loadtests.lab.target.reading import AnswerView, elements, fits, look_up, meets, take
+from loadtests.lab.target.tables import Outcomes, Poll, RequestStep, Target, placeholders
+from loadtests.lab.target.understanding import Understanding, identity, is_ok
 
-_WHOLE = re.compile(r"\s*-?[0-9]{1,20}\s*", re.ASCII)
-_FINE = range(200, 300)
+NUMBERS = 1 << 31
+"""Buyers' numbers are below it: many services keep them in a column of 32 bits."""
+_SHARDS = 64
+
+
+class RunValues(msgspec.Struct, frozen=True):
+    """What is new in every run: a mark for names, the values of the set-up, which process of the load this is."""
+
+    mark: str = ""
+    values: Mapping[str, Any] = {}
+    capacity: int | None = None
+    shard: int = 0
+
+
+class StepFailed(Exception):
+    """A step did not do what it should; the message says what came instead."""
+
+    def __init__(self, why: str, reply: Reply | None = None) -> None:
+        super().__init__(why)
+        self.status = reply.status if reply is not None and reply.error is None else None
 
 
 class TargetAdapter(Adapter):
-    """The adapter of one target. Counts the answers in which something was not where the file says."""
+    """The protocol of one target."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, run: RunValues | None = None) -> None:
         super().__init__()
-        self._target = target
-        self._asks: dict[str, Any] = dict(target.asks)
-        self._may_ask_again = {name: "key" in placeholders(ask) for name, ask in self._asks.items()}
-        self._answers: Counter[str] = Counter()
-        self._lacking: Counter[tuple[str, str, str]] = Counter()
+        self._target, values = opened(target)
+        self._run = run or RunValues()
+        self._values = {**values, **self._run.values}
+        self._capacity = target.capacity if self._run.capacity is None else self._run.capacity
+        self._rng = random.Random(self._run.mark)
+        self._first_number = self._rng.randrange(1, NUMBERS // 2) // _SHARDS * _SHARDS + self._run.shard % _SHARDS
+        self._buyers = 0
+        self._dismissed: list[BuyerIdentity] = []
+        self._understanding = Understanding(self._capacity)
+
+    # -- who asks ------------------------------------------------------------------------------------------------
+
+    def buyer(self, process: int) -> BuyerIdentity:
+        """A buyer with a name and a number that no other has, in this run or an earlier one.
+
+        Who arrives in the open loop may be somebody who has logged in before and asks for nothing any more: then
+        arrivals do not all log in first.
+        """
+        if self._dismissed:
+            return self._dismissed.pop()
+        buyer = BuyerIdentity(f"buyer-{self._run.mark}-{process}" if self._run.mark else f"buyer-{process}")
+        self._renew(buyer, buyer.name)
+        return buyer
+
+    def dismiss(self, buyer: BuyerIdentity) -> None:
+        """Keep who has logged in for the next arrival."""
+        if self._target.buyer.steps and buyer.is_known:
+            self._dismissed.append(buyer)
+
+    def key(self, name: str) -> str:
+        """A key that is new in every run: a service that remembers keys must not repeat the last run's answers."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._run.mark}-{name}")) if self._run.mark else name
+
+    def _renew(self, buyer: BuyerIdentity, name: str) -> None:
+        buyer.name, buyer.number = name, self._first_number + self._buyers * _SHARDS
+        buyer.is_known, buyer.values, buyer.cookies = False, {}, Cookies()
+        self._buyers += 1
+
+    def prepare(self, exchange: Exchange) -> Generator[Request, Reply, bool]:
+        """Log in, if this buyer has not yet; choose a seat, where they are chosen."""
+        line, buyer = exchange.lines[0], exchange.buyer
+        is_purchase = line.op == "buy" and line.attempt == 1
+        if is_purchase and buyer.is_known and self._target.buyer.new_buyer == "every purchase":
+            self._renew(buyer, f"{buyer.name.partition('x')[0]}x{self._buyers}")
+        try:
+            if not buyer.is_known:
+                for step in self._target.buyer.steps:
+                    yield from self._step("buyer.steps", step, exchange, {}, keep=SESSION)
+                buyer.is_known = True
+            return True if self._target.seats is None or line.op != "buy" else (yield from self._choose(exchange))
+        except StepFailed as error:
+            self._understanding.note(str(error))
+            exchange.word = str(error)
+            line.outcome, line.status, line.return_ns = "fail", error.status, time.monotonic_ns()
+            return False
+
+    def _choose(self, exchange: Exchange) -> Generator[Request, Reply, bool]:
+        """Let the buyer choose one of the free seats; whether there is one. A repetition is of the same seat."""
+        line, buyer, seats = exchange.lines[0], exchange.buyer, self._target.seats
+        if seats is None:
+            return True
+        if line.attempt == 1:
+            step = seats if seats.path or self._target.read is None else self._target.read
+            listed = elements((yield from self._step("seats", step, exchange, {})), seats.list)
+            if listed is None:
+                raise StepFailed(f"the answer to [seats] {step.method} {step.path} has no list at `{seats.list}`")
+            free = [look_up(each, seats.id) for each in listed if fits(each, seats.free)]
+            named = [each for each in free if identity(each) is not None]
+            if not named:
+                line.outcome, exchange.records = "sold_out", []
+                return False
+            buyer.values["seat"] = self._rng.choice(named)
+        line.seat = str(buyer.values["seat"])
+        return True
+
+    # -- one request ---------------------------------------------------------------------------------------------
+
+    def _step(
+        self, name: str, step: RequestStep, exchange: Exchange, values: dict[str, Any], *, keep: str = ""
+    ) -> Generator[Request, Reply, AnswerView]:
+        """A step that has to succeed; what it takes is kept. Raises ``StepFailed``."""
+        reply, reading = yield from self._send(step, exchange, values)
+        if reply.error is not None:
+            raise StepFailed(f"[{name}] {step.method} {step.path} was not answered: {reply.error}", reply)
+        if not is_ok(step, reading):
+            raise StepFailed(f"[{name}] {step.method} {step.path} was answered with status {reply.status}", reply)
+        for value_name, source in step.take.items():
+            found = take(source, reading, self._capacity)
+            if found is None:
+                raise StepFailed(f"the answer to [{name}] {step.method} {step.path} has no `{value_name}`", reply)
+            (exchange.buyer.values if keep else values)[keep + value_name] = found
+        return reading
+
+    def _send(
+        self, step: RequestStep, exchange: Exchange, values: Mapping[str, Any], after_s: float = 0.0
+    ) -> Generator[Request, Reply, tuple[Reply, AnswerView]]:
+        """One request with the buyer's cookies. Raises ``StepFailed`` where it cannot be made, and nothing was sent."""
+        buyer = exchange.buyer
+        known = {"buyer": buyer.name, "buyer_number": buyer.number, "capacity": self._capacity}
+        try:
+            request = fill(step, {**self._values, **known, **buyer.values, **values}, exchange.url)
+        except CannotBeFilled as error:
+            raise StepFailed(f"{step.method} {step.path}: {error}") from None
+        address = request.path if "://" in request.path else exchange.url + request.path
+        keeps_cookies = self._target.buyer.cookies
+        headers = request.headers | (buyer.cookies.header(address) if keeps_cookies else {})
+        reply = yield msgspec.structs.replace(request, headers=headers, after_s=after_s)
+        reading = AnswerView(reply.status, reply.body, reply.headers)
+        if keeps_cookies and reply.error is None:
+            buyer.cookies.keep(address, reading)
+        return reply, reading
+
+    # -- one operation -------------------------------------------------------------------------------------------
 
     def request(self, operation: Operation, buyer: str) -> Request:
-        values: dict[str, str | int] = {"event": operation.event, "buyer": buyer}
-        for name in ("key", "quantity", "order"):
-            value = getattr(operation, name)
-            if value is not None:
-                values[name] = value
-        return fill(self._asks[operation.op], values)
-
-    def may_ask_again(self, op: str) -> bool:
-        """Only where the service is told the key: without it a second request would be a second purchase."""
-        return self._may_ask_again[op]
+        """The first request of an operation, filled in."""
+        return fill(self._step_of(operation.op), {**self._values, "buyer": buyer, **_facts(operation)})
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
-        """By the file's conditions: sold out and refused first, then definite, then ok, else unknown.
+        """The answer to an operation's first request. Where a purchase has more of them, it is no sale yet."""
+        reading = AnswerView(status, body, headers)
+        word = self._understanding.understand(self._step_of(operation.op), operation, reading)
+        if operation.op == "buy" and operation.outcome == "ok" and len(self._target.buy.steps) > 1:
+            operation.outcome, word = "unknown", "not the last step"
+        return word
 
-        What is no JSON is no sale where a field of it would say that it was none.
-        """
-        ask, (answer, is_json) = self._asks[operation.op], _parse(body)
-        operation.outcome = _outcome(ask, status, answer)
-        if operation.outcome == "ok" and not is_json and _fields_decide(ask):
-            operation.outcome = "unknown"
-        if operation.outcome in {"ok", "sold_out", "refused"}:
-            self._keep(operation, ask.answer, answer)
-        return "definite" if operation.outcome == "fail" else "not described in the target file"
+    def may_ask_again(self, op: str) -> bool:
+        """Only where the service is told the key: else a second request would be a second purchase."""
+        steps = [self._target.buy, *self._target.buy.then] if op == "buy" else [self._step_of(op)]
+        return all("key" in placeholders(step) for step in steps)
+
+    def converse(self, exchange: Exchange) -> Conversation:
+        """All requests of an operation, and what they amount to."""
+        line = exchange.lines[0]
+        if line.op == "buy":
+            yield from self._purchase(exchange)
+        else:
+            yield from self._ask(self._step_of(line.op), exchange, _facts(line))
+
+    def _step_of(self, op: str) -> Outcomes:
+        step = getattr(self._target, op, None)
+        if not isinstance(step, Outcomes):
+            raise TypeError(f"the target file has no table [{op}]")
+        return step
+
+    def _purchase(self, exchange: Exchange) -> Conversation:
+        """The requests of a purchase. The exchange's records are right whenever it is broken off."""
+        line, buy = exchange.lines[0], self._target.buy
+        steps, values, held = [buy, *buy.then], _facts(line), False
+        for step in steps:
+            is_last = step is steps[-1]
+            sets_aside = step.reserves and not is_last and not held
+            if sets_aside:
+                exchange.records = [_hold(line)]
+            reading = yield from self._ask(step, exchange, values)
+            if sets_aside and line.outcome == "ok":
+                held, exchange.records = True, _held(exchange.records[0])
+            took_all = reading is None or line.outcome != "ok" or self._keep_values(step, reading, values)
+            if not took_all and (buy.poll is not None or not is_last):
+                line.outcome = "unknown"  # the purchase cannot go on, and it was not refused
+            if line.outcome == "unknown" and not step.reserves and not is_last:
+                line.outcome = "fail"
+            if line.outcome != "ok":
+                break
+        else:
+            if buy.poll is not None:
+                yield from self._poll(buy.poll, exchange, values)
+        if held and line.outcome != "ok":
+            yield from self._give_back(exchange, values)
+        elif held or not (sets_aside and line.outcome == "unknown"):
+            exchange.records = exchange.lines
+
+    def _poll(self, poll: Poll, exchange: Exchange, values: dict[str, Any]) -> Conversation:
+        """Ask until the answer is a refusal, or as ``until`` says; without one the outcome is unknown."""
+        line, deadline = exchange.lines[0], time.monotonic() + poll.within_s
+        line.outcome = "unknown"
+        while time.monotonic() < deadline:
+            try:
+                reply, reading = yield from self._send(poll, exchange, values, after_s=poll.every_s)
+            except StepFailed as error:
+                self._understanding.note(str(error))
+                break
+            is_last = any(meets(words, reading) for words in (poll.until, poll.sold_out, poll.definite))
+            if reply.error is None and is_last:
+                exchange.word = self._understanding.understand(poll, line, reading)
+                return
+        exchange.word = "no last answer"
+
+    def _give_back(self, exchange: Exchange, values: dict[str, Any]) -> Conversation:
+        """Undo what a purchase has done that did not come to its end; without that nobody knows what became of it."""
+        line, step, held = exchange.lines[0], self._target.buy.give_back, exchange.records[0]
+        line.outcome = "unknown"
+        if step is None:
+            self._understanding.note("a purchase stopped half way, and [buy.give_back] does not say how it is undone")
+            return
+        release = _after(held, "release")
+        exchange.records = [held, release]
+        try:
+            yield from self._step("buy.give_back", step, exchange, values)
+        except StepFailed as error:
+            self._understanding.note(str(error))
+        else:
+            release.outcome, release.return_ns = "ok", time.monotonic_ns()
+            line.outcome = "fail"
+
+    def _ask(
+        self, step: Outcomes, exchange: Exchange, values: Mapping[str, Any]
+    ) -> Generator[Request, Reply, AnswerView | None]:
+        """One request whose answer decides what the outcome is so far."""
+        line = exchange.lines[0]
+        line.outcome = "unknown"
+        try:
+            reply, reading = yield from self._send(step, exchange, values)
+        except StepFailed as error:
+            self._understanding.note(str(error))
+            line.outcome, exchange.word = "fail", str(error)
+            return None
+        if reply.error is not None:
+            line.outcome = outcome_without_answer(step.method, reply.error)
+            return None
+        exchange.word = self._understanding.understand(step, line, reading)
+        return reading
+
+    def _keep_values(self, step: RequestStep, reading: AnswerView, values: dict[str, Any]) -> bool:
+        """Keep what a step takes; whether all of it was there."""
+        for name, source in step.take.items():
+            found = take(source, reading, self._capacity)
+            if found is None:
+                self._understanding.note(
+                    f"an answer to {step.method} {step.path} has no `{name}` where `take` looks for it"
+                )
+                return False
+            values[name] = found
+        return True
 
     def notes(self) -> list[str]:
-        """Fields that were not where the file says, and how often."""
-        return [
-            f"{count:,} of {self._answers[op]:,} answers to {op} have no {wanted} at `{path}`: is the file right?"
-            for (op, path, wanted), count in self._lacking.items()
-        ]
-
-    def _keep(self, operation: Operation, where: Where, answer: Any) -> None:
-        ok = operation.outcome == "ok"
-        self._answers[operation.op] += ok
-        operation.remaining = self._find(operation, where.remaining, answer, "number", _whole)
-        operation.version = self._find(operation, where.version, answer, "number", _count)
-        if not ok or operation.op == "read":
-            return
-        operation.order = self._find(operation, where.order, answer, "id", _identity) or operation.order
-        operation.tickets = self._find(operation, where.tickets, answer, "ticket numbers", _numbers)
-        sold = self._find(operation, where.quantity, answer, "number of tickets", _quantity)
-        if operation.op == "buy" and sold is not None:
-            operation.quantity = sold
-
-    def _find(self, operation: Operation, path: str | None, answer: Any, wanted: str, read: Any) -> Any:
-        if path is None:
-            return None
-        found = read(look_up(answer, path))
-        if found is None and operation.outcome == "ok":
-            self._lacking[operation.op, path, wanted] += 1
-        return found
+        return self._understanding.notes()
 
 
-def fill(ask: Ask, values: Mapping[str, str | int]) -> Request:
-    """A request with its placeholders filled in. A JSON text that is only a number's placeholder becomes a number."""
-    path = _format(ask.path, {name: urllib.parse.quote(str(value), safe="") for name, value in values.items()})
-    headers = {name: _format(value, values) for name, value in ask.headers.items()}
-    body: bytes | None = None
-    if ask.body is not None:
-        text = isinstance(ask.body, str)
-        body = _format(ask.body, values).encode() if isinstance(ask.body, str) else _as_json(ask.body, values)
-        if not any(name.lower() == "content-type" for name in headers):
-            headers["Content-Type"] = "application/x-www-form-urlencoded" if text else "application/json"
-    return Request(ask.method, path, ask.path, headers, body)
+def _facts(line: Operation) -> dict[str, Any]:
+    """What is to be bought or given back, by the names of the placeholders."""
+    facts = {name: getattr(line, name) for name in ("event", "key", "quantity", "order")}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
-def _as_json(template: Any, values: Mapping[str, str | int]) -> bytes:
-    def filled(value: Any) -> Any:
-        match value:
-            case str():
-                alone = PLACEHOLDER.fullmatch(value)
-                return values[alone[1]] if alone else _format(value, values)
-            case dict():
-                return {_format(name, values): filled(each) for name, each in value.items()}
-            case list():
-                return [filled(each) for each in value]
-        return value
-
-    return msgspec.json.encode(filled(template))
+def _hold(line: Operation) -> Operation:
+    """The first half of a purchase as the history has it: tickets that are set aside, nobody knows for how long."""
+    name = f"{line.key}-half{line.attempt}"
+    return msgspec.structs.replace(line, op="hold", key=f"{name}-hold", hold=name, attempt=1, outcome="unknown")
 
 
-def _format(text: str, values: Mapping[str, str | int]) -> str:
-    return PLACEHOLDER.sub(lambda found: str(values[found[1]]), text)
+def _held(hold: Operation) -> list[Operation]:
+    """After the first half: the hold, and a confirmation of which nothing is known yet."""
+    hold.outcome, hold.return_ns = "ok", time.monotonic_ns()
+    return [hold, _after(hold, "confirm")]
 
 
-def _outcome(ask: Any, status: int, answer: Any) -> Outcome:
-    outcomes: dict[str, Outcome] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
-    for name, outcome in outcomes.items():
-        if _meets(getattr(ask, name, None), status, answer):
-            return outcome
-    if ask.ok is None:
-        return "ok" if status in _FINE else "unknown"
-    return "ok" if _meets(ask.ok, status, answer) else "unknown"
-
-
-def _meets(conditions: Conditions | None, status: int, answer: Any) -> bool:
-    return any(_is(condition, status, answer) for condition in each_of(conditions))
-
-
-def _is(condition: Condition, status: int, answer: Any) -> bool:
-    if condition.status is not None:
-        wanted = condition.status if isinstance(condition.status, list) else [condition.status]
-        if status not in wanted:
-            return False
-    if condition.field is None:
-        return True
-    found = look_up(answer, condition.field)
-    if condition.equals is None:
-        return found is not None
-    return bool(found == condition.equals) and isinstance(found, bool) is isinstance(condition.equals, bool)
-
-
-def look_up(answer: Any, path: str) -> Any:
-    """The value at ``data.left`` or ``tickets.0`` of an answer; None where there is none."""
-    found = answer
-    for step in [] if path == WHOLE_ANSWER else path.split("."):
-        if isinstance(found, dict):
-            found = found.get(step)
-        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-            found = found[int(step)]
-        else:
-            return None
-    return found
-
-
-def _fields_decide(ask: Any) -> bool:
-    words = (getattr(ask, name, None) for name in ("sold_out", "refused", "definite", "ok"))
-    return any(condition.field is not None for word in words for condition in each_of(word))
-
-
-def _parse(body: bytes | None) -> tuple[Any, bool]:
-    """An answer's content, and whether it is JSON; a number in it that is out of bounds is None."""
-    try:
-        return msgspec.json.decode(body or b"null"), True
-    except NOT_JSON:
-        pass
-    try:
-        return json.loads(body or b"", parse_int=_whole, parse_constant=lambda _: None), True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _whole(value: Any, least: int = -LARGEST, most: int = LARGEST) -> int | None:
-    """A number as services write it, 3, 3.0 or "3", that a history may hold."""
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else None
-
-
-_count = partial(_whole, least=0)
-_quantity = partial(_whole, least=1, most=MOST_TICKETS)
-
-
-def _identity(value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    name = str(value)
-    return name if 0 < len(name) <= LONGEST_ID and name.isprintable() else None
-
-
-def _numbers(value: Any) -> list[int] | None:
-    """Ticket numbers: one, or a list of them."""
-    numbers = [_whole(each) for each in (value if isinstance(value, list) else [value])]
-    whole = [number for number in numbers if number is not None]
-    return whole if whole and len(whole) == len(numbers) else None
+def _after(hold: Operation, op: str) -> Operation:
+    key = f"{hold.hold}-{op}"
+    fresh = {"outcome": "unknown", "invoke_ns": time.monotonic_ns(), "return_ns": None, "quantity": None}
+    return msgspec.structs.replace(hold, op=op, key=key, intended_ns=None, **fresh)

@@ -5,7 +5,6 @@ An address of another machine is refused, so that none is loaded by accident, un
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import shutil
@@ -13,20 +12,33 @@ import socket
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
+
+from loadtests.lab.checks.orders import OrderList
 from loadtests.lab.protocol.adapter import Request
 from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, GuardState, OfficeError, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
-from loadtests.lab.target.adapter import fill
-from loadtests.lab.target.file import PLACEHOLDER, Ask, StartCommand, Target
+from loadtests.lab.target.cookies import Cookies
+from loadtests.lab.target.filling import CannotBeFilled, fill
+from loadtests.lab.target.masking import hide, is_secret_name, opened, secrets_of
+from loadtests.lab.target.placeholders import as_text, environment, fill_text
+from loadtests.lab.target.reading import AnswerView, elements, fits, has_more_pages, look_up, meets, take
+from loadtests.lab.target.tables import OrdersRequest, RequestStep, SetupStep, StartCommand, Target
+from loadtests.lab.target.understanding import described, identity, is_ok
 from loadtests.lab.untrusted import printable
 
 _TIMEOUT_S = 20.0
 _SERVER_ERROR = 500
 _SHOWN = 200
+_COMMAND_S = 120.0
+_MOST_PAGES = 1000
+_PAGE = "page"
 
 
 class NotThisMachine(OfficeError):
@@ -51,48 +63,181 @@ def refuse_other_machines(url: str) -> None:
 class TargetOffice:
     """The lab's own calls to a target; they are in no history. It has the interface of ``Office``."""
 
-    def __init__(self, target: Target, url: str, *, is_own_host: bool = False) -> None:
-        """Raises ``NotThisMachine`` for another machine's address, unless ``is_own_host``."""
+    def __init__(
+        self,
+        target: Target,
+        url: str,
+        *,
+        is_own_host: bool = False,
+        data: Path | None = None,
+        watch: Callable[[Request | list[str], AnswerView], object] = lambda _asked, _answer: None,
+    ) -> None:
+        """``data`` is the directory that the service was given; ``watch`` is told of every request and command.
+
+        Raises ``NotThisMachine`` for another machine's address, unless ``is_own_host``.
+        """
         if not is_own_host:
             refuse_other_machines(url)
         self.url = url.rstrip("/")
         self.has_audit = target.audit is not None
-        self._target = target
+        self.values: dict[str, Any] = {}
+        """What the set-up has taken from its answers."""
+        self._target, self._given = opened(target)
+        self._data = data
+        self._watch = watch
+        self._cookies = Cookies()
+        self._earlier: list[str] = []
+        self._secrets = secrets_of(target)
 
     def create_event(self, event: str, capacity: int, _opens_at: float | None = None) -> None:
-        """Send the set-up request, where the file has one. Raises ``OfficeError`` unless it succeeds.
+        """Take the steps of the set-up, where the file has some. Raises ``OfficeError`` unless each succeeds.
 
         It is not told when the event opens: no buyer comes earlier.
         """
-        if self._target.setup is not None:
-            self._ask(self._target.setup, {"event": event, "capacity": capacity})
+        self._cookies = Cookies()
+        for number, step in enumerate(self._target.setup_steps, 1):
+            self._set_up(step, {"event": event, "capacity": capacity}, f"step {number} of the set-up")
+        if self._target.orders is not None:
+            self._earlier = self._list(self._target.orders, event)[0]
+
+    def _set_up(self, step: SetupStep, values: dict[str, Any], what: str) -> None:
+        """Take one step of the set-up, and keep what it takes."""
+        everything = {**self._given, **self.values, **values}
+        if step.command:
+            reading = self._run(step, everything, what)
+            is_right = reading.status == 0 if step.ok is None else meets(step.ok, reading)
+        else:
+            reading = self._send(step, everything)
+            is_right = is_ok(step, reading)
+        if not is_right:
+            raise self._refused(step, reading)
+        for name, source in step.take.items():
+            found = take(source, reading, values.get("capacity"))
+            if found is None:
+                said = self.shown(reading.text[:_SHOWN])
+                raise OfficeError(f"{what}: there is no `{name}` ({described(source)}) in its answer: {said}")
+            self.values[name] = found
+            if is_secret_name(name):
+                self._secrets.add(as_text(found))
 
     def audit(self, event: str) -> bytes:
         if self._target.audit is None:
             raise OfficeError("the target file names no audit")
-        return self._ask(self._target.audit, {"event": event})
+        return self._answer(self._target.audit, event).body
+
+    def orders(self, event: str) -> OrderList | None:
+        """The orders of an event as the service lists them; None where the file names no list. Raises ``OfficeError``.
+
+        What stood there before the set-up was done is none of this round.
+        """
+        if self._target.orders is None:
+            return None
+        listed, missing = self._list(self._target.orders, event)
+        return OrderList(event=event, orders=listed, earlier=self._earlier, missing=missing)
+
+    def _list(self, orders: OrdersRequest, event: str) -> tuple[list[str], str]:
+        """The ids on all pages, and why they are not all, where they are not."""
+        step: RequestStep = orders
+        found: list[str] = []
+        for _ in range(_MOST_PAGES):
+            reading = self._answer(step, event)
+            listed = elements(reading, orders.list)
+            if listed is None:
+                raise OfficeError(f"[orders] there is no list at `{orders.list}` in the answer to {step.path}")
+            ids = [identity(look_up(each, orders.id)) for each in listed if fits(each, orders.where)]
+            found += [each for each in ids if each is not None]
+            if orders.next is None:
+                more = has_more_pages(reading, len(listed))
+                return found, "the list has more pages; say in [orders] `next` where the next one is" if more else ""
+            following = take(orders.next, reading)
+            if not isinstance(following, str) or not following:
+                return found, ""
+            self.values[_PAGE] = following
+            step = msgspec.structs.replace(orders, path=f"{{{_PAGE}}}")
+        return found, f"the list has more than {_MOST_PAGES} pages"
 
     def guard(self) -> GuardState:
         raise OfficeError("a target has no guard that is known here")
 
-    def _ask(self, ask: Ask, values: dict[str, str | int]) -> bytes:
-        return send(self.url, fill(ask, values))
+    def shown(self, text: str) -> str:
+        """A text as messages may show it."""
+        return printable(hide(text, self._secrets))
+
+    def _answer(self, step: RequestStep, event: str) -> AnswerView:
+        reading = self._send(step, {**self._given, **self.values, "event": event})
+        if not is_ok(step, reading):
+            raise self._refused(step, reading)
+        return reading
+
+    def _send(self, step: RequestStep, values: Mapping[str, Any]) -> AnswerView:
+        """One request, with the cookies that the set-up was given: who has logged in there may see the lists, too."""
+        try:
+            request = fill(step, values, self.url)
+        except CannotBeFilled as error:
+            raise OfficeError(f"{step.method} {step.path}: {error}") from None
+        address = request.path if "://" in request.path else self.url + request.path
+        headers = request.headers | self._cookies.header(address)
+        try:
+            answer = ask(
+                request.method, address, request.body, headers, timeout_s=_TIMEOUT_S, most_bytes=MOST_AUDIT_BYTES
+            )
+        except NoAnswer as error:
+            raise Unreachable(
+                f"{step.method} {step.path}: nobody answers at {self.url} ({error}). Does the service run there?"
+            ) from None
+        reading = AnswerView(answer.status, answer.body, answer.headers)
+        self._cookies.keep(address, reading)
+        self._watch(request, reading)
+        return reading
+
+    def _run(self, step: SetupStep, values: Mapping[str, Any], what: str) -> AnswerView:
+        """Run a command of the set-up where the service's own runs; its status and output as an answer."""
+        try:
+            command = Command.of(self._target, step.command, values, self._data, self.url)
+        except KeyError as error:
+            raise OfficeError(f"{what}: there is no value for {{{error.args[0]}}} here") from None
+        try:
+            done = subprocess.run(
+                command.words, cwd=command.directory, env=command.environment, stdin=subprocess.DEVNULL,
+                capture_output=True, timeout=_COMMAND_S, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise OfficeError(f"{what}: the command {step.command[0]} did not run: {error}") from None
+        reading = AnswerView(done.returncode, done.stdout)
+        self._watch(command.words, reading)
+        if done.returncode:
+            said = self.shown(done.stderr.decode(errors="replace").strip()[-_SHOWN:])
+            raise OfficeError(f"{what}: {step.command[0]} ended with status {done.returncode}: {said}")
+        return reading
+
+    def _refused(self, step: RequestStep, reading: AnswerView) -> CallRefused:
+        said = self.shown(reading.text[:_SHOWN].strip())
+        what = f"{step.method} {step.path}"
+        return CallRefused(f"{what} was answered by {self.url} with {reading.status}: {said}", reading.status, None)
 
 
-def send(url: str, request: Request) -> bytes:
-    """Send one request; returns the body of its answer. Raises ``OfficeError`` for any status but 2xx."""
-    what = f"{request.method} {request.path}"
-    try:
-        answer = ask(
-            request.method, url + request.path, request.body, request.headers,
-            timeout_s=_TIMEOUT_S, most_bytes=MOST_AUDIT_BYTES,
-        )  # fmt: skip
-    except NoAnswer as error:
-        raise Unreachable(f"{what}: nobody answers at {url} ({error}). Does the service run there?") from None
-    if not answer.is_fine:
-        said = printable(answer.body[:_SHOWN].decode(errors="replace").strip() or answer.reason)
-        raise CallRefused(f"{what} was answered by {url} with {answer.status}: {said}", answer.status, None)
-    return answer.body
+class Command(NamedTuple):
+    """A program of the target's, as it is run: its words, where, and with which environment."""
+
+    words: list[str]
+    directory: Path
+    environment: dict[str, str]
+
+    @classmethod
+    def of(cls, target: Target, words: list[str], values: Mapping[str, Any], data: Path | None, url: str) -> Command:
+        """Fill in a command. Raises ``KeyError`` for a value that there is not, ``NotReady`` without the program."""
+        start = target.start or StartCommand([])
+        known = {"python": sys.executable, "url": url, "port": urllib.parse.urlsplit(url).port, **values}
+        known |= {"data": str(data)} if data is not None else {}
+        directory = Path(target.directory or ".") / fill_text(start.directory, known)
+        if not directory.is_dir():
+            raise NotReady(f"[start] `directory` is {str(directory)!r}, which is no folder")
+        filled = [fill_text(word, known) for word in words]
+        program = _find_program(filled[0], directory)
+        if program is None:
+            raise NotReady(f"the target's command cannot be started: there is no program {words[0]!r}")
+        own = {name: fill_text(text, known) for name, text in start.env.items()}
+        return cls([program, *filled[1:]], directory, _environment() | own)
 
 
 class RunningTarget(process.ServerProcess):
@@ -113,7 +258,7 @@ class RunningTarget(process.ServerProcess):
 
     @property
     def office(self) -> TargetOffice:
-        return TargetOffice(self.target, self.url, is_own_host=self._is_own_host)
+        return TargetOffice(self.target, self.url, is_own_host=self._is_own_host, data=self._data)
 
     def locust_options(self, folder: Path) -> list[str]:
         own = ["--i-own-this-host"] if self._is_own_host else []
@@ -121,25 +266,18 @@ class RunningTarget(process.ServerProcess):
 
     def start(self) -> None:
         """Start it if the file says how; if not, see that something answers at its address."""
-        if self.target.start is not None:
-            self.ready_within_s = self.target.start.within_s
-            super().start()
+        if self.target.start is None:
+            _knock(self.office.url, "/")
             return
-        office = self.office
-        with contextlib.suppress(CallRefused):  # any answer is a sign of life
-            send(office.url, Request("GET", "/", "/"))
+        self.ready_within_s = self.target.start.within_s
+        super().start()
 
     def _launch(self) -> subprocess.Popen[bytes]:
         self._data.mkdir(0o700, parents=True, exist_ok=True)
-        port = _free_port()
-        values = {"port": port, "python": sys.executable, "data": self._data, "capacity": self._capacity}
-        words = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), word) for word in self._how.command]
-        directory = Path(self.target.directory or ".")
-        program = _find_program(words[0], directory)
-        if program is None:
-            raise NotReady(f"the target's command cannot be started: there is no program {words[0]!r}")
-        self.url = f"http://127.0.0.1:{port}"
-        return process.start([program, *words[1:]], log=self.log, environment=_environment(), directory=directory)
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        values = {**environment(), "capacity": self._capacity}
+        program = Command.of(self.target, self._how.command, values, self._data, self.url)
+        return process.start(program.words, log=self.log, environment=program.environment, directory=program.directory)
 
     @property
     def _how(self) -> StartCommand:
@@ -150,20 +288,27 @@ class RunningTarget(process.ServerProcess):
     def _is_ready(self) -> bool:
         path = self._how.ready
         try:
-            send(self.url, Request("GET", path, path))
-        except CallRefused as error:
-            self._why_not_ready = f"GET {path} was answered with {error.status}"
-            return error.status < _SERVER_ERROR
+            status = _knock(self.url, path)
         except Unreachable:
             return False
-        return True
+        self._why_not_ready = f"GET {path} was answered with {status}"
+        return status < _SERVER_ERROR
 
     def _not_ready(self, status: int | None) -> NotReady:
-        lines = process.log_tail(self.log).splitlines()
-        said = f"Its log {self.log} ends:\n" + "\n".join(map(printable, lines)) if lines else "It printed nothing."
+        lines = (printable(hide(line, secrets_of(self.target))) for line in process.log_tail(self.log).splitlines())
+        tail = "\n".join(lines)
+        said = f"Its log {self.log} ends:\n{tail}" if tail else "It printed nothing."
         if status is None:
             return NotReady(f"the target was not ready within {self.ready_within_s:g} s: {self._why_not_ready}. {said}")
         return NotReady(f"the target's command ended with status {status}. {said}")
+
+
+def _knock(url: str, path: str) -> int:
+    """The status of the answer to a GET. Raises ``Unreachable``."""
+    try:
+        return ask("GET", url.rstrip("/") + path, timeout_s=_TIMEOUT_S).status
+    except NoAnswer as error:
+        raise Unreachable(f"GET {path}: nobody answers at {url} ({error}). Does the service run there?") from None
 
 
 def _find_program(name: str, directory: Path) -> str | None:

@@ -47,7 +47,7 @@ def shape_problem(kind: type, content: dict[str, Any], text: str) -> str | None:
 def _problems(kind: type, table: dict[str, Any], place: tuple[str, ...], text: str) -> Iterator[str]:
     where = f"[{'.'.join(place)}]" if place else "the file"
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    known = [name for name in fields if name != "directory"]
+    known = [name for name in fields if place or name != "directory"]
     for name, value in table.items():
         if name not in fields:
             meant = nearest(name, known, "`")
@@ -61,6 +61,11 @@ def _problems(kind: type, table: dict[str, Any], place: tuple[str, ...], text: s
         for each in value if isinstance(value, list) else [value]:
             if inner is not None and isinstance(each, dict):
                 yield from _problems(inner, each, (*place, name), text)
+        named = _struct_in(typing.get_args(wanted)[1]) if typing.get_origin(wanted) is dict else None
+        if named is not None and isinstance(value, dict):
+            for key, each in value.items():
+                if isinstance(each, dict):
+                    yield from _problems(named, each, (*place, name, key), text)
     for name, field in fields.items():
         if field.required and name not in table:
             yield f"{where} lacks `{name}`; it has to be there"

@@ -15,7 +15,7 @@ from loadtests.lab.checks.findings import Evidence
 from loadtests.lab.checks.verdict import WitnessOperation
 from loadtests.lab.history.arrays import ABSENT, NEVER, Ints
 from loadtests.lab.history.audit import Audit
-from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, UNKNOWN, History
+from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, SOLD_OUT, UNKNOWN, History
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,15 @@ class Case:
 
 def operation_of(h: History, row: int) -> WitnessOperation:
     """A row of a history as a witness names it."""
-    returned, version = int(h.return_ns[row]), int(h.version[row])
+    (invoked,), (returned,) = h.recorded(np.array([row]))
+    version = int(h.version[row])
     return WitnessOperation(
         op=OPS[h.op[row]],
         line=int(h.line[row]),
         event=h.events[h.event[row]],
         process=int(h.process[row]),
-        invoke_ns=int(h.invoke_ns[row]),
-        return_ns=None if returned == NEVER else returned,
+        invoke_ns=int(invoked),
+        return_ns=None if returned == NEVER else int(returned),
         key=h.keys.string(int(h.key[row])),
         attempt=int(h.attempt[row]),
         outcome=OUTCOMES[h.outcome[row]],
@@ -65,6 +66,7 @@ def operation_of(h: History, row: int) -> WitnessOperation:
 def prepare(history: History, event: int, audit: Audit | None, capacity: int | None) -> Case:
     """The case of one event of a history; ``capacity`` as the event's creator named it, or None."""
     says_something = (history.outcome != FAIL) & ((history.op != READ) | (history.outcome == OK))
+    says_something &= (history.outcome != SOLD_OUT) | (history.seat < 0)  # a refusal of a seat is no refusal of others
     rows = np.flatnonzero((history.event == event) & says_something)
     h = history if len(rows) == len(history) else history.take(rows)
     group, count = group_by_key(h)

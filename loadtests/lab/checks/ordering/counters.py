@@ -21,7 +21,7 @@ from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ordering.placement import Placement, candidates
 from loadtests.lab.checks.ordering.real_time import missed_deadlines
 from loadtests.lab.history.arrays import ABSENT, NEVER, Bools, Ints, pick
-from loadtests.lab.history.history import SOLD_OUT, UNKNOWN
+from loadtests.lab.history.history import SOLD_OUT, UNKNOWN, History
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def _sales_explain(case: Case, capacity: int, counts: _Counts, findings: Finding
     if len(matched) < highest:
         count = len(matched) + 1
         text = (
-            f"sale number {count} took effect after {after[count - 1]} ns and before {before[count]} ns, "
-            "and no purchase that is left was under way then"
+            f"sale number {count} took effect {_between(after[count - 1], before[count], h)}, and no purchase that "
+            "is left was under way then"
         )
         findings.add_one("uncounted sale", case.evidence(text, *rows_at(count)))
         return
@@ -136,6 +136,14 @@ def _sales_explain(case: Case, capacity: int, counts: _Counts, findings: Finding
     if needed > capacity:
         text = f"what was counted needs {needed} sales, of {capacity}"
         findings.add_one("uncounted sale", case.evidence(text))
+
+
+def _between(after: int, before: int, h: History) -> str:
+    """Between two instants, which may both be missing, counted from the beginning of the history."""
+    began = int(h.invoke_ns.min())
+    said = [f"after {(after - began) / 1e6:,.3f} ms"] if after >= 0 else []
+    said += [f"before {(before - began) / 1e6:,.3f} ms"] if before != NEVER else []
+    return " and ".join(said) or "at some time"
 
 
 def _match(invoke: list[int], returned: list[int], after: list[int], before: list[int]) -> tuple[list[int], list[int]]:

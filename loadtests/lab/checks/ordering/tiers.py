@@ -112,7 +112,10 @@ def _say_what_is_undecided(case: Case, placement: Placement) -> None:
         placement.findings.undecided.append("the capacity is unknown: neither an audit nor the caller names it")
     m = case.mutations
     if placement.tier in ("B", "C") and (h.version != ABSENT).any():
-        placement.findings.undecided.append("some answers carry versions and others do not: they were left out")
+        # Where no purchase tells its version, those of the reads place nothing: without them as much would be decided.
+        told = (m.acknowledged & (m.version != ABSENT)).any()
+        remarks = placement.findings.undecided if told else placement.findings.notes
+        remarks.append("some answers carry versions and others do not: they were left out")
     if placement.tier == "C":
         if ((m.numbered >= 0) | (m.remaining != ABSENT)).any():
             placement.findings.undecided.append("some sales tell their numbers and others do not: they were left out")
