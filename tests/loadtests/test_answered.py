@@ -72,3 +72,34 @@ def test_a_strangers_sale_that_ended_before_its_last_ticket_is_not_valid(tmp_pat
 def test_an_unknown_purchase_may_have_been_the_last_ticket(tmp_path: Path) -> None:
     short = [*[buy(n, remaining=3 - n) for n in range(3)], buy(8, "unknown", None)]
     assert not concluded(tmp_path, short).answered.short
+
+
+def test_where_only_reads_contradict_the_sales_of_a_stranger_the_file_is_named_first(tmp_path: Path) -> None:
+    sales = [buy(n) for n in range(4)]
+    read = {"process": 50, "op": "read", "event": "show", "invoke_ns": 5000, "return_ns": 6000, "outcome": "ok"}
+    stale = [*sales, read | {"remaining": 3}]
+    conclusion = concluded(tmp_path, stale)
+    assert (conclusion.verdict.verdict, conclusion.verdict.oversold) == ("invalid", 0)
+    assert any("Look at the target file first" in remark for remark in conclusion.remarks)
+    (tmp_path / "ours").mkdir()
+    ours = concluded(tmp_path / "ours", stale, {"workload": {"capacity": 4}})
+    assert not any("target file" in remark for remark in ours.remarks)
+
+
+def test_where_a_ticket_was_sold_twice_the_file_is_not_blamed(tmp_path: Path) -> None:
+    conclusion = concluded(tmp_path, [buy(n) for n in range(5)])
+    assert conclusion.verdict.oversold == 1
+    assert not conclusion.remarks
+
+
+def test_where_no_purchase_came_to_its_end_that_is_said(tmp_path: Path) -> None:
+    holds = [buy(n) | {"op": "hold", "hold": f"h{n}"} for n in range(3)]
+    back = [
+        {"process": 10 + n, "op": "release", "event": "show", "key": f"r{n}", "hold": f"h{n}", "outcome": "ok"}
+        | {"invoke_ns": 2000 + n, "return_ns": 3000 + n}
+        for n in range(3)
+    ]
+    conclusion = concluded(tmp_path, [*holds, *back])
+    assert conclusion.verdict.verdict == "unknown"
+    assert "no purchase came to its end: 3 were begun" in conclusion.verdict.why
+    assert conclusion.answered.lines == ["no purchase came to its end: 3 were begun, and given back or left"]

@@ -142,6 +142,7 @@ def test_a_lock_is_switched_where_the_output_takes_only_ascii(tmp_path: Path) ->
     assert "it is none now" in done.stdout.decode("ascii")
 
 
+A_FILE = str(VALID / "history.jsonl")
 PLACES = {
     "check": ("loadtests.lab.commands.check", "judge_folder", str(VALID)),
     "run": ("loadtests.lab.commands.run", "run_experiment"),
@@ -155,6 +156,9 @@ PLACES = {
     "journal": ("service.commands.journal", "_journals", "verify", "--data", "."),
     "store": ("service.commands.store", "set_up", "init", "redis://nowhere"),
     "serve": ("workers.serve", "refuse_taken_port"),
+    "saturate": ("loadtests.lab.commands.saturate", "run_experiment"),
+    "record": ("loadtests.lab.commands.record", "read_target", "--target", A_FILE),
+    "import": ("loadtests.lab.commands.import_", "read_map", "csv", A_FILE, "--map", A_FILE),
     "where": ("loadtests.lab.commands.where", "places"),
 }
 

@@ -296,6 +296,13 @@ def test_a_buyer_logs_in_once_and_keeps_cookies_and_token() -> None:
     assert [each.path for each in shopper.asked] == ["/login", "/login", "/buy", "/buy"]
 
 
+def test_the_steps_of_a_buyer_are_told_the_event() -> None:
+    steps = [{"method": "GET", "path": "/login?next={event}"}]
+    shopper = Shopper(members(), buyer={"steps": steps, "cookies": True})
+    shopper.ask()
+    assert [each.path for each in shopper.asked][:1] == ["/login?next=sale"]
+
+
 def test_an_arrival_may_be_somebody_who_has_logged_in_and_asks_for_nothing_any_more() -> None:
     shopper = Shopper(members(), buyer={"steps": LOGIN, "cookies": True}, buy=AS_MEMBER)
     shopper.buy()
@@ -724,7 +731,7 @@ WITH_SECRETS = {
     },
     "setup": [
         {"path": "/login?api_key=k-12345", "form": {"user": "admin", "password": "s3cr3t-form"}},
-        {"path": "/shows", "headers": {"Authorization": "Bearer s3cr3t-bearer", "X-Api-Key": "s3cr3t-key"},
+        {"path": "/shows", "headers": {"Authorization": "Bearer s3cr3t-bearer", "X-Box-Office-Key": "s3cr3t-key"},
          "body": {"auth": {"token": "s3cr3t-token", "pin": 1}, "name": "{event}"}, "take": {"show_token": "token"}},
     ],
     "buy": {"path": "/buy", "body": 'mutation { login(password: "s3cr3t-text") }', "sold_out": {"status": 409},

@@ -60,7 +60,8 @@ def record(
 
     Let your load tool, a browser or another service ask the proxy instead of the service. It forwards everything and
     changes nothing; what the target file describes becomes a history. Ctrl-C ends it: open requests are answered, the
-    audit is fetched where the file has one, and the verdict is drawn. Headers, cookies and bodies are not kept.
+    audit is fetched where the file has one, and the verdict is drawn. Headers, cookies and bodies are not kept. A
+    purchase is one request here; where it has no {quantity}, it is of one ticket. The event is the file's `event`.
 
     Exit status: 0 valid (no violation was found), 1 invalid, 2 unknown, 64 wrong usage, 70 the lab itself failed.
 
@@ -73,7 +74,11 @@ def record(
     try:
         target, address = read_target(path), _address(listen)
         if len(target.buy.steps) > 1:
-            raise click.UsageError(f"{path}: a purchase of several requests can be run, and not be recorded.")
+            raise click.UsageError(
+                f"{path}: a purchase of several requests can be run, and not be recorded. Describe its last request, "
+                "the payment, as [buy], without [[buy.then]] and [buy.poll]; then `remaining` in [read] has to be what "
+                "is left of what was paid for."
+            )
         if target.url and not i_own_this_host:
             refuse_other_machines(target.url)
     except (TargetError, NotThisMachine) as error:
@@ -92,6 +97,7 @@ def record(
             office = service.office
             if target.start is not None:
                 office.create_event(target.event, tickets)
+                screen.print(f"The service was started and set up; the event is {target.event!r}.", markup=False)
             adapter = TargetAdapter(target, RunValues(values=office.values, capacity=tickets))
             recording = Recording(folder / HISTORY, target, adapter)
             incomplete = _record(recording, Proxy(service.url, address, recording.add), for_ns, screen)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from loadtests.lab.history.arrays import ABSENT, one_of
-from loadtests.lab.history.history import BUY, CONFIRM, OK, OUTCOMES, SOLD_OUT, UNKNOWN
+from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK, OUTCOMES, SOLD_OUT, UNKNOWN
 from loadtests.lab.history.operations import Operations
 
 WORTH_SAYING = 0.05
@@ -28,6 +28,8 @@ class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int] = {}
     statuses: dict[str, dict[str, int]] = {}
     """Of the outcomes ``fail`` and ``unknown``: how many had which status."""
+    held: int = 0
+    """How often tickets were set aside: by a buyer who holds them, or by a purchase that stopped half way."""
     short: dict[str, tuple[int, int]] = {}
     """Events that were never sold out: tickets acknowledged, and how many there were."""
 
@@ -50,6 +52,8 @@ class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
                 f"most answers are not described: {_with_status(self.not_described)} of {self.purchases:,} purchases. "
                 "Say in [buy] what that status means: `ok`, `sold_out` or `definite`"
             )
+        if self.held and not self.purchases:
+            return f"no purchase came to its end: {self.held:,} were begun, and given back or left"
         if self.purchases and not self.outcomes.get("ok") and not self.outcomes.get("sold_out"):
             came = {status: count for each in self.statuses.values() for status, count in each.items()}
             return f"no purchase was answered with a sale or a refusal: {_with_status(came)}"
@@ -59,7 +63,7 @@ class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
     def lines(self) -> list[str]:
         """What was answered, for people; the first line is the purchases by outcome."""
         if not self.purchases:
-            return []
+            return [self.says_nothing] if self.held else []
         said = [f"{count:,} {outcome.replace('_', ' ')}{self._by(outcome)}" for outcome, count in self.outcomes.items()]
         lines = [f"{self.purchases:,} purchases: " + ", ".join(said)]
         for event, (sold, capacity) in self.short.items():
@@ -89,7 +93,11 @@ def answered(run: Operations, capacities: Mapping[str, int | None], acknowledged
         if found:
             statuses[name] = {("none" if value == ABSENT else str(value)): count for count, value in found}
     return AnswerCounts(
-        purchases=len(rows), outcomes=counts, statuses=statuses, short=_short(run, capacities, acknowledged)
+        purchases=len(rows),
+        held=int((run.op == HOLD).sum()),
+        outcomes=counts,
+        statuses=statuses,
+        short=_short(run, capacities, acknowledged),
     )
 
 

@@ -20,6 +20,11 @@ from loadtests.lab.target.server import TargetOffice
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 VERDICT = "verdict.json"
+_WHICH_COUNTER = (
+    "no ticket was sold twice; what was read does not fit the sales. Look at the target file first: `remaining` must "
+    "be what can still be bought, less by what a purchase sets aside in its first step; in the answer to a purchase it "
+    "must be what that purchase itself left"
+)
 
 
 class Conclusion(msgspec.Struct, kw_only=True):
@@ -128,10 +133,13 @@ def _say_what_was_answered(conclusion: Conclusion) -> None:
     except HistoryError:
         return  # the verdict says so already
     conclusion.answered = answered(run, capacities, acknowledged)
+    record = _record_of(conclusion.folder)
+    if record.target is not None and _only_reads_contradict(verdict):
+        conclusion.remarks.append(_WHICH_COUNTER)
     nothing, short = conclusion.answered.says_nothing, conclusion.answered.short
     if nothing and verdict.verdict != "invalid":
         verdict.verdict, verdict.why = "unknown", f"{nothing}; {verdict.why}"
-    elif short and verdict.verdict == "valid" and _sells_out(conclusion.folder):
+    elif short and verdict.verdict == "valid" and record.target is not None and not record.workload.rate:
         (event, (sold, capacity)), *_ = short.items()
         verdict.verdict = "unknown"
         verdict.why = (
@@ -140,13 +148,18 @@ def _say_what_was_answered(conclusion: Conclusion) -> None:
         )
 
 
-def _sells_out(folder: Path) -> bool:
-    """Whether a folder's buyers buy of a stranger's service until it is sold out."""
+def _only_reads_contradict(verdict: Verdict) -> bool:
+    """Whether no ticket was sold twice or lost, and what was read does not fit the sales."""
+    wrong = {check.name for check in verdict.checks if check.verdict == "invalid"}
+    sold_right = not (verdict.oversold or verdict.double_booked or verdict.lost)
+    return bool(wrong) and sold_right and wrong <= {"counters", "bounds", "observers", "real time", "placement"}
+
+
+def _record_of(folder: Path) -> _Record:
     try:
-        record = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Record)
+        return msgspec.json.decode(read_file(folder / "experiment.json"), type=_Record)
     except (OSError, *NOT_JSON):
-        return False
-    return record.target is not None and not record.workload.rate
+        return _Record()
 
 
 class _Load(msgspec.Struct):

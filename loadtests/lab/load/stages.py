@@ -10,6 +10,8 @@ from loadtests.lab.experiment.knobs import stages_of
 class Stages(LoadTestShape):
     """The stages of a text like ``10:30s,50:1m``, one after another; then the test ends."""
 
+    abstract = True
+    """Locust would take any other shape that it finds in a folder of locust files."""
     use_common_options = True
 
     def __init__(self, text: str) -> None:

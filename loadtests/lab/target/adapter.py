@@ -151,7 +151,8 @@ class TargetAdapter(Adapter):
     ) -> Generator[Request, Reply, tuple[Reply, AnswerView]]:
         """One request with the buyer's cookies. Raises ``StepFailed`` where it cannot be made, and nothing was sent."""
         buyer = exchange.buyer
-        known = {"buyer": buyer.name, "buyer_number": buyer.number, "capacity": self._capacity}
+        event = exchange.lines[0].event
+        known = {"buyer": buyer.name, "buyer_number": buyer.number, "capacity": self._capacity, "event": event}
         try:
             request = fill(step, {**self._values, **known, **buyer.values, **values}, exchange.url)
         except CannotBeFilled as error:

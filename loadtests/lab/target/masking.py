@@ -30,7 +30,7 @@ from loadtests.lab.target.tables import Target
 
 MASK = "***"
 _WORDS = "authorization|cookie|password|passwd|passphrase|pwd|secret|token|credential|(?:api|access|private)[-_]?key"
-SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
+SECRET_NAME = re.compile(rf"{_WORDS}|(?<!idempotency)[-_]key$", re.IGNORECASE)
 _SCHEME = re.compile(r"^(?:Bearer|Basic|Token|ApiKey|Digest)\s+", re.IGNORECASE)
 _IN_TEXT = re.compile(
     rf"""(?P<before>[\w-]*(?:{_WORDS})[\w-]*["']?\s*[:=]\s*["']?)(?P<secret>[^\s"'&,;{{}}()]+)""", re.IGNORECASE

@@ -102,6 +102,11 @@ def _highest_needed(case: Case) -> int:
     return int(needed[needed <= case.capacity].max(initial=0))
 
 
+def _counted(case: Case, mutation: int) -> str:
+    """What is to be said beside a number that no answer showed."""
+    return "" if case.mutations.numbered[mutation] >= 0 else ", by what both answers say is left"
+
+
 def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gaps: Ints) -> bool:
     """Impossible numbers: given twice, outside the block that they start, or beyond the capacity."""
     h, m = case.history, case.mutations
@@ -111,7 +116,9 @@ def _contradicts(case: Case, placement: Placement, sales: Ints, first: Ints, gap
         "duplicate",
         np.flatnonzero(gaps[1:] < 0) + 1,
         lambda i: case.evidence(
-            f"ticket number {first[sales[i]]} was given to two sales", answer[sales[i - 1]], answer[sales[i]]
+            f"ticket number {first[sales[i]]} was given to two sales{_counted(case, sales[i])}",
+            answer[sales[i - 1]],
+            answer[sales[i]],
         ),
     )
     given = h.tickets.take(np.maximum(m.numbered[sales], 0))

@@ -34,7 +34,8 @@ def place(case: Case) -> Placement:
     elif (h.quantity[h.op == BUY] == 1).all():
         placement = unplaced(case, "C", "the answers carry neither versions nor ticket numbers")
     else:
-        placement = unplaced(case, "bounds", "versions and ticket numbers are missing, and quantities are mixed")
+        why = "purchases are of several tickets, and their answers show no version, no ticket numbers, not what is left"
+        placement = unplaced(case, "bounds", why)
     if case.audit is None and placement.tier != "A":
         # One answer that tells nothing must not hide what the others tell.
         by_version.compare_told(case, placement)
