@@ -89,8 +89,15 @@ REST = [case for case in all_cases() if case not in SLICE]
 
 
 def oversells(data: Path, case: Case) -> None:
-    sale = hold_sale(data, case.guard, case.store, CROWDS[case.crowd], case.batch, lease_ms=SHORT_LEASE_MS)
-    assert sale.wrong, sale
+    """Now and then a slow machine serves the buyers of a whole sale one after another: then another sale is held."""
+    sales = []
+    for number in range(3):
+        (data / str(number)).mkdir()
+        crowd = CROWDS[case.crowd]
+        sales.append(hold_sale(data / str(number), case.guard, case.store, crowd, case.batch, lease_ms=SHORT_LEASE_MS))
+        if sales[-1].wrong:
+            return
+    raise AssertionError(sales)
 
 
 def is_exact(data: Path, case: Case) -> None:

@@ -97,10 +97,11 @@ def record(
             office = service.office
             if target.start is not None:
                 office.create_event(target.event, tickets)
-                screen.print(f"The service was started and set up; the event is {target.event!r}.", markup=False)
             adapter = TargetAdapter(target, RunValues(values=office.values, capacity=tickets))
             recording = Recording(folder / HISTORY, target, adapter)
-            incomplete = _record(recording, Proxy(service.url, address, recording.add), for_ns, screen)
+            was = "was started and set up" if target.start else "is taken as it is"
+            about = f"The service {was}; the event is {target.event!r}."
+            incomplete = _record(recording, Proxy(service.url, address, recording.add), for_ns, screen, about)
             with undisturbed():
                 reasons = (
                     fetch_audit(folder, office, target.event, alone=True),
@@ -129,10 +130,10 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _record(recording: Recording, proxy: Proxy, for_ns: int | None, screen: Console) -> list[str]:
+def _record(recording: Recording, proxy: Proxy, for_ns: int | None, screen: Console, about: str) -> list[str]:
     """Record until Ctrl-C, SIGTERM or the end of the time; returns what is missing in the history, in words."""
     with contextlib.closing(recording), proxy:
-        what = f"{proxy.url} forwards to {proxy.to}; Ctrl-C ends it and gives the verdict."
+        what = f"{proxy.url} forwards to {proxy.to}; Ctrl-C ends it and gives the verdict. {about}"
         screen.print(what, markup=False, soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt), sigterm_as_interrupt():
             _wait(recording, for_ns, screen)

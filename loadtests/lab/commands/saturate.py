@@ -29,7 +29,18 @@ from loadtests.lab.untrusted import printable
 KEEPS_UP = 0.9
 """A service keeps up with a rate of which it sells at least this share."""
 _SPARE = 1_000
-_NOT_HERE = {"rate", "limit", "rounds", "max_quantity", "capacity", "read_share", "cancel_share", "fault"}
+_NOT_HERE = {
+    "rate",
+    "stages",
+    "buyers",
+    "limit",
+    "rounds",
+    "max_quantity",
+    "capacity",
+    "read_share",
+    "cancel_share",
+    "fault",
+}
 
 
 class TriedRate(NamedTuple):

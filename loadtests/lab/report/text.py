@@ -60,7 +60,7 @@ def conclusion_text(conclusion: Conclusion) -> str:
         "",
         f"  {headline(verdict)}",
         "  " + " · ".join(f"{name} {value}" for name, value in numbers(verdict)),
-        *(f"  - {finding}" for finding in found(verdict)),
+        *(f"  - {line}" for line in [*conclusion.answered.lines, *found(verdict)]),
         *(f"  ! {note}" for note in conclusion.notes),
         f"  results: {shown(conclusion.folder)}",
         "",
