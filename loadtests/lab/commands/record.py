@@ -16,9 +16,10 @@ from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
 from loadtests.lab.commands.durations import DURATION
+from loadtests.lab.commands.output import say, say_notes, say_report
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
-from loadtests.lab.paths import as_text, new_results_folder, shown
+from loadtests.lab.paths import as_text, new_results_folder
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.record.proxy import Proxy
 from loadtests.lab.record.recording import Recording, lines_of
@@ -134,7 +135,7 @@ def _record(recording: Recording, proxy: Proxy, for_ns: int | None, screen: Cons
     """Record until Ctrl-C, SIGTERM or the end of the time; returns what is missing in the history, in words."""
     with contextlib.closing(recording), proxy:
         what = f"{proxy.url} forwards to {proxy.to}; Ctrl-C ends it and gives the verdict. {about}"
-        screen.print(what, markup=False, soft_wrap=True)
+        say(screen, what)
         with contextlib.suppress(KeyboardInterrupt), sigterm_as_interrupt():
             _wait(recording, for_ns, screen)
         with undisturbed():
@@ -161,13 +162,12 @@ def _say(conclusion: Conclusion, recording: Recording) -> None:
     out = Console(highlight=False)
     show(conclusion.verdict, out)
     for line in lines_of(recording):
-        out.print(f"- {line}", markup=False)
+        say(out, f"- {line}")
     for request, count in recording.not_understood.most_common(_SHOWN):
-        text = f"- forwarded, and not described in the target file: {count:,} × {request}"
-        out.print(printable(text), markup=False, soft_wrap=True)
-    for note in conclusion.notes:
-        out.print(printable(f"! {note}"), markup=False, soft_wrap=True)
-    out.print(f"\nreport: {shown(conclusion.folder / REPORT)}", markup=False, soft_wrap=True)
+        say(out, printable(f"- forwarded, and not described in the target file: {count:,} × {request}"))
+    say_notes(out, (printable(f"! {note}") for note in conclusion.notes))
+    out.print()
+    say_report(out, conclusion.folder / REPORT)
 
 
 def _as_json(conclusion: Conclusion, recording: Recording) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.checks.verdict import Outcome, worst
 from loadtests.lab.commands import options
 from loadtests.lab.commands.durations import DURATION
+from loadtests.lab.commands.output import say, say_notes
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
@@ -64,12 +65,18 @@ def search(measure: Callable[[float], TriedRate], start: float, most: float, hal
     while steps[-1].keeps_up and steps[-1].rate < most:
         steps.append(measure(min(2 * steps[-1].rate, most)))
     for _ in range(halvings):
-        good = max((step.rate for step in steps if step.keeps_up), default=0.0)
-        bad = min((step.rate for step in steps if not step.keeps_up and step.rate > good), default=0.0)
-        if not good or not bad:
+        good, bad = limits_of(steps)
+        if good is None or bad is None:
             break
         steps.append(measure(round(math.sqrt(good * bad), 1)))
     return steps
+
+
+def limits_of(steps: list[TriedRate]) -> tuple[float | None, float | None]:
+    """The highest rate that is kept up, and the lowest above it that is not; None where there is none."""
+    good = max((step.rate for step in steps if step.keeps_up), default=None)
+    bad = min((step.rate for step in steps if not step.keeps_up and step.rate > (good or 0)), default=None)
+    return good, bad
 
 
 @click.command()
@@ -153,8 +160,7 @@ def _worst(steps: list[TriedRate]) -> Outcome:
 
 
 def _words(steps: list[TriedRate]) -> str:
-    good = max((step.rate for step in steps if step.keeps_up), default=None)
-    bad = min((step.rate for step in steps if not step.keeps_up and step.rate > (good or 0)), default=None)
+    good, bad = limits_of(steps)
     most = max(step.sold_per_s for step in steps)
     if good is None:
         return f"It keeps up with no rate that was tried; it sold at most {most:,.0f}/s. Begin lower: --from."
@@ -174,10 +180,10 @@ def _say(steps: list[TriedRate], folder: Path) -> None:
             step.result.verdict.verdict,
         )  # fmt: skip
     out.print(table)
-    out.print(_words(steps), soft_wrap=True)
-    for note in dict.fromkeys(note for step in steps for note in step.result.conclusion.notes):
-        out.print(printable(f"! {note}"), markup=False, soft_wrap=True)
-    out.print(f"\nreports: {shown(folder)}", markup=False, soft_wrap=True)
+    say(out, _words(steps))
+    notes = dict.fromkeys(note for step in steps for note in step.result.conclusion.notes)
+    say_notes(out, (printable(f"! {note}") for note in notes))
+    say(out, f"\nreports: {shown(folder)}")
 
 
 def _as_json(steps: list[TriedRate], folder: Path) -> dict[str, Any]:
