@@ -367,3 +367,13 @@ def test_a_port_that_is_taken_is_said_and_nothing_is_left_running(tmp_path: Path
         ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * FAR_S, check=False)
     assert ran.returncode == 70
     assert "Address already in use" in ran.stderr or "nobody answers" in ran.stderr
+
+
+def test_a_request_whose_length_is_no_number_has_an_answer_and_is_told() -> None:
+    with serving() as url, through_a_proxy(url) as (client, wait):
+        client.putrequest("POST", "/orders")
+        client.putheader("Content-Length", "many")
+        client.endheaders()
+        assert client.getresponse().status == 502
+        [exchange] = wait(1)
+    assert exchange.status is None

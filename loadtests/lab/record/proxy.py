@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             whole = self._pass_on(response, answered)
             status = response.status if whole else None
             return_ns = self._ended_ns
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return_ns = time.monotonic_ns()
             self._give_up(error, begun=bool(answer_headers))
         proxy.report(
