@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
+from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
+from loadtests.lab.experiment.runner import Experiment
+from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +55,18 @@ def all_settings(*, without: Collection[str] = ()) -> Callable[[Command], Comman
         return command
 
     return decorate
+
+
+def experiment_asked_for(file: Path | None, settings: Mapping[str, Any], *, is_own_host: bool) -> Experiment:
+    """The experiment that a file and the options over it ask for. Raises ``UsageError``, also for another machine."""
+    try:
+        given = {name: value for name, value in settings.items() if value is not None}
+        experiment = experiment_of(read_settings(file) if file else {}, given)
+        if experiment.target is not None and experiment.target.url and not is_own_host:
+            refuse_other_machines(experiment.target.url)
+    except (SettingsError, NotThisMachine) as error:
+        raise click.UsageError(str(error)) from error
+    return experiment
 
 
 def results(says: str = "Where results go.") -> Callable[[Command], Command]:

@@ -16,7 +16,6 @@ from loadtests.lab.commands import options, output
 from loadtests.lab.commands.output import say
 from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
-from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.experiment.thresholds import EXIT_MISSED, Threshold, missed, read_threshold
@@ -34,7 +33,6 @@ from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.studies.held_payment import paid
 from loadtests.lab.studies.held_sale import read_lines
 from loadtests.lab.target.masking import without_secrets
-from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
 _A_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -102,13 +100,7 @@ def run(
       lastseat run --target examples/corner_shop.toml   a service that is not ours: docs/judge-your-own.md
       lastseat run --fail-if "p99 > 500ms" --junit lastseat.xml    in a pipeline: docs/ci.md
     """
-    try:
-        given = {name: value for name, value in settings.items() if value is not None}
-        experiment = experiment_of(read_settings(file) if file else {}, given)
-        if experiment.target is not None and experiment.target.url and not i_own_this_host:
-            refuse_other_machines(experiment.target.url)
-    except (SettingsError, NotThisMachine) as error:
-        raise click.UsageError(str(error)) from error
+    experiment = options.experiment_asked_for(file, settings, is_own_host=i_own_this_host)
     screen = Console(stderr=True)
     folder = new_results_folder(results, "run")
     try:

@@ -17,14 +17,12 @@ from loadtests.lab.checks.verdict import Outcome, worst
 from loadtests.lab.commands import options
 from loadtests.lab.commands.durations import DURATION
 from loadtests.lab.commands.output import say, say_notes
-from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
 from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.report.progress import DemoProgress
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.process import sigterm_as_interrupt
-from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 from loadtests.lab.untrusted import printable
 
 KEEPS_UP = 0.9
@@ -111,14 +109,8 @@ def saturate(
       lastseat saturate --target shop.toml --from 10 --step 10s
       lastseat saturate --step 2s --halvings 1 --json
     """
-    try:
-        given = {name: value for name, value in settings.items() if value is not None}
-        given |= {"max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0}
-        experiment = experiment_of(read_settings(file) if file else {}, given)
-        if experiment.target is not None and experiment.target.url and not i_own_this_host:
-            refuse_other_machines(experiment.target.url)
-    except (SettingsError, NotThisMachine) as error:
-        raise click.UsageError(str(error)) from error
+    settings |= {"max_quantity": 1, "read_share": 0.0, "cancel_share": 0.0}
+    experiment = options.experiment_asked_for(file, settings, is_own_host=i_own_this_host)
     expected = 1 + max(0, math.ceil(math.log2(most / start))) + halvings
     screen, folder = Console(stderr=True), new_results_folder(results, "saturate")
     try:
