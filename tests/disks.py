@@ -7,6 +7,7 @@ the same promise.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import subprocess
@@ -56,7 +57,12 @@ def on_read_only_disk(data: Path) -> list[str]:
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """This process may open nothing inside this block."""
+    """This process may open nothing inside this block.
+
+    Garbage is collected before the block, not inside it: what it closed would make room for something else.
+    """
+    gc.collect()
+    gc.disable()
     free = os.dup(0)
     os.close(free)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -65,6 +71,7 @@ def no_descriptor_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        gc.enable()
 
 
 @contextmanager
