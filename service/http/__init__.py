@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
@@ -17,10 +18,20 @@ from service.runtime.metrics import Unmeasured
 from service.sales.box_office import BoxOffice
 
 
+class NoSessions(SessionInterface):
+    """No request has a session, and so no answer sets a cookie."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        return self._none
+
+
 class OfficeApp(Flask):
     """Flask, with our limits and without what every request would pay for and no route here needs."""
 
     response_class = Answer
+    session_interface = NoSessions()
 
     def __init__(self) -> None:
         super().__init__("service")
@@ -33,6 +44,20 @@ class OfficeApp(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function as it is: no route here is a coroutine, and Flask would look at each one in every request."""
         return func
+
+    def preprocess_request(self) -> None:
+        """Run the checks of the application. Flask would look for some of the blueprint too: none here has any."""
+        for check in self.before_request_funcs[None]:
+            check()
+
+    def process_response(self, response: Response) -> Response:
+        """Complete the answer, likewise."""
+        for complete in reversed(self.after_request_funcs[None]):
+            response = complete(response)
+        return response
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Nothing is left to do here when an answer has been made."""
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Routes are matched by path and method. Flask would work out the name of the host again, which ``Hosts`` has

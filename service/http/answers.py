@@ -257,5 +257,5 @@ def mutation_answer(done: Done | CartDone, content: object, status: int) -> Answ
 def order_answer(event: str, done: Done) -> Answer:
     """The answer to a purchase, or to a confirmation, which is one."""
     answer = mutation_answer(done, sold(event, done.record), 201)
-    answer.headers["Location"] = f"/events/{event}/orders/{done.record.order}"
+    answer.common = [("Location", f"/events/{event}/orders/{done.record.order}")]
     return answer

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,7 +19,7 @@ from flask import Flask
 
 from service.errors import Problem
 from service.http.answers import problem_answer
-from service.http.request_checks import REQUEST_ID, SAFE_METHODS, common_headers
+from service.http.request_checks import SAFE_METHODS, common_headers, request_id
 from service.runtime.logs import REQUESTS
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import RETRY_AFTER_S, Admission
@@ -56,7 +55,7 @@ class RefuseEarly:
             operation = self._operation(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
             if operation is not None:
                 self._metrics.answered(operation, "overloaded")
-                start_response(self._status, self._headers(environ.get("HTTP_X_REQUEST_ID", "")))
+                start_response(self._status, self._headers(request_id(environ)))
                 return [self._body]
         return self._wsgi(environ, start_response)
 
@@ -64,12 +63,11 @@ class RefuseEarly:
         found = (name for wanted, address, name in self._addresses if method == wanted and address.fullmatch(path))
         return next(found, None)
 
-    def _headers(self, sent: str) -> list[tuple[str, str]]:
-        request_id = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+    def _headers(self, of_request: str) -> list[tuple[str, str]]:
         return [
             ("Content-Type", self._type),
             ("Content-Length", str(len(self._body))),
             ("Retry-After", str(RETRY_AFTER_S)),
             ("Cache-Control", "no-store"),
-            *common_headers(_NO_TIMES, self._office.control.epoch, request_id),
+            *common_headers(_NO_TIMES, self._office.control.epoch, of_request),
         ]

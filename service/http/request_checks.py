@@ -12,8 +12,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import random
 import re
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ from service.runtime.metrics import Unmeasured
 from service.sales.box_office import BoxOffice, Times
 from service.settings import EVENT_ID
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -101,8 +101,7 @@ def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> N
         environ = request.environ
         here: Any = g._get_current_object()  # once: finding it costs more than using it
         here.arrived = time.perf_counter()
-        sent = environ.get("HTTP_X_REQUEST_ID")
-        here.request_id = sent if sent and REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+        here.request_id = request_id(environ)
         hosts.refuse_wrong(environ.get("HTTP_HOST", ""))
         if environ["REQUEST_METHOD"] not in SAFE_METHODS:
             refuse_other_sites(environ)
@@ -113,7 +112,7 @@ def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> N
         times: Times = getattr(here, "times", None) or _NO_TIMES
         epoch = office.control.epoch if times.epoch is None else times.epoch
         headers = common_headers(times, epoch, getattr(here, "request_id", ""))
-        own = dict(answer.headers)
+        own = dict(answer.headers.to_wsgi_list())
         kind = own.get("Content-Type", "").partition(";")[0]
         is_page = kind == "text/html"
         if not kind.endswith("json"):  # no browser shows JSON as a page, as long as it does not sniff
@@ -123,7 +122,7 @@ def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> N
             headers += _PAGE_HEADERS
         if "Cache-Control" not in own:
             headers.append(("Cache-Control", "no-store"))
-        answer.common = headers  # type: ignore[attr-defined]
+        answer.common = (*answer.common, *headers)  # type: ignore[attr-defined]
         outcome = getattr(here, "outcome", None) or "ok"
         metrics.answered(request.endpoint or "none", outcome)
         if REQUESTS.isEnabledFor(logging.INFO):
@@ -131,7 +130,13 @@ def watch(app: Flask, office: BoxOffice, hosts: Hosts, metrics: Unmeasured) -> N
         return answer
 
 
-def common_headers(times: Times, epoch: int, request_id: str) -> list[tuple[str, str]]:
+def request_id(environ: Mapping[str, str]) -> str:
+    """The id that the client gave its request, or a new one. It is no secret, so it need not be hard to guess."""
+    sent = environ.get("HTTP_X_REQUEST_ID")
+    return sent if sent and _REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
+
+
+def common_headers(times: Times, epoch: int, of_request: str) -> list[tuple[str, str]]:
     """The headers of every answer. Each is sent as it is here, so none may have a line break in it."""
     return [
         (
@@ -140,7 +145,7 @@ def common_headers(times: Times, epoch: int, request_id: str) -> list[tuple[str,
         ),
         ("Last-Seat-Worker", str(os.getpid())),
         ("Last-Seat-Epoch", str(epoch)),
-        ("X-Request-Id", request_id),
+        ("X-Request-Id", of_request),
         ("X-Content-Type-Options", "nosniff"),
     ]
 

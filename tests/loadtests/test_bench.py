@@ -217,7 +217,7 @@ def test_the_help_has_examples() -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize(("worker", "parts"), [("gthread", 4), ("gevent", 5)])
+@pytest.mark.parametrize(("worker", "parts"), [("gthread", 5), ("gevent", 6)])
 def test_a_purchase_is_taken_apart_part_by_part(tmp_path: Path, worker: str, parts: int) -> None:
     """What still sells has sold what it told."""
     command = [

@@ -16,6 +16,7 @@ import pytest
 from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
 from loadtests.lab.servers.process import running_in_group
 from loadtests.lab.servers.resources import children_of
+from service.settings import Settings, Think, from_environment
 
 pytestmark = pytest.mark.servers
 
@@ -27,6 +28,24 @@ def wait_until_gone(group: int) -> None:
     while running_in_group(group):
         assert time.monotonic() < deadline, f"processes {running_in_group(group)} of group {group} still run"
         time.sleep(0.02)
+
+
+def test_the_office_knows_every_setting_that_the_lab_gives_it(tmp_path: Path) -> None:
+    """Each field of ``Service`` becomes the variable of its name, but for those that gunicorn is started with."""
+    given = Service(
+        store="journal", guard="leaky", think_ms=10, think_high_ms=50, think_kind="cpu", guard_scope="request", batch=7,
+        lock_timeout_s=2.5, allow_unsafe=True, leak=0.25, lease_ms=300, inside=3, queue=4, gates="/gates",
+    )  # fmt: skip
+    settings = from_environment(given.environment(tmp_path))
+    assert (settings.store, settings.guard, settings.think) == ("journal", "leaky", Think(10, 50, compute=True))
+    assert (settings.request_scope, settings.allow_unsafe, settings.first_event) == (True, True, None)
+    for name in ("batch", "lock_timeout_s", "leak", "lease_ms", "inside", "queue", "gates"):
+        assert getattr(settings, name) == getattr(given, name)
+
+
+def test_what_the_lab_leaves_open_the_office_decides(tmp_path: Path) -> None:
+    settings = from_environment(Service().environment(tmp_path))
+    assert settings == Settings(data=tmp_path, guard="file", first_event=None)
 
 
 def test_nothing_runs_after_the_block(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -42,6 +43,12 @@ def buy(client: FlaskClient, quantity: int = 1, *, event: str = "show", key: str
 
 def cancel(client: FlaskClient, order: str, *, key: str = "") -> TestResponse:
     return client.delete(f"/events/show/orders/{order}", headers={"Idempotency-Key": key} if key else {})
+
+
+def hooks(app: Flask) -> set[tuple[str, str | None]]:
+    """The hooks of every request, by Flask's name for their kind, and whose they are: a blueprint's, or (None) all."""
+    kinds = ("before_request_funcs", "after_request_funcs", "teardown_request_funcs", "url_value_preprocessors")
+    return {(kind, whose) for kind in kinds for whose, functions in getattr(app, kind).items() if functions}
 
 
 def counters(client: FlaskClient, event: str = "show") -> tuple[int, int, int, int]:
@@ -484,3 +491,14 @@ def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient) -> None:
     answer = client.patch("/events/show")
     assert_problem(answer, 405, "method_not_allowed")
     assert {"GET", "DELETE"} <= set(answer.headers["Allow"].split(", "))
+
+
+def test_there_are_only_hooks_that_are_run(client: FlaskClient) -> None:
+    """``OfficeApp`` runs those of the whole application, and for the sake of speed looks for no others."""
+    assert hooks(client.application) == {("before_request_funcs", None), ("after_request_funcs", None)}
+
+
+def test_a_hook_that_would_not_be_run_is_noticed(client: FlaskClient) -> None:
+    """The negative control."""
+    client.application.before_request_funcs["orders"].append(lambda: None)
+    assert ("before_request_funcs", "orders") in hooks(client.application)

@@ -21,7 +21,7 @@ from loadtests.lab.compare.matrix import THINKS, Matrix, Shape, offers, plan
 from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.durations import duration_ns
-from loadtests.lab.experiment.knobs import OneOf
+from loadtests.lab.knob import OneOf
 from loadtests.lab.paths import shown
 from loadtests.lab.report.markdown import replace_section
 from loadtests.lab.servers.process import sigterm_as_interrupt

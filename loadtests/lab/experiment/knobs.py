@@ -1,26 +1,25 @@
-"""Every setting of an experiment, each a line: its name, range, default, help, and the workloads that have it.
+"""Every setting of an experiment: its name, range, default, help, and the workloads that have it.
 
-This table is the source of the options of ``lastseat run`` and its TOML file, the options of the locust files and the
-form of locust's page, the command line with which a round starts locust, and the record in ``experiment.json``.
+Those of the office are fields of ``Service``, those of the buyers are fields of ``Workload``, each a line. ``KNOBS`` is
+the source of the options of ``lastseat run`` and its TOML file, the options of the locust files and the form of
+locust's page, the command line with which a round starts locust, and the record in ``experiment.json``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import click
 import msgspec
 
 from loadtests.lab.durations import duration_ns
 from loadtests.lab.faults import FAULTS
+from loadtests.lab.knob import Delay, Knob, OneOf, Real, knobs_of
 from loadtests.lab.paths import LOCUSTFILES
-from service.catalogue import GUARDS, STORES
-from workers import WORKER_MODELS
+from loadtests.lab.servers.office import Service
 
 SERVICE, WORKLOAD, FAULT, TARGET = "service", "workload", "fault", "target"
 BUY, RUSH, MIXED, PAY = "buy", "rush", "mixed", "pay"
@@ -53,45 +52,6 @@ WORKLOADS: dict[str, WorkloadKind] = {
     "pay-inside": WorkloadKind(BUY, pays_inside=True),
     "pay-after-hold": WorkloadKind(PAY, holds=True),
 }
-
-
-class Real(click.FloatRange):
-    """A number in a range. NaN is in no range, but Click would accept it."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
-        return number
-
-
-class OneOf(click.ParamType[str]):
-    name = "name"
-
-    def __init__(self, names: Callable[[], list[str]], or_like: Callable[[str], bool] = lambda _: False) -> None:
-        self._names = names
-        self._or_like = or_like
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self._names() and not self._or_like(str(value)):
-            self.fail(f"{value!r} is not one of {', '.join(self._names())}.", param, ctx)
-        return str(value)
-
-
-class Delay(click.ParamType[str]):
-    """Milliseconds: ``20``, or a range like ``10-50``."""
-
-    name = "ms"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        low, dash, high = str(value).partition("-")
-        try:
-            fits = 0 <= float(low) <= float(high if dash else low) <= 60_000
-        except ValueError:
-            fits = False
-        if not fits:
-            self.fail(f"{value!r} is not milliseconds like 20 or 10-50, from 0 to 60000.", param, ctx)
-        return str(value)
 
 
 def stages_of(text: str) -> list[tuple[int, float]]:
@@ -133,41 +93,11 @@ IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
 """The types of a setting's value in a TOML file: Python's, and in words."""
 
 
-@dataclass(frozen=True)
-class Knob:
-    """One setting of an experiment: the part that has it, the values, the default, and the help."""
-
-    name: str
-    part: str
-    kind: click.ParamType[Any]
-    default: Any
-    says: str
-    field: str = ""
-    """Its name in the record, where that is another."""
-    only: tuple[str, ...] = ()
-    """The locust files that have it; empty: all."""
-    by_hand: Any = None
-    """The default of the locust files, where that is another."""
-    of_locust: bool = False
-    """Whether the locust files have an option for it. Some are options of locust itself."""
-
-    @property
-    def option(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    def read(self, text: Any) -> Any:
-        """The value that a text stands for. Raises ``ValueError``; its message says what is allowed."""
-        try:
-            return self.kind.convert(text, None, None)
-        except click.BadParameter as error:
-            raise ValueError(error.message) from None
-
-
 def _knob(
     kind: click.ParamType[Any], says: str, *only: str, name: str = "", by_hand: Any = None, of_locust: bool = True
 ) -> Knob:
-    """A setting of the buyers. Its default is the field's, and so is its name, without the unit."""
-    return Knob(name, WORKLOAD, kind, None, says, "", only, by_hand, of_locust)
+    """A setting of the buyers."""
+    return Knob(kind, says, name, only=only, by_hand=by_hand, of_locust=of_locust)
 
 
 _Whole, _Choice = click.IntRange, click.Choice
@@ -205,46 +135,12 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int, _knob(click.INT, "Decides what each buyer wishes for, and when arrivals come.")] = 1
 
 
-def _of_workload() -> Iterable[Knob]:
-    hints = get_type_hints(Workload, include_extras=True)
-    for field in msgspec.structs.fields(Workload):
-        [knob] = hints[field.name].__metadata__
-        name = knob.name or field.name.removesuffix("_s")
-        yield dataclasses.replace(knob, name=name, field=field.name, default=field.default)
-
-
 KNOBS: tuple[Knob, ...] = (
-    Knob("worker", SERVICE, click.Choice(list(WORKER_MODELS)), "gevent", "Worker model."),
-    Knob("processes", SERVICE, click.IntRange(1, 1000), None, "Worker processes; by default the model's."),
-    Knob("threads", SERVICE, click.IntRange(1, 1000), None, "Threads of a process, gthread only."),
-    Knob("nodes", SERVICE, click.IntRange(1, 16), 1, "Number of gunicorns, each with its directory, on one engine."),
-    Knob("apart", SERVICE, click.BOOL, False, "Let each node have a store of its own: a negative control."),
-    Knob(
-        "store", SERVICE, OneOf(lambda: [*STORES], lambda given: "://" in given), None,
-        "Where the office keeps its tickets: a name or a URL; by default the first that fits the guard.",
-    ),
-    Knob(
-        "guard", SERVICE, OneOf(lambda: [*GUARDS, "on", "off"]), "on",
-        "How read, decide, write is made atomic; `none` does not.",
-    ),
-    Knob("leak", SERVICE, Real(0, 1), 0.0, "How often guard `leaky` is skipped."),
-    Knob("lease_ms", SERVICE, click.IntRange(1, 3_600_000), None, "How long a lease lasts, ms."),
-    Knob(
-        "guard_scope", SERVICE, click.Choice(["decision", "request"]), "decision", "What the guard is held around."
-    ),
-    Knob("lock_timeout", SERVICE, Real(0.01, 3600), None, "Longest wait for the guard, s.", "lock_timeout_s"),
-    Knob("batch", SERVICE, click.IntRange(1, 10_000), None, "Most purchases decided together; 1 is one by one."),
-    Knob("think", SERVICE, Delay(), "0", "Delay between reading and writing, ms: 20 or 10-50.", "think_ms"),
-    Knob("think_kind", SERVICE, click.Choice(["io", "cpu"]), "io", "The delay sleeps or computes."),
-    Knob("inside", SERVICE, click.IntRange(0, 100_000), None, "Most purchases inside a process; 0: no bound."),
-    Knob("queue", SERVICE, click.IntRange(0, 1_000_000), None, "Most that wait for a place inside."),
-    *_of_workload(),
-    Knob(
-        "fault", FAULT, OneOf(lambda: [*FAULTS]), None,
-        "What is made to go wrong, once a round.",
-    ),
-    Knob("target", TARGET, click.Path(path_type=Path), None, "Another service instead of the office: its file."),
-)  # fmt: skip
+    *knobs_of(SERVICE, Service),
+    *knobs_of(WORKLOAD, Workload),
+    Knob(OneOf(lambda: [*FAULTS]), "What is made to go wrong, once a round.", "fault", None, part=FAULT),
+    Knob(click.Path(path_type=Path), "Another service instead of the office: its file.", "target", None, part=TARGET),
+)
 
 BY_NAME = {knob.name: knob for knob in KNOBS}
 

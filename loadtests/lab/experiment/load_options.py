@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from loadtests.lab.exit_status import EXIT_USAGE
-from loadtests.lab.experiment.knobs import BY_NAME, Knob, Real, of_locust_files
+from loadtests.lab.experiment.knobs import BY_NAME, of_locust_files
+from loadtests.lab.knob import Knob, Real
 
 OF_LOCUST = ("num_users", "spawn_rate", "run_time", "processes", "stop_timeout")
 

@@ -14,50 +14,68 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import click
 import msgspec
 
+from loadtests.lab.knob import Delay, Knob, OneOf, Real
 from loadtests.lab.protocol.admin_api import Office, find_token
 from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES, Engines, NoEngine, set_up, shown_address
 from loadtests.lab.servers.resources import CpuTime
-from service.catalogue import SCHEMES, STORES, StoreTraits
+from service.catalogue import GUARDS, SCHEMES, STORES, StoreTraits
 from workers import GUNICORN_CONF, WORKER_MODELS
 
 READY_WITHIN_S = 30.0
+_NO_VARIABLES = (
+    "worker", "processes", "threads", "nodes", "apart", "networks", "keep_alive", "think_high_ms", "think_kind",
+)  # fmt: skip
+"""Fields of ``Service`` that say how gunicorn is started, or that make up a variable of another name."""
 _REFUSED = "refused to start: "
+
+_Whole, _Choice, _SCOPES = click.IntRange, click.Choice, click.Choice(["decision", "request"])
+_STORE = Knob(
+    OneOf(lambda: [*STORES], lambda given: "://" in given),
+    "Where the office keeps its tickets: a name or a URL; by default the first that fits the guard.",
+    default=None,
+)
+_GUARD = Knob(
+    OneOf(lambda: [*GUARDS, "on", "off"]), "How read, decide, write is made atomic; `none` does not.", default="on"
+)
+_THINK = Knob(Delay(), "Delay between reading and writing, ms: 20 or 10-50.", "think", "0")
+_NODES = Knob(_Whole(1, 16), "Number of gunicorns, each with its directory, on one engine.")
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """How an office is run: everything that decides how it behaves."""
+    """How an office is run: everything that decides how it behaves.
 
-    worker: str = "sync"
-    processes: int | None = None
-    threads: int | None = None
-    store: str = "json"
+    A field with a ``Knob`` is a setting of ``lastseat run``. A field is also a setting of the office, the variable
+    ``LASTSEAT_`` and its name in capitals, unless it stands in ``_NO_VARIABLES``.
+    """
+
+    worker: Annotated[str, Knob(_Choice(WORKER_MODELS), "Worker model.", default="gevent")] = "sync"
+    processes: Annotated[int | None, Knob(_Whole(1, 1000), "Worker processes; by default the model's.")] = None
+    threads: Annotated[int | None, Knob(_Whole(1, 1000), "Threads of a process, gthread only.")] = None
+    store: Annotated[str, _STORE] = "json"
     """A name or an address. If it names an engine without an address, the lab starts one of its own."""
-    guard: str = "file"
-    think_ms: float = 0.0
+    guard: Annotated[str, _GUARD] = "file"
+    think_ms: Annotated[float, _THINK] = 0.0
     think_high_ms: float | None = None
     """The delay is between ``think_ms`` and this, where it is given."""
-    think_kind: str = "io"
-    guard_scope: str = "decision"
-    batch: int | None = None
-    lock_timeout_s: float | None = None
+    think_kind: Annotated[str, Knob(_Choice(["io", "cpu"]), "The delay sleeps or computes.")] = "io"
+    guard_scope: Annotated[str, Knob(_SCOPES, "What the guard is held around.")] = "decision"
+    batch: Annotated[int | None, Knob(_Whole(1, 10_000), "Most purchases decided together; 1 is one by one.")] = None
+    lock_timeout_s: Annotated[float | None, Knob(Real(0.01, 3600), "Longest wait for the guard, s.")] = None
     allow_unsafe: bool = False
-    leak: float = 0.0
-    """How often guard ``leaky`` is skipped; a probability."""
-    lease_ms: int | None = None
-    """How long a lease lasts that is not released, under the guards that have one."""
-    nodes: int = 1
-    """The number of gunicorns, each with a data directory and a port of its own."""
-    apart: bool = False
-    """Each node has a store of its own, so that each sells every seat: a negative control."""
+    leak: Annotated[float, Knob(Real(0, 1), "How often guard `leaky` is skipped.")] = 0.0
+    lease_ms: Annotated[int | None, Knob(_Whole(1, 3_600_000), "How long a lease lasts, ms.")] = None
+    nodes: Annotated[int, _NODES] = 1
+    apart: Annotated[bool, Knob(click.BOOL, "Let each node have a store of its own: a negative control.")] = False
     networks: bool = False
     """Each node, and the engine that the lab starts for them, is a host with an address of its own."""
-    inside: int | None = None
-    queue: int | None = None
+    inside: Annotated[int | None, Knob(_Whole(0, 100_000), "Most purchases inside a process; 0: no bound.")] = None
+    queue: Annotated[int | None, Knob(_Whole(0, 1_000_000), "Most that wait for a place inside.")] = None
     keep_alive: bool = True
     """Whether a buyer keeps a connection, and so a worker, over several requests."""
     gates: str = ""
@@ -109,26 +127,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             for name, value in os.environ.items()
             if not name.startswith("LASTSEAT_") and name != "GUNICORN_CMD_ARGS"
         }
-        settings: dict[str, str | float | None] = {
-            "DATA": str(data),
-            "STORE": self.store,
-            "GUARD": self.guard,
-            "THINK_MS": self.think,
-            "THINK": self.think_kind,
-            "GUARD_SCOPE": self.guard_scope,
-            "EVENT": "",
-            "BATCH": self.batch,
-            "LOCK_TIMEOUT_S": self.lock_timeout_s,
-            "INSIDE": self.inside,
-            "QUEUE": self.queue,
-            "ALLOW_UNSAFE": 1 if self.allow_unsafe else None,
-            "LEAK": self.leak or None,
-            "LEASE_MS": self.lease_ms,
-            "GATES": self.gates or None,
-            "GATES_PATIENCE_S": 3600 if self.gates else None,
-        }
+        settings = {name: getattr(self, name) for name in Service.__struct_fields__ if name not in _NO_VARIABLES}
+        settings |= {"data": data, "event": "", "think_ms": self.think, "think": self.think_kind}
+        if self.gates:
+            settings["gates_patience_s"] = 3600
         return variables | {
-            f"LASTSEAT_{name}": _written(value) for name, value in settings.items() if value is not None
+            f"LASTSEAT_{name.upper()}": _written(value) for name, value in settings.items() if value is not None
         }
 
     def arguments(self) -> list[str]:
@@ -136,8 +140,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return own if self.keep_alive else [*own, "--keep-alive", "0"]
 
 
-def _written(value: str | float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _written(value: Path | str | float) -> str:
+    return f"{value:g}" if isinstance(value, float | bool) else str(value)
 
 
 class Elsewhere(Service, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ import msgspec
 from rich.console import Console
 
 from loadtests.lab.exit_status import run_command
-from loadtests.lab.experiment.knobs import Delay
 from loadtests.lab.experiment.run_options import experiment_of
+from loadtests.lab.knob import Delay
 from loadtests.lab.report import svg
 from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
