@@ -78,10 +78,10 @@ def write_section(path: Path, results: BenchResults, *, when: str, command: str)
 
 def write_plain_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:
     """The same of the measurement beside plain programs: the marks come first."""
-    marks, *others = [grid.markdown() for grid in grids(results)]
+    tables = [grid.markdown() for grid in grids(results)]
     said = [note.removeprefix("! ") for note in notes(results)]
     measured = f"`{command}`, {when}. {machine_in_words(results)}"
-    section = "\n\n".join(part.strip() for part in [marks, *said, *others, measured])
+    section = "\n\n".join(part.strip() for part in [*tables[:1], *said, *tables[1:], measured])
     markdown.replace_section(path, PLAIN_BEGIN, PLAIN_END, section)
 
 

@@ -157,7 +157,7 @@ def marks_grid(results: BenchResults) -> Grid:
             rows.setdefault(mark.what, {})[mark.shape] = f"{said} ({mark.wanted:g})"
     columns = [spelled(*shape) for shape in SHAPES]
     cells = [[what, *(row.get(column, "") for column in columns)] for what, row in rows.items()]
-    return Grid("Sold a second, as a multiple; is the mark (in brackets) reached?", ["", *columns], cells, words=_LEFT)
+    return Grid("Sold a second, as a multiple; is the mark (in brackets) reached?", ["store", *columns], cells, words=_LEFT)
 
 
 def shortfalls(results: BenchResults) -> list[str]:
