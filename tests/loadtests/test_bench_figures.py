@@ -228,7 +228,7 @@ def test_the_page_begins_with_the_marks_and_its_other_results_stay(tmp_path: Pat
     text = page.read_text()
     assert "yesterday" not in text
     assert text.endswith(f"between\n{BEGIN}\nkept\n{END}\n")
-    order = ["is the mark", "4 were kept", "Nothing falls short.", "| ! json + file |", "`lastseat bench --plain`"]
+    order = ["is the mark", "4 were kept", "Nothing falls short.", "| ! json |", "`lastseat bench --plain`"]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
 
 

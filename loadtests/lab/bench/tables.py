@@ -13,7 +13,7 @@ from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.report.tables import Grid
 from service.catalogue import REFERENCE
 
-_LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached", "beside", "by"})
+_LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached", "beside"})
 _NULL = "the ceiling against itself"
 
 
@@ -84,19 +84,18 @@ _TARGETS: dict[str, Column] = {
 }
 _BESIDE_PLAIN: dict[str, Column] = {
     "worker": shape_of,
-    "program": lambda each: ("! " if each.problems else "") + f"{each.store} + {each.guard}",
+    "store": lambda each: ("! " if each.problems else "") + each.store,
     "beside": lambda each: "a bare Flask endpoint" if each.plain == "bare" else f"`{each.plain}`",
     "clients": number("clients"),
     "× sold": lambda each: str(each.ratio),
     "null pair": lambda each: str(each.null or "–"),
     "CPU µs": number("cpu_us"),
     "plain's": number("plain_cpu_us"),
-    "× CPU": lambda each: str(each.of_cpu or "–"),
+    "× CPU": lambda each: "–" if each.of_cpu is None else f"{each.of_cpu.median:.2f}",
     "p99 ms": _ms("p99_ms"),
     "plain p99": _ms("plain_p99_ms"),
     "mark": lambda each: f"{each.target.wanted:g}" if each.target else "–",
-    "by": lambda each: each.target.by if each.target else "–",
-    "reached": lambda each: each.target.verdict if each.target else "–",
+    "reached": lambda each: each.target.verdict_in_words if each.target else "–",
     "other": lambda each: f"{sum(each.other_answers.values()):,} / {sum(each.plain_other_answers.values()):,}",
 }
 _GROWTH: dict[str, Column] = {
@@ -153,11 +152,12 @@ def marks_grid(results: BenchResults) -> Grid:
     for mark in marks(results.beside_plain, results.growth):
         if mark.store in stores:
             found = mark.found
-            said = "–" if found is None else f"{found.found}{' by CPU' * (found.by == 'CPU')}: {found.verdict}"
+            said = "–" if found is None else f"{found.found}: {found.verdict_in_words}"
             rows.setdefault(mark.what, {})[mark.shape] = f"{said} ({mark.wanted:g})"
     columns = [spelled(*shape) for shape in SHAPES]
     cells = [[what, *(row.get(column, "") for column in columns)] for what, row in rows.items()]
-    return Grid("Sold a second, as a multiple; is the mark (in brackets) reached?", ["store", *columns], cells, words=_LEFT)
+    title = "Sold a second, as a multiple; is the mark (in brackets) reached?"
+    return Grid(title, ["store", *columns], cells, words=_LEFT)
 
 
 def shortfalls(results: BenchResults) -> list[str]:

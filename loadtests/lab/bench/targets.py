@@ -34,6 +34,10 @@ class SpeedTarget(msgspec.Struct, frozen=True):
         """``yes``, if even the lower bound is there; ``no``; or ``perhaps``, where the interval lies on both sides."""
         return "yes" if self.found.low >= self.wanted else "perhaps" if self.found.high >= self.wanted else "no"
 
+    @property
+    def verdict_in_words(self) -> str:
+        return self.verdict if self.by == "sales" else f"{self.verdict}, by {self.by}"
+
 
 def speed_targets(measured: Sequence[MeasuredCell], growth: Sequence[Grown], seed: int) -> list[SpeedTarget]:
     """The targets for which every cell was measured."""
