@@ -17,7 +17,7 @@ from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, plan
 from loadtests.lab.bench.growth import measure_growth, most_orders, sizes
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
 from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
-from loadtests.lab.bench.plain import GROWN, growing, marks, measure_beside, pairings
+from loadtests.lab.bench.plain import GROWN_MARKS, growing, marks, measure_beside, pairings
 from loadtests.lab.bench.results import BenchResults, GeneratorItself, NotMeasured
 from loadtests.lab.bench.scaling import QUICK_WORKERS, WORKERS, measure_scaling
 from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, plain_beside, subject
@@ -162,7 +162,7 @@ class Bench:
             measure = partial(self._pairing, generator, ours, plain)
             self._attempt(BESIDE_PLAIN, ours, f"beside-{plain.name}", measure, self._steps_of_a_cell)
         for cell in self._marked_growth():
-            orders = [each for each in GROWN if each <= most_orders(cell.store, self._settings.growth)]
+            orders = [each for each in GROWN_MARKS if each <= most_orders(cell.store, self._settings.growth)]
             self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
 
     def _pairing(self, generator: LoadGenerator, ours: BenchCell, plain: BenchCell, folder: Path) -> None:

@@ -55,7 +55,7 @@ RIVALS = (
     Rival("redis", "atomic", "redis_script", "× plain script", (1.05, 1.3, 1.3, 1.25)),
 )
 GROWING = "json"
-GROWN = {1_000: 0.9, 100_000: 0.7}
+GROWN_MARKS = {1_000: 0.9, 100_000: 0.7}
 """The share of a fresh event's rate that ``GROWING`` is to keep from this number of orders on."""
 _GROWN_UNDER = (SHAPES[0], SHAPES[3])
 
@@ -157,9 +157,9 @@ def marks(measured: Sequence[BesidePlain], growth: Sequence[Grown]) -> Iterator[
     """Every mark, row by row of the table that they make."""
     targets = [target for each in measured if (target := each.target) is not None]
     targets += [
-        SpeedTarget(spelled(row.worker, row.processes), _grown(row.orders), GROWN[row.orders], row.ratio)
+        SpeedTarget(spelled(row.worker, row.processes), _grown(row.orders), GROWN_MARKS[row.orders], row.ratio)
         for row in growth
-        if row.store == GROWING and row.orders in GROWN and row.processes
+        if row.store == GROWING and row.orders in GROWN_MARKS and row.processes
     ]
     found = {(target.what, target.worker): target for target in targets}
     wanted = [
@@ -167,7 +167,7 @@ def marks(measured: Sequence[BesidePlain], growth: Sequence[Grown]) -> Iterator[
         for rival in RIVALS
         for shape, mark in zip(SHAPES, rival.marks, strict=True)
     ]
-    wanted += [(GROWING, _grown(orders), shape, mark) for orders, mark in GROWN.items() for shape in _GROWN_UNDER]
+    wanted += [(GROWING, _grown(orders), shape, mark) for orders, mark in GROWN_MARKS.items() for shape in _GROWN_UNDER]
     for store, what, shape, mark in wanted:
         if mark is not None:
             yield Mark(store, what, spelled(*shape), mark, found.get((what, spelled(*shape))))

@@ -124,7 +124,7 @@ class OfficeSubject(Subject):
 
     application = "service:app"
     more: ClassVar[dict[str, str]] = {}
-    """More settings of every office that is measured, by the names of their variables."""
+    """More of the settings of every office that is measured: names of environment variables and their values."""
 
     def _environment(self) -> dict[str, str]:
         return super()._environment() | self.more

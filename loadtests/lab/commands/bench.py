@@ -82,7 +82,8 @@ def bench(
 
     Each store, guard and worker model on a real gunicorn, window by window beside the same application with the
     decision stubbed. Every window is checked against what the store kept. Takes more than an hour; --quick, which
-    leaves out the stores that need an engine, three minutes.
+    leaves out the stores that need an engine, three minutes. --plain measures each store beside the program that people
+    write on its engine: at most twenty minutes, with --quick a few.
     """
     if plain and parts:
         raise click.UsageError("--plain is a measurement of its own: leave out --only")
