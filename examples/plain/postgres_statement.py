@@ -11,7 +11,7 @@ from flask import Flask, request
 
 app = Flask(__name__)
 pool: queue.LifoQueue[psycopg.Connection | None] = queue.LifoQueue()
-for _ in range(16):
+for _ in range(4):
     pool.put(None)  # a connection that is not opened yet
 
 
