@@ -49,7 +49,7 @@ def test_every_file_of_the_packages_is_installed_and_no_test_is(installed: Path,
     assert "No module named 'tests'" in typed("python -c 'import tests'").stderr
 
 
-TINY_BENCH = "--only cells --worker gthread --clients 4 --pairs 1 --seconds 0.3"
+TINY_BENCH = "--worker gthread --clients 4 --pairs 1 --seconds 0.3"
 TYPED: dict[str, tuple[str, int, str]] = {
     "demo": ("lastseat demo --worker gevent --rounds 1 --capacity 50", 0, "sale to the last seat"),
     "run, check": (
@@ -66,7 +66,7 @@ TYPED: dict[str, tuple[str, int, str]] = {
         "lastseat compare --store json --guard file --worker gevent --processes 2 --think none --buyers 8"
         " --seconds 0.2 --repeats 1", 0, "json",
     ),
-    "bench": (f"lastseat bench --store plain {TINY_BENCH}", 0, "plain"),
+    "bench": (f"lastseat bench --plain --store sqlite {TINY_BENCH}", 0, "sqlite + immediate"),
     "bench without HTTP": ("lastseat bench --only in-process --store json --seconds 0.05", 0, "json"),
     "the list of places": ("lastseat where && ls $(lastseat where | cut -c11-)", 0, "corner_shop.toml"),
 }  # fmt: skip

@@ -18,7 +18,7 @@ from loadtests.lab.bench.benchmark import Bench, BenchProgress, BenchSettings
 from loadtests.lab.bench.cells import BenchCell, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator
 from loadtests.lab.bench.paired import Measurer, NothingSold, Sampling
-from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, WrongAnswer, subject
+from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, PlainSubject, WrongAnswer
 from loadtests.lab.commands.bench import bench
 from loadtests.lab.paths import PACKAGES
 from loadtests.lab.servers.office import NotReady
@@ -70,15 +70,22 @@ def test_one_pair_under_a_real_gunicorn_gives_the_json_that_is_promised(tmp_path
 
 
 @pytest.mark.servers
-def test_the_plain_shop_is_measured_with_a_counter_and_with_a_thousand_orders(tmp_path: Path) -> None:
-    done = lastseat(tmp_path, "bench", "--only", "cells", "--worker", "gthread", "--store", "plain", *TINY, "--json")
+def test_the_office_stands_beside_the_plain_program_on_the_same_engine(tmp_path: Path) -> None:
+    tiny = ["--quick", "--pairs", "2", "--worker", "gevent", "--store", "redis"]
+    done = lastseat(tmp_path, "bench", "--plain", *tiny, "--json")
     assert done.returncode == 0, done.stderr
-    cells = json.loads(done.stdout)["cells"]
-    assert [(cell["store"], cell["guard"], cell["orders"]) for cell in cells] == [
-        ("plain", "filelock", 0),
-        ("plain", "filelock", 1000),
-    ]
-    assert all(cell["problems"] == [] and cell["refused_per_s"] > 0 for cell in cells)
+    said = json.loads(done.stdout)
+    [each] = said["beside_plain"]
+    assert (each["store"], each["guard"], each["plain"]) == ("redis", "atomic", "redis_script")
+    assert each["problems"] == []
+    assert each["sold_per_s"] > 0
+    assert each["plain_per_s"] > 0
+    assert len(each["ratios"]) == 2
+    assert each["other_answers"] == each["plain_other_answers"] == {}
+    assert set(each["ratio"]) == set(each["null"]) == set(each["of_cpu"]) == {"median", "low", "high"}
+    assert [(mark["worker"], mark["wanted"]) for mark in said["marks"]] == [("gevent × 2", 1.25)]
+    assert said["cells"] == said["growth"] == said["missing"] == []
+    assert processes_of(tmp_path) == []
 
 
 @pytest.mark.servers
@@ -188,16 +195,20 @@ def test_a_server_that_stops_selling_under_load_has_no_rate(tmp_path: Path) -> N
 @pytest.mark.servers
 def test_a_sale_that_the_store_does_not_have_is_found(tmp_path: Path) -> None:
     with (
-        subject(BenchCell("sync", "plain", "filelock"), tmp_path / "plain") as plain,
+        PlainSubject(BenchCell("sync", "plain", "file_lock"), tmp_path / "plain") as plain,
         LoadGenerator(tmp_path) as generator,
     ):
         ceiling = Measurer(generator, plain, Sampling(1, 0.1))
         problems: list[str] = []
         ceiling.window(plain, 4, problems)
         assert problems == []
-        forgetful = plain.data / "tickets.json"
         kept = plain.kept
-        plain.kept = lambda path: forgetful.write_text('{"left": 10000000}') and kept(path)  # type: ignore[method-assign]
+
+        def forgetful(path: str) -> int:
+            (plain.data / f"{path.split('/')[2]}.json").write_text('{"capacity": 10000000, "sold": 0}')
+            return kept(path)
+
+        plain.kept = forgetful  # type: ignore[method-assign]
         ceiling.window(plain, 4, problems)
     assert len(problems) == 1
     assert problems[0].endswith("sales, and 0 were kept")
@@ -212,8 +223,16 @@ def test_a_page_without_a_place_for_results_is_refused_before_anything_is_measur
     assert not (tmp_path / "results").exists()
 
 
+def test_the_measurement_beside_plain_programs_is_no_part_among_others() -> None:
+    done = CliRunner().invoke(bench, ["--plain", "--only", "cells"])
+    assert done.exit_code == 2
+    assert "leave out --only" in done.output
+
+
 def test_the_help_has_examples() -> None:
-    assert "lastseat bench --quick" in CliRunner().invoke(bench, ["--help"]).output
+    said = CliRunner().invoke(bench, ["--help"]).output
+    assert "lastseat bench --quick" in said
+    assert "lastseat bench --plain" in said
 
 
 @pytest.mark.servers

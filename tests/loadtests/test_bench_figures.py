@@ -9,15 +9,17 @@ import pytest
 
 from loadtests.lab.bench.cells import BATCH, MEASURED, BenchCell, plan
 from loadtests.lab.bench.load_process import Batches
-from loadtests.lab.bench.page import BEGIN, END, write_page, write_section
-from loadtests.lab.bench.paired import abba, disagreement, median_interval, percentile, quotient_interval
+from loadtests.lab.bench.page import BEGIN, END, PLAIN_BEGIN, PLAIN_END, write_page, write_plain_section, write_section
+from loadtests.lab.bench.paired import Interval, abba, disagreement, median_interval, percentile, quotient_interval
+from loadtests.lab.bench.plain import RIVALS, SHAPES, null_ratios, pairings
 from loadtests.lab.bench.results import NotMeasured
 from loadtests.lab.bench.scaling import Law, fit
-from loadtests.lab.bench.tables import grids, notes
+from loadtests.lab.bench.tables import grids, marks_grid, notes, shortfalls
 from loadtests.lab.bench.targets import speed_targets
+from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.report.markdown import has_section
 from service.catalogue import GUARDS_OF
-from tests.loadtests.bench_samples import measured, results, window
+from tests.loadtests.bench_samples import beside, grown, measured, results, window
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,10 +144,10 @@ def test_every_measured_pairing_is_one_that_the_service_has() -> None:
 
 
 def test_each_worker_model_begins_with_its_ceilings_and_quick_has_no_less_to_compare() -> None:
-    cells = plan(["sync", "gevent"], ["journal", "plain"], quick=True)
+    cells = plan(["sync", "gevent"], ["journal", "json"], quick=True)
     assert [cell.store for cell in cells[:2]] == ["stubbed", "bare"]
     assert BenchCell("gevent", "journal", "file", BATCH) in cells
-    assert {cell.store for cell in cells} == {"stubbed", "bare", "journal", "plain"}
+    assert {cell.store for cell in cells} == {"stubbed", "bare", "journal", "json"}
 
 
 def test_a_target_is_reached_only_if_the_whole_interval_is() -> None:
@@ -154,6 +156,80 @@ def test_a_target_is_reached_only_if_the_whole_interval_is() -> None:
     [missed] = speed_targets([measured(ratios=[0.70, 0.75, 0.80])], [], seed=1)
     assert [target.verdict for target in (reached, perhaps, missed)] == ["yes", "perhaps", "no"]
     assert speed_targets([measured(clients=8)], [], seed=1) == []
+
+
+def test_each_store_stands_beside_the_program_of_its_engine_under_each_worker_model() -> None:
+    found = pairings(["sync", "gthread", "gevent"], list(MEASURED), quick=False)
+    assert len(found) == len(RIVALS) * 4
+    assert {(ours.worker, ours.processes) for ours, _ in found} == set(SHAPES)
+    assert all((ours.worker, ours.processes) == (plain.worker, plain.processes) for ours, plain in found)
+    assert {ours.store for ours, _ in found} == set(MEASURED)
+    assert {rival.program for rival in RIVALS} - {"bare"} == {path.stem for path in (EXAMPLES / "plain").glob("*.py")}
+    assert len(pairings(["gevent"], ["redis"], quick=True)) == 1
+
+
+def test_a_program_against_itself_gives_1_whatever_drifts() -> None:
+    drifting = [window(answers={201: 100 + 10 * number}) for number in range(9)]
+    ratios = null_ratios(drifting)
+    assert ratios[0] < 1 < ratios[1]
+    assert np.median(ratios) == pytest.approx(1.0, abs=0.1)
+    assert null_ratios(drifting[:1]) == []
+
+
+def test_sales_are_judged_but_cpu_time_where_gthread_is_not_steady() -> None:
+    wide = Interval(1.0, 0.8, 1.3)
+    for given, by in [
+        ({"worker": "gthread", "processes": 2}, "sales"),
+        ({"worker": "gthread", "processes": 2, "null": wide}, "CPU"),
+        ({"worker": "gthread", "processes": 2, "null": None}, "CPU"),
+        ({"null": wide}, "sales"),
+    ]:
+        target = beside(**given).target
+        assert target is not None
+        assert (target.by, target.found.median) == (by, 1.4 if by == "CPU" else 0.9)
+
+
+def test_marks_are_for_64_clients_and_the_shapes_that_have_one() -> None:
+    assert beside(clients=8).target is None
+    assert beside(processes=3).target is None
+    assert beside(store="postgres", guard="atomic", plain="postgres_statement").target is None
+
+
+def test_the_table_of_marks_says_what_is_short_of_them_and_what_was_not_measured() -> None:
+    found = results()
+    found.beside_plain = [beside(), beside(processes=16)]
+    found.growth = [grown("json", 1000, ratio=Interval(0.5, 0.4, 0.6))]
+    table = marks_grid(found)
+    assert table.columns == ["store", "sync × 4", "sync × 16", "gthread 2 × 16", "gevent × 2"]
+    plain, thousand, many = table.rows
+    assert plain == [
+        "`json`, × plain file lock and counter (which is not durable)",
+        "0.90 [0.85, 0.95]: yes (0.8)",
+        "0.90 [0.85, 0.95]: no (1.3)",
+        "– (2)",
+        "– (2)",
+    ]
+    assert thousand[1:] == ["– (0.9)", "", "", "0.50 [0.40, 0.60]: no (0.9)"]
+    assert many[1:] == ["– (0.7)", "", "", "– (0.7)"]
+    [said] = shortfalls(found)
+    assert said.startswith("Short of the mark: `json`, × plain file lock")
+    assert said.count(";") == 1
+    found.beside_plain, found.growth = [beside()], []
+    assert shortfalls(found) == ["Nothing falls short."]
+
+
+def test_the_page_begins_with_the_marks_and_its_other_results_stay(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{PLAIN_BEGIN}\nyesterday\n{PLAIN_END}\nbetween\n{BEGIN}\nkept\n{END}\n")
+    found = results()
+    found.beside_plain = [beside(problems=["buyers were told of 5 sales, and 4 were kept"])]
+    assert found.status == 1
+    write_plain_section(page, found, when="now", command="lastseat bench --plain")
+    text = page.read_text()
+    assert "yesterday" not in text
+    assert text.endswith(f"between\n{BEGIN}\nkept\n{END}\n")
+    order = ["is the mark", "4 were kept", "Nothing falls short.", "| ! json |", "`lastseat bench --plain`"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
 
 
 def test_what_goes_wrong_is_said_first_and_decides_the_status() -> None:
@@ -206,4 +282,6 @@ def test_two_pages_keep_each_their_own_pictures(tmp_path: Path) -> None:
 
 
 def test_the_documentation_has_a_place_for_results() -> None:
-    assert has_section(ROOT / "docs" / "benchmarks.md", BEGIN, END)
+    page = ROOT / "docs" / "benchmarks.md"
+    assert has_section(page, BEGIN, END)
+    assert has_section(page, PLAIN_BEGIN, PLAIN_END)

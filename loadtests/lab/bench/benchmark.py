@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench import without_http
 from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, plan, stubbed
-from loadtests.lab.bench.growth import measure_growth
+from loadtests.lab.bench.growth import measure_growth, most_orders, sizes
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
 from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
+from loadtests.lab.bench.plain import GROWN_MARKS, growing, marks, measure_beside, pairings
 from loadtests.lab.bench.results import BenchResults, GeneratorItself, NotMeasured
 from loadtests.lab.bench.scaling import QUICK_WORKERS, WORKERS, measure_scaling
-from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, subject
+from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, plain_beside, subject
 from loadtests.lab.bench.targets import CLIENTS, speed_targets
 from loadtests.lab.bench.without_http import ChildFailed, InProcess
 from loadtests.lab.protocol.admin_api import OfficeError
@@ -29,6 +30,8 @@ from loadtests.lab.servers.office import NotReady
 from service.catalogue import REFERENCE, STORES
 
 PARTS = ("cells", "growth", "scaling", "in-process")
+BESIDE_PLAIN = "plain"
+"""A part that is measured alone."""
 _FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, ChildFailed, WrongAnswer, OSError)
 
 
@@ -79,6 +82,7 @@ class Bench:
             "growth": self._growth,
             "scaling": self._scaling,
             "in-process": self._in_process,
+            BESIDE_PLAIN: self._beside_plain,
         }
         self._progress.begin(self._steps())
         self._servers.mkdir(exist_ok=True)
@@ -89,6 +93,9 @@ class Bench:
                     parts[part](generator)
         finally:
             self.results.targets = speed_targets(self.results.cells, self.results.growth, settings.sampling.seed)
+            if BESIDE_PLAIN in settings.parts:
+                found = marks(self.results.beside_plain, self.results.growth)
+                self.results.targets = [mark.found for mark in found if mark.found is not None]
             self._drop_data(self._servers)
         return self.results
 
@@ -100,6 +107,7 @@ class Bench:
             "growth": len(self._growing()),
             "scaling": len(self._growing()[:1]),
             "in-process": len(without_http.cells(settings.stores)),
+            BESIDE_PLAIN: len(self._pairings()) * self._steps_of_a_cell + len(self._marked_growth()),
         }
         return sum(steps[part] for part in settings.parts)
 
@@ -141,6 +149,32 @@ class Bench:
             said = f"{tested.service.spelled}, {cell.spelled}, {clients} clients: {found.sold_per_s:,.0f} sold/s, "
             self._progress.done(0, said + f"{found.ratio} of the ceiling")
 
+    # -- beside plain programs ------------------------------------------------------------------------------------
+
+    def _pairings(self) -> list[tuple[BenchCell, BenchCell]]:
+        return pairings(self._settings.workers, self._settings.stores, quick=self._settings.quick)
+
+    def _marked_growth(self) -> list[BenchCell]:
+        return growing(self._settings.workers, self._settings.stores)
+
+    def _beside_plain(self, generator: LoadGenerator) -> None:
+        for ours, plain in self._pairings():
+            measure = partial(self._pairing, generator, ours, plain)
+            self._attempt(BESIDE_PLAIN, ours, f"beside-{plain.name}", measure, self._steps_of_a_cell)
+        for cell in self._marked_growth():
+            orders = [each for each in GROWN_MARKS if each <= most_orders(cell.store, self._settings.growth)]
+            self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
+
+    def _pairing(self, generator: LoadGenerator, ours: BenchCell, plain: BenchCell, folder: Path) -> None:
+        with subject(ours, folder / "office") as office, plain_beside(office, plain, folder / "plain") as other:
+            measurer = Measurer(generator, other, self._settings.sampling)
+            for clients in self._settings.clients:
+                what = f"{office.service.spelled}  {ours.spelled} beside {plain.spelled}  {clients} clients"
+                self._progress.doing(what)
+                found = measure_beside(measurer, office, clients, self._progress.done)
+                self.results.beside_plain.append(found)
+                self._progress.done(0, f"{what}: × {found.ratio}")
+
     # -- the rest -------------------------------------------------------------------------------------------------
 
     def _growing(self) -> list[BenchCell]:
@@ -153,20 +187,21 @@ class Bench:
 
     def _growth(self, generator: LoadGenerator) -> None:
         for cell in self._growing():
-            self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell))
+            grow = partial(self._grow, generator, cell, sizes(cell.store, self._settings.growth))
+            self._attempt("growth", cell, f"growth-{cell.name}", grow)
 
-    def _grow(self, generator: LoadGenerator, cell: BenchCell, folder: Path) -> None:
+    def _grow(self, generator: LoadGenerator, cell: BenchCell, orders: Sequence[int], folder: Path) -> None:
         settings, step = self._settings, self._progress.doing
         self.results.growth += measure_growth(
-            generator, cell, folder, sampling=settings.sampling, most=settings.growth, step=step
+            generator, cell, folder, sampling=settings.sampling, sizes=orders, step=step
         )
         last = self.results.growth[-1]
         self._progress.done(1, f"{cell.spelled}, {last.orders:,} orders: {last.ratio} of a fresh event")
 
     def _scaling(self, generator: LoadGenerator) -> None:
         """One cell, under sync: each of its workers is one more that wants the lock."""
-        for growing in self._growing()[:1]:
-            cell = msgspec.structs.replace(growing, worker="sync")
+        for largest in self._growing()[:1]:
+            cell = msgspec.structs.replace(largest, worker="sync")
             self._attempt("scaling", cell, "scaling", partial(self._scale, generator, cell))
 
     def _scale(self, generator: LoadGenerator, cell: BenchCell, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The cells of a benchmark: stores under guards, by the catalogue; the plain shop; the ceilings."""
+"""The cells of a benchmark: stores under guards, by the catalogue; plain programs; the ceilings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from service import catalogue
 
 BATCH = catalogue.BENCHMARK_BATCH
 CAPACITY = 10_000_000
-PLAIN, PLAIN_LOCK = "plain", "filelock"
-PLAIN_ORDERS = 1_000
+PLAIN = "plain"
 CEILINGS = {"stubbed": "the decision stubbed", "bare": "a bare Flask endpoint"}
 MEASURED = {name: store.benchmark for name, store in catalogue.STORES.items() if store.benchmark}
-STORES = (*MEASURED, PLAIN)
 
 
 class BenchCell(msgspec.Struct, frozen=True):
@@ -26,15 +24,14 @@ class BenchCell(msgspec.Struct, frozen=True):
     store: str
     """A store of the service; or ``plain``; or a ceiling, ``stubbed`` or ``bare``."""
     guard: str
+    """A guard of the service; or a plain program, a module in ``examples/plain``."""
     batch: int = 1
     processes: int | None = None
-    orders: int = 0
-    """Orders that the plain shop's file holds before a window; 0: it has a bare counter."""
 
     @property
     def service(self) -> Service:
         """The settings of its server; those that do not concern it have their defaults."""
-        if not self.durable:
+        if not self.is_office:
             return Service(worker=self.worker, processes=self.processes)
         return Service(
             worker=self.worker, processes=self.processes, store=self.store, guard=self.guard, batch=self.batch
@@ -48,14 +45,13 @@ class BenchCell(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         count = f"-{self.processes}" if self.processes else ""
-        many = f"-{self.orders}" if self.orders else ""
-        return f"{self.worker}{count}-{self.store}-{self.guard}-{self.batch}{many}"
+        return f"{self.worker}{count}-{self.store}-{self.guard}-{self.batch}"
 
     @property
     def spelled(self) -> str:
         """The name in reports: ``journal + file, batch 256``."""
         if self.store == PLAIN:
-            return f"plain, {self.orders:,} orders" if self.orders else "plain, a counter"
+            return f"{PLAIN} {self.guard}"
         if self.is_ceiling:
             return CEILINGS[self.store]
         return f"{self.store} + {self.guard}" + (f", batch {self.batch}" if self.batch > 1 else "")
@@ -65,8 +61,8 @@ class BenchCell(msgspec.Struct, frozen=True):
         return self.store in CEILINGS
 
     @property
-    def durable(self) -> bool:
-        """True where an answer means that the sale survives a power cut."""
+    def is_office(self) -> bool:
+        """Whether it is the service as it is: an answer means that the sale survives a power cut."""
         return self.store != PLAIN and not self.is_ceiling
 
 
@@ -99,6 +95,4 @@ def plan(workers: Sequence[str], stores: Sequence[str], *, quick: bool) -> list[
         for store in MEASURED:
             if store in stores:
                 found += of_store(worker, store, quick=quick)
-        if PLAIN in stores:
-            found += [BenchCell(worker, PLAIN, PLAIN_LOCK, orders=orders) for orders in (0, PLAIN_ORDERS)]
     return found

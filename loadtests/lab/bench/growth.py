@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,7 @@ MOST_REWRITTEN = 1_000
 class Grown(OfCell, kw_only=True):
     """The rate of an event with many orders, beside one with none."""
 
+    processes: int
     orders: int
     sold_per_s: float
     fresh_per_s: float
@@ -48,8 +49,13 @@ class Grown(OfCell, kw_only=True):
 
 def sizes(store: str, most: int) -> list[int]:
     """The numbers of orders to look at: powers of ten, and the most."""
-    most = min(most, MOST_REWRITTEN) if STORES[store].rewrites else most
+    most = most_orders(store, most)
     return sorted({0, most} | {10**power for power in range(2, 7) if 10**power < most})
+
+
+def most_orders(store: str, most: int) -> int:
+    """The most orders to which a store is grown."""
+    return min(most, MOST_REWRITTEN) if STORES[store].rewrites else most
 
 
 def measure_growth(
@@ -58,14 +64,14 @@ def measure_growth(
     folder: Path,
     *,
     sampling: Sampling,
-    most: int,
+    sizes: Sequence[int],
     step: Callable[[str], None],
 ) -> list[Grown]:
     """Grow one event and look at each size. Raises ``NotAvailable`` where the service does not offer the cell."""
     with OfficeSubject(cell, folder) as office:
         event = _GrowingEvent(generator, office, sampling)
         rows = []
-        for size in sizes(cell.store, most):
+        for size in sizes:
             step(f"{cell.spelled}: selling up to {size:,} orders")
             event.sell_up_to(size)
             step(f"{cell.spelled}: {size:,} orders beside none")
@@ -99,6 +105,7 @@ class _GrowingEvent:
         refuse_if_nothing_sold(self._office, pairs.windows)
         return Grown(
             **self._office.cell.identity,
+            processes=self._office.service.shape[0],
             orders=size,
             sold_per_s=pairs.sold_per_s,
             fresh_per_s=pairs.other_per_s,

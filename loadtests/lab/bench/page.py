@@ -18,6 +18,9 @@ from loadtests.lab.report.svg.chart import curves as draw_curves
 
 BEGIN, END = "<!-- results: written by `lastseat bench --write` -->", "<!-- end of results -->"
 
+PLAIN_BEGIN = "<!-- results: written by `lastseat bench --plain --write` -->"
+PLAIN_END = "<!-- end of the results beside plain programs -->"
+
 _ROW_H, _NAMES_W = 22.0, 330.0
 _CURVE_POINTS = 60
 _MOST_RATIO = 1.6
@@ -73,6 +76,15 @@ def write_section(path: Path, results: BenchResults, *, when: str, command: str)
     markdown.replace_section(path, BEGIN, END, section)
 
 
+def write_plain_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:
+    """The same of the measurement beside plain programs: the marks come first."""
+    tables = [grid.markdown() for grid in grids(results)]
+    said = [note.removeprefix("! ") for note in notes(results)]
+    measured = f"`{command}`, {when}. {machine_in_words(results)}"
+    section = "\n\n".join(part.strip() for part in [*tables[:1], *said, *tables[1:], measured])
+    markdown.replace_section(path, PLAIN_BEGIN, PLAIN_END, section)
+
+
 # -- the plots ---------------------------------------------------------------------------------------------------------
 
 
@@ -124,9 +136,10 @@ def growth_plot(rows: Sequence[Grown], name: str) -> str:
         body += tick(at, orders, f"{orders:,}")
     body.append(below(at, "orders that the event has"))
     curves = []
-    for store, colour in zip(dict.fromkeys(row.store for row in rows), svg.COLOURS, strict=False):
-        mine = [row for row in rows if row.store == store]
-        curves.append((store, colour, [(float(row.orders), row.sold_per_s) for row in mine], "dots"))
+    names = dict.fromkeys((row.store, row.worker) for row in rows)
+    for (store, worker), colour in zip(names, svg.COLOURS, strict=False):
+        mine = [row for row in rows if (row.store, row.worker) == (store, worker)]
+        curves.append((f"{store}, {worker}", colour, [(float(row.orders), row.sold_per_s) for row in mine], "dots"))
         curves.append((f"{store}, a fresh event", "five", [(float(row.orders), row.fresh_per_s) for row in mine], ""))
     body += draw_curves(at, curves)
     about = "One line for each store, and beside it a fresh event on the same server, measured in pairs."

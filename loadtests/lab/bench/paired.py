@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -164,37 +164,45 @@ class OfCell(msgspec.Struct, kw_only=True):
     batch: int
 
 
-class MeasuredCell(OfCell, kw_only=True):
-    """The figures of a cell at one number of clients. Rates are tickets a second, times the buyer's milliseconds."""
+class CellFigures(OfCell, kw_only=True):
+    """The figures of a cell beside something else, at one number of clients.
 
-    orders: int
+    Rates are tickets a second, times the buyer's milliseconds.
+    """
+
     program: str
     clients: int
     processes: int
     threads: int
-    durable: bool
     sold_per_s: float
-    ceiling_per_s: float
     ratio: Interval
+    """Sales over those of what it stands beside."""
     ratios: list[float]
-    p50_ms: float | None
     p99_ms: float | None
-    p999_ms: float | None
     cpu_us: float | None
     """CPU time of all workers for a sale, in microseconds."""
+    generator_cpu: float
+    """The share of a core that the load generator used, in the busiest window."""
+    generator_saturated: bool
+    other_answers: dict[int, int] = {}
+    problems: list[str] = []
+    """Sentences, where the server's own account contradicts what the buyers were told."""
+
+
+class MeasuredCell(CellFigures, kw_only=True):
+    """A cell beside the ceiling."""
+
+    durable: bool
+    ceiling_per_s: float
+    p50_ms: float | None
+    p999_ms: float | None
     ceiling_cpu_us: float | None
     refused_per_s: float | None = None
     """On an event that is sold out."""
     batch_mean: float | None = None
     batch_sizes: dict[int, int] = {}
     held_ms: float | None = None
-    generator_cpu: float
-    """The share of a core that the load generator used, in the busiest window."""
-    generator_saturated: bool
-    other_answers: dict[int, int] = {}
     errors: dict[str, int] = {}
-    problems: list[str] = []
-    """Sentences, where the server's own account contradicts what the buyers were told."""
     start_s: float
     memory_mb: float | None = None
 
@@ -204,22 +212,27 @@ class Measurer:
 
     def __init__(self, generator: LoadGenerator, ceiling: Subject, sampling: Sampling) -> None:
         self._generator = generator
-        self._ceiling = ceiling
-        self._sampling = sampling
+        self.ceiling = ceiling
+        self.sampling = sampling
 
     def measure(self, tested: Subject, clients: int, step: Callable[[], None] = lambda: None) -> MeasuredCell:
         """Pairs of ``tested`` with the ceiling; ``step`` is called after each."""
         problems: list[str] = []
+        pairs = self.pairs(tested, clients, problems, step)
+        refused = self._refused_per_s(tested, clients, problems)
+        return self._summary(tested, clients, pairs, refused, problems)
+
+    def pairs(self, tested: Subject, clients: int, problems: list[str], step: Callable[[], None]) -> Pairs:
+        """The pairs alone. Raises ``NothingSold``."""
         pairs = in_pairs(
-            self._sampling,
-            lambda: self.window(self._ceiling, clients, problems),
+            self.sampling,
+            lambda: self.window(self.ceiling, clients, problems),
             lambda: self.window(tested, clients, problems),
             step,
         )
         refuse_if_nothing_sold(tested, pairs.tested)
-        refuse_if_nothing_sold(self._ceiling, pairs.other)
-        refused = self._refused_per_s(tested, clients, problems)
-        return self._summary(tested, clients, pairs, refused, problems)
+        refuse_if_nothing_sold(self.ceiling, pairs.other)
+        return pairs
 
     def window(self, tested: Subject, clients: int, problems: list[str]) -> Window:
         """One window on a fresh event; what does not agree with what was kept goes to ``problems``."""
@@ -241,44 +254,49 @@ class Measurer:
         return window.per_s(_SOLD_OUT)
 
     def _on(self, tested: Subject, path: str, clients: int) -> Window:
-        load = load_of(tested, path, clients, self._sampling, batches=tested.cell.durable)
+        load = load_of(tested, path, clients, self.sampling, batches=tested.cell.is_office)
         return self._generator.window(load)
 
     def _summary(
         self, tested: Subject, clients: int, pairs: Pairs, refused_per_s: float | None, problems: list[str]
     ) -> MeasuredCell:
-        cell, (processes, threads) = tested.cell, tested.service.shape
-        latencies_us = sorted(us for window in pairs.tested for us in window.latencies_us)
         sizes = batch_sizes(pairs.tested)
         return MeasuredCell(
-            **cell.identity,
-            orders=cell.orders,
-            program=cell.spelled,
-            durable=cell.durable,
-            clients=clients,
-            processes=processes,
-            threads=threads,
-            sold_per_s=pairs.sold_per_s,
+            **self.figures(tested, clients, pairs, problems),
+            program=tested.cell.spelled,
+            durable=tested.cell.is_office,
             ceiling_per_s=pairs.other_per_s,
-            ratio=median_interval(pairs.ratios, self._sampling.seed),
-            ratios=pairs.ratios,
-            p50_ms=_ms(percentile(latencies_us, 0.5)),
-            p99_ms=_ms(percentile(latencies_us, 0.99)),
-            p999_ms=_ms(percentile(latencies_us, 0.999)),
-            cpu_us=_cpu_us(pairs.tested),
-            ceiling_cpu_us=_cpu_us(pairs.other),
+            p50_ms=latency_ms(pairs.tested, 0.5),
+            p999_ms=latency_ms(pairs.tested, 0.999),
+            ceiling_cpu_us=cpu_us(pairs.other),
             refused_per_s=refused_per_s,
             batch_mean=mean_batch(sizes),
             batch_sizes=dict(sorted(sizes.items())),
             held_ms=median_held_ms(pairs.tested),
-            generator_cpu=max(each.busy.computing for each in pairs.windows),
-            generator_saturated=any(each.busy.computing >= LIMIT for each in pairs.windows),
-            other_answers=_others(pairs.tested),
             errors=dict(sum((Counter(each.errors) for each in pairs.tested), Counter[str]())),
-            problems=problems,
             start_s=tested.start_s,
             memory_mb=tested.memory_mb(),
         )
+
+    def figures(self, tested: Subject, clients: int, pairs: Pairs, problems: list[str]) -> dict[str, Any]:
+        """The fields of ``CellFigures`` but for the program's name."""
+        processes, threads = tested.service.shape
+        generator_cpu = max(each.busy.computing for each in pairs.windows)
+        return {
+            **tested.cell.identity,
+            "clients": clients,
+            "processes": processes,
+            "threads": threads,
+            "sold_per_s": pairs.sold_per_s,
+            "ratio": median_interval(pairs.ratios, self.sampling.seed),
+            "ratios": pairs.ratios,
+            "p99_ms": latency_ms(pairs.tested, 0.99),
+            "cpu_us": cpu_us(pairs.tested),
+            "generator_cpu": generator_cpu,
+            "generator_saturated": generator_cpu >= LIMIT,
+            "other_answers": others(pairs.tested),
+            "problems": problems,
+        }
 
 
 def refuse_if_nothing_sold(tested: Subject, windows: Sequence[Window]) -> None:
@@ -320,17 +338,19 @@ def median_held_ms(windows: Sequence[Window]) -> float | None:
     return statistics.median(held) if held else None
 
 
-def _cpu_us(windows: Sequence[Window]) -> float | None:
+def cpu_us(windows: Sequence[Window]) -> float | None:
     """CPU time for a sale, over all windows: the kernel counts in hundredths of a second."""
     sold, used = sum(each.answers.get(SOLD, 0) for each in windows), sum(each.cpu_s for each in windows)
     return used / sold * 1e6 if sold and used else None
 
 
-def _others(windows: Sequence[Window]) -> dict[int, int]:
+def others(windows: Sequence[Window]) -> dict[int, int]:
     """Answers other than ``201``, by status."""
     counted = sum((Counter(each.told) for each in windows), Counter[int]())
     return {status: count for status, count in sorted(counted.items()) if status != SOLD}
 
 
-def _ms(us: float | None) -> float | None:
+def latency_ms(windows: Sequence[Window], share: float) -> float | None:
+    """The time within which this share of the answers came; None where there were none."""
+    us = percentile(sorted(us for window in windows for us in window.latencies_us), share)
     return None if us is None else us / 1e3

@@ -8,6 +8,7 @@ import msgspec
 
 from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.paired import MeasuredCell
+from loadtests.lab.bench.plain import BesidePlain
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.targets import SpeedTarget
 from loadtests.lab.bench.without_http import WithoutHttp
@@ -44,6 +45,7 @@ class BenchResults(msgspec.Struct, kw_only=True):
     scaling: list[Scaling] = []
     in_process: list[WithoutHttp] = []
     missing: list[NotMeasured] = []
+    beside_plain: list[BesidePlain] = []
     targets: list[SpeedTarget] = msgspec.field(name="marks", default_factory=list)
     generator: GeneratorItself | None = None
     machine: Machine
@@ -56,6 +58,10 @@ class BenchResults(msgspec.Struct, kw_only=True):
         named = [
             (f"{each.worker}, {each.program}, {each.clients} clients", each.problems)
             for each in [*self.cells, *self.ceilings]
+        ]
+        named += [
+            (f"{each.worker} × {each.processes}, {each.program}, {each.clients} clients", each.problems)
+            for each in self.beside_plain
         ]
         named += [(f"{row.store} after {row.orders:,} orders", row.problems) for row in self.growth]
         named += [
@@ -70,7 +76,7 @@ class BenchResults(msgspec.Struct, kw_only=True):
         """0: everything kept what was told; 1: something did not; 2: something could not be measured."""
         if self.problems:
             return 1
-        found = self.cells or self.ceilings or self.growth or self.scaling or self.in_process
+        found = self.cells or self.ceilings or self.beside_plain or self.growth or self.scaling or self.in_process
         return 2 if any(each.failed for each in self.missing) or not found else 0
 
 

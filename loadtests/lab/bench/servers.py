@@ -8,10 +8,11 @@ import json
 import time
 from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from loadtests.lab.bench.cells import CAPACITY, PLAIN, BenchCell
+from loadtests.lab.bench.cells import CAPACITY, BenchCell
 from loadtests.lab.history.audit import SOLD, read_audit
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
@@ -122,6 +123,11 @@ class OfficeSubject(Subject):
     """The service as it is."""
 
     application = "service:app"
+    more: ClassVar[dict[str, str]] = {}
+    """More of the settings of every office that is measured: names of environment variables and their values."""
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | self.more
 
     def fresh(self, capacity: int = CAPACITY) -> str:
         event = f"window-{next(self._numbers)}"
@@ -156,50 +162,56 @@ class CeilingSubject(Subject):
 
 
 class PlainSubject(Subject):
-    """``examples/plain_shop.py``: its file is written anew for each window."""
+    """A program of ``examples/plain``; ``address`` is that of the engine it sells from, where it does."""
 
-    application = "plain_shop:app"
+    programs = EXAMPLES / "plain"
+
+    def __init__(self, cell: BenchCell, folder: Path, address: str = "") -> None:
+        super().__init__(cell, folder)
+        self.application = f"{cell.guard}:app"
+        self._engine = address
 
     def fresh(self, capacity: int = CAPACITY) -> str:
-        self._capacity = capacity
-        shop: dict[str, object] = {"left": capacity}
-        if self.cell.orders:
-            shop["orders"] = [{"order": number, "quantity": 1} for number in range(1, self.cell.orders + 1)]
-        self._tickets.write_text(json.dumps(shop), encoding="utf-8")
-        return "/buy"
+        event = f"/events/window-{next(self._numbers)}"
+        headers = {"Content-Type": "application/json"}
+        made = ask("PUT", self.url + event, b'{"capacity":%d}' % capacity, headers, timeout_s=_QUIET_WITHIN_S)
+        if not made.is_fine:
+            raise WrongAnswer(f"the plain shop made no event, and answered {made.status}; its log is {self.log}")
+        return f"{event}/orders"
 
     def kept(self, path: str) -> int:
-        return self._capacity - int(json.loads(self._tickets.read_text(encoding="utf-8"))["left"])
+        answer = ask("GET", self.url + path.removesuffix("/orders"), timeout_s=_QUIET_WITHIN_S)
+        return int(json.loads(answer.body)["sold"])
 
-    @property
-    def _tickets(self) -> Path:
-        return self.data / "tickets.json"
+    def _environment(self) -> dict[str, str]:
+        engine = dict.fromkeys(("DATABASE_URL", "REDIS_URL"), self._engine) if self._engine else {}
+        return super()._environment() | engine
 
     def _command(self, fd: int) -> list[str]:
         *command, application = super()._command(fd)
-        return [*command, "--pythonpath", str(EXAMPLES), application]
-
-    def start(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True)
-        self.fresh()
-        super().start()
+        return [*command, "--pythonpath", str(self.programs), application]
 
     def _wait_until_it_answers(self) -> None:
         # It says nothing of itself; but nobody else can have the port, which was bound here.
         deadline = time.monotonic() + _QUIET_WITHIN_S
         while self._process is not None and self._process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(NoAnswer):
-                if ask("GET", self.url, timeout_s=2).is_fine:
-                    return
+                ask("GET", self.url, timeout_s=2)
+                return
             time.sleep(0.01)
         raise NotReady(f"the plain shop did not start. Its log {self.log} ends:\n{self.last_lines()}")
 
 
 def subject(cell: BenchCell, folder: Path) -> Subject:
-    """The server of a cell, not started."""
-    if cell.store == PLAIN:
-        return PlainSubject(cell, folder)
+    """The server of a cell that is no plain program, not started."""
     return CeilingSubject(cell, folder) if cell.is_ceiling else OfficeSubject(cell, folder)
+
+
+def plain_beside(office: Subject, cell: BenchCell, folder: Path) -> Subject:
+    """The plain program or the ceiling beside a running office, not started; it sells from the office's own engine."""
+    if cell.is_ceiling:
+        return CeilingSubject(cell, folder)
+    return PlainSubject(cell, folder, office.engine.url if office.has_own_engine else "")
 
 
 def _event(path: str) -> str:

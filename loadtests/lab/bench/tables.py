@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from loadtests.lab.bench.paired import MeasuredCell
+from loadtests.lab.bench.paired import CellFigures, MeasuredCell
+from loadtests.lab.bench.plain import SHAPES, marks, spelled
 from loadtests.lab.bench.results import BenchResults, not_available
 from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.report.tables import Grid
 from service.catalogue import REFERENCE
 
-_LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached"})
+_LEFT = frozenset({"worker", "program", "store", "guard", "target", "reached", "beside"})
 _NULL = "the ceiling against itself"
 
 
@@ -47,7 +48,7 @@ def _ms(field: str) -> Column:
     return number(field, exact=lambda value: value < 10)
 
 
-def shape_of(each: MeasuredCell) -> str:
+def shape_of(each: CellFigures) -> str:
     """``gthread 2 × 16``"""
     threads = f" {each.processes} × {each.threads}" if each.threads > 1 else f" × {each.processes}"
     return each.worker + threads
@@ -81,7 +82,24 @@ _TARGETS: dict[str, Column] = {
     "found": lambda each: str(each.found),
     "reached": lambda each: each.verdict,
 }
+_BESIDE_PLAIN: dict[str, Column] = {
+    "worker": shape_of,
+    "store": lambda each: ("! " if each.problems else "") + each.store,
+    "beside": lambda each: "a bare Flask endpoint" if each.plain == "bare" else f"`{each.plain}`",
+    "clients": number("clients"),
+    "× sold": lambda each: str(each.ratio),
+    "null pair": lambda each: str(each.null or "–"),
+    "CPU µs": number("cpu_us"),
+    "plain's": number("plain_cpu_us"),
+    "× CPU": lambda each: "–" if each.of_cpu is None else f"{each.of_cpu.median:.2f}",
+    "p99 ms": _ms("p99_ms"),
+    "plain p99": _ms("plain_p99_ms"),
+    "mark": lambda each: f"{each.target.wanted:g}" if each.target else "–",
+    "reached": lambda each: each.target.verdict_in_words if each.target else "–",
+    "other": lambda each: f"{sum(each.other_answers.values()):,} / {sum(each.plain_other_answers.values()):,}",
+}
 _GROWTH: dict[str, Column] = {
+    "worker": lambda each: f"{each.worker} × {each.processes}",
     "store": lambda each: each.store,
     "orders": number("orders"),
     "sold/s": number("sold_per_s"),
@@ -113,7 +131,11 @@ def grids(results: BenchResults) -> list[Grid]:
     targets = f"The targets: {' + '.join(REFERENCE)} with the largest batch; reached if the whole interval is"
     starts = list({(each.worker, each.program): each for each in reversed(measured)}.values())[::-1]
     found = [
-        grid_of(targets, results.targets, _TARGETS),
+        marks_grid(results),
+        grid_of(targets, [] if results.beside_plain else results.targets, _TARGETS),
+        grid_of(
+            "The office beside plain programs", results.beside_plain, _BESIDE_PLAIN, group=lambda each: each.program
+        ),
         grid_of("One hot event, one ticket a purchase", measured, _CELLS, group=lambda each: each.worker),
         grid_of("An event that grows, beside a fresh one", results.growth, _GROWTH),
         *map(_scaling, results.scaling),
@@ -121,6 +143,32 @@ def grids(results: BenchResults) -> list[Grid]:
         grid_of("Start-up and memory", starts, _STARTS),
     ]
     return [grid for grid in found if grid.rows]
+
+
+def marks_grid(results: BenchResults) -> Grid:
+    """A row for each store and a column for each worker model; without a row where nothing was measured."""
+    stores = {each.store for each in results.beside_plain}
+    rows: dict[str, dict[str, str]] = {}
+    for mark in marks(results.beside_plain, results.growth):
+        if mark.store in stores:
+            found = mark.found
+            said = "–" if found is None else f"{found.found}: {found.verdict_in_words}"
+            rows.setdefault(mark.what, {})[mark.shape] = f"{said} ({mark.wanted:g})"
+    columns = [spelled(*shape) for shape in SHAPES]
+    cells = [[what, *(row.get(column, "") for column in columns)] for what, row in rows.items()]
+    title = "Sold a second, as a multiple; is the mark (in brackets) reached?"
+    return Grid(title, ["store", *columns], cells, words=_LEFT)
+
+
+def shortfalls(results: BenchResults) -> list[str]:
+    """A sentence for the marks that are missed, and one for those that lie within an interval."""
+    found = [(mark, mark.found.verdict) for mark in marks(results.beside_plain, results.growth) if mark.found]
+    said = []
+    for verdict, words in (("no", "Short of the mark"), ("perhaps", "Not decided, for the interval contains the mark")):
+        names = [f"{mark.what}, {mark.shape}" for mark, its in found if its == verdict]
+        if names:
+            said.append(f"{words}: {'; '.join(names)}.")
+    return said or ["Nothing falls short." for _ in found[:1]]
 
 
 def in_order(results: BenchResults) -> list[MeasuredCell]:
@@ -157,7 +205,7 @@ def law_in_words(scaling: Scaling) -> str:
 
 def notes(results: BenchResults) -> list[str]:
     """Notes for the reader of the tables; the alarming stand first and begin with ``!``."""
-    measured = [*results.cells, *results.ceilings]
+    measured: list[CellFigures] = [*results.cells, *results.ceilings, *results.beside_plain]
     found = [f"! {problem}" for problem in results.problems]
     found += [
         f"! the load generator was the bottleneck: {shape_of(each)}, {each.program}, {each.clients} clients"
@@ -169,12 +217,19 @@ def notes(results: BenchResults) -> list[str]:
     generator = results.generator
     if measured and generator is not None:
         busiest = max(measured, key=lambda each: each.generator_cpu)
-        fastest = max(each.sold_per_s for each in measured)
+        fastest = max([each.sold_per_s for each in measured] + [each.plain_per_s for each in results.beside_plain])
         found.append(
             f"The load generator does {generator.requests_per_s:,.0f} requests a second against a server that does "
             f"nothing ({generator.cpu_us:.0f} µs of CPU each), {generator.requests_per_s / fastest:.0f} times the "
             f"fastest rate here; it used at most {busiest.generator_cpu:.0%} of one core ({shape_of(busiest)}, "
-            f"{program_of(busiest)})."
+            f"{busiest.program})."
+        )
+    found += shortfalls(results)
+    if results.beside_plain:
+        found.append(
+            f"Medians of {len(results.beside_plain[0].ratios)} pairs in ABBA order, 95 % bootstrap intervals. The null "
+            "pair is the plain program against itself, in neighbouring windows of the same run. Under gthread, where "
+            "its interval is not within 5 % of 1, the workers' CPU time for a sale is judged in the place of sales."
         )
     nulls = [each for each in results.ceilings if each.store == "stubbed"]
     if nulls:

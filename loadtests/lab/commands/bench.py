@@ -9,10 +9,10 @@ import click
 import msgspec
 from rich.console import Console
 
-from loadtests.lab.bench.benchmark import PARTS, Bench, BenchProgress, BenchSettings
-from loadtests.lab.bench.cells import STORES
+from loadtests.lab.bench.benchmark import BESIDE_PLAIN, PARTS, Bench, BenchProgress, BenchSettings
+from loadtests.lab.bench.cells import MEASURED
 from loadtests.lab.bench.load_client import GeneratorFailed
-from loadtests.lab.bench.page import BEGIN, END, write_page, write_section
+from loadtests.lab.bench.page import BEGIN, END, PLAIN_BEGIN, PLAIN_END, write_page, write_plain_section, write_section
 from loadtests.lab.bench.paired import NothingSold, Sampling
 from loadtests.lab.bench.results import BenchResults
 from loadtests.lab.bench.servers import WrongAnswer
@@ -33,6 +33,7 @@ _FULL_CLIENTS, _QUICK_CLIENTS = (64, 1, 8, 512), (64,)
 Examples:
   lastseat bench --quick                             all cells in three minutes
   lastseat bench --worker gevent --store journal --clients 64
+  lastseat bench --plain --quick                     beside plain programs, with the marks
   lastseat bench --only growth --json > growth.json
   lastseat bench --write docs/benchmarks.md          measure, and replace the results in that page
 
@@ -41,8 +42,9 @@ lab failed.
 """
 )
 @click.option("--quick", is_flag=True, help="Fewer and shorter windows, 64 clients: under three minutes.")
+@click.option("--plain", is_flag=True, help="Beside the programs in examples/plain, and nothing else: with the marks.")
 @options.only("worker", "workers", "this worker model")
-@options.only("store", "stores", "this store", kind=click.Choice(STORES))
+@options.only("store", "stores", "this store", kind=click.Choice(list(MEASURED)))
 @click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
 @options.option("--pairs", click.IntRange(1, 1000), "Pairs of windows for each cell.", note="10; with --quick 3")
 @options.option("--seconds", click.FloatRange(0.05, 600), "Length of a window.", note="0.6; with --quick 0.25")
@@ -50,7 +52,7 @@ lab failed.
     "--clients",
     click.IntRange(1, 10_000),
     "Connections; repeatable.",
-    note="64, 1, 8, 512; with --quick 64",
+    note="64, 1, 8, 512; with --quick or --plain 64",
     multiple=True,
 )
 @options.option(
@@ -63,6 +65,7 @@ lab failed.
 def bench(
     *,
     quick: bool,
+    plain: bool,
     workers: tuple[str, ...],
     stores: tuple[str, ...],
     parts: tuple[str, ...],
@@ -79,14 +82,17 @@ def bench(
 
     Each store, guard and worker model on a real gunicorn, window by window beside the same application with the
     decision stubbed. Every window is checked against what the store kept. Takes more than an hour; --quick, which
-    leaves out the stores that need an engine, three minutes.
+    leaves out the stores that need an engine, three minutes. --plain measures each store beside the program that people
+    write on its engine: at most twenty minutes, with --quick a few.
     """
-    output.refuse_page_without_place(page, BEGIN, END)
+    if plain and parts:
+        raise click.UsageError("--plain is a measurement of its own: leave out --only")
+    output.refuse_page_without_place(page, *((PLAIN_BEGIN, PLAIN_END) if plain else (BEGIN, END)))
     settings = BenchSettings(
         workers=list(dict.fromkeys(workers)) or list(WORKER_MODELS),
-        stores=list(dict.fromkeys(stores)) or [each for each in STORES if not (quick and each in ENGINES)],
-        clients=list(dict.fromkeys(clients)) or list(_QUICK_CLIENTS if quick else _FULL_CLIENTS),
-        parts=[part for part in PARTS if part in parts] or list(PARTS),
+        stores=list(dict.fromkeys(stores)) or [each for each in MEASURED if plain or not (quick and each in ENGINES)],
+        clients=list(dict.fromkeys(clients)) or list(_QUICK_CLIENTS if quick or plain else _FULL_CLIENTS),
+        parts=[BESIDE_PLAIN] if plain else [part for part in PARTS if part in parts] or list(PARTS),
         sampling=Sampling(pairs or (3 if quick else 10), seconds or (0.25 if quick else 0.6), seed),
         growth=growth or (10_000 if quick else 1_000_000),
         quick=quick,
@@ -104,7 +110,8 @@ def bench(
         if running is not None:
             _keep(folder, running.results, settings, screen)
     if page is not None:
-        write_section(page, running.results, when=output.now(), command=output.as_typed())
+        write = write_plain_section if plain else write_section
+        write(page, running.results, when=output.now(), command=output.as_typed())
     if as_json:
         click.echo(msgspec.json.encode(_as_json(folder, running.results)))
     else:

@@ -251,12 +251,15 @@ class RunningOffice(process.ServerProcess):
             return process.start(
                 self._command(bound.fileno()),
                 log=self.log,
-                environment=self.service.environment(self.data)
-                | ({"LASTSEAT_STORE": self._address} if self._address else {}),
+                environment=self._environment(),
                 directory=self.data,
                 pass_fds=(bound.fileno(),),
                 network=self._network,
             )
+
+    def _environment(self) -> dict[str, str]:
+        address = {"LASTSEAT_STORE": self._address} if self._address else {}
+        return self.service.environment(self.data) | address
 
     def _command(self, fd: int) -> list[str]:
         return [
