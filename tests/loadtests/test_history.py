@@ -48,6 +48,11 @@ def test_a_history_comes_back_column_by_column(tmp_path: Path) -> None:
     history = read_history(path)
     assert history.tickets.row(0) == [4, 5]
     assert history.tickets.row(1) == []
+    assert History.of([buy(1, tickets=[4]), buy(2, tickets=None), buy(3, tickets=[5, 6])]).tickets.flat.tolist() == [
+        4,
+        5,
+        6,
+    ]
     assert history.remaining.tolist() == [-2, ABSENT]  # an unknown operation has no answer to show it
     assert history.version.tolist() == [3, ABSENT]
     assert history.return_ns.tolist() == [15, NEVER]
@@ -87,7 +92,7 @@ def test_the_last_line_needs_no_line_end() -> None:
 
 
 def test_an_empty_history_has_no_operations() -> None:
-    assert len(read_history(b"")) == 0
+    assert [len(read_history(content)) for content in (b"", b"\n", b" \n\n ")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

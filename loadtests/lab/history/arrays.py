@@ -36,26 +36,31 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._collected = bytearray(), bytearray(), bytearray(), bytearray()
+        self._collected = bytearray(), bytearray(), bytearray()
+        self._text = bytearray()
 
     def intern(self, strings: Sequence[str | None], first_row: int) -> Ints:
         """The ids of some strings, those of the rows from ``first_row`` on, among these rows alone: see ``settle``."""
         count = len(strings)
         ids: dict[str | None, int] = {None: -1}
-        found = np.fromiter(map(ids.setdefault, strings, range(first_row, first_row + count)), np.int64, count)
+        if strings[0] == strings[-1] and strings.count(strings[0]) == count:
+            found = np.full(count, ids.setdefault(strings[0], first_row))
+        else:
+            found = np.fromiter(map(ids.setdefault, strings, range(first_row, first_row + count)), np.int64, count)
         del ids[None]
-        texts = [string.encode() for string in ids if string is not None]
-        rows, hashes, lengths, text = self._collected
-        rows += np.fromiter(ids.values(), np.int64, len(texts)).tobytes()
-        hashes += np.fromiter(map(_hash, texts), np.int64, len(texts)).tobytes()
-        lengths += np.fromiter(map(len, texts), np.int64, len(texts)).tobytes()
-        text += b"".join(texts)
+        new = cast("dict[str, int]", ids)
+        text, lengths = "".join(new).encode(), list(map(len, new))
+        if len(text) != sum(lengths):  # not all are ASCII
+            lengths = [len(string.encode()) for string in new]
+        for collected, column in zip(self._collected, (new.values(), map(_hash, new), lengths), strict=True):
+            collected.extend(np.fromiter(column, np.int64, len(new)).tobytes())
+        self._text += text
         return found
 
     def settle(self, found: Ints) -> Ints:
         """The ids of all rows, from what ``intern`` found; afterwards nothing can be interned any more."""
-        rows, hashes, lengths = (np.frombuffer(each, np.int64) for each in self._collected[:3])
-        self._rows, self._texts = rows, Ragged.of_lengths(lengths, np.frombuffer(self._collected[3], np.uint8))
+        rows, hashes, lengths = (np.frombuffer(each, np.int64) for each in self._collected)
+        self._rows, self._texts = rows, Ragged.of_lengths(lengths, np.frombuffer(self._text, np.uint8))
         by_hash = np.argsort(hashes, kind="stable")
         ordered = hashes[by_hash]
         is_first = np.concatenate((ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]))
@@ -179,15 +184,14 @@ def one_of(values: NDArray[Any], *choices: int) -> Bools:
 
 
 def lookup(ids: Ints, values: Ints, wanted: Ints, missing: int) -> Ints:
-    """For each wanted id, the value at its first place in ``ids``, or ``missing``; negative ids match nothing."""
-    known = np.flatnonzero(ids >= 0)
-    ordered = known[np.argsort(ids[known], kind="stable")]
-    out = np.full(len(wanted), missing)
-    if len(ordered):
-        at = np.minimum(np.searchsorted(ids[ordered], wanted), len(ordered) - 1)
-        found = (ids[ordered[at]] == wanted) & (wanted >= 0)
-        out[found] = values[ordered[at[found]]]
-    return out
+    """For each wanted id, the value at its first place in ``ids``, or ``missing``; negative ids match nothing.
+
+    Ids are those of ``Names`` or of mutations, so that an array of the greatest one's length can be made.
+    """
+    known = np.flatnonzero(ids >= 0)[::-1]
+    first = np.full(max(ids.max(initial=-1), wanted.max(initial=-1)) + 2, -1)  # the last one answers index -1
+    first[ids[known]] = known  # the last assignment to an index stays
+    return pick(values, first[np.maximum(wanted, -1)], missing)
 
 
 def compact(values: NDArray[Any]) -> NDArray[Any]:

@@ -55,16 +55,18 @@ def read_table(
     """A JSON Lines file as columns: ``line``, and one for each field of ``row_type``, by the field's type.
 
     A missing number or time (in microseconds) is ABSENT, a missing float NaN. A ``Literal`` becomes its place among the
-    choices, a truth value 1, 0, or -1 for missing; lists are ``Ragged``. Strings become ids of the ``Names`` that are
+    choices, a truth value 1, 0, or -1 for missing; tuples are ``Ragged``. Strings become ids of the ``Names`` that are
     returned by field. Raises HistoryError as ``read_rows`` does.
     """
     kinds = {field.name: _without_none(field.type) for field in msgspec.structs.fields(row_type)}
     names = {name: Names() for name, kind in kinds.items() if kind is str}
-    flats = {name: bytearray() for name, kind in kinds.items() if get_origin(kind) is list}
+    flats = {name: bytearray() for name, kind in kinds.items() if get_origin(kind) is tuple}
     makers = {name: _maker_of(kind, flats.get(name)) for name, kind in kinds.items() if kind is not str}
     buffers = {name: bytearray() for name in ("line", *kinds)}
     count = 0
     for lines, rows in read_rows(source, row_type, first_row=first_row):
+        if not rows:
+            continue
         buffers["line"] += lines.tobytes()
         cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         for place, name in enumerate(kinds):
@@ -89,7 +91,7 @@ _Maker = Callable[[list[Any]], Any]
 
 
 def _without_none(kind: Any) -> Any:
-    """``int`` of ``Annotated[int, …] | None``; a ``Literal`` and a list as they are."""
+    """``int`` of ``Annotated[int, …] | None``; a ``Literal`` and a tuple as they are."""
     if get_origin(kind) in {Union, UnionType}:
         [kind] = [each for each in get_args(kind) if each is not NoneType]
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
@@ -124,19 +126,22 @@ def _codes(code: Mapping[Any, int], values: list[Any]) -> Codes:
     return np.fromiter(map(code.__getitem__, values), np.int8, len(values))
 
 
-def _lengths(flat: bytearray, values: list[list[int] | None]) -> Ints:
-    """The lengths of lists, None as an empty one; their numbers are appended to ``flat``."""
-    flat += np.fromiter(chain.from_iterable(filter(None, values)), np.int64).tobytes()
-    return np.fromiter([len(value) if value else 0 for value in values], np.int64, len(values))
+def _lengths(flat: bytearray, values: list[tuple[int, ...] | None]) -> Ints:
+    """The lengths of some lists, 0 for None; their numbers are appended to ``flat``."""
+    try:
+        lengths = np.fromiter(map(len, cast("list[tuple[int, ...]]", values)), np.int64, len(values))
+    except TypeError:  # as above
+        return _lengths(flat, [value or () for value in values])
+    flat += np.fromiter(chain.from_iterable(cast("list[tuple[int, ...]]", values)), np.int64).tobytes()
+    return lengths
 
 
 def _moments(values: list[datetime | None]) -> Ints:
-    return np.fromiter(map(_microseconds, values), np.int64, len(values))
+    microseconds = [ABSENT if value is None else _microseconds(value) for value in values]
+    return np.fromiter(microseconds, np.int64, len(values))
 
 
-def _microseconds(moment: datetime | None) -> int:
-    if moment is None:
-        return ABSENT
+def _microseconds(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
