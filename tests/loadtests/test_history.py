@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtests.lab.history import columns
+from loadtests.lab.history import arrays, columns
 from loadtests.lab.history.arrays import Names, Ragged, same_rows
 from loadtests.lab.history.history import ABSENT, NEVER, Audit, History, HistoryError, read_audit, read_history
 
@@ -48,6 +48,11 @@ def test_a_history_comes_back_column_by_column(tmp_path: Path) -> None:
     history = read_history(path)
     assert history.tickets.row(0) == [4, 5]
     assert history.tickets.row(1) == []
+    assert History.of([buy(1, tickets=[4]), buy(2, tickets=None), buy(3, tickets=[5, 6])]).tickets.flat.tolist() == [
+        4,
+        5,
+        6,
+    ]
     assert history.remaining.tolist() == [-2, ABSENT]  # an unknown operation has no answer to show it
     assert history.version.tolist() == [3, ABSENT]
     assert history.return_ns.tolist() == [15, NEVER]
@@ -87,7 +92,7 @@ def test_the_last_line_needs_no_line_end() -> None:
 
 
 def test_an_empty_history_has_no_operations() -> None:
-    assert len(read_history(b"")) == 0
+    assert [len(read_history(content)) for content in (b"", b"\n", b" \n\n ")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -148,18 +153,40 @@ def test_an_audit_that_cannot_be_used_is_refused_with_its_line(content: bytes, w
         read_audit(content)
 
 
+def interned(*chunks: list[str | None]) -> tuple[Names, list[int]]:
+    names, found, count = Names(), [np.zeros(0, np.int64)], 0
+    for chunk in chunks:
+        found.append(names.intern(chunk, count))
+        count += len(chunk)
+    return names, names.settle(np.concatenate(found)).tolist()
+
+
 def test_names_are_the_row_that_they_were_first_met_in() -> None:
-    names = Names()
-    assert names.intern(["a", None, "b", "a"], 0, 4).tolist() == [0, -1, 2, 0]
-    assert names.intern(["b", "c"], 4, 2).tolist() == [2, 5]
-    assert [names.string(number) for number in (0, 2, 5, -1)] == ["a", "b", "c", None]
+    names, ids = interned(["a", None, "b", "a"], ["b", "ç\x00", "a"], [None], ["ç\x00", ""])
+    assert ids == [0, -1, 2, 0, 2, 5, 0, -1, 5, 9]
+    assert [names.string(number) for number in (0, 2, 5, 9, -1)] == ["a", "b", "ç\x00", "", None]
 
 
 def test_names_are_translated_and_unknown_ones_are_not() -> None:
-    ours, theirs = Names(), Names()
-    ours.intern(["a", "b", "c"], 0, 3)
-    ids = theirs.intern(["c", None, "x", "a"], 0, 4)
+    ours, _ = interned(["a", "b", "c"])
+    theirs, ids = interned(["c", None, "x", "a"])
     assert ours.translation(theirs)[ids].tolist() == [2, -1, -1, 0]
+    assert interned([None])[0].translation(theirs)[ids].tolist() == [-1] * 4
+    assert ours.translation(interned()[0]).tolist() == [-1]
+
+
+@pytest.mark.parametrize("other", ["b", "aa", "é"])
+def test_strings_that_share_a_hash_by_chance_are_never_taken_for_one(
+    other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_hash", lambda text: 7)
+    monkeypatch.setattr(columns, "_CHUNK_BYTES", 100)
+    with pytest.raises(HistoryError, match="input: two strings have one hash"):
+        History.of([buy(1, key="a"), buy(2, key=other)])
+    ours, theirs = interned(["a"])[0], interned([other])[0]
+    with pytest.raises(ValueError, match="two strings have one hash"):
+        ours.translation(theirs)
+    assert ours.translation(interned([None, "a"])[0]).tolist() == [-1, 0, -1]
 
 
 def test_rows_of_lists_are_taken_in_any_order() -> None:

@@ -6,12 +6,13 @@ A column has one entry for each operation or record. A number that nobody told i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -29,36 +30,90 @@ NEVER = 2**63 - 1
 class Names:
     """Strings as integers: a string's id is the row it was first met in; None is -1.
 
-    Ids have gaps but stay below the number of rows, so an array of that length can be indexed by them.
+    Ids have gaps but stay below the number of rows, so an array of that length can be indexed by them. Of a string its
+    text and its hash are kept, some forty bytes; as an object in a dictionary it would take four times as much. Strings
+    of one hash are compared: should they differ, ``settle`` and ``translation`` raise ValueError. Python's hashes have
+    64 bits and are others in each process, so that nobody can choose such strings.
     """
 
     def __init__(self) -> None:
-        self._ids: dict[str | None, int] = {None: -1}
-        self._strings: dict[int, str | None] = {}
+        self._collected = bytearray(), bytearray(), bytearray()
+        self._text = bytearray()
 
-    def intern(self, strings: Iterable[str | None], first_row: int, count: int) -> Ints:
-        """The ids of ``count`` strings, those of the rows from ``first_row`` on."""
-        rows = range(first_row, first_row + count)
-        return np.fromiter(map(self._ids.setdefault, strings, rows), np.int64, count)
+    def intern(self, strings: Sequence[str | None], first_row: int) -> Ints:
+        """The ids of some strings, those of the rows from ``first_row`` on, among these rows alone: see ``settle``."""
+        count = len(strings)
+        ids: dict[str | None, int] = {None: -1}
+        if strings[0] == strings[-1] and strings.count(strings[0]) == count:
+            found = np.full(count, ids.setdefault(strings[0], first_row))
+        else:
+            found = np.fromiter(map(ids.setdefault, strings, range(first_row, first_row + count)), np.int64, count)
+        del ids[None]
+        new = cast("dict[str, int]", ids)
+        text, lengths = "".join(new).encode(), list(map(len, new))
+        if len(text) != sum(lengths):  # not all are ASCII
+            lengths = [len(string.encode()) for string in new]
+        for collected, column in zip(self._collected, (new.values(), map(_hash, new), lengths), strict=True):
+            collected.extend(np.fromiter(column, np.int64, len(new)).tobytes())
+        self._text += text
+        return found
+
+    def settle(self, found: Ints) -> Ints:
+        """The ids of all rows, from what ``intern`` found; afterwards nothing can be interned any more."""
+        rows, hashes, lengths = (np.frombuffer(each, np.int64) for each in self._collected)
+        self._rows, self._texts = rows, Ragged.of_lengths(lengths, np.frombuffer(self._text, np.uint8))
+        by_hash = np.argsort(hashes, kind="stable")
+        ordered = hashes[by_hash]
+        is_first = np.concatenate((ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]))
+        self._by_hash = by_hash[is_first]
+        self._hashes = hashes[self._by_hash]
+        del self._collected
+        again = by_hash[~is_first]
+        if len(again):
+            first = self._by_hash[np.cumsum(is_first)[~is_first] - 1]
+            _insist_on_equal(self._texts, first, self._texts, again)
+            final = np.arange(len(found) + 1)
+            final[rows[again]] = rows[first]
+            final[-1] = -1
+            found = final[found]
+        return found
 
     @property
     def bound(self) -> int:
         """Greater than every id."""
-        return max(self._ids.values()) + 1
+        return int(self._rows[-1]) + 1 if len(self._rows) else 0
 
     def translation(self, other: Names) -> Ints:
         """An array that, indexed by an id of ``other``, gives the id of the same string here, or -1."""
-        theirs = np.fromiter(other._ids.values(), np.int64, len(other._ids))
-        ours = np.fromiter(map(self._ids.get, other._ids, repeat(-1)), np.int64, len(other._ids))
-        table = np.full(theirs.max() + 2, -1)  # the last one answers index -1
-        table[theirs] = ours
+        table = np.full(other.bound + 1, -1)  # the last one answers index -1
+        if len(self._rows):
+            at = np.minimum(np.searchsorted(self._hashes, other._hashes), len(self._hashes) - 1)
+            found = self._hashes[at] == other._hashes
+            ours, theirs = self._by_hash[at[found]], other._by_hash[found]
+            _insist_on_equal(self._texts, ours, other._texts, theirs)
+            table[other._rows[theirs]] = self._rows[ours]
         return table
 
     def string(self, number: int) -> str | None:
         """The string of an id, None for -1."""
-        if len(self._strings) != len(self._ids):
-            self._strings = {number: string for string, number in self._ids.items()}
-        return self._strings.get(int(number))
+        return None if number < 0 else bytes(self._texts.row(int(np.searchsorted(self._rows, number)))).decode()
+
+
+_hash = hash
+
+
+def _insist_on_equal(a: Ragged, rows_a: Ints, b: Ragged, rows_b: Ints) -> None:
+    """Raise ValueError if the texts at some pairs of rows are not equal; those of one length are compared at once."""
+    starts_a, starts_b = a.offsets[rows_a], b.offsets[rows_b]
+    lengths = a.offsets[rows_a + 1] - starts_a
+    same = bool((b.offsets[rows_b + 1] - starts_b == lengths).all())
+    by_length = np.argsort(lengths, kind="stable")
+    for part in np.split(by_length, np.flatnonzero(np.diff(lengths[by_length])) + 1):
+        if same and len(part) and (length := int(lengths[part[0]])):
+            texts_a, texts_b = (sliding_window_view(each.flat, length) for each in (a, b))
+            same = bool((texts_a[starts_a[part]] == texts_b[starts_b[part]]).all())
+    if not same:
+        raise ValueError("two strings have one hash by chance; in another process they will not")
 
 
 @dataclass(frozen=True)
@@ -66,19 +121,20 @@ class Ragged:
     """One list of integers per row: row i holds ``flat[offsets[i]:offsets[i + 1]]``."""
 
     offsets: Ints
-    flat: Ints
+    flat: NDArray[Any]
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
-        return cls.from_chunks([(np.fromiter(map(len, lists), np.int64, len(lists)), flatten(lists))])
+        return cls.of_lengths(
+            np.fromiter(map(len, lists), np.int64, len(lists)), np.fromiter(chain.from_iterable(lists), np.int64)
+        )
 
     @classmethod
-    def from_chunks(cls, chunks: Sequence[tuple[Ints, Ints]]) -> Ragged:
-        """From pairs of lengths and flat values."""
-        lengths = joined([lengths for lengths, _ in chunks])
+    def of_lengths(cls, lengths: Ints, flat: NDArray[Any]) -> Ragged:
+        """From the rows' lengths and their values."""
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
-        return cls(offsets, joined([flat for _, flat in chunks]))
+        return cls(offsets, flat)
 
     @property
     def lengths(self) -> Ints:
@@ -100,16 +156,19 @@ class Ragged:
 
     def take(self, index: Ints) -> Ragged:
         """The rows at ``index``, in that order."""
-        lengths = self.lengths[index]
-        offsets = np.zeros(len(index) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Ragged(offsets, self.flat[np.repeat(self.offsets[index], lengths) + within])
+        starts = self.offsets[index]
+        taken = Ragged.of_lengths(self.offsets[index + 1] - starts, self.flat)
+        at = np.repeat(starts - taken.offsets[:-1], taken.lengths)
+        at += np.arange(len(at))
+        return Ragged(taken.offsets, self.flat[at])
 
 
 def same_rows(a: Ragged, b: Ragged) -> Bools:
     """Row by row, whether two ragged arrays of as many rows hold the same values in the same order."""
     equal: Bools = a.lengths == b.lengths
+    if equal.all():
+        equal[a.rows()[a.flat != b.flat]] = False
+        return equal
     rows = np.flatnonzero(equal)
     a, b = a.take(rows), b.take(rows)
     equal[rows[a.rows()[a.flat != b.flat]]] = False
@@ -132,20 +191,17 @@ def one_of(values: NDArray[Any], *choices: int) -> Bools:
 
 
 def lookup(ids: Ints, values: Ints, wanted: Ints, missing: int) -> Ints:
-    """For each wanted id, the value at its first place in ``ids``, or ``missing``; negative ids match nothing."""
-    known = np.flatnonzero(ids >= 0)
-    ordered = known[np.argsort(ids[known], kind="stable")]
-    out = np.full(len(wanted), missing)
-    if len(ordered):
-        at = np.minimum(np.searchsorted(ids[ordered], wanted), len(ordered) - 1)
-        found = (ids[ordered[at]] == wanted) & (wanted >= 0)
-        out[found] = values[ordered[at[found]]]
-    return out
+    """For each wanted id, the value at its first place in ``ids``, or ``missing``; negative ids match nothing.
+
+    Ids are those of ``Names`` or of mutations, so that an array of the greatest one's length can be made.
+    """
+    known = np.flatnonzero(ids >= 0)[::-1]
+    first = np.full(max(ids.max(initial=-1), wanted.max(initial=-1)) + 2, -1)  # the last one answers index -1
+    first[ids[known]] = known  # the last assignment to an index stays
+    return pick(values, first[np.maximum(wanted, -1)], missing)
 
 
-def flatten(lists: Sequence[Sequence[int]]) -> Ints:
-    return np.fromiter(chain.from_iterable(lists), np.int64)
-
-
-def joined(chunks: Sequence[Ints]) -> Ints:
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.int64)
+def compact(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values; where all are equal, one for all of them, which cannot be changed."""
+    constant = len(values) and (values == values[0]).all()
+    return np.broadcast_to(values[0], values.shape) if constant else values

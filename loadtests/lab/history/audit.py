@@ -45,7 +45,7 @@ class _AuditLine(msgspec.Struct, gc=False):
     order: str | None = None
     hold: str | None = None
     cart: str | None = None
-    tickets: list[Number] | None = None
+    tickets: tuple[Number, ...] | None = ()
     expires_at: datetime | None = None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import BytesIO
-from operator import attrgetter
+from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Names, Ragged, flatten, joined
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Names, Ragged, compact
 from loadtests.lab.untrusted import NOT_JSON, open_file
 
 LARGEST = 2**60
@@ -55,45 +55,53 @@ def read_table(
     """A JSON Lines file as columns: ``line``, and one for each field of ``row_type``, by the field's type.
 
     A missing number or time (in microseconds) is ABSENT, a missing float NaN. A ``Literal`` becomes its place among the
-    choices, a truth value 1, 0, or -1 for missing; lists are ``Ragged``. Strings become ids of the ``Names`` that are
+    choices, a truth value 1, 0, or -1 for missing; tuples are ``Ragged``. Strings become ids of the ``Names`` that are
     returned by field. Raises HistoryError as ``read_rows`` does.
     """
-    names: dict[str, Names] = {}
-    chunks: dict[str, list[Any]] = {"line": []}
-    makers: dict[str, _Maker] = {}
-    for field in msgspec.structs.fields(row_type):
-        chunks[field.name] = []
-        kind = _without_none(field.type)
-        if kind is str:
-            names[field.name] = Names()
-        else:
-            makers[field.name] = _maker_of(kind)
+    kinds = {field.name: _without_none(field.type) for field in msgspec.structs.fields(row_type)}
+    names = {name: Names() for name, kind in kinds.items() if kind is str}
+    flats = {name: bytearray() for name, kind in kinds.items() if get_origin(kind) is tuple}
+    makers = {name: _maker_of(kind, flats.get(name)) for name, kind in kinds.items() if kind is not str}
+    buffers = {name: bytearray() for name in ("line", *kinds)}
     count = 0
     for lines, rows in read_rows(source, row_type, first_row=first_row):
-        chunks["line"].append(lines)
-        for name, ids in names.items():
-            chunks[name].append(ids.intern(map(attrgetter(name), rows), count, len(rows)))
-        for name, make in makers.items():
-            chunks[name].append(make(map(attrgetter(name), rows), len(rows)))
+        if not rows:
+            continue
+        buffers["line"] += lines.tobytes()
+        cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+        for place, name in enumerate(kinds):
+            values = cells[place :: len(kinds)]
+            column = makers[name](values) if name in makers else names[name].intern(values, count)
+            buffers[name] += column.tobytes()
         count += len(rows)
-    return {name: _whole(parts, makers.get(name)) for name, parts in chunks.items()}, names
+    columns: dict[str, Any] = {}
+    for name, buffer in buffers.items():
+        column = np.frombuffer(buffer, makers[name]([]).dtype if name in makers else np.int64)
+        if name in names:
+            try:
+                column = names[name].settle(column)
+            except ValueError as error:
+                raise HistoryError(f"{name_of(source)}: {error}") from error
+        whole = compact(column)
+        columns[name] = Ragged.of_lengths(whole, np.frombuffer(flats[name], np.int64)) if name in flats else whole
+    return columns, names
 
 
-_Maker = Callable[[Iterator[Any], int], Any]
+_Maker = Callable[[list[Any]], Any]
 
 
 def _without_none(kind: Any) -> Any:
-    """``int`` of ``Annotated[int, …] | None``; a ``Literal`` and a list as they are."""
+    """``int`` of ``Annotated[int, …] | None``; a ``Literal`` and a tuple as they are."""
     if get_origin(kind) in {Union, UnionType}:
         [kind] = [each for each in get_args(kind) if each is not NoneType]
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-def _maker_of(kind: Any) -> _Maker:
+def _maker_of(kind: Any, flat: bytearray | None) -> _Maker:
     if get_origin(kind) is Literal:
         return partial(_codes, {value: code for code, value in enumerate(get_args(kind))})
-    if get_origin(kind) is list:
-        return _lists
+    if flat is not None:
+        return partial(_lengths, flat)
     by_type: dict[Any, _Maker] = {
         int: _ints,
         float: _floats,
@@ -103,44 +111,39 @@ def _maker_of(kind: Any) -> _Maker:
     return by_type[kind]
 
 
-def _ints(values: Iterator[int | None], count: int) -> Ints:
-    column: list[int | None] = list(values)
-    if None in column:
-        column = [ABSENT if value is None else value for value in column]
-    return np.fromiter(cast("list[int]", column), np.int64, count)
+def _ints(values: list[int | None]) -> Ints:
+    try:
+        return np.fromiter(cast("list[int]", values), np.int64, len(values))
+    except TypeError:  # there is a None: to look for it first would take longer
+        return np.fromiter([ABSENT if value is None else value for value in values], np.int64, len(values))
 
 
-def _floats(values: Iterator[float | None], count: int) -> Floats:
-    return np.fromiter((np.nan if value is None else value for value in values), np.float64, count)
+def _floats(values: list[float | None]) -> Floats:
+    return np.fromiter([np.nan if value is None else value for value in values], np.float64, len(values))
 
 
-def _codes(code: Mapping[Any, int], values: Iterator[Any], count: int) -> Codes:
-    return np.fromiter(map(code.__getitem__, values), np.int8, count)
+def _codes(code: Mapping[Any, int], values: list[Any]) -> Codes:
+    return np.fromiter(map(code.__getitem__, values), np.int8, len(values))
 
 
-def _lists(values: Iterator[list[int] | None], count: int) -> tuple[Ints, Ints]:
-    """Lengths and flat values; None is an empty list."""
-    column = [value or () for value in values]
-    return np.fromiter(map(len, column), np.int64, count), flatten(column)
+def _lengths(flat: bytearray, values: list[tuple[int, ...] | None]) -> Ints:
+    """The lengths of some lists, 0 for None; their numbers are appended to ``flat``."""
+    try:
+        lengths = np.fromiter(map(len, cast("list[tuple[int, ...]]", values)), np.int64, len(values))
+    except TypeError:  # as above
+        return _lengths(flat, [value or () for value in values])
+    flat += np.fromiter(chain.from_iterable(cast("list[tuple[int, ...]]", values)), np.int64).tobytes()
+    return lengths
 
 
-def _moments(values: Iterator[datetime | None], count: int) -> Ints:
-    return np.fromiter(map(_microseconds, values), np.int64, count)
+def _moments(values: list[datetime | None]) -> Ints:
+    microseconds = [ABSENT if value is None else _microseconds(value) for value in values]
+    return np.fromiter(microseconds, np.int64, len(values))
 
 
-def _microseconds(moment: datetime | None) -> int:
-    if moment is None:
-        return ABSENT
+def _microseconds(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _whole(chunks: list[Any], make: _Maker | None) -> Any:
-    """A column of its chunks. A file without rows has empty ones, of the right type."""
-    if make is None:
-        return joined(chunks)
-    chunks = chunks or [make(iter(()), 0)]
-    return Ragged.from_chunks(chunks) if make is _lists else np.concatenate(chunks)
 
 
 def read_rows(source: Source, row_type: type[Row], *, first_row: int = 0) -> Iterator[tuple[Ints, list[Row]]]:

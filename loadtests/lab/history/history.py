@@ -56,7 +56,7 @@ class HistoryLine(msgspec.Struct, gc=False):
     replayed: bool | None = None
     order: str | None = None
     hold: str | None = None
-    tickets: list[Number] | None = None
+    tickets: tuple[Number, ...] | None = ()
     remaining: Number | None = ABSENT
     version: Number | None = ABSENT
 

@@ -37,9 +37,9 @@ def check(case: Case, placement: Placement) -> Findings:
     answered_at = np.concatenate((2 * placement.version[case.group[ended]], 2 * placement.seen[seen] + 1))
     hosts = np.unique(h.host)
     for host in hosts:
-        x, y = np.flatnonzero(h.host[asked] == host), np.flatnonzero(h.host[answered] == host)
+        x, y = (slice(None) if len(hosts) == 1 else h.host[rows] == host for rows in (asked, answered))
         late, ahead = missed_deadlines(asked_at[x], h.invoke_ns[asked[x]], answered_at[y], h.return_ns[answered[y]])
-        late, ahead = answered[y[late]], asked[x[ahead]]
+        late, ahead = answered[y][late], asked[x][ahead]
         early = h.invoke_ns[ahead] - h.return_ns[late]
         pair = dict(zip(late.tolist(), ahead.tolist(), strict=True))
         findings.add("inversion", late, partial(_explain, case, pair), early)
