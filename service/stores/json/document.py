@@ -41,7 +41,7 @@ from service.stores.json.kept import Kept
 from service.stores.json.pages import Name, Pages
 from service.stores.reading import Records, Wanted, show, source_of, wanted_by
 
-RECENT = 128
+RECENT = 256
 """Most records in a head. A transaction's own are never divided: they come into the head together."""
 _HEADS_BYTES = 32 << 20
 
@@ -277,7 +277,7 @@ class JsonDocuments(Store):
         """
         head = source_of(view, _Source).head
         sealed = head.sealed
-        if head.lines and len(head.lines) + len(view.fresh) > RECENT:
+        if head.recent and len(head.recent) + len(view.fresh) > RECENT:
             sealed = self._pages.seal(view.event.event, sealed, head.lines)
         return heads.after(head, view, sealed)
 

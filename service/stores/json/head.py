@@ -74,7 +74,10 @@ _which = msgspec.json.Decoder(_Which)
 _open = msgspec.json.Decoder(list[Held])
 _record = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
+_texts = msgspec.json.Decoder(list[msgspec.Raw])
 _ends = attrgetter("ends")
+_RECENT, _BETWEEN, _END = b'"recent":[\n', b",\n", b"\n]}\n"
+"""What stands before the recent records, between two of them, and behind them."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -90,8 +93,13 @@ class Head(msgspec.Struct, frozen=True):
     """All holds that are open, in the order in which they expire."""
     open_text: bytes
     recent: tuple[Record, ...]
-    lines: tuple[bytes, ...]
+    recent_text: bytes
     """The recent records as they are written, each in one line."""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The recent records as they are written: no JSON has a line break within a string."""
+        return self.recent_text.split(_BETWEEN) if self.recent else []
 
     @property
     def count(self) -> int:
@@ -113,22 +121,25 @@ class Head(msgspec.Struct, frozen=True):
 
 def begin(event: Event) -> Head:
     """The head of an event that has nothing sold."""
-    return Head(event, 0, 0, 0, 1, None, (), b"[]", (), ())
+    return Head(event, 0, 0, 0, 1, None, (), b"[]", (), b"")
 
 
 def read(content: bytes, known: Head | None = None) -> Head:
-    """The head that was written so. ``known``, read before, spares reading again what stands there too.
+    """The head that was written so. What the ``known`` one, read before, has too is not read again.
 
     Errors: ``msgspec.DecodeError``, ``UnicodeDecodeError``.
     """
+    split = None if known is None else _split(content, known.recent_text)
     try:
-        stored = _decoder.decode(content)
+        stored = _decoder.decode(split[0] if split else content)
     except msgspec.ValidationError:
         if _which.decode(content).format != 1:
             raise
         return _read_before(content)
-    records = dict(zip(known.lines, known.recent, strict=True)) if known else {}
-    recent, lines = _recent(stored.recent, records)
+    if known is not None and split is not None:
+        recent, text = _records_in(_texts.decode(split[1]), known.recent, known.recent_text)
+    else:
+        recent, text = _records_in(stored.recent)
     open_text = bytes(stored.open)
     if known is not None and known.open_text == open_text:
         holds = known.open
@@ -136,17 +147,30 @@ def read(content: bytes, known: Head | None = None) -> Head:
         holds = tuple(sorted(_open.decode(open_text), key=_ends))
     return Head(
         stored.about, stored.version, stored.sold, stored.held, stored.next_ticket, stored.sealed, holds, open_text,
-        recent, lines,
+        recent, text,
     )  # fmt: skip
+
+
+def _split(content: bytes, known: bytes) -> tuple[bytes, bytes] | None:
+    """A head without its recent records, and an array of those that it has after the known ones, both as JSON; None
+    where it does not begin with these."""
+    start = content.find(_RECENT) + len(_RECENT)
+    end = start + len(known)
+    if not known or start < len(_RECENT) or not content.startswith(known, start) or not content.endswith(_END):
+        return None
+    rest = content[end : -len(_END)]
+    if rest and not rest.startswith(_BETWEEN):
+        return None
+    return content[:start] + _END, b"[%b]" % rest[len(_BETWEEN) :]
 
 
 def _read_before(content: bytes) -> Head:
     stored = _decoder_before.decode(content)
-    recent, lines = _recent(stored.records, {})
+    recent, text = _records_in(stored.records)
     view = replay(stored.about, recent)
     holds, open_text = _open_holds(view.holds)
     return Head(
-        stored.about, view.version, view.sold, view.held, view.next_ticket, None, holds, open_text, recent, lines
+        stored.about, view.version, view.sold, view.held, view.next_ticket, None, holds, open_text, recent, text
     )
 
 
@@ -161,36 +185,37 @@ def after(head: Head, view: View, sealed: Sealed | None) -> Head:
             if left is not None:
                 found[left.hold] = left
         holds, open_text = _open_holds(found)
-    lines = tuple(map(_encoder.encode, view.fresh))
-    recent = tuple(view.fresh)
-    if sealed == head.sealed:
-        lines, recent = head.lines + lines, head.recent + recent
+    recent, texts = tuple(view.fresh), list(map(_encoder.encode, view.fresh))
+    if sealed == head.sealed and head.recent:
+        recent, texts = head.recent + recent, [head.recent_text, *texts]
     return Head(
-        view.event, view.version, view.sold, view.held, view.next_ticket, sealed, holds, open_text, recent, lines
-    )
+        view.event, view.version, view.sold, view.held, view.next_ticket, sealed, holds, open_text, recent,
+        _BETWEEN.join(texts),
+    )  # fmt: skip
 
 
 def write(head: Head) -> bytes:
     """JSON with a line a record, so that a person can read the head and compare two."""
     return (
         b'{"format":2,\n"about":%b,\n"version":%d,\n"sold":%d,\n"held":%d,\n"next_ticket":%d,\n"sealed":%b,\n'
-        b'"open":%b,\n"recent":[\n%b\n]}\n'
+        b'"open":%b,\n%b%b%b'
     ) % (
         _encoder.encode(head.about), head.version, head.sold, head.held, head.next_ticket,
-        _encoder.encode(head.sealed), head.open_text, b",\n".join(head.lines),
+        _encoder.encode(head.sealed), head.open_text, _RECENT, head.recent_text, _END,
     )  # fmt: skip
 
 
-def _recent(texts: Sequence[msgspec.Raw], known: dict[bytes, Record]) -> tuple[tuple[Record, ...], tuple[bytes, ...]]:
-    """The records, and the line of each: what people wrote over several lines is one line from now on."""
-    records, lines = [], []
-    for line in map(bytes, texts):
-        record = known.get(line)
-        if record is None:
-            record = _record.decode(line)
-        records.append(record)
-        lines.append(_encoder.encode(record) if b"\n" in line else line)
-    return tuple(records), tuple(lines)
+def _records_in(
+    texts: Sequence[msgspec.Raw], before: tuple[Record, ...] = (), text: bytes = b""
+) -> tuple[tuple[Record, ...], bytes]:
+    """The records behind those ``before``, and the text of all. What people wrote over several lines is one line from
+    now on."""
+    records = tuple(map(_record.decode, texts))
+    lines = [
+        _encoder.encode(record) if b"\n" in line else line
+        for record, line in zip(records, map(bytes, texts), strict=True)
+    ]
+    return before + records, _BETWEEN.join([text, *lines] if before else lines)
 
 
 def _open_holds(holds: dict[str, Held]) -> tuple[tuple[Held, ...], bytes]:
