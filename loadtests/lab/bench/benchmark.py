@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench import without_http
-from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, plan, stubbed
+from loadtests.lab.bench.cells import BenchCell, largest_batches, plan, stubbed
 from loadtests.lab.bench.growth import measure_growth
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
 from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
@@ -26,7 +26,7 @@ from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import OneBar
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
-from service.catalogue import REFERENCE, STORES
+from service.catalogue import GROWN
 
 PARTS = ("cells", "growth", "scaling", "in-process")
 _FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, ChildFailed, WrongAnswer, OSError)
@@ -144,10 +144,9 @@ class Bench:
     # -- the rest -------------------------------------------------------------------------------------------------
 
     def _growing(self) -> list[BenchCell]:
-        """The reference, and beside it the stores that slow down as an event grows."""
+        """The stores that are said to cost the same after many orders; the reference stands first."""
         workers = self._settings.workers
-        slowing = [store for store in MEASURED if STORES[store].rewrites]
-        stores = [store for store in (REFERENCE[0], *slowing) if store in self._settings.stores]
+        stores = [store for store in GROWN if store in self._settings.stores]
         worker = "gevent" if "gevent" in workers else workers[0]
         return [cell for store in stores for cell in largest_batches(worker, [store])]
 
