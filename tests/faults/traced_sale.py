@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 SMALL = 4
-"""Records in a segment and in the head of a document, and pages in SQLite's log before it goes into the database: so that both happen in a sale."""
+"""Records in a segment, and in the head of a document; pages in SQLite's log before it goes into the database: so that
+all of this happens in a sale."""
 
 
 def make_small() -> None:
