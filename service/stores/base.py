@@ -51,10 +51,11 @@ class Store(ABC):
     @abstractmethod
     def __init__(self, settings: Settings) -> None: ...
 
-    def most_together(self, settings: Settings) -> int:
+    @classmethod
+    def most_together(cls, settings: Settings) -> int:
         """Most commands that a transaction decides: as the settings say, or else as fits the store."""
-        alone = self.thinks_alone and settings.think.high_ms > 0
-        return settings.batch or (1 if alone else self.default_batch)
+        alone = cls.thinks_alone and settings.think.high_ms > 0
+        return settings.batch or (1 if alone else cls.default_batch)
 
     @abstractmethod
     def create(self, event: Event) -> None:

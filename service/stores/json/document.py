@@ -114,18 +114,15 @@ class JsonDocuments(Store):
         if now is not None and self._intents.is_unfinished(event):
             # This caller decides, so it has the lock: the writer of that cart was killed.
             self._intents.finish(event, self._bring)
-        is_known = self._heads.get(event) is not None
         head, file = self._read(event)
         view = View(head.about, head.version, head.sold, head.held, head.next_ticket, source=_Source(head, file))
         view.due = head.due(now)
-        if commands or order is not None:
-            self._show(view, head, wanted_by(commands, order))
-        elif not is_known:
-            self._pages.chain(head.about, head.sealed)  # its index is made now, and not by a buyer who has the guard
+        self._show(view, head, wanted_by(commands, order))
         return view
 
     def _show(self, view: View, head: Head, wanted: Wanted) -> None:
-        """Let the view have what was asked for: what the head has, and the pages that it leads to."""
+        """Let the view have what was asked for: what the head has, and the pages that it leads to. These are indexed
+        also where nothing was asked for: else a buyer does it who has the guard."""
         find = self._finder(head)
         show(view, find("key", wanted.keys), find("order", wanted.orders), find("hold", wanted.holds))
         if head.about.max_per_buyer is not None:
