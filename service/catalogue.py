@@ -46,8 +46,8 @@ class StoreTraits:
     """Whether ``make_durable`` promises that the data survives a power cut."""
     default_batch: int = 1
     """Most commands decided together, where the settings do not say."""
-    rewrites: bool = False
-    """Whether each write rewrites all that an event has, so that it slows down as the event grows."""
+    thinks_alone: bool = False
+    """Whether each command is decided alone where there is a think time and the settings do not say."""
     schemes: tuple[str, ...] = ()
     """How its addresses begin. A store that has any is kept by an engine, and needs an address."""
     example: str = ""
@@ -86,8 +86,9 @@ STORES: dict[str, StoreTraits] = {
         "service.stores.json.document:JsonDocuments",
         scope="host",
         safe_guard="file",
-        rewrites=True,
-        benchmark=(Benchmarked("file", batches=(1,)),),
+        default_batch=64,
+        thinks_alone=True,
+        benchmark=(Benchmarked("file"),),
     ),
     "journal": StoreTraits(
         "service.stores.journal.store:Journal",
@@ -132,7 +133,9 @@ STORES: dict[str, StoreTraits] = {
     ),
 }
 REFERENCE = ("journal", "file")
-"""The store and the guard that a benchmark holds against all others; its growth and scaling are measured."""
+"""The store and the guard that a benchmark holds against all others; its scaling is measured."""
+GROWN = ("journal", "json")
+"""The stores of which a benchmark measures what a purchase costs after many orders."""
 
 GUARDS: dict[str, GuardTraits] = {
     "none": GuardTraits("NoGuard", "nobody", excludes="nobody", words="without a lock"),

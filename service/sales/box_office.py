@@ -101,7 +101,7 @@ class BoxOffice:
         self.metrics = Unmeasured()
         self._settings = settings
         self._lines: defaultdict[str, Line] = defaultdict(
-            lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
+            lambda: Line(1 if settings.request_scope else store.most_together(settings))
         )
         self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
         """What surrounds every transaction, of a purchase or of a cart."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from killed_calls import kill_at
 from typed import wait_for
 
 from service.app import create_app
@@ -33,10 +34,10 @@ from service.settings import Settings
 from service.stores.base import Conflict
 from service.stores.intents import Intents
 from service.stores.journal import ledger, segments
+from service.stores.json import document
 
 pytestmark = pytest.mark.servers
 
-CALLS = ("open", "write", "ftruncate", "fdatasync", "fsync", "link", "rename", "unlink")
 CART = {"items": [{"event": event, "quantity": 2} for event in "abc"]}
 KEYED = {"Idempotency-Key": "k"}
 MOST_CALLS = 200
@@ -67,8 +68,10 @@ def one_master(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal begins a segment before each record: in the middle of a cart, and again for whoever finishes it."""
+    """A journal begins a segment before each record: in the middle of a cart, and again for whoever finishes it. A
+    document seals a page there."""
     monkeypatch.setattr(ledger, "SEGMENT_RECORDS", 1)
+    monkeypatch.setattr(document, "RECENT", 1)
 
 
 def new_master(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -92,27 +95,6 @@ def office(data: Path, kind: str, **settings: Any) -> Client:
     ends = datetime.fromisoformat(held["expires_at"])
     wait_for(lambda: datetime.now(UTC) > ends, "the end of the hold")
     return client
-
-
-def kill_at(number: int) -> None:
-    """From now on this process is killed in the place of its ``number``-th call that reaches the disk. What is written
-    is written in pieces, so that it is killed with half of it written too."""
-    left = number
-    write_all = os.write
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def count(*given: Any, **more: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*given, **more)
-
-        return count
-
-    os.write = lambda fd, content: write_all(fd, content[: max(150, len(content) // 2)])
-    for name in CALLS:
-        setattr(os, name, counted(getattr(os, name)))
 
 
 def killed(data: Path, kind: str, number: int, step: Step, sabotage: Callable[[], object] = lambda: None) -> bool:

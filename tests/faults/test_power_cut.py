@@ -159,6 +159,13 @@ def without_intents(sale: Traced) -> Iterator[Call]:
             yield call
 
 
+def naming_pages_before_they_are_synced(sale: Traced) -> Iterator[Call]:
+    """As a document whose head names a page that is not on the disk yet."""
+    for call in sale.calls:
+        if not (is_sync(call) and ".pages" in call.file(0)[1]):
+            yield call
+
+
 @pytest.mark.parametrize("broken", CANARIES, ids=lambda broken: broken.__name__)
 @pytest.mark.parametrize("store", durable_stores())
 def test_a_program_that_breaks_a_promise_is_found_out(
@@ -170,6 +177,15 @@ def test_a_program_that_breaks_a_promise_is_found_out(
     random.Random(SEED).shuffle(left)
     found = (findings(held.run(), left[start : start + _AT_ONCE]) for start in range(0, len(left), _AT_ONCE))
     assert any(found)
+
+
+def test_a_document_that_names_a_page_before_it_is_synced_is_found_out(
+    sale: Callable[[str, str], Traced], findings: Findings
+) -> None:
+    held = sale("json", "together")
+    calls = [replace(call, began=place) for place, call in enumerate(naming_pages_before_they_are_synced(held))]
+    found = findings(held.run(), sampled(held.left(calls, most=4), SLICE))
+    assert any("show.pages" in finding and "is refused" in finding for finding in found)
 
 
 @pytest.mark.parametrize("store", durable_stores())

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 SMALL = 4
-"""Records in a segment, and pages in SQLite's log before it goes into the database: so that both happen in a sale."""
+"""Records in a segment, and in the head of a document; pages in SQLite's log before it goes into the database: so that
+all of this happens in a sale."""
 
 
 def make_small() -> None:
     """Let what a store does now and then, and that is where it may go wrong, happen every few purchases."""
     from service.stores.journal import ledger
+    from service.stores.json import document
     from service.stores.sqlite import connections
 
     whole = connections.open_connection
@@ -35,7 +37,7 @@ def make_small() -> None:
         connection.execute(f"PRAGMA wal_autocheckpoint={3 * SMALL}")
         return connection
 
-    ledger.SEGMENT_RECORDS = SMALL
+    ledger.SEGMENT_RECORDS = document.RECENT = SMALL
     connections.open_connection = open_small
 
 

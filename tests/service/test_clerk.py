@@ -293,8 +293,9 @@ def over(name: str) -> type[OverAStore]:
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a journal has several, and holds outlive the one that they were made in."""
+    """So that a journal has several, a document pages, and holds outlive the one that they were made in."""
     monkeypatch.setattr("service.stores.journal.ledger.SEGMENT_RECORDS", 3)
+    monkeypatch.setattr("service.stores.json.document.RECENT", 3)
 
 
 BUGS: dict[str, tuple[str, Callable[..., Any]]] = {

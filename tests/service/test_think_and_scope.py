@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from service.app import create_app
 from service.settings import Settings, Think, from_environment
+from service.stores import store_class
 
 SHORT_S = 0.05
 
@@ -37,6 +39,23 @@ def held(data: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("store", "more", "most"),
+    [
+        ("json", {}, 64),
+        ("json", {"think": Think(0, 5)}, 1),
+        ("json", {"think": Think(5, 5), "batch": 8}, 8),
+        ("journal", {"think": Think(5, 5)}, 64),
+        ("memory", {}, 1),
+    ],
+)
+def test_purchases_that_wait_are_decided_together_and_on_json_alone_where_each_thinks(
+    store: str, more: dict[str, Any], most: int
+) -> None:
+    settings = Settings(store=store, **more)
+    assert store_class(store).most_together(settings) == most
 
 
 @pytest.mark.parametrize("how", ["io", "cpu"])

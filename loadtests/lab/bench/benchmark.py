@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench import without_http
-from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, plan, stubbed
-from loadtests.lab.bench.growth import measure_growth, most_orders, sizes
+from loadtests.lab.bench.cells import BenchCell, largest_batches, plan, stubbed
+from loadtests.lab.bench.growth import measure_growth, sizes
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
 from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
 from loadtests.lab.bench.plain import GROWN_MARKS, growing, marks, measure_beside, pairings
@@ -27,7 +27,7 @@ from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import OneBar
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
-from service.catalogue import REFERENCE, STORES
+from service.catalogue import GROWN
 
 PARTS = ("cells", "growth", "scaling", "in-process")
 BESIDE_PLAIN = "plain"
@@ -162,7 +162,7 @@ class Bench:
             measure = partial(self._pairing, generator, ours, plain)
             self._attempt(BESIDE_PLAIN, ours, f"beside-{plain.name}", measure, self._steps_of_a_cell)
         for cell in self._marked_growth():
-            orders = [each for each in GROWN_MARKS if each <= most_orders(cell.store, self._settings.growth)]
+            orders = [each for each in GROWN_MARKS if each <= self._settings.growth]
             self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
 
     def _pairing(self, generator: LoadGenerator, ours: BenchCell, plain: BenchCell, folder: Path) -> None:
@@ -178,16 +178,15 @@ class Bench:
     # -- the rest -------------------------------------------------------------------------------------------------
 
     def _growing(self) -> list[BenchCell]:
-        """The reference, and beside it the stores that slow down as an event grows."""
+        """The stores that are said to cost the same after many orders; the reference stands first."""
         workers = self._settings.workers
-        slowing = [store for store in MEASURED if STORES[store].rewrites]
-        stores = [store for store in (REFERENCE[0], *slowing) if store in self._settings.stores]
+        stores = [store for store in GROWN if store in self._settings.stores]
         worker = "gevent" if "gevent" in workers else workers[0]
         return [cell for store in stores for cell in largest_batches(worker, [store])]
 
     def _growth(self, generator: LoadGenerator) -> None:
         for cell in self._growing():
-            grow = partial(self._grow, generator, cell, sizes(cell.store, self._settings.growth))
+            grow = partial(self._grow, generator, cell, sizes(self._settings.growth))
             self._attempt("growth", cell, f"growth-{cell.name}", grow)
 
     def _grow(self, generator: LoadGenerator, cell: BenchCell, orders: Sequence[int], folder: Path) -> None:

@@ -23,11 +23,8 @@ from loadtests.lab.bench.paired import (
 )
 from loadtests.lab.bench.servers import OfficeSubject
 from loadtests.lab.protocol.http_calls import ask
-from service.catalogue import STORES
 
 _FILLERS = 64
-MOST_REWRITTEN = 1_000
-"""Orders to which a store is grown that rewrites everything at each purchase: it is slow soon enough."""
 
 
 class Grown(OfCell, kw_only=True):
@@ -47,15 +44,9 @@ class Grown(OfCell, kw_only=True):
     problems: list[str] = msgspec.field(default_factory=list)
 
 
-def sizes(store: str, most: int) -> list[int]:
+def sizes(most: int) -> list[int]:
     """The numbers of orders to look at: powers of ten, and the most."""
-    most = most_orders(store, most)
     return sorted({0, most} | {10**power for power in range(2, 7) if 10**power < most})
-
-
-def most_orders(store: str, most: int) -> int:
-    """The most orders to which a store is grown."""
-    return min(most, MOST_REWRITTEN) if STORES[store].rewrites else most
 
 
 def measure_growth(

@@ -1,25 +1,29 @@
-"""Store ``json``: one JSON document an event, read whole, written whole, replaced atomically and durably.
+"""Store ``json``: documents that a person can read, one an event, replaced atomically and durably.
 
-The simplest thing that can be right. Every purchase reads and rewrites the document, so it costs more with every
-order. Taken alone a document always looks right, even after a lost update: it was one writer's whole truth.
+Each purchase reads and rewrites the event's *head* alone (``head``): its counters, its open holds, its newest records.
+When these are many they are sealed in *pages* behind it (``pages``), which are never rewritten. So a purchase costs
+the same after many orders. Taken alone a head always looks right, even after a lost update: it was one writer's
+whole truth.
 
-Guarantees: readers see one writer's whole document, never half of one; what ``make_durable`` returned for survives a
-power cut as far as the device honours a flush. Does not guarantee: that a document which was replaced is the one
+Guarantees: readers see one writer's whole head, and the pages that it leads to; what ``make_durable`` returned for
+survives a power cut as far as the device honours a flush. Does not guarantee: that a head which was replaced is the one
 that was read before; that takes a guard.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import Command, Event, Record, View, due_at, replay
+from service.rules.inventory import Command, Event, Record, View
 from service.runtime.files import (
     commit_failed,
     replace_durably,
@@ -28,23 +32,18 @@ from service.runtime.files import (
     write_durably,
 )
 from service.settings import Settings
-from service.stores.base import FOREVER, Store
+from service.stores.base import Store
 from service.stores.directory import Names
 from service.stores.intents import Intents, Part, intent_of
-from service.stores.reading import source_of
+from service.stores.json import head as heads
+from service.stores.json.head import Head
+from service.stores.json.kept import Kept
+from service.stores.json.pages import Name, Pages
+from service.stores.reading import Records, Wanted, show, source_of, wanted_by
 
-
-class _Document(msgspec.Struct):
-    """What a file holds: the event and the records of everything that was committed."""
-
-    about: Event
-    sold: int
-    records: list[Record]
-    held: int = 0
-
-
-_decoder = msgspec.json.Decoder(_Document)
-_encoder = msgspec.json.Encoder()
+RECENT = 256
+"""Most records in a head. A transaction's own are never divided: they come into the head together."""
+_HEADS_BYTES = 32 << 20
 
 
 class _File(NamedTuple):
@@ -57,9 +56,9 @@ class _File(NamedTuple):
 
 
 class _Source(msgspec.Struct, frozen=True):
-    """Where a view came from: the document, to be written on, and which file it was."""
+    """Where a view came from: the head, to be written on, and which file it was."""
 
-    document: _Document
+    head: Head
     file: _File
 
 
@@ -72,10 +71,12 @@ class JsonDocuments(Store):
         self._durable: dict[str, _File] = {}
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
         self._intents = Intents(settings.data / "carts")
+        self._pages = Pages(self._directory, self._names)
+        self._heads: Kept[tuple[bytes, Head]] = Kept(_HEADS_BYTES)
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
-        content = _encode(_Document(event, 0, []))
+        content = heads.write(heads.begin(event))
         temporary = temporary_beside(path)
         with storage_problems():
             write_durably(temporary, content)
@@ -98,7 +99,10 @@ class JsonDocuments(Store):
                 raise Problem("unknown_event") from None
         self._durable.pop(event, None)
         self._ends.pop(event, None)
+        self._heads.forget(event)
         self._names.sync()
+        # After: what is left of them belongs to nobody, and is removed at the next start.
+        self._pages.remove(event)
 
     def names(self) -> list[str]:
         with storage_problems():
@@ -110,11 +114,22 @@ class JsonDocuments(Store):
         if now is not None and self._intents.is_unfinished(event):
             # This caller decides, so it has the lock: the writer of that cart was killed.
             self._intents.finish(event, self._bring)
-        document, file = self._read(event)
-        view = replay(document.about, document.records)
-        view.due = due_at(view.holds.values(), now)
-        view.source = _Source(document, file)
+        head, file = self._read(event)
+        view = View(head.about, head.version, head.sold, head.held, head.next_ticket, source=_Source(head, file))
+        view.due = head.due(now)
+        self._show(view, head, wanted_by(commands, order))
         return view
+
+    def _show(self, view: View, head: Head, wanted: Wanted) -> None:
+        """Let the view have what was asked for: what the head has, and the pages that it leads to. These are indexed
+        also where nothing was asked for: else a buyer does it who has the guard."""
+        find = self._finder(head)
+        show(view, find("key", wanted.keys), find("order", wanted.orders), find("hold", wanted.holds))
+        if head.about.max_per_buyer is not None:
+            buyers = {*wanted.buyers, *(hold.buyer for hold in view.holds.values() if hold.buyer is not None)}
+            for record in find("buyer", buyers):
+                if record.buyer is not None:
+                    view.bought[record.buyer] = view.bought.get(record.buyer, 0) + record.taken
 
     def next_expiry(self, event: str) -> datetime | None:
         try:
@@ -123,30 +138,27 @@ class JsonDocuments(Store):
             raise Problem("unknown_event") from None
         known = self._ends.get(event)
         if known is None or known[0] != file:
-            document, file = self._read(event)
-            due = due_at(replay(document.about, document.records).holds.values(), FOREVER)
+            head, file = self._read(event)
             # One assignment: two threads that look at once both leave a pair that belongs together.
-            known = self._ends[event] = (file, due[0].expires_at if due else None)
+            known = self._ends[event] = (file, head.next_expiry)
         return known[1]
 
     def append(self, views: Sequence[View]) -> Sequence[object]:
         if len(views) > 1:
             return self._append_cart(views)
         [view] = views
-        content = _moved(view)
-        with storage_problems():
-            stat = replace_durably(self._path(view.event.event), content)
-        return [_file(stat)]
+        return [self._replace(self._moved(view))]
 
     def _append_cart(self, views: Sequence[View]) -> Sequence[object]:
         written: list[tuple[Path, Path, _File]] = []
         try:
             # All that takes room comes first: a full disk is met before anything has happened.
-            with storage_problems():
-                for view in views:
-                    path = self._path(view.event.event)
-                    temporary = temporary_beside(path)
-                    written.append((temporary, path, _file(write_durably(temporary, _moved(view)))))
+            for view in views:
+                content = heads.write(self._moved(view))
+                path = self._path(view.event.event)
+                temporary = temporary_beside(path)
+                with storage_problems():
+                    written.append((temporary, path, _file(write_durably(temporary, content))))
             intent = intent_of(views)
             self._intents.write(intent)
         except BaseException:
@@ -167,17 +179,19 @@ class JsonDocuments(Store):
 
     def _bring(self, cart: str, part: Part) -> None:
         try:
-            document, _ = self._read(part.event)
+            head, file = self._read(part.event)
         except Problem as problem:
             if problem.code == "unknown_event":
                 return
             raise
-        if not any(record.cart == cart for record in reversed(document.records)):
-            document.records.extend(part.records)
-            document.sold += sum(record.sold for record in part.records)
-            document.held += sum(record.held for record in part.records)
-            with storage_problems():
-                replace_durably(self._path(part.event), _encode(document))
+        # A sale is told by its order, which nobody else gave a name to.
+        orders = [record.order for record in part.records if record.cart == cart]
+        if next(self._finder(head)("order", orders), None) is None:
+            view = View(head.about, head.version, head.sold, head.held, head.next_ticket, source=_Source(head, file))
+            for record in part.records:
+                view.apply(record)
+            view.fresh = part.records
+            self._replace(self._moved(view))
         self._names.sync()
 
     def make_durable(self, event: str, position: object) -> None:
@@ -190,14 +204,25 @@ class JsonDocuments(Store):
             self._names.sync()
             self._durable[event] = file
 
-    def audit(self, event: str) -> tuple[Event, list[Record], object]:
-        document, file = self._read(event)
-        return document.about, document.records, file
+    def audit(self, event: str) -> tuple[Event, Records, object]:
+        head, file = self._read(event)
+        chain = self._pages.chain(head.about, head.sealed)
+        self._pages.refuse_if_missing(event, chain)
+        records = Records(head.count, lambda: itertools.chain(self._pages.records(event, chain), head.recent))
+        return head.about, records, file
 
     def tidy(self) -> None:
         self._intents.finish_at_start(self._bring)
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
+        for event in self._pages.events():
+            try:
+                head, _ = self._read(event)
+            except Problem as problem:
+                if problem.code == "unknown_event":
+                    self._pages.remove(event)
+                continue  # damaged: whoever asks for this event is told so, and its pages stay
+            self._pages.remove_orphans(event, head.sealed)
 
     def close(self) -> None:
         self._names.close()
@@ -206,44 +231,75 @@ class JsonDocuments(Store):
     def _path(self, event: str) -> Path:
         return self._directory / f"{event}.json"
 
-    def _read(self, event: str) -> tuple[_Document, _File]:
+    def _read(self, event: str) -> tuple[Head, _File]:
         path = self._path(event)
         try:
             with storage_problems():
                 content, file = _content(path)
-            return _decoder.decode(content), file
+            known_content, known = self._heads.get(event) or (b"", None)
+            if known is not None and known_content == content:
+                return known, file
+            head = heads.read(content, known)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Problem(
                 "corrupt_document",
                 f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
                 "the service, keep a copy, and put a good copy back.",
             ) from None
+        self._remember(event, content, head)
+        return head, file
+
+    def _remember(self, event: str, content: bytes, head: Head) -> None:
+        self._heads.put(event, (content, head), 4 * len(content))
+
+    def _finder(self, head: Head) -> Callable[[Name, Collection[str]], Iterator[Record]]:
+        """What finds the records of some names in the pages that a head leads to and in the head, in the order of
+        writing."""
+        chain = self._pages.chain(head.about, head.sealed)
+
+        def find(by: Name, names: Collection[str]) -> Iterator[Record]:
+            for name in names:
+                yield from self._pages.find(head.about.event, chain, by, name)
+            if names:
+                name_of, wanted = attrgetter(by), frozenset(names)
+                yield from (record for record in head.recent if name_of(record) in wanted)
+
+        return find
+
+    def _moved(self, view: View) -> Head:
+        """The head that the view was made of, with the view's fresh records after it. Where it would have too many,
+        those that it had are sealed first.
+
+        Errors: ``storage_full``, ``storage_refused`` (definite): no head leads to what was written; ``CommitFailed``.
+        """
+        head = source_of(view, _Source).head
+        sealed = head.sealed
+        if head.recent and len(head.recent) + len(view.fresh) > RECENT:
+            sealed = self._pages.seal(view.event.event, sealed, head.lines)
+        return heads.after(head, view, sealed)
+
+    def _replace(self, head: Head) -> _File:
+        event, content = head.about.event, heads.write(head)
+        with storage_problems():
+            stat = replace_durably(self._path(event), content)
+        self._remember(event, content, head)
+        return _file(stat)
 
 
 def _content(path: Path) -> tuple[bytes, _File]:
     try:
-        with path.open("rb") as file:
-            return file.read(), _file(os.fstat(file.fileno()))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Problem("unknown_event") from None
+    try:
+        stat = os.fstat(fd)
+        pieces = [os.read(fd, stat.st_size + 1)]
+        while pieces[-1]:
+            pieces.append(os.read(fd, stat.st_size + 1))
+        return b"".join(pieces), _file(stat)
+    finally:
+        os.close(fd)
 
 
 def _file(stat: os.stat_result) -> _File:
     return _File(stat.st_ino, stat.st_mtime_ns, stat.st_size)
-
-
-def _moved(view: View) -> bytes:
-    """The document that the view was made of, with its fresh records after it."""
-    document = source_of(view, _Source).document
-    document.records.extend(view.fresh)
-    document.sold, document.held = view.sold, view.held
-    return _encode(document)
-
-
-def _encode(document: _Document) -> bytes:
-    """JSON with a line a record, so that a person can read the document and compare two."""
-    about = _encoder.encode(document.about)
-    records = b",\n".join(map(_encoder.encode, document.records))
-    return b'{"about":%b,\n"sold":%d,\n"held":%d,\n"records":[\n%b\n]}\n' % (
-        about, document.sold, document.held, records,
-    )  # fmt: skip
