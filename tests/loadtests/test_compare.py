@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
-from loadtests.lab.commands.compare import TimeBudget, compare
+from loadtests.lab.commands.compare import compare, read_budget
 from loadtests.lab.compare import cache as keeping
 from loadtests.lab.compare.anomalies import provoking_cells
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
@@ -274,13 +273,13 @@ def test_two_compares_do_not_work_in_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("none", float("inf"))])
 def test_a_budget_is_a_time(given: str, seconds: float) -> None:
-    assert TimeBudget().convert(given, None, None) == seconds
+    assert read_budget(given) == seconds
 
 
 @pytest.mark.parametrize("given", ["10", "m", "0m", "-1m", "10 m", "10min", ""])
 def test_what_is_no_time_is_refused(given: str) -> None:
-    with pytest.raises(click.BadParameter, match="is no time like 90s"):
-        TimeBudget().convert(given, None, None)
+    with pytest.raises(ValueError, match="is no time like 90s"):
+        read_budget(given)
 
 
 # -- what is said ----------------------------------------------------------------------------------------------------

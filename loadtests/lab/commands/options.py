@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
+from loadtests.lab.durations import duration_ns
 from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Value = TypeVar("Value")
+
+
+class Parsed(click.ParamType[Value], Generic[Value]):
+    """The type of an option whose text a function reads; its ``ValueError`` says what is allowed."""
+
+    def __init__(self, name: str, read: Callable[[str], Value]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Parsed("duration", duration_ns)
+"""Nanoseconds, from a text like ``1ms``, ``30s`` or ``2m``."""
 
 
 def option(

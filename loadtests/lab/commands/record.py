@@ -15,7 +15,6 @@ from rich.console import Console
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
-from loadtests.lab.commands.durations import DURATION
 from loadtests.lab.commands.output import say, say_notes, say_report
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
@@ -48,7 +47,7 @@ _EVERY_S = 0.5
 @click.option("--listen", default="127.0.0.1:9000", show_default=True, metavar="HOST:PORT", help="Where the proxy is.")
 @click.option("--capacity", type=click.IntRange(min=1), help="Tickets there are.  [default: the target file's]")
 @click.option(
-    "--for", "for_ns", type=DURATION, metavar="DURATION", help="End after so long, like 90s, instead of Ctrl-C."
+    "--for", "for_ns", type=options.DURATION, metavar="DURATION", help="End after so long, like 90s, instead of Ctrl-C."
 )
 @click.option("--i-own-this-host", is_flag=True, help="The service is not on this machine; it is yours.")
 @options.results()
