@@ -52,7 +52,6 @@ class TargetAdapter(Adapter):
     """The protocol of one target."""
 
     def __init__(self, target: Target, run: RunValues | None = None) -> None:
-        super().__init__()
         self._target, values = opened(target)
         self._run = run or RunValues()
         self._values = {**values, **self._run.values}
@@ -167,10 +166,6 @@ class TargetAdapter(Adapter):
         return reply, reading
 
     # -- one operation -------------------------------------------------------------------------------------------
-
-    def request(self, operation: Operation, buyer: str) -> Request:
-        """The first request of an operation, filled in."""
-        return fill(self._step_of(operation.op), {**self._values, "buyer": buyer, **_facts(operation)})
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """The answer to an operation's first request. Where a purchase has more of them, it is no sale yet."""
