@@ -29,7 +29,7 @@ from service.rules.inventory import (
     hold_after,
     order_after,
 )
-from service.runtime.files import commit_failed, storage_problems
+from service.runtime.files import commit_failed, storage_problems, sync_data
 from service.runtime.gevent import call_blocking
 from service.stores.base import Conflict
 from service.stores.journal.holds import Holds
@@ -68,7 +68,6 @@ from service.stores.journal.segments import (
     read_head,
     segment_numbers,
     segment_path,
-    sync_data,
 )
 
 SEGMENT_RECORDS = 16_384
