@@ -21,7 +21,7 @@ import workers.lessons
 from workers.lessons import LESSONS, load
 from workers.lessons.command import lesson
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, TimeLimit, run_lesson
+from workers.lessons.common.lesson import Lesson, LessonResult, Parameter, Progress, TimeLimit, run_lesson
 from workers.lessons.common.pages import BEGIN, END, page, refresh_docs
 from workers.lessons.common.processes import MOST_PROCESSES, ChildFailed, ProcessGroup, call_in_child
 from workers.lessons.common.translation import translator
@@ -32,9 +32,9 @@ SHARE = Parameter("share", 0.5, "a share", 0, 1)
 WORD = Parameter("colour", "red", "a colour", choices=("red", "green"))
 
 
-def example(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def example(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     progress("at it")
-    return Findings(
+    return LessonResult(
         holds=settings["doors"] < 10,
         measured={"doors": settings["doors"]},
         tables=[Table("Doors", ["door", "open", "share"], [["front", True, 0.5], ["back", False, None]])],
@@ -46,7 +46,7 @@ def example(settings: Mapping[str, Any], progress: Progress) -> Findings:
     )
 
 
-def made(run: Callable[[Mapping[str, Any], Progress], Findings] = example, limit_s: float = 20) -> Lesson:
+def made(run: Callable[[Mapping[str, Any], Progress], LessonResult] = example, limit_s: float = 20) -> Lesson:
     return Lesson(
         name="example",
         title="An example",
@@ -122,8 +122,8 @@ def test_every_lesson_of_the_registry_fills_the_form(name: str) -> None:
 
 
 def test_an_observation_names_parameters_measured_numbers_and_facts() -> None:
-    def run(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
-        return Findings(holds=True, measured={"open": 2.5}, facts={"house": {"old one": "red"}})
+    def run(_settings: Mapping[str, Any], _progress: Progress) -> LessonResult:
+        return LessonResult(holds=True, measured={"open": 2.5}, facts={"house": {"old one": "red"}})
 
     lesson = replace(made(run), observations=("{doors} doors, {open:.0f} open, in the {house[old one]} house.",))
     assert run_lesson(lesson).observations == ["3 doors, 2 open, in the red house."]
@@ -133,7 +133,7 @@ def test_an_observation_names_parameters_measured_numbers_and_facts() -> None:
 
 
 def test_a_lesson_that_hangs_is_ended() -> None:
-    def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+    def hang(_settings: Mapping[str, Any], _progress: Progress) -> LessonResult:
         signal.pause()
         raise AssertionError("not reached")
 
@@ -154,7 +154,7 @@ def test_after_the_lesson_the_alarm_is_as_it_was() -> None:
 def test_a_lesson_that_hangs_leaves_no_process(method: str) -> None:
     members: list[Any] = []
 
-    def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+    def hang(_settings: Mapping[str, Any], _progress: Progress) -> LessonResult:
         with ProcessGroup(method) as group:
             members.append(group.start(time.sleep, 600).pid)
             group.join(600)
@@ -378,7 +378,7 @@ def test_all_runs_every_lesson_and_gives_a_list(tmp_path: Path) -> None:
 
 
 def test_all_exits_1_where_one_claim_did_not_hold(registry: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = made(lambda _settings, _progress: Findings(holds=False, measured={}))
+    failing = made(lambda _settings, _progress: LessonResult(holds=False, measured={}))
     monkeypatch.setattr(sys.modules[HERE], "FAILING", failing, raising=False)
     registry["failing"] = f"{HERE}:FAILING"
     assert call("all", "--json").return_value == 1

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from workers.lessons.common.figures import Arrow, Graph
-from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.svg import svg
 from workers.lessons.common.terminal import show
 from workers.lessons.common.translation import translator
@@ -149,7 +149,7 @@ def test_the_circle_is_drawn_in_both_languages_and_written_in_the_terminal() -> 
     assert ">线程 1</text>" in chinese
     assert ">等待</text>" in chinese
     console = Console(width=80, record=True, file=io.StringIO())
-    show(console, LESSON, Findings(True, {}, figures=[graph]))
+    show(console, LESSON, LessonResult(True, {}, figures=[graph]))
     assert "thread 1  ── waits for ─▶  lock 2" in console.export_text()
 
 

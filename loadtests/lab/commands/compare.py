@@ -19,7 +19,7 @@ from loadtests.lab.compare import page as reports
 from loadtests.lab.compare.anomalies import compare_anomalies
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
 from loadtests.lab.compare.findings import answers
-from loadtests.lab.compare.matrix import THINKS, Matrix, Shape, offers, plan
+from loadtests.lab.compare.matrix import THINKS, CellSettings, Matrix, offers, plan
 from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.durations import duration_ns
@@ -115,7 +115,7 @@ def compare(
     """
     output.refuse_page_without_place(page, *(_EVIDENCE if anomalies else _MATRIX))
     matrix = Matrix(**{name: tuple(dict.fromkeys(values)) for name, values in asked.items()})
-    shape = Shape(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
+    shape = CellSettings(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
     cells = plan(matrix, offers())
     if not cells.cells and not cells.impossible:
         raise click.UsageError("there is no such cell: no guard that was named fits a store that was named")
@@ -172,7 +172,7 @@ def _say(results: Results, *, out_of_time: bool) -> None:
 
 
 def _say_evidence(
-    found: list[evidence.Evidence], cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool
+    found: list[evidence.PairEvidence], cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool
 ) -> None:
     """Write the table into the folder and the page, and show it."""
     table = evidence.markdown(

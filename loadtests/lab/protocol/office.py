@@ -11,9 +11,9 @@ import msgspec
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol import carts
 from loadtests.lab.protocol.adapter import Adapter, Conversation, Exchange, Request
-from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, outcome_without_answer, read_fields
+from loadtests.lab.protocol.answers import OfficeAnswer, keep_fields, outcome_of, outcome_without_answer, read_fields
 
-_decoder = msgspec.json.Decoder(Answer)
+_decoder = msgspec.json.Decoder(OfficeAnswer)
 _SAY_SOMETHING = frozenset({"ok", "sold_out", "refused"})
 
 

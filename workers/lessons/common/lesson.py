@@ -53,7 +53,7 @@ class Parameter:
 
 
 @dataclass(slots=True)
-class Findings:
+class LessonResult:
     """The outcome of a run. ``measured`` is for scripts: plain numbers and words under stable names."""
 
     holds: bool
@@ -79,9 +79,9 @@ class Lesson:
     """The right way, in a sentence."""
     service: str
     """Where the service meets the same question: the place, and what would happen there."""
-    run: Callable[[Mapping[str, Any], Progress], Findings]
+    run: Callable[[Mapping[str, Any], Progress], LessonResult]
     observations: Sequence[str] = ()
-    """Sentences about a run. ``{name}`` is a setting, or stands in ``Findings.measured`` or ``Findings.facts``."""
+    """Sentences about a run. ``{name}`` is a setting, or stands in the result's ``measured`` or ``facts``."""
     parameters: tuple[Parameter, ...] = ()
     limit_s: float = 60.0
     """The lesson is ended after this time."""
@@ -98,7 +98,7 @@ class Lesson:
         return {each.name: each.check(given.get(each.name, each.default)) for each in self.parameters}
 
 
-def lesson_beside(module: str, run: Callable[[Mapping[str, Any], Progress], Findings]) -> Lesson:
+def lesson_beside(module: str, run: Callable[[Mapping[str, Any], Progress], LessonResult]) -> Lesson:
     """The lesson of a folder: ``lesson.toml`` has its words and its parameters, ``zh.toml`` its Chinese."""
     folder = Path(module).parent
     words = _texts(folder / "lesson.toml")
@@ -117,7 +117,7 @@ class TimeLimit(Exception):
 
 def run_lesson(
     lesson: Lesson, given: Mapping[str, Value] | None = None, progress: Progress = lambda _: None
-) -> Findings:
+) -> LessonResult:
     """Run a lesson within its time limit. Errors: ``ValueError`` (parameters), ``TimeLimit``.
 
     An alarm signal enforces the limit, so it also ends a lesson that hangs. Only the main thread can call this.

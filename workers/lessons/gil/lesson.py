@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
 from workers.lessons.gil.interpreters import others, this_one
 
 CASES = {
@@ -21,7 +21,7 @@ MOST_LANES = 12
 LEGEND = {"wait": "waits for the lock", "good": "takes a number nobody had", "bad": "takes one that somebody had"}
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     threads, times = settings["threads"], settings["times"]
     progress(f"{threads} threads and one number")
     here = this_one(threads, times)
@@ -43,7 +43,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         "interpreters": {_name(each): each["in_one_line"]["left"] for each in found},
         "free_threaded_found": any(each["about"]["free_threaded"] for each in found),
     }
-    return Findings(
+    return LessonResult(
         holds=tries["with_a_call"]["left"] > 0
         and tries["with_a_pause"]["left"] > 0
         and tries["with_a_call_locked"]["left"] == tries["with_a_pause_locked"]["left"] == 0
