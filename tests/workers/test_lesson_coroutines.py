@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.coroutines.by_hand import Coroutine, add_up, switch_between
-from workers.lessons.coroutines.lesson import GOES_ON, LESSON, OVERLAPS
+from workers.lessons.coroutines.lesson import GOES_ON, OVERLAPS
+
+LESSON = load("coroutines")
 
 SMALL = {"unit_ms": 20, "lasts_ms": 50, "greenlets": 6, "switches": 200}
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.computing import Piece, compute, computing_at_once, gil_enabled, most_at_once, usable_cores
 from workers.lessons.common.execution import Shape, Work
 from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.cpu_io.lesson import LESSON, MODELS
+from workers.lessons.cpu_io.lesson import MODELS
+
+LESSON = load("cpu-io")
 
 SMALL = {"tasks": 4, "work_ms": 20, "tries": 2}
 

@@ -9,12 +9,12 @@ import time
 import pytest
 from rich.console import Console
 
+from workers.lessons import load
 from workers.lessons.common.figures import Arrow, Graph
 from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.svg import svg
 from workers.lessons.common.terminal import show
 from workers.lessons.common.translation import translator
-from workers.lessons.deadlock.lesson import LESSON
 from workers.lessons.deadlock.locks import GaveUp, WaitForGraph, WatchedLock, find_cycle
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
@@ -26,6 +26,8 @@ from workers.lessons.deadlock.strategies import (
     run_strategy,
     watch,
 )
+
+LESSON = load("deadlock")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

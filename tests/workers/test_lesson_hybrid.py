@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.computing import gil_enabled, usable_cores
 from workers.lessons.common.execution import Work
 from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.hybrid.lesson import LESSON, shapes_of
+from workers.lessons.hybrid.lesson import shapes_of
+
+LESSON = load("hybrid")
 
 pytestmark = [pytest.mark.servers]
 

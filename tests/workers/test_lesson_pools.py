@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.pools.lesson import LESSON
+
+LESSON = load("pools")
 
 pytestmark = [pytest.mark.servers]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from workers.lessons.common.figures import Figure, Table, Value
@@ -98,13 +98,13 @@ class Lesson:
         return {each.name: each.check(given.get(each.name, each.default)) for each in self.parameters}
 
 
-def lesson_beside(module: str, run: Callable[[Mapping[str, Any], Progress], LessonResult]) -> Lesson:
-    """The lesson of a folder: ``lesson.toml`` has its words and its parameters, ``zh.toml`` its Chinese."""
-    folder = Path(module).parent
+def lesson_of(module: ModuleType) -> Lesson:
+    """The lesson of a module: its ``run``, the words and parameters in ``lesson.toml``, the Chinese in ``zh.toml``."""
+    folder = Path(str(module.__file__)).parent
     words = _texts(folder / "lesson.toml")
     parameters = tuple(Parameter(name, **each) for name, each in words.pop("parameters").items())
     chinese = functools.cache(lambda: _texts(folder / "zh.toml"))
-    return Lesson(folder.name.replace("_", "-"), run=run, parameters=parameters, chinese=chinese, **words)
+    return Lesson(folder.name.replace("_", "-"), run=module.run, parameters=parameters, chinese=chinese, **words)
 
 
 def _texts(path: Path) -> dict[str, Any]:

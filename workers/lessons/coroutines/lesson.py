@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.lessons.common.lesson import LessonResult, Progress, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.coroutines import by_hand
 from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, tables
@@ -102,6 +102,3 @@ def _locks_as_claimed(found: CoroutineMeasurements) -> bool:
         and found.inside["before"] > 1 == found.inside["after"]
         and left["at once"] == left["waits between, with a lock"] == 0 < left["waits between"]
     )
-
-
-LESSON = lesson_beside(__file__, run)

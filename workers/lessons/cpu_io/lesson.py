@@ -9,7 +9,7 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import LessonResult, Progress, key, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, key, keyed
 from workers.lessons.common.processes import call_in_child
 
 MODELS = ("one after another", "processes", "threads", "greenlets")
@@ -167,6 +167,3 @@ def _speed_ups(cases: Cases) -> BarChart:
             for model in MODELS[1:]
         },
     )
-
-
-LESSON = lesson_beside(__file__, run)

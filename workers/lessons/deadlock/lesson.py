@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Arrow, Graph, Span, Table, Timeline
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
     OWN_ORDER,
@@ -93,6 +93,3 @@ def _first(report: StrategyResult) -> dict[str, list[Span]]:
     return {
         name: [span for span in spans if span.start_s < min(span.end_s, until)] for name, spans in report.lanes.items()
     }
-
-
-LESSON = lesson_beside(__file__, run)

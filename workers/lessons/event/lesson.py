@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 
 
 def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[str, list[Span]], int, int]:
@@ -79,6 +79,3 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
         ],
         figures=figures,
     )
-
-
-LESSON = lesson_beside(__file__, run)

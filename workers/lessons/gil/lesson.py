@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.gil.interpreters import others, this_one
 
 CASES = {
@@ -154,6 +154,3 @@ def _about_free_threaded(found: Sequence[Mapping[str, Any]]) -> str:
         f"Free-threaded, two threads computed {free['speed_up']:.1f} times as fast; and num -= one() lost "
         f"{free['with_a_call']['left']:,} there too."
     )
-
-
-LESSON = lesson_beside(__file__, run)

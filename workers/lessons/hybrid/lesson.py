@@ -9,7 +9,7 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import LessonResult, Progress, key, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, key, keyed
 from workers.lessons.common.processes import call_in_child
 
 MIXES = {"mostly waiting": 0.95, "half and half": 0.5, "mostly computing": 0.05}
@@ -151,6 +151,3 @@ def _timeline(runs: ShapeRuns, shape: str) -> Timeline:
         style = "wait" if what == "wait" else "good"
         lanes.setdefault(f"job {number + 1}", []).append(Span(start, end, style=style))
     return Timeline(f"Half waiting, half computing: {shape}", lanes, {"wait": "waits", "good": "computes"})
-
-
-LESSON = lesson_beside(__file__, run)

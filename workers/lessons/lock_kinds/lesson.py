@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.lock_kinds.sale import ShopSale, sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, SqliteShop, last_ticket
 
@@ -114,6 +114,3 @@ def _timeline(sales: Mapping[str, ShopSale]) -> Timeline:
     return Timeline(
         "Purchases of each event, by what one lock covers", lanes, {"good": "a purchase", "wait": "buyers wait"}
     )
-
-
-LESSON = lesson_beside(__file__, run)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.common.processes import MOST_SPAWNED
 from workers.lessons.mutex.failures import (
     FAILURES,
@@ -124,6 +124,3 @@ def _who_got_one(without: SaleResult, locked: SaleResult) -> Table:
             for number, (one, other) in enumerate(zip(without.bought, locked.bought, strict=True), 1)
         ],
     )
-
-
-LESSON = lesson_beside(__file__, run)

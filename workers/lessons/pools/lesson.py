@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.computing import most_at_once
-from workers.lessons.common.lesson import LessonResult, Progress, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.pools.report import KINDS, WORKS, PoolMeasurements, figures, tables
 
@@ -93,6 +93,3 @@ def _costs_as_claimed(found: PoolMeasurements) -> bool:
         and times["trifles", "pool"] < 3 * times["trifles", "each"]
         and times["waiting", "pool"] > times["waiting", "large_pool"]
     )
-
-
-LESSON = lesson_beside(__file__, run)

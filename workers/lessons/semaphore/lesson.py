@@ -9,7 +9,7 @@ from typing import Any
 
 from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import LessonResult, Progress, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress
 from workers.lessons.common.processes import start_and_join
 
 
@@ -81,6 +81,3 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
         ],
         figures=[Timeline("Waiting at the door, and inside", lanes, {"wait": "waits", "good": "is inside"})],
     )
-
-
-LESSON = lesson_beside(__file__, run)

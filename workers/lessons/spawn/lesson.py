@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
 
@@ -99,6 +99,3 @@ def _guard_holds(outcomes: Mapping[Start, Outcome]) -> bool:
         and outcome.runs == (2 if "spawned" in start.what else 1)
         for start, outcome in outcomes.items()
     )
-
-
-LESSON = lesson_beside(__file__, run)

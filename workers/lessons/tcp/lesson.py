@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.tcp import MODELS, Limits
 from workers.tcp.capacity import ModelResult, enough_files, measure_model
 from workers.tcp.mistakes import SENT, AfterHangUp, hang_up_all, right_answers
@@ -151,6 +151,3 @@ def _figures(models: Mapping[str, ModelResult]) -> list[BarChart]:
         BarChart("Memory for one connection more", "model", "KiB, logarithmic", {"KiB": memory}, log=True),
         BarChart("Messages a second", "model", "messages a second", {"messages/s": speed}),
     ]
-
-
-LESSON = lesson_beside(__file__, run)

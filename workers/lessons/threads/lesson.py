@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.threads.sharing import BY_THE_FILE, Takers, by_processes, by_threads
 from workers.lessons.threads.starting import WAYS, Place, fail_in_future, fail_in_thread, go_on
 
@@ -117,6 +117,3 @@ def _data_hold(takers: Mapping[str, Takers], left: int) -> bool:
 
 def _range(found: Sequence[int]) -> str:
     return f"{found[0]}" if len(found) == 1 else f"{found[0]} … {found[-1]}"
-
-
-LESSON = lesson_beside(__file__, run)

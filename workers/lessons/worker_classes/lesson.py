@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import LessonResult, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.worker_classes.office import OfficeSale, OfficeServer, running_office, sell
 
 THINKING = {"io": "waiting", "cpu": "computing"}
@@ -136,6 +136,3 @@ def _facts(cells: Mapping[Cell, OfficeSale], threads: str) -> dict[str, Any]:
         if problems
         else ", no ticket went to two, none is missing.",
     }
-
-
-LESSON = lesson_beside(__file__, run)
