@@ -28,6 +28,10 @@ class Request(msgspec.Struct, frozen=True):
     after_s: float = 0.0
     """How long to wait before it is sent."""
 
+    def address(self, base: str) -> str:
+        """Where it is sent: to its path at ``base``, unless that is a whole address."""
+        return self.path if "://" in self.path else base + self.path
+
 
 class Reply(NamedTuple):
     """What came of a request: an answer, or the ``error`` without which there was none."""

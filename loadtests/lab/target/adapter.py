@@ -156,7 +156,7 @@ class TargetAdapter(Adapter):
             request = fill(step, {**self._values, **known, **buyer.values, **values}, exchange.url)
         except CannotBeFilled as error:
             raise StepFailed(f"{step.method} {step.path}: {error}") from None
-        address = request.path if "://" in request.path else exchange.url + request.path
+        address = request.address(exchange.url)
         keeps_cookies = self._target.buyer.cookies
         headers = request.headers | (buyer.cookies.header(address) if keeps_cookies else {})
         reply = yield msgspec.structs.replace(request, headers=headers, after_s=after_s)
