@@ -39,7 +39,7 @@ def example(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
         tables=[Table("Doors", ["door", "open", "share"], [["front", True, 0.5], ["back", False, None]])],
         figures=[
             Timeline("Who came when", {"visitor  1": [Span(0, 1, "waits", "wait")]}, {"wait": "waits"}),
-            BarChart("Doors by house", "house", "doors", {"old": [("a", 1), ("b", 2)]}),
+            BarChart("Doors by house", "doors", {"old": [("a", 1), ("b", 2)]}),
         ],
         observations=[f"{settings['doors']} doors & <no> windows."],
     )

@@ -160,7 +160,6 @@ def _tables(cases: Cases, clock: Mapping[str, Any], tasks: int) -> list[Table]:
 def _speed_ups(cases: Cases) -> BarChart:
     return BarChart(
         "Speed-up over one after another",
-        "work",
         "how many times as fast as one after another on the same cores",
         {
             model: [(f"{work}, {where}", cases.speed_up(work, where, model)) for work, where in cases.places()]

@@ -74,7 +74,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
         figures=[
             BarChart(
                 "Lost decrements, out of a hundred",
-                "",
                 "percent lost",
                 {"lost": [(CASES[case], 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},
             ),

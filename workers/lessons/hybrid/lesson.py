@@ -67,7 +67,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     }
     times = BarChart(
         "The same jobs, spread in seven ways",
-        "shape",
         "milliseconds; less is better",
         {mix: [(shape, runs.took_s(shape, mix) * 1e3) for shape in runs] for mix in MIXES},
     )

@@ -66,8 +66,8 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
             ),
         ],
         figures=[
-            BarChart("To start one", "", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
-            BarChart("To keep one", "", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
+            BarChart("To start one", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
+            BarChart("To keep one", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
         ],
         facts={
             "threads_in_a_fork": start_us[FORKED] / start_us[THREAD],

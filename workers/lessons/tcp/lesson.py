@@ -148,6 +148,6 @@ def _figures(models: Mapping[str, ModelResult]) -> list[BarChart]:
     memory = [(name, round(each.kib_a_connection, 1)) for name, each in models.items()]
     speed = [(name, round(each.messages_s)) for name, each in models.items()]
     return [
-        BarChart("Memory for one connection more", "model", "KiB, logarithmic", {"KiB": memory}, log=True),
-        BarChart("Messages a second", "model", "messages a second", {"messages/s": speed}),
+        BarChart("Memory for one connection more", "KiB, logarithmic", {"KiB": memory}, log=True),
+        BarChart("Messages a second", "messages a second", {"messages/s": speed}),
     ]

@@ -115,8 +115,8 @@ def _figures(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> list[BarCh
         one[kind] = [(name, round(sale.rate, 1)) for name, sale in sales.items()]
         one[f"1 / hold time, {kind}"] = [(name, round(1 / (sale.hold_s or 1), 1)) for name, sale in sales.items()]
     return [
-        BarChart("Each buyer has an event of their own", "workers", "tickets sold a second", own),
-        BarChart("All buy from one event, behind one lock", "workers", "tickets sold a second", one),
+        BarChart("Each buyer has an event of their own", "tickets sold a second", own),
+        BarChart("All buy from one event, behind one lock", "tickets sold a second", one),
     ]
 
 
