@@ -21,7 +21,7 @@ from loadtests.lab.load import hooks
 from loadtests.lab.load.buyers import BuyerUser
 from loadtests.lab.load.client import Client
 from loadtests.lab.load.open_loop import ArrivalStream
-from loadtests.lab.load.payments import Simulated, pay_for
+from loadtests.lab.load.payments import SimulatedProvider, pay_for
 from loadtests.lab.protocol.carts import SELLS_NONE
 
 
@@ -68,7 +68,7 @@ class Visitor(BuyerUser):
             held = client.hold(quantity, event=event, seconds=options.hold, intended_ns=intended_ns)
             wished = [held]
             if held.outcome == "ok":
-                confirmed = pay_for(client, held, Simulated.of(options), options.hold)
+                confirmed = pay_for(client, held, SimulatedProvider.of(options), options.hold)
                 orders = [confirmed] if confirmed is not None and confirmed.outcome == "ok" else []
         else:
             bought = client.buy(rng.randint(1, most[event]), event=event, intended_ns=intended_ns)

@@ -18,7 +18,7 @@ from loadtests.lab.load import hooks
 from loadtests.lab.load.buyers import BuyerUser
 from loadtests.lab.load.client import Client
 from loadtests.lab.load.open_loop import ArrivalStream
-from loadtests.lab.load.payments import Simulated, pay_for
+from loadtests.lab.load.payments import SimulatedProvider, pay_for
 
 
 class Payer(BuyerUser):
@@ -38,7 +38,7 @@ class Payer(BuyerUser):
         options = self.options
         wish = client.hold(client.rng.randint(1, most), seconds=options.hold, intended_ns=intended_ns)
         if wish.outcome == "ok":
-            pay_for(client, wish, Simulated.of(options), options.hold)
+            pay_for(client, wish, SimulatedProvider.of(options), options.hold)
         return wish
 
 

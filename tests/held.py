@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workers.lessons.common.lesson import Findings, Lesson, run_lesson
+from workers.lessons.common.lesson import Lesson, LessonResult, run_lesson
 
 TRIES = 3
 
 
-def held(lesson: Lesson, given: Mapping[str, Any]) -> Findings:
+def held(lesson: Lesson, given: Mapping[str, Any]) -> LessonResult:
     """The first findings that hold, of a few tries; else the last. What is exact is asserted of these like of any."""
     for _ in range(TRIES):
         findings = run_lesson(lesson, given)

@@ -20,7 +20,7 @@ from service.errors import RefusedToStart
 from service.guards.base import LockLost, Mutex
 from service.runtime.epoch import taking_part
 from service.runtime.files import storage_problems, unique
-from service.runtime.host_lock import FilelockLock, HostLock, Lock, LockFile, WrongFile
+from service.runtime.host_lock import FilelockLock, HostLock, LockFile, TimedLock, WrongFile
 from service.settings import Settings
 from service.stores.base import Blocked, Store, ignore
 
@@ -42,15 +42,15 @@ class FileGuard(Mutex):
         self._directory = settings.data / "locks"
         self._directory.mkdir(exist_ok=True)
         self._kind: type[FilelockLock] | type[HostLock] = HostLock if store.name == "journal" else FilelockLock
-        self._locks: dict[str, Lock] = {}
+        self._locks: dict[str, TimedLock] = {}
         self._refuse_a_lock_that_lets_two_in()
 
     def exclusive(
         self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
-        return _HeldLock(self, event, deadline, blocked)
+        return _HeldFileLock(self, event, deadline, blocked)
 
-    def take(self, event: str, deadline: float, blocked: Blocked) -> Lock:
+    def take(self, event: str, deadline: float, blocked: Blocked) -> TimedLock:
         """Have the event's lock. Errors: ``lock_timeout``, ``storage_refused`` (definite); ``LockLost``."""
         with storage_problems():
             lock = self._lock(event)
@@ -60,7 +60,7 @@ class FileGuard(Mutex):
                 raise LockLost(lambda series, renew: self._mend(event, series, renew)) from None
         return lock
 
-    def _lock(self, event: str) -> Lock:
+    def _lock(self, event: str) -> TimedLock:
         # setdefault: of two threads that build one at once, both use the same.
         return self._locks.get(event) or self._locks.setdefault(event, self._kind(self._path(event)))
 
@@ -136,7 +136,7 @@ class FileGuard(Mutex):
             )
 
 
-class _HeldLock(contextlib.AbstractContextManager[None]):
+class _HeldFileLock(contextlib.AbstractContextManager[None]):
     """Written by hand: ``@contextmanager`` is too slow on this path."""
 
     __slots__ = ("_blocked", "_deadline", "_event", "_guard", "_lock")

@@ -30,10 +30,10 @@ class ThreadGuard(Mutex):
     ) -> contextlib.AbstractContextManager[None]:
         # setdefault: two threads that ask for the first time at once must get the same lock.
         lock = self._locks.get(event) or self._locks.setdefault(event, threading.RLock())
-        return _HeldLock(lock, deadline, blocked)
+        return _HeldThreadLock(lock, deadline, blocked)
 
 
-class _HeldLock(contextlib.AbstractContextManager[None]):
+class _HeldThreadLock(contextlib.AbstractContextManager[None]):
     """Written by hand: ``@contextmanager`` is too slow on this path."""
 
     __slots__ = ("_blocked", "_deadline", "_lock")

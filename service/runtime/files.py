@@ -52,10 +52,8 @@ def write_durably(path: Path, content: bytes) -> os.stat_result:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
+            write_all(fd, content)
+            sync_data(fd)
             return os.fstat(fd)
         finally:
             os.close(fd)
@@ -63,6 +61,18 @@ def write_durably(path: Path, content: bytes) -> os.stat_result:
         with contextlib.suppress(OSError):
             path.unlink()
         raise
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write all of it, in as many calls as the system takes. Errors: ``OSError``, with a part written."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_data(fd: int) -> None:
+    """fdatasync, or what comes nearest."""
+    os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -136,6 +146,15 @@ def reopen_directory(fd: int) -> int:
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
 
 
+def try_flock(fd: int, kind: int) -> bool:
+    """Take a flock (``LOCK_EX``, ``LOCK_SH``) at once; False where somebody else's excludes it. Errors: ``OSError``."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def unlock_directory(fd: int) -> None:
     """Release a flock on a directory. No error is raised: what was done under the lock is done."""
     try:
@@ -175,9 +194,7 @@ def _check_lock_excludes(directory: Path, path: Path, flags: int) -> None:
     first, second = os.open(path, flags | os.O_CLOEXEC), os.open(path, flags | os.O_CLOEXEC)
     try:
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_flock(second, fcntl.LOCK_EX):
             return
     except OSError as error:
         raise RefusedToStart(

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from service.errors import Problem
 from service.runtime.epoch import taking_part
-from service.runtime.files import temporary_beside
+from service.runtime.files import temporary_beside, try_flock
 
 FILELOCK_POLL_S = 0.001
 _SHORTEST_S, _LONGEST_S = 0.0001, 0.001
@@ -106,7 +106,7 @@ def _series() -> int | None:
     return None if mode is None else mode.lock_series
 
 
-class Lock(Protocol):
+class TimedLock(Protocol):
     """What guard ``file`` needs of a lock; the holder may take it again."""
 
     def take(self, deadline: float, blocked: Callable[[], None]) -> None:
@@ -197,7 +197,7 @@ class HostLock:
             if not known:
                 self._open()
             try:
-                if not self._try():
+                if not try_flock(self._fd, fcntl.LOCK_EX):
                     blocked()
                     blocked = _nothing
                     self._wait(deadline)
@@ -226,18 +226,11 @@ class HostLock:
     def _wait(self, deadline: float) -> None:
         """A holder keeps the lock for some hundred microseconds."""
         pause_s = _SHORTEST_S
-        while not self._try():
+        while not try_flock(self._fd, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
                 raise Problem("lock_timeout", retry_after_s=1)
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_S)
-
-    def _try(self) -> bool:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def __del__(self) -> None:
         self._close()

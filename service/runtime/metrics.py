@@ -35,7 +35,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.rules.records import Kind, Record
-from service.runtime.files import close_directory, open_directory
+from service.runtime.files import close_directory, open_directory, try_flock
 from service.runtime.shared_numbers import Book, Number
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -241,12 +241,10 @@ def _take_a_slot(directory: Path) -> tuple[int, int]:
         path.mkdir(parents=True, exist_ok=True)
         fd = open_directory(path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(path.stat(), os.fstat(fd)):
+            if try_flock(fd, fcntl.LOCK_EX) and os.path.samestat(path.stat(), os.fstat(fd)):
                 return fd, number
-            # Otherwise a master that started at this moment saw no process in it, and removed it.
-        except (BlockingIOError, FileNotFoundError):
-            pass
+        except FileNotFoundError:
+            pass  # a master that started at this moment saw no process in it, and removed it
         except BaseException:
             close_directory(fd)
             raise
@@ -265,12 +263,9 @@ def _is_held(slot: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_flock(fd, fcntl.LOCK_SH)
     finally:
         close_directory(fd)
-    return False
 
 
 def _open_book(path: Path, room: int) -> Book:

@@ -18,7 +18,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from service.runtime.files import reserve, temporary_beside
+from service.runtime.files import reserve, temporary_beside, try_flock
 
 LAST = 2**62  # a counter beyond this was not counted
 EPOCH, GENERATION, WISH, CLOSED, LOCK_SERIES, _DEVICE, _NUMBER = range(7)
@@ -100,20 +100,14 @@ class Words:
 
         Errors: ``OSError``.
         """
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_flock(self.fd, fcntl.LOCK_EX):
             return True
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         return False
 
     def be_here(self) -> bool:
         """Let ``is_shared`` see this process for as long as it lives; False while another process is asking."""
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return try_flock(self.fd, fcntl.LOCK_SH)
 
 
 def open_words(path: str) -> Words | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import Problem
@@ -39,39 +39,24 @@ class EngineControl(Control):
         self._remembered: tuple[Mode, float] | None = None
         """The mode, and the time (monotonic seconds) from which it is asked for again."""
         self._last_known = Mode("", 0, 0)
+        self._warnings: list[str] = []
 
-    def start(
-        self,
-        guard: str,
-        master: str,
-        timeout_s: float,
-        tidy: Callable[[], None] = lambda: None,
-        *,
-        given: bool = True,
-        respawned: bool = False,
-    ) -> bool:
-        """The first process of a new master begins an epoch if the guard was ``given`` or the engine has none yet; else
-        it follows the engine. Returns whether it was the first.
-
-        Errors: ``RefusedToStart``; ``switch_timeout``, ``engine_unreachable`` (definite).
-        """
-        warnings: list[str] = []
+    def _look_before(self, master: str) -> None:
+        """Errors: ``RefusedToStart``, ``engine_unreachable`` (definite)."""
         if not self.follows(master):
-            # All processes look at once, and not in turn as below: in turn each would wait for an engine that does not
-            # answer. They refuse together (see ``runtime.gunicorn.stand_back``).
-            warnings = self._engine.check()
+            # All processes look at once, and not in turn: in turn each would wait for an engine that does not answer.
+            # They refuse together (see ``runtime.gunicorn.stand_back``).
+            self._warnings = self._engine.check()
 
-        def first() -> None:
-            for warning in warnings:
-                log.warning("%s", warning)
-            tidy()
-            found = self._engine.mode()
-            if given or found is None:
-                self._engine.begin_epoch(guard, timeout_s)
-            elif found.guard != guard:
-                log.warning("the engine says guard %r (epoch %d), and this node follows it", found.guard, found.epoch)
-
-        return super().start(guard, master, timeout_s, first, respawned=respawned)
+    def _begin_for_all(self, guard: str, timeout_s: float, *, given: bool) -> None:
+        """If the guard was ``given``, or the engine has none yet; else this node follows the engine."""
+        for warning in self._warnings:
+            log.warning("%s", warning)
+        found = self._engine.mode()
+        if given or found is None:
+            self._engine.begin_epoch(guard, timeout_s)
+        elif found.guard != guard:
+            log.warning("the engine says guard %r (epoch %d), and this node follows it", found.guard, found.epoch)
 
     def mode(self) -> Mode:
         """The guard and the epoch that a transaction starting now takes part in; at most ``REMEMBERED_S`` old.

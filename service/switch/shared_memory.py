@@ -47,6 +47,7 @@ from service.runtime.files import (
     reopen_directory,
     replace_durably,
     storage_problems,
+    try_flock,
     unlock_directory,
 )
 from service.switch.control_file import (
@@ -107,12 +108,13 @@ class Control:
     ) -> bool:
         """Begin an epoch of ``guard`` if ``master`` is new here; a respawned worker follows the others.
 
-        Whether the guard was ``given`` or is the default makes no difference here: it does in ``EngineControl``.
+        Whether the guard was ``given`` or is the default makes a difference where an engine has the switch.
         Returns whether this process was the first of its master; then ``tidy`` was called while nobody wrote.
         Errors: ``switch_timeout`` (definite); ``RefusedToStart`` where the control files are damaged, or where
-        processes with another store run here.
+        processes with another store run here; those of ``SharesSwitch`` where an engine has the switch.
         """
         self._master = master
+        self._look_before(master)
         others_knew = self._wait_for_words(respawned)
         if self.follows(master):
             # Not ``alone``: a worker that respawns in the middle of a sale must not hold up the others' purchases.
@@ -132,10 +134,17 @@ class Control:
                 for leftover in self._directory.glob(f"{name}.*.tmp"):
                     leftover.unlink(missing_ok=True)
             tidy()
+            self._begin_for_all(guard, timeout_s, given=given)
             self._begin_epoch(guard, max(self._words[EPOCH], saved.epoch if saved else 0) + 1, master)
             while not self._words.be_here():
                 time.sleep(_POLL_S)
             return True
+
+    def _look_before(self, master: str) -> None:
+        """Look at what all nodes share; to be called before this process waits for any other."""
+
+    def _begin_for_all(self, guard: str, timeout_s: float, *, given: bool) -> None:
+        """Begin an epoch for all nodes; to be called by the first process of a master, while no other one writes."""
 
     def refuse_another_store(self) -> None:
         """Errors: ``RefusedToStart`` where the directory is in use for another store; nothing was changed."""
@@ -437,8 +446,4 @@ class TakingPart:
 def _try_lock(fd: int, kind: int) -> bool:
     """Errors: ``storage_refused`` (definite) where it cannot be locked at all."""
     with storage_problems():
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return try_flock(fd, kind)

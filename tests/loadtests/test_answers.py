@@ -7,7 +7,7 @@ import json
 import pytest
 
 from loadtests.lab.history.recorder import Operation
-from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, outcome_without_answer, parse
+from loadtests.lab.protocol.answers import OfficeAnswer, keep_fields, outcome_of, outcome_without_answer, parse
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_an_error_is_a_fail_only_if_it_says_that_it_is_definite(
 
 @pytest.mark.parametrize("body", [None, b"", b"<html>bad gateway</html>", b'{"order":', b"[]", b'{"order":7}'])
 def test_a_body_that_is_no_answer_has_no_fields(body: bytes | None) -> None:
-    assert parse(body) == Answer()
+    assert parse(body) == OfficeAnswer()
 
 
 def test_a_refused_connection_is_a_fail_for_post_only() -> None:
@@ -53,12 +53,12 @@ def test_who_answered_and_where_the_time_went_is_kept() -> None:
         "Last-Seat-Epoch": "3",
         "Idempotency-Replayed": "true",
     }
-    keep_fields(operation, Answer(order="o1", tickets=[1], remaining=4, version=1), headers)
+    keep_fields(operation, OfficeAnswer(order="o1", tickets=[1], remaining=4, version=1), headers)
     assert (operation.wait_ms, operation.hold_ms, operation.store_ms) == (0.8, 12.5, 3.0)
     assert (operation.worker, operation.epoch, operation.replayed) == (4711, 3, True)
 
 
 def test_a_service_without_those_headers_leaves_them_out() -> None:
     operation = Operation(process=1, op="buy", event="show", invoke_ns=1, return_ns=2, outcome="ok")
-    keep_fields(operation, Answer(order="o1"), {"Server-Timing": "db;dur=3", "Last-Seat-Worker": "web-1"})
+    keep_fields(operation, OfficeAnswer(order="o1"), {"Server-Timing": "db;dur=3", "Last-Seat-Worker": "web-1"})
     assert (operation.wait_ms, operation.worker, operation.epoch, operation.replayed) == (None, None, None, False)

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser
 
 from loadtests.lab.checks import judge_folder
 from loadtests.lab.experiment.fairness import larger_before
+from loadtests.lab.faults import Happened, keep
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.synthetic import draw, write
@@ -159,10 +160,12 @@ def test_the_page_stays_small_and_is_drawn_also_of_many_operations(tmp_path: Pat
 
 
 def test_faults_are_bands_in_the_plots_and_rows_of_a_table(tmp_path: Path) -> None:
-    page = write_run_report(race(tmp_path), faults=[("kill -9", 2_000_000, 3_000_000), ("unplugged", 10**12, 10**12)])
+    folder = race(tmp_path)
+    keep(folder, [Happened("kill -9", 2_000_000, 3_000_000), Happened("unplugged", 10**12, 10**12)])
+    page = write_run_report(folder)
     assert page.read_text().count('class="fault"') == 3
     assert '<th scope="row">kill -9</th><td class="n">0.00</td>' in page.read_text()
-    assert "unplugged" not in page.read_text()
+    assert '<th scope="row">unplugged</th>' not in page.read_text()
 
 
 def test_quantiles_are_the_nearest_rank_by_operation_and_outcome() -> None:

@@ -19,7 +19,7 @@ from loadtests.lab.experiment.load_options import add_options
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import says_the_same
 from loadtests.lab.studies.held_payment import Paid, paid, pay_plot
-from loadtests.lab.studies.held_sale import HistoryLine
+from loadtests.lab.studies.held_sale import SaleLine
 from loadtests.lab.studies.overload import Point, overload_plot, point_of
 from tests.loadtests.test_run import history
 from tests.loadtests.test_target import judged
@@ -273,10 +273,10 @@ def test_a_workload_may_stand_in_a_file(tmp_path: Path) -> None:
     assert (workload.kind, workload.time_outs, workload.hold_s, workload.payment) == ("mixed", 0.01, 1.5, "5-9")
 
 
-def offered(at_s: float, took_ms: float | None, outcome: str = "ok", op: str = "buy", **more: Any) -> HistoryLine:
+def offered(at_s: float, took_ms: float | None, outcome: str = "ok", op: str = "buy", **more: Any) -> SaleLine:
     intended = round(at_s * 1e9)
     returned = None if took_ms is None else intended + round(took_ms * 1e6)
-    return HistoryLine(op=op, outcome=outcome, invoke_ns=intended, return_ns=returned, intended_ns=intended, **more)
+    return SaleLine(op=op, outcome=outcome, invoke_ns=intended, return_ns=returned, intended_ns=intended, **more)
 
 
 def test_goodput_counts_only_sales_in_time_and_only_of_the_second_half() -> None:
@@ -304,8 +304,8 @@ def test_the_plots_are_drawings_that_say_what_they_show() -> None:
 
 
 def test_one_paid_sale_holds_the_guard_once_inside_or_twice_after_a_hold() -> None:
-    inside = paid(HistoryLine("buy", "ok", at * 10**9, 50.0) for at in range(5))
+    inside = paid(SaleLine("buy", "ok", at * 10**9, 50.0) for at in range(5))
     assert (inside.sales, inside.sales_per_s, inside.guard_ms, inside.limit_per_s) == (5, 1.0, 50.0, 20.0)
-    lines = [HistoryLine(op, "ok", at * 10**9, ms) for at in range(3) for op, ms in (("hold", 2.0), ("confirm", 3.0))]
-    after = paid([*lines, HistoryLine("confirm", "refused", 9 * 10**9, 70.0)])
+    lines = [SaleLine(op, "ok", at * 10**9, ms) for at in range(3) for op, ms in (("hold", 2.0), ("confirm", 3.0))]
+    after = paid([*lines, SaleLine("confirm", "refused", 9 * 10**9, 70.0)])
     assert (after.sales, after.guard_ms) == (3, 5.0)

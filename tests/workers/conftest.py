@@ -10,7 +10,7 @@ import psutil
 import pytest
 from held import held
 
-from workers.lessons.common.lesson import Findings
+from workers.lessons.common.lesson import LessonResult
 
 # Python's own helper for semaphores of spawned processes: started with the first one, ends with this process.
 _PYTHONS_OWN = "multiprocessing.resource_tracker"
@@ -47,7 +47,7 @@ def nothing_left_running() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def findings(request: pytest.FixtureRequest) -> Findings:
+def findings(request: pytest.FixtureRequest) -> LessonResult:
     """What a module's ``LESSON`` finds with the module's ``SMALL`` settings, once for all its tests."""
     threads = threading.active_count()
     found = held(request.module.LESSON, request.module.SMALL)

@@ -17,11 +17,10 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-import workers.lessons
 from workers.lessons import LESSONS, load
 from workers.lessons.command import lesson
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Lesson, Parameter, Progress, TimeLimit, run_lesson
+from workers.lessons.common.lesson import Lesson, LessonResult, Parameter, Progress, TimeLimit, run_lesson
 from workers.lessons.common.pages import BEGIN, END, page, refresh_docs
 from workers.lessons.common.processes import MOST_PROCESSES, ChildFailed, ProcessGroup, call_in_child
 from workers.lessons.common.translation import translator
@@ -32,21 +31,21 @@ SHARE = Parameter("share", 0.5, "a share", 0, 1)
 WORD = Parameter("colour", "red", "a colour", choices=("red", "green"))
 
 
-def example(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def example(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     progress("at it")
-    return Findings(
+    return LessonResult(
         holds=settings["doors"] < 10,
         measured={"doors": settings["doors"]},
         tables=[Table("Doors", ["door", "open", "share"], [["front", True, 0.5], ["back", False, None]])],
         figures=[
             Timeline("Who came when", {"visitor  1": [Span(0, 1, "waits", "wait")]}, {"wait": "waits"}),
-            BarChart("Doors by house", "house", "doors", {"old": [("a", 1), ("b", 2)]}),
+            BarChart("Doors by house", "doors", {"old": [("a", 1), ("b", 2)]}),
         ],
         observations=[f"{settings['doors']} doors & <no> windows."],
     )
 
 
-def made(run: Callable[[Mapping[str, Any], Progress], Findings] = example, limit_s: float = 20) -> Lesson:
+def made(run: Callable[[Mapping[str, Any], Progress], LessonResult] = example, limit_s: float = 20) -> Lesson:
     return Lesson(
         name="example",
         title="An example",
@@ -61,16 +60,15 @@ def made(run: Callable[[Mapping[str, Any], Progress], Findings] = example, limit
     )
 
 
-# Found by the registry under the name of this module.
 LESSON = made()
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Lesson]:
     """A registry of one lesson, made here."""
-    tiny = {"example": f"{HERE}:LESSON"}
+    tiny = {"example": LESSON}
     monkeypatch.setattr("workers.lessons.command.LESSONS", tiny)
-    monkeypatch.setattr(workers.lessons, "LESSONS", tiny)
+    monkeypatch.setattr("workers.lessons.command.load", tiny.__getitem__)
     return tiny
 
 
@@ -122,8 +120,8 @@ def test_every_lesson_of_the_registry_fills_the_form(name: str) -> None:
 
 
 def test_an_observation_names_parameters_measured_numbers_and_facts() -> None:
-    def run(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
-        return Findings(holds=True, measured={"open": 2.5}, facts={"house": {"old one": "red"}})
+    def run(_settings: Mapping[str, Any], _progress: Progress) -> LessonResult:
+        return LessonResult(holds=True, measured={"open": 2.5}, facts={"house": {"old one": "red"}})
 
     lesson = replace(made(run), observations=("{doors} doors, {open:.0f} open, in the {house[old one]} house.",))
     assert run_lesson(lesson).observations == ["3 doors, 2 open, in the red house."]
@@ -133,7 +131,7 @@ def test_an_observation_names_parameters_measured_numbers_and_facts() -> None:
 
 
 def test_a_lesson_that_hangs_is_ended() -> None:
-    def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+    def hang(_settings: Mapping[str, Any], _progress: Progress) -> LessonResult:
         signal.pause()
         raise AssertionError("not reached")
 
@@ -154,7 +152,7 @@ def test_after_the_lesson_the_alarm_is_as_it_was() -> None:
 def test_a_lesson_that_hangs_leaves_no_process(method: str) -> None:
     members: list[Any] = []
 
-    def hang(_settings: Mapping[str, Any], _progress: Progress) -> Findings:
+    def hang(_settings: Mapping[str, Any], _progress: Progress) -> LessonResult:
         with ProcessGroup(method) as group:
             members.append(group.start(time.sleep, 600).pid)
             group.join(600)
@@ -377,10 +375,8 @@ def test_all_runs_every_lesson_and_gives_a_list(tmp_path: Path) -> None:
     assert (tmp_path / "example.html").exists()
 
 
-def test_all_exits_1_where_one_claim_did_not_hold(registry: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = made(lambda _settings, _progress: Findings(holds=False, measured={}))
-    monkeypatch.setattr(sys.modules[HERE], "FAILING", failing, raising=False)
-    registry["failing"] = f"{HERE}:FAILING"
+def test_all_exits_1_where_one_claim_did_not_hold(registry: dict[str, Lesson]) -> None:
+    registry["failing"] = made(lambda _settings, _progress: LessonResult(holds=False, measured={}))
     assert call("all", "--json").return_value == 1
 
 

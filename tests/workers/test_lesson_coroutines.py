@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons import load
+from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.coroutines.by_hand import Coroutine, add_up, switch_between
-from workers.lessons.coroutines.lesson import GOES_ON, LESSON, OVERLAPS
+from workers.lessons.coroutines.lesson import GOES_ON, OVERLAPS
+
+LESSON = load("coroutines")
 
 SMALL = {"unit_ms": 20, "lasts_ms": 50, "greenlets": 6, "switches": 200}
 
@@ -43,48 +46,48 @@ def test_no_coroutines_are_no_work() -> None:
 
 @pytest.mark.servers
 @pytest.mark.usefixtures("nothing_left_running")
-def test_waits_overlap_but_not_without_the_patch(findings: Findings) -> None:
+def test_waits_overlap_but_not_without_the_patch(findings: LessonResult) -> None:
     found = {key: value for key, value in findings.measured.items() if key.endswith("_overlaps")}
     assert list(found.values()) == list(OVERLAPS.values())
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("doing", [doing for doing, goes_on in GOES_ON.items() if not goes_on])
-def test_nobody_else_gets_a_turn_while_one(findings: Findings, doing: str) -> None:
+def test_nobody_else_gets_a_turn_while_one(findings: LessonResult, doing: str) -> None:
     assert _beats(findings, doing) == 0
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("doing", [doing for doing, goes_on in GOES_ON.items() if goes_on])
-def test_others_go_on_while_one(findings: Findings, doing: str) -> None:
+def test_others_go_on_while_one(findings: LessonResult, doing: str) -> None:
     assert _beats(findings, doing) > 0
 
 
 @pytest.mark.servers
-def test_a_flock_between_two_greenlets_of_one_thread_hangs(findings: Findings) -> None:
+def test_a_flock_between_two_greenlets_of_one_thread_hangs(findings: LessonResult) -> None:
     assert findings.measured["flock_between_greenlets_hangs"] is True
 
 
 @pytest.mark.servers
-def test_filelock_imported_before_the_patch_lets_everybody_in(findings: Findings) -> None:
+def test_filelock_imported_before_the_patch_lets_everybody_in(findings: LessonResult) -> None:
     assert findings.measured["filelock_imported_before_lets_in"] > 1
     assert findings.measured["filelock_imported_after_lets_in"] == 1
 
 
 @pytest.mark.servers
-def test_one_thread_is_no_lock_where_something_waits(findings: Findings) -> None:
+def test_one_thread_is_no_lock_where_something_waits(findings: LessonResult) -> None:
     assert findings.measured["left_at_once"] == 0
     assert findings.measured["left_waits_between"] == 5
     assert findings.measured["left_waits_between_with_a_lock"] == 0
 
 
 @pytest.mark.servers
-def test_the_claim_holds(findings: Findings) -> None:
+def test_the_claim_holds(findings: LessonResult) -> None:
     assert findings.holds
 
 
 @pytest.mark.servers
-def test_the_main_process_is_never_patched(findings: Findings) -> None:
+def test_the_main_process_is_never_patched(findings: LessonResult) -> None:
     assert call_in_child("tests.workers.test_lesson_coroutines:patched_after_the_lesson", timeout_s=60) == []
 
 
@@ -102,7 +105,7 @@ def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
         run_lesson(LESSON, given)
 
 
-def _beats(findings: Findings, doing: str) -> int:
+def _beats(findings: LessonResult, doing: str) -> int:
     key = doing.replace(",", "").replace(".", "_").replace(" ", "_")
     beats: int = findings.measured[f"beats_while_it_{key}"]
     return beats

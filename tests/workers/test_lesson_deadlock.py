@@ -9,12 +9,12 @@ import time
 import pytest
 from rich.console import Console
 
+from workers.lessons import load
 from workers.lessons.common.figures import Arrow, Graph
-from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.svg import svg
 from workers.lessons.common.terminal import show
 from workers.lessons.common.translation import translator
-from workers.lessons.deadlock.lesson import LESSON
 from workers.lessons.deadlock.locks import GaveUp, WaitForGraph, WatchedLock, find_cycle
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
@@ -26,6 +26,8 @@ from workers.lessons.deadlock.strategies import (
     run_strategy,
     watch,
 )
+
+LESSON = load("deadlock")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 
@@ -149,7 +151,7 @@ def test_the_circle_is_drawn_in_both_languages_and_written_in_the_terminal() -> 
     assert ">线程 1</text>" in chinese
     assert ">等待</text>" in chinese
     console = Console(width=80, record=True, file=io.StringIO())
-    show(console, LESSON, Findings(True, {}, figures=[graph]))
+    show(console, LESSON, LessonResult(True, {}, figures=[graph]))
     assert "thread 1  ── waits for ─▶  lock 2" in console.export_text()
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
-from workers.lessons.event.lesson import LESSON, cross
+from workers.lessons.event.lesson import cross
+
+LESSON = load("event")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

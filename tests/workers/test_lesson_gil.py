@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from held import held
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
 from workers.lessons.common.processes import ChildFailed, run_script
 from workers.lessons.gil import interpreters
 from workers.lessons.gil.interpreters import PROBE, others, this_one
-from workers.lessons.gil.lesson import LESSON
+
+LESSON = load("gil")
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 

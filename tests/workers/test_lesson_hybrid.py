@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.computing import gil_enabled, usable_cores
 from workers.lessons.common.execution import Work
-from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.hybrid.lesson import LESSON, shapes_of
+from workers.lessons.hybrid.lesson import shapes_of
+
+LESSON = load("hybrid")
 
 pytestmark = [pytest.mark.servers]
 
@@ -27,30 +30,30 @@ def test_every_shape_but_the_first_two_has_a_place_for_every_job(processes: int,
 
 
 @pytest.mark.usefixtures("nothing_left_running")
-def test_processes_alone_wait_for_no_more_jobs_than_they_are(findings: Findings) -> None:
+def test_processes_alone_wait_for_no_more_jobs_than_they_are(findings: LessonResult) -> None:
     assert findings.measured["one_after_another_waiting_at_once"] == 1
     assert findings.measured["processes_waiting_at_once"] <= 2
 
 
 @pytest.mark.parametrize("shape", ["threads", "greenlets", *PAIRS, "all_three"])
-def test_threads_and_greenlets_wait_for_more(findings: Findings, shape: str) -> None:
+def test_threads_and_greenlets_wait_for_more(findings: LessonResult, shape: str) -> None:
     assert 2 < findings.measured[f"{shape}_waiting_at_once"] <= 12
 
 
 @pytest.mark.skipif(not gil_enabled(), reason="without the GIL threads do compute at once")
 @pytest.mark.parametrize("shape", ["one_after_another", "threads", "greenlets"])
-def test_in_one_process_one_computes_at_a_time(findings: Findings, shape: str) -> None:
+def test_in_one_process_one_computes_at_a_time(findings: LessonResult, shape: str) -> None:
     assert findings.measured[f"{shape}_computing_at_once"] == 1
 
 
 @pytest.mark.skipif(not gil_enabled(), reason="without the GIL threads do compute at once")
-def test_all_three_compute_no_more_at_once_than_there_are_processes(findings: Findings) -> None:
+def test_all_three_compute_no_more_at_once_than_there_are_processes(findings: LessonResult) -> None:
     assert findings.measured["all_three_computing_at_once"] <= 2
     if usable_cores() > 1:
         assert max(findings.measured[f"{shape}_computing_at_once"] for shape in ("processes", *PAIRS)) == 2
 
 
-def test_the_claim_holds(findings: Findings) -> None:
+def test_the_claim_holds(findings: LessonResult) -> None:
     assert findings.holds
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
-from workers.lessons.lock_kinds.lesson import LESSON, TICKETS, events_in_tables
+from workers.lessons.lock_kinds.lesson import TICKETS, events_in_tables
 from workers.lessons.lock_kinds.sale import sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, MustWait, SqliteShop, last_ticket
+
+LESSON = load("lock-kinds")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
 from workers.lessons.common.processes import signals_deferred
 from workers.lessons.mutex.failures import (
@@ -25,8 +26,10 @@ from workers.lessons.mutex.failures import (
     read_while_writing,
 )
 from workers.lessons.mutex.files import Flock, read, readable, replace, write_half
-from workers.lessons.mutex.lesson import DATA, EVERYTHING, FILE, IN_PLACE, LESSON, NO_LOCK, RIGHT, WRITE
+from workers.lessons.mutex.lesson import DATA, EVERYTHING, FILE, IN_PLACE, NO_LOCK, RIGHT, WRITE
 from workers.lessons.mutex.sale import SaleSettings, SaleVariant, run_sale
+
+LESSON = load("mutex")
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from workers.lessons.common.lesson import Findings, run_lesson
+from workers.lessons import load
+from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.pools.lesson import LESSON
+
+LESSON = load("pools")
 
 pytestmark = [pytest.mark.servers]
 
@@ -17,13 +19,13 @@ KINDS = ("threads", "processes")
 
 
 @pytest.mark.usefixtures("nothing_left_running")
-def test_without_a_pool_there_are_as_many_threads_and_processes_as_tasks(findings: Findings) -> None:
+def test_without_a_pool_there_are_as_many_threads_and_processes_as_tasks(findings: LessonResult) -> None:
     assert findings.measured["threads_each_alive"] == 50
     assert findings.measured["processes_each_alive"] == 16
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pool_never_has_more_workers_than_it_was_given(findings: Findings, kind: str) -> None:
+def test_a_pool_never_has_more_workers_than_it_was_given(findings: LessonResult, kind: str) -> None:
     measured = findings.measured
     assert measured[f"{kind}_workers_when_made"] == 0
     assert measured[f"{kind}_workers_used"] <= 2
@@ -32,36 +34,38 @@ def test_a_pool_never_has_more_workers_than_it_was_given(findings: Findings, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_task_is_done_and_called_back_in_the_process_that_submitted_it(findings: Findings, kind: str) -> None:
+def test_every_task_is_done_and_called_back_in_the_process_that_submitted_it(findings: LessonResult, kind: str) -> None:
     assert findings.measured[f"{kind}_callbacks"] == 9
     assert findings.measured[f"{kind}_callbacks_here"] is True
 
 
-def test_a_task_that_fails_in_a_pool_says_nothing_unless_it_is_asked(findings: Findings) -> None:
+def test_a_task_that_fails_in_a_pool_says_nothing_unless_it_is_asked(findings: LessonResult) -> None:
     assert findings.measured["thread_lines"] > 0
     assert findings.measured["pool_lines"] == 0
     assert findings.measured["pool_asked"] == "ValueError"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_pool_outlives_a_task_that_fails(findings: Findings, kind: str) -> None:
+def test_the_pool_outlives_a_task_that_fails(findings: LessonResult, kind: str) -> None:
     assert findings.measured[f"{kind}_failed"] == 1
 
 
-def test_one_dead_worker_takes_all_tasks_of_a_process_pool_with_it(findings: Findings) -> None:
+def test_one_dead_worker_takes_all_tasks_of_a_process_pool_with_it(findings: LessonResult) -> None:
     assert findings.measured["worker_died_failed"] > 1
     assert findings.measured["worker_died_refused"] is True
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_after_a_shutdown_every_task_is_done_or_cancelled_and_a_new_one_refused(findings: Findings, kind: str) -> None:
+def test_after_a_shutdown_every_task_is_done_or_cancelled_and_a_new_one_refused(
+    findings: LessonResult, kind: str
+) -> None:
     done, cancelled = (findings.measured[f"{kind}_shutdown_{what}"] for what in ("done", "cancelled"))
     assert done + cancelled == 9
     assert done >= 1 <= cancelled
     assert findings.measured[f"{kind}_shutdown_refused"] is True
 
 
-def test_the_claim_holds(findings: Findings) -> None:
+def test_the_claim_holds(findings: LessonResult) -> None:
     assert findings.holds
 
 

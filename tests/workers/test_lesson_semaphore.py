@@ -6,8 +6,11 @@ import threading
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
-from workers.lessons.semaphore.lesson import LESSON, one_release_too_many, visit
+from workers.lessons.semaphore.lesson import one_release_too_many, visit
+
+LESSON = load("semaphore")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

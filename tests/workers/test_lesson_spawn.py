@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
 from workers.lessons.common.processes import MOST_PROCESSES, ProcessGroup, call_in_child
 from workers.lessons.spawn.costs import arrive
-from workers.lessons.spawn.lesson import FORKED, GREENLET, LESSON, SPAWNED, THREAD
+from workers.lessons.spawn.lesson import FORKED, GREENLET, SPAWNED, THREAD
 from workers.lessons.spawn.main_guard import STARTS, Start, source, try_start
+
+LESSON = load("spawn")
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("nothing_left_running")]
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 from held import held
 
+from workers.lessons import load
 from workers.lessons.common.resources import process_tree
-from workers.lessons.tcp.lesson import LESSON
 from workers.tcp import MODELS, Limits
 from workers.tcp.capacity import enough_files, measure_model
 from workers.tcp.clients import connected, exchange
@@ -26,6 +26,8 @@ from workers.tcp.conversation import polite
 from workers.tcp.framing import LONGEST, BrokenOff, Malformed, framed, receive_message, send_message
 from workers.tcp.mistakes import SENT, hang_up_all, right_answers
 from workers.tcp.server import serving
+
+LESSON = load("tcp")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

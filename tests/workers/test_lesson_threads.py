@@ -8,8 +8,8 @@ import threading
 import pytest
 from held import held
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
-from workers.lessons.threads.lesson import LESSON
 from workers.lessons.threads.sharing import BY_THE_FILE, by_processes, by_threads, stock
 from workers.lessons.threads.starting import (
     by_class,
@@ -19,6 +19,8 @@ from workers.lessons.threads.starting import (
     fail_in_thread,
     go_on,
 )
+
+LESSON = load("threads")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

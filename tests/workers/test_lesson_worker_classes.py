@@ -14,11 +14,13 @@ import psutil
 import pytest
 from held import held
 
+from workers.lessons import load
 from workers.lessons.common.lesson import run_lesson
 from workers.lessons.common.processes import ChildFailed
 from workers.lessons.common.resources import process_tree
-from workers.lessons.worker_classes.lesson import LESSON
 from workers.lessons.worker_classes.office import running_office, sell
+
+LESSON = load("worker-classes")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from workers.lessons import LESSONS, load
-from workers.lessons.common.lesson import Findings, Lesson, TimeLimit, run_lesson
+from workers.lessons.common.lesson import Lesson, LessonResult, TimeLimit, run_lesson
 from workers.lessons.common.pages import page, refresh_docs
 from workers.lessons.common.processes import ChildFailed
 from workers.lessons.common.terminal import show, titled_table
@@ -124,7 +124,7 @@ _all_lessons = click.Command(
 )
 
 
-def _run(chosen: Lesson, given: Mapping[str, Any]) -> Findings:
+def _run(chosen: Lesson, given: Mapping[str, Any]) -> LessonResult:
     try:
         chosen.settings(given)
     except ValueError as error:
@@ -136,7 +136,7 @@ def _run(chosen: Lesson, given: Mapping[str, Any]) -> Findings:
         raise click.ClickException(str(error)) from None
 
 
-def _write(chosen: Lesson, findings: Findings, html: Path | None, docs: Path | None) -> None:
+def _write(chosen: Lesson, findings: LessonResult, html: Path | None, docs: Path | None) -> None:
     written = [] if docs is None else refresh_docs(docs, chosen, findings)
     if html is not None:
         html.write_text(page(chosen, findings), encoding="utf-8")
@@ -145,7 +145,7 @@ def _write(chosen: Lesson, findings: Findings, html: Path | None, docs: Path | N
         click.echo(f"wrote {path}", err=True)
 
 
-def _summary(chosen: Lesson, findings: Findings) -> dict[str, Any]:
+def _summary(chosen: Lesson, findings: LessonResult) -> dict[str, Any]:
     return {"name": chosen.name, "claim": chosen.claim, "holds": findings.holds, "measured": findings.measured}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.tcp import MODELS, Limits
-from workers.tcp.clients import Client, connected, exchange, take_answers
+from workers.tcp.clients import TcpClient, connected, exchange, take_answers
 from workers.tcp.server import Server, State, serving
 
 # The time to wait for answers that a full pool should not send.
@@ -84,7 +84,7 @@ def _growth(now: State, before: State) -> int:
     return max(now.connections, now.processes - before.processes, now.threads - before.threads)
 
 
-def _serve_the_rest(clients: list[Client], answered: list[Client], places: int) -> int:
+def _serve_the_rest(clients: list[TcpClient], answered: list[TcpClient], places: int) -> int:
     """Hangs up the answered clients, so that the waiting ones get a turn. Returns the number of those that got one."""
     waiting = [each for each in clients if each not in answered]
     served = 0

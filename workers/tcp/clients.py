@@ -21,7 +21,7 @@ def connect(port: int, timeout_s: float) -> socket.socket:
     return connection
 
 
-class Client:
+class TcpClient:
     """One connection, and the number of its right and wrong answers."""
 
     def __init__(self, port: int) -> None:
@@ -60,19 +60,19 @@ class Client:
 
 
 @contextlib.contextmanager
-def connected(port: int, count: int) -> Iterator[list[Client]]:
+def connected(port: int, count: int) -> Iterator[list[TcpClient]]:
     """``count`` connected clients; all have hung up at the end."""
-    clients: list[Client] = []
+    clients: list[TcpClient] = []
     try:
         for _ in range(count):
-            clients.append(Client(port))  # noqa: PERF401 - those that did connect must hang up where a later one fails
+            clients.append(TcpClient(port))  # noqa: PERF401 - those that did connect must hang up where a later one fails
         yield clients
     finally:
         for client in clients:
             client.hang_up()
 
 
-def exchange(clients: Sequence[Client], expected: int | None = None, *, linger_s: float = 0.0) -> list[Client]:
+def exchange(clients: Sequence[TcpClient], expected: int | None = None, *, linger_s: float = 0.0) -> list[TcpClient]:
     """All send a message at once; returns the clients that got the right answer.
 
     It waits until ``expected`` clients (all by default) have an answer or nothing came for ``PATIENCE_S``, and then
@@ -83,9 +83,9 @@ def exchange(clients: Sequence[Client], expected: int | None = None, *, linger_s
     return take_answers(clients, len(clients) if expected is None else expected, linger_s=linger_s)
 
 
-def take_answers(clients: Sequence[Client], expected: int, *, linger_s: float = 0.0) -> list[Client]:
+def take_answers(clients: Sequence[TcpClient], expected: int, *, linger_s: float = 0.0) -> list[TcpClient]:
     """Waits for the answers to messages that were sent before, as ``exchange`` does."""
-    answered: list[Client] = []
+    answered: list[TcpClient] = []
     with selectors.DefaultSelector() as selector:
         for client in clients:
             selector.register(client, selectors.EVENT_READ, client)

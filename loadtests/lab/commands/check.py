@@ -12,7 +12,7 @@ from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
-from loadtests.lab.commands.durations import DURATION
+from loadtests.lab.commands.options import DURATION
 from loadtests.lab.commands.output import say
 from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.untrusted import printable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from loadtests.lab.compare import page as reports
 from loadtests.lab.compare.anomalies import compare_anomalies
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
 from loadtests.lab.compare.findings import answers
-from loadtests.lab.compare.matrix import THINKS, Matrix, Shape, offers, plan
+from loadtests.lab.compare.matrix import THINKS, CellSettings, Matrix, offers, plan
 from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.durations import duration_ns
@@ -33,23 +35,14 @@ _EVIDENCE = (evidence.BEGIN, evidence.END)
 _WIDE_ENOUGH = 200
 
 
-class TimeBudget(click.ParamType[float]):
-    """A time like ``90s``, ``10m`` or ``2h``, in seconds; ``none`` is without end."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        if value == "none":
-            return float("inf")
-        try:
-            seconds = duration_ns(str(value)) / 1e9
-        except ValueError:
-            seconds = 0.0
-        if not seconds:
-            self.fail(f"{value!r} is no time like 90s, 10m or 2h; `none` is without end.", param, ctx)
-        return seconds
+def read_budget(text: str) -> float:
+    """The seconds of a time like ``90s``, ``10m`` or ``2h``; ``none`` is without end. Raises ``ValueError``."""
+    if text == "none":
+        return math.inf
+    with contextlib.suppress(ValueError):
+        if seconds := duration_ns(text) / 1e9:
+            return seconds
+    raise ValueError(f"{text!r} is no time like 90s, 10m or 2h; `none` is without end.")
 
 
 @click.command(
@@ -81,7 +74,12 @@ usage, 70 the lab failed.
 @options.setting("buyers", default=32, kind=click.IntRange(2, 1000))
 @options.option("--seconds", click.FloatRange(0.1, 600), "About how long a sale shall take.", default=1.5)
 @options.option("--repeats", click.IntRange(1, 100), "Sales of each cell, not in a row.", default=3)
-@options.option("--budget", TimeBudget(), "No sale is begun that would not end within this time.", default="10m")
+@options.option(
+    "--budget",
+    options.Parsed("time", read_budget),
+    "No sale is begun that would not end within this time.",
+    default="10m",
+)
 @options.setting("seed", "Decides what each buyer wishes for, and the bootstrap.", default=1)
 @click.option(
     "--again", is_flag=True, help="Hold the sales of cells that are measured already once more, and add them."
@@ -117,13 +115,13 @@ def compare(
     """
     output.refuse_page_without_place(page, *(_EVIDENCE if anomalies else _MATRIX))
     matrix = Matrix(**{name: tuple(dict.fromkeys(values)) for name, values in asked.items()})
-    shape = Shape(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
+    shape = CellSettings(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
     cells = plan(matrix, offers())
     if not cells.cells and not cells.impossible:
         raise click.UsageError("there is no such cell: no guard that was named fits a store that was named")
     screen = Console(stderr=True)
     about = {"when": output.now(), "command": output.as_typed()}
-    budget_s = None if budget == float("inf") else budget
+    budget_s = None if budget == math.inf else budget
     try:
         with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh) as (cache, said):
             output.say(screen, f"results: {shown(cache.folder)} ({said})")
@@ -174,7 +172,7 @@ def _say(results: Results, *, out_of_time: bool) -> None:
 
 
 def _say_evidence(
-    found: list[evidence.Evidence], cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool
+    found: list[evidence.PairEvidence], cache: SalesCache, page: Path | None, screen: Console, *, as_json: bool
 ) -> None:
     """Write the table into the folder and the page, and show it."""
     table = evidence.markdown(

@@ -12,12 +12,11 @@ from rich.console import Console
 from loadtests.lab.commands import options, output
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.knobs import Workload
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, run
+from loadtests.lab.experiment.runner import Experiment, LabFailed, Result
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
 from loadtests.lab.report.demo_picture import picture
 from loadtests.lab.report.demo_report import write_page
-from loadtests.lab.report.progress import DemoProgress
-from loadtests.lab.report.run_report import write_run_report
+from loadtests.lab.report.progress import RunProgress
 from loadtests.lab.report.tables import cell_tables, matrix_table
 from loadtests.lab.report.text import sentence, summary
 from loadtests.lab.servers.machine import describe
@@ -77,19 +76,17 @@ def demo(
     screen = Console(stderr=True)
     done: list[Result] = []
     try:
-        with sigterm_as_interrupt(), DemoProgress(screen, len(cells)) as progress:
+        with sigterm_as_interrupt(), RunProgress(screen, len(cells)) as progress:
             for cell in cells:
-                done.append(run(cell, folder / "cells" / cell.name, progress.begin(cell), report=write_run_report))
-                progress.end(done[-1])
+                done.append(progress.run(cell, folder / "cells" / cell.name))  # noqa: PERF401 - those before a failure count
     except LabFailed as error:
-        _conclude(folder, done, screen)
         raise click.ClickException(f"the lab failed: {error}") from error
     except KeyboardInterrupt:
         said = f"{len(done)} of {len(cells)} cells were finished; what was measured is in {shown(folder)}"
         output.say(screen, f"\n{said}")
-        _conclude(folder, done, screen)
         raise
-    _conclude(folder, done, screen)
+    finally:
+        _conclude(folder, done, screen)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(folder, done)))
     else:

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
+from loadtests.lab.durations import duration_ns
 from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment
+from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.server import NotThisMachine, refuse_other_machines
+from loadtests.lab.target.tables import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Value = TypeVar("Value")
+
+
+class Parsed(click.ParamType[Value], Generic[Value]):
+    """The type of an option whose text a function reads; its ``ValueError`` says what is allowed."""
+
+    def __init__(self, name: str, read: Callable[[str], Value]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Parsed("duration", duration_ns)
+"""Nanoseconds, from a text like ``1ms``, ``30s`` or ``2m``."""
 
 
 def option(
@@ -62,11 +84,31 @@ def experiment_asked_for(file: Path | None, settings: Mapping[str, Any], *, is_o
     try:
         given = {name: value for name, value in settings.items() if value is not None}
         experiment = experiment_of(read_settings(file) if file else {}, given)
-        if experiment.target is not None and experiment.target.url and not is_own_host:
-            refuse_other_machines(experiment.target.url)
-    except (SettingsError, NotThisMachine) as error:
+    except SettingsError as error:
         raise click.UsageError(str(error)) from error
+    if experiment.target is not None and not is_own_host:
+        refuse_host(experiment.target.url)
     return experiment
+
+
+def target_asked_for(file: Path, *, is_own_host: bool) -> Target:
+    """The target that a file describes. Raises ``UsageError``, also for another machine."""
+    try:
+        target = read_target(file)
+    except TargetError as error:
+        raise click.UsageError(str(error)) from error
+    if not is_own_host:
+        refuse_host(target.url)
+    return target
+
+
+def refuse_host(url: str) -> None:
+    """Raise ``UsageError`` for another machine; without an address the service is started on this one."""
+    try:
+        if url:
+            refuse_other_machines(url)
+    except NotThisMachine as error:
+        raise click.UsageError(str(error)) from error
 
 
 def results(says: str = "Where results go.") -> Callable[[Command], Command]:

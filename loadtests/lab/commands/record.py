@@ -15,7 +15,6 @@ from rich.console import Console
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
-from loadtests.lab.commands.durations import DURATION
 from loadtests.lab.commands.output import say, say_notes, say_report
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
@@ -28,8 +27,7 @@ from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
 from loadtests.lab.servers.process import sigterm_as_interrupt, undisturbed
 from loadtests.lab.target.adapter import RunValues, TargetAdapter
-from loadtests.lab.target.file import TargetError, read_target
-from loadtests.lab.target.server import NotThisMachine, RunningTarget, refuse_other_machines
+from loadtests.lab.target.server import RunningTarget
 from loadtests.lab.untrusted import printable
 
 _SHOWN = 8
@@ -48,7 +46,7 @@ _EVERY_S = 0.5
 @click.option("--listen", default="127.0.0.1:9000", show_default=True, metavar="HOST:PORT", help="Where the proxy is.")
 @click.option("--capacity", type=click.IntRange(min=1), help="Tickets there are.  [default: the target file's]")
 @click.option(
-    "--for", "for_ns", type=DURATION, metavar="DURATION", help="End after so long, like 90s, instead of Ctrl-C."
+    "--for", "for_ns", type=options.DURATION, metavar="DURATION", help="End after so long, like 90s, instead of Ctrl-C."
 )
 @click.option("--i-own-this-host", is_flag=True, help="The service is not on this machine; it is yours.")
 @options.results()
@@ -72,18 +70,13 @@ def record(
       lastseat record --target shop.toml --for 90s --json > verdict.json
       lastseat check results/record/latest                       judge it again
     """
-    try:
-        target, address = read_target(path), _address(listen)
-        if len(target.buy.steps) > 1:
-            raise click.UsageError(
-                f"{path}: a purchase of several requests can be run, and not be recorded. Describe its last request, "
-                "the payment, as [buy], without [[buy.then]] and [buy.poll]; then `remaining` in [read] has to be what "
-                "is left of what was paid for."
-            )
-        if target.url and not i_own_this_host:
-            refuse_other_machines(target.url)
-    except (TargetError, NotThisMachine) as error:
-        raise click.UsageError(str(error)) from None
+    target, address = options.target_asked_for(path, is_own_host=i_own_this_host), _address(listen)
+    if len(target.buy.steps) > 1:
+        raise click.UsageError(
+            f"{path}: a purchase of several requests can be run, and not be recorded. Describe its last request, the "
+            "payment, as [buy], without [[buy.then]] and [buy.poll]; then `remaining` in [read] has to be what is left "
+            "of what was paid for."
+        )
     screen = Console(stderr=True, highlight=False)
     folder = new_results_folder(results, "record")
     tickets = capacity or target.capacity

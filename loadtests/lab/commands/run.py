@@ -17,7 +17,6 @@ from loadtests.lab.commands.output import say
 from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
-from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.experiment.thresholds import EXIT_MISSED, Threshold, missed, read_threshold
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history.operations import read_operations
@@ -25,8 +24,8 @@ from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.report.junit import junit as junit_xml
 from loadtests.lab.report.junit import markdown as as_markdown
-from loadtests.lab.report.progress import DemoProgress
-from loadtests.lab.report.run_report import REPORT, write_run_report
+from loadtests.lab.report.progress import RunProgress
+from loadtests.lab.report.run_report import REPORT
 from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
@@ -38,18 +37,6 @@ from loadtests.lab.untrusted import printable
 _A_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-class _ThresholdType(click.ParamType[Threshold]):
-    """A threshold, from a text like p99 > 500ms."""
-
-    name = "condition"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Threshold:
-        try:
-            return read_threshold(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
 @options.all_settings()
@@ -58,7 +45,7 @@ class _ThresholdType(click.ParamType[Threshold]):
 @click.option(
     "--fail-if",
     "thresholds",
-    type=_ThresholdType(),
+    type=options.Parsed("condition", read_threshold),
     multiple=True,
     metavar="CONDITION",
     help="Exit status 3 where the run is valid and this holds, like 'p99 > 500ms' or 'errors > 1%'; repeatable.",
@@ -104,15 +91,8 @@ def run(
     screen = Console(stderr=True)
     folder = new_results_folder(results, "run")
     try:
-        with sigterm_as_interrupt(), DemoProgress(screen, 1) as progress:
-            result = run_experiment(
-                experiment,
-                folder,
-                progress.begin(experiment),
-                is_own_host=i_own_this_host,
-                report=write_run_report,
-            )
-            progress.end(result)
+        with sigterm_as_interrupt(), RunProgress(screen, 1) as progress:
+            result = progress.run(experiment, folder, is_own_host=i_own_this_host)
     except SettingsRefused as error:
         raise click.UsageError(f"the service refused to start: {error}") from error
     except LabFailed as error:

@@ -15,13 +15,10 @@ from rich.table import Table
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.checks.verdict import Outcome, worst
 from loadtests.lab.commands import options
-from loadtests.lab.commands.durations import DURATION
 from loadtests.lab.commands.output import say, say_notes
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
-from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.paths import as_text, new_results_folder, shown
-from loadtests.lab.report.progress import DemoProgress
-from loadtests.lab.report.run_report import write_run_report
+from loadtests.lab.report.progress import RunProgress
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.untrusted import printable
 
@@ -84,7 +81,9 @@ def limits_of(steps: list[TriedRate]) -> tuple[float | None, float | None]:
 @click.option(
     "--to", "most", default=20_000.0, show_default=True, type=click.FloatRange(1), help="The highest rate, /s."
 )
-@click.option("--step", "step_ns", default="5s", show_default=True, type=DURATION, help="How long each rate lasts.")
+@click.option(
+    "--step", "step_ns", default="5s", show_default=True, type=options.DURATION, help="How long each rate lasts."
+)
 @click.option(
     "--halvings", default=3, show_default=True, type=click.IntRange(0, 20), help="How fine the last rates are."
 )
@@ -114,15 +113,11 @@ def saturate(
     expected = 1 + max(0, math.ceil(math.log2(most / start))) + halvings
     screen, folder = Console(stderr=True), new_results_folder(results, "saturate")
     try:
-        with sigterm_as_interrupt(), DemoProgress(screen, expected) as progress:
+        with sigterm_as_interrupt(), RunProgress(screen, expected) as progress:
 
             def measure(rate: float) -> TriedRate:
                 tried = _at(experiment, rate, step_ns / 1e9)
-                result = run_experiment(
-                    tried, folder / f"{rate:g}", progress.begin(tried), is_own_host=i_own_this_host,
-                    report=write_run_report,
-                )  # fmt: skip
-                progress.end(result)
+                result = progress.run(tried, folder / f"{rate:g}", is_own_host=i_own_this_host)
                 return TriedRate(rate, result.measures.sold_per_s, result)
 
             steps = search(measure, start, most, halvings)

@@ -12,13 +12,13 @@ from typing import Any
 import click
 import msgspec
 
+from loadtests.lab.commands import options
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers.office import NotReady
 from loadtests.lab.servers.process import sigterm_as_interrupt
-from loadtests.lab.target.file import TargetError, read_target
 from loadtests.lab.target.first_file import DOCUMENTS, first_file
-from loadtests.lab.target.server import NotThisMachine, RunningTarget, refuse_other_machines
+from loadtests.lab.target.server import RunningTarget
 from loadtests.lab.target.tables import Target
 from loadtests.lab.target.trial import Trial, commands_of
 from loadtests.lab.untrusted import NOT_JSON, read_file
@@ -50,10 +50,7 @@ def new(*, source: str, output: Path | None, i_own_this_host: bool) -> int:
 
     What can be guessed is guessed; lines with a ? are questions. A service is asked for its OpenAPI document, no more.
     """
-    try:
-        url, document = _look(source, is_own_host=i_own_this_host)
-    except NotThisMachine as error:
-        raise click.UsageError(str(error)) from error
+    url, document = _look(source, is_own_host=i_own_this_host)
     text = first_file(url, document)
     if output is None:
         click.echo(text, nl=False)
@@ -78,7 +75,7 @@ def _look(source: str, *, is_own_host: bool) -> tuple[str, dict[str, Any] | None
             )
         return _server_of(document), document
     if not is_own_host:
-        refuse_other_machines(source)
+        options.refuse_host(source)
     base = source.rstrip("/")
     for address in [source, *(f"{base}/{each}" for each in DOCUMENTS)]:
         try:
@@ -125,12 +122,7 @@ def try_(*, file: Path, yes: bool, i_own_this_host: bool) -> int:
 
     Exit status: 0 the purchase was understood, 2 something has to be looked at, 64 wrong usage, 70 it did not start.
     """
-    try:
-        described = read_target(file)
-        if described.url and not i_own_this_host:
-            refuse_other_machines(described.url)
-    except (TargetError, NotThisMachine) as error:
-        raise click.UsageError(str(error)) from error
+    described = options.target_asked_for(file, is_own_host=i_own_this_host)
     _show_commands(described, yes=yes)
     with tempfile.TemporaryDirectory(prefix="lastseat-try-") as folder, sigterm_as_interrupt():
         try:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from loadtests.lab.compare.cache import SalesCache
-from loadtests.lab.compare.evidence import Evidence, Schedules, cases, gather, keep_schedules, read_schedules
+from loadtests.lab.compare.evidence import PairEvidence, Schedules, cases, gather, keep_schedules, read_schedules
 from loadtests.lab.compare.findings import first_line
-from loadtests.lab.compare.matrix import NO_DELAY, Cell, Matrix, Plan, Shape, offers, plan
+from loadtests.lab.compare.matrix import NO_DELAY, Cell, CellSettings, Matrix, Plan, offers, plan
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.explore.execution import Stuck
 from loadtests.lab.explore.exploration import Scenario, run
@@ -61,8 +61,8 @@ class _Explorations:
 
 
 def compare_anomalies(
-    matrix: Matrix, shape: Shape, cache: SalesCache, budget_s: float | None, screen: Console
-) -> tuple[list[Evidence], int]:
+    matrix: Matrix, shape: CellSettings, cache: SalesCache, budget_s: float | None, screen: Console
+) -> tuple[list[PairEvidence], int]:
     """Explore each pair once, then hold one sale of each cell in which it may go wrong; the evidence and the status.
 
     What is in the folder is not done again, and all sales there count, also those that a compare held.
@@ -108,7 +108,7 @@ def _by_pair(whole: Plan) -> list[Cell]:
     return sorted(whole.cells, key=lambda cell: (stores.index(cell.store), cell.guard != OFF))
 
 
-def _status(found: list[Evidence], of_sales: int) -> int:
+def _status(found: list[PairEvidence], of_sales: int) -> int:
     """As of a compare: 0 as promised, 1 not, 2 something was not tried."""
     if of_sales == 1 or not all(each.met for evidence in found for each in evidence.explored):
         return 1

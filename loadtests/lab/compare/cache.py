@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.compare.matrix import Cell, Shape
+from loadtests.lab.compare.matrix import Cell, CellSettings
 from loadtests.lab.compare.results import Sale
 from loadtests.lab.paths import PACKAGES, new_results_folder
 from loadtests.lab.servers.engines import ENGINES
@@ -32,7 +32,7 @@ _NOT_KEPT = ("data", *ENGINES)
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """The conditions of a folder's sales. Sales under different ones are not put into one table."""
 
-    shape: Shape
+    shape: CellSettings
     service: str
     """A digest of the service's source: another service is another result."""
     processor: str
@@ -85,7 +85,7 @@ class SalesCache:
 
 
 @contextlib.contextmanager
-def open_cache(results: str, shape: Shape, *, fresh: bool) -> Iterator[tuple[SalesCache, str]]:
+def open_cache(results: str, shape: CellSettings, *, fresh: bool) -> Iterator[tuple[SalesCache, str]]:
     """Give a folder to work in, alone, and a sentence about it. Raises ``FolderInUse``.
 
     It is ``latest`` if that was measured under the same conditions, unless ``fresh``; else a new one.

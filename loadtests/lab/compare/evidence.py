@@ -40,7 +40,7 @@ class Schedules(msgspec.Struct, kw_only=True):
     anomalies: dict[str, SeenAnomaly]
 
 
-class Evidence(msgspec.Struct, kw_only=True):
+class PairEvidence(msgspec.Struct, kw_only=True):
     """Everything about one pair."""
 
     store: str
@@ -99,10 +99,10 @@ def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedule
 
 def gather(
     store: str, guard: str, explored: Sequence[Schedules], sales: dict[Cell, list[Sale]], trouble: str = ""
-) -> Evidence:
+) -> PairEvidence:
     """The pair's sales, under whatever worker model, and its explorations."""
     mine = [sale for cell, held in sales.items() if (cell.store, cell.guard) == (store, guard) for sale in held]
-    return Evidence(
+    return PairEvidence(
         store=store,
         guard=guard,
         explored=list(explored),
@@ -119,14 +119,14 @@ def _path(folder: Path, case: Scenario) -> Path:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def markdown(found: Sequence[Evidence], *, command: str, when: str, machine: str) -> str:
+def markdown(found: Sequence[PairEvidence], *, command: str, when: str, machine: str) -> str:
     """A table for each store, guard × anomaly: seen, where, and the schedule that shows it again."""
     stores = dict.fromkeys(each.store for each in found)
     tables = [_store(store, [each for each in found if each.store == store]) for store in stores]
     return "\n\n".join([f"`{command}`, {when}. {machine}", *tables])
 
 
-def _store(store: str, found: Sequence[Evidence]) -> str:
+def _store(store: str, found: Sequence[PairEvidence]) -> str:
     lines = [
         f"### Store `{store}`",
         "",
@@ -141,7 +141,7 @@ def _store(store: str, found: Sequence[Evidence]) -> str:
     return "\n".join(lines)
 
 
-def _cell(evidence: Evidence, anomaly: str) -> str:
+def _cell(evidence: PairEvidence, anomaly: str) -> str:
     seen = []
     if schedules := evidence.seen_by_explorer(anomaly):
         seen.append(f"{schedules} of {counted(evidence.schedules, 'schedule')}")
@@ -157,7 +157,7 @@ def _cell(evidence: Evidence, anomaly: str) -> str:
     return f"no violation found ({', '.join(tried)})" if tried else "not tried"
 
 
-def _schedules(found: Sequence[Evidence]) -> list[str]:
+def _schedules(found: Sequence[PairEvidence]) -> list[str]:
     """A line for each schedule, with all that it shows."""
     lines = []
     for each in found:

@@ -22,7 +22,7 @@ Column = tuple[str, str, int]
 """A delay, a worker model, its processes."""
 
 
-def heat_map(results: Results, name: str = "heat-map") -> str:
+def heat_map(results: Results) -> str:
     """The cells that were asked for; ``–`` where one was not measured, nothing where there can be none.
 
     Pairs and columns of which nothing was tried are left out.
@@ -55,7 +55,7 @@ def heat_map(results: Results, name: str = "heat-map") -> str:
     )
     title = "Right or wrong, and tickets sold a second"
     width = max(width, svg.width_of(_SIGNS, 12) + 16)
-    return svg.document([*body, *_legend(y + 26)], width, y + 66, title=title, about=about, name=name)
+    return svg.document([*body, *_legend(y + 26)], width, y + 66, title=title, about=about, name="heat-map")
 
 
 def _beside(tried: Sequence[Cell], cells: Sequence[Cell]) -> list[Cell]:

@@ -26,7 +26,7 @@ PER_BLOCK = 18
 """Most cells of a block: what is compared with each other should not lie many minutes apart."""
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
+class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that all cells share. Results are comparable, and a compare goes on, where they are the same."""
 
     buyers: int = 32
@@ -87,10 +87,10 @@ class Cell(msgspec.Struct, frozen=True):
             allow_unsafe=True,
         )
 
-    def experiment(self, shape: Shape, seats: int, number: int) -> Experiment:
+    def experiment(self, shape: CellSettings, seats: int, number: int) -> Experiment:
         return Experiment(service=self.service(shape.think_ms), workload=shape.workload(seats, number))
 
-    def expectation(self, shape: Shape) -> Expectation:
+    def expectation(self, shape: CellSettings) -> Expectation:
         """The expected outcome. Without a delay it is luck whether two processes meet that nothing keeps apart."""
         expected = self.experiment(shape, 1, 0).expectation
         return Expectation.EITHER if expected is Expectation.WRONG and not self.delays else expected

@@ -11,7 +11,7 @@ import msgspec
 
 from loadtests.lab.bench.paired import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.compare.matrix import THINKS, Cell, Plan, Shape
+from loadtests.lab.compare.matrix import THINKS, Cell, CellSettings, Plan
 from loadtests.lab.experiment.expectation import Expectation, Met, met
 from loadtests.lab.servers.machine import Machine
 
@@ -104,7 +104,7 @@ class Results(msgspec.Struct, kw_only=True):
 
     found: list[Found]
     missing: list[Missing]
-    shape: Shape
+    shape: CellSettings
     machine: Machine
 
     @property
@@ -127,7 +127,7 @@ def summarize(
     sales: dict[Cell, list[Sale]],
     failures: dict[Cell, str],
     *,
-    shape: Shape,
+    shape: CellSettings,
     machine: Machine,
     why_not: str = STOPPED,
 ) -> Results:
@@ -142,7 +142,7 @@ def summarize(
     return Results(found=found, missing=missing, shape=shape, machine=machine)
 
 
-def summary(cell: Cell, sales: Sequence[Sale], shape: Shape) -> Found:
+def summary(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> Found:
     """One cell over all its sales."""
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
     expected = cell.expectation(shape)

@@ -15,7 +15,7 @@ from rich.text import Text
 from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.findings import first_line
-from loadtests.lab.compare.matrix import Cell, Plan, Shape
+from loadtests.lab.compare.matrix import Cell, CellSettings, Plan
 from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, Sale, summarize
 from loadtests.lab.experiment.measurement import quantile, span_ns
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Step, run
@@ -121,7 +121,7 @@ def figures(result: Result) -> Sale:
     )
 
 
-def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]]) -> int:
+def seats_for(cell: Cell, shape: CellSettings, measured: Mapping[Cell, Sequence[Sale]]) -> int:
     """The seats that should last as long as the shape says, by earlier sales of this cell or of one like it."""
     mine = [sale.seats_per_s for sale in measured.get(cell, ())]
     if not mine:
@@ -132,7 +132,7 @@ def seats_for(cell: Cell, shape: Shape, measured: Mapping[Cell, Sequence[Sale]])
     return int(min(MOST, max(FEWEST, rate * shape.seconds)))
 
 
-def _first_guess(cell: Cell, shape: Shape) -> float:
+def _first_guess(cell: Cell, shape: CellSettings) -> float:
     """One purchase after another, each with its delay; without a guard most sales overwrite another."""
     rate = min(_FIRST_GUESS_PER_S, 1000 / shape.think_ms) if cell.delays else _FIRST_GUESS_PER_S
     return rate / 4 if cell.guard == OFF else rate
@@ -165,7 +165,7 @@ class Comparison:
     def __init__(
         self,
         plan: Plan,
-        shape: Shape,
+        shape: CellSettings,
         cache: SalesCache,
         progress: CompareProgress,
         *,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from loadtests.lab.durations import UNITS_NS, duration_ns
 from loadtests.lab.history.columns import LARGEST, MOST_TICKETS
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.imports.errors import ImportFailed
-from loadtests.lab.target.validation import shape_problem
+from loadtests.lab.target.validation import struct_of, text_of, toml_of
 
 _OPS = ("buy", "read", "cancel", "hold", "confirm", "release")
 _TEXTS = ("key", "order", "hold", "cart")
@@ -107,23 +106,11 @@ class Imported:
 
 def read_map(path: Path) -> Map:
     """Read a map. Raises ``ImportFailed`` naming the field and what is allowed."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImportFailed(f"{path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ImportFailed(f"{path} is no TOML: {error}") from None
-    problem = shape_problem(Map, content, text)
-    if problem is None:
-        try:
-            found = msgspec.convert(content, type=Map)
-        except msgspec.ValidationError as error:
-            raise ImportFailed(f"{path}: {error}".replace("`$.", "`").replace(" - at", ", at")) from None
-        problem = next(_problems(found), None)
-        if problem is None:
-            return found
-    raise ImportFailed(f"{path}: {problem}")
+    text = text_of(path, ImportFailed)
+    found = struct_of(Map, path, toml_of(path, text, ImportFailed), text, ImportFailed)
+    if problem := next(_problems(found), None):
+        raise ImportFailed(f"{path}: {problem}")
+    return found
 
 
 def _problems(found: Map) -> Iterator[str]:

@@ -12,16 +12,17 @@ is in its latency, and no arrival is dropped while the run lasts.
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import time
 from collections.abc import Callable
 
 import gevent
+import numpy as np
 from gevent.event import Event
 from gevent.pool import Pool
 from locust.exception import StopUser
 
+from loadtests.lab.experiment.measurement import quantile
 from loadtests.lab.history.arrivals import ArrivalStats
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.load.schedule import gaps_ns
@@ -121,8 +122,7 @@ class OpenLoop:
 
     def stats(self) -> ArrivalStats:
         """The figures so far."""
-        lags = sorted(self._lags_ns)
-        at = max(0, math.ceil(0.99 * len(lags)) - 1)
+        lags_ns = np.array(self._lags_ns, np.float64)
         return ArrivalStats(
             rate=self._rate,
             due=self._due,
@@ -130,8 +130,8 @@ class OpenLoop:
             waited_at_bound=self._waited,
             most_in_flight=self._most,
             bound=self._bound,
-            lag_p99_ms=round(lags[at] / 1e6, 3) if lags else 0.0,
-            lag_max_ms=round(lags[-1] / 1e6, 3) if lags else 0.0,
+            lag_p99_ms=round((quantile(lags_ns, 0.99) or 0.0) / 1e6, 3),
+            lag_max_ms=round(max(self._lags_ns, default=0) / 1e6, 3),
         )
 
     def _wait_until(self, intended_ns: int) -> None:

@@ -2,14 +2,13 @@
 
 The shop asks the provider, not the ticket office; so the payment belongs to the buyers' side of a load test. What
 matters is where the shop waits for it: while it holds a guard that all others need, or while it only holds tickets.
-``Provider`` is the seam; ``Simulated`` is one that needs no network.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import gevent
 
@@ -21,22 +20,9 @@ LATE_S = 0.05
 """How long after the end of a hold the buyer asks what became of an unanswered payment."""
 
 
-class Provider(Protocol):
-    """A payment provider."""
-
-    def pay(self, rng: random.Random, patience_s: float) -> Payment:
-        """Ask for a payment, and wait for the answer at most ``patience_s``.
-
-        ``unanswered`` is indefinite: the money may have been taken, and ``ask_later`` tells.
-        """
-
-    def ask_later(self, rng: random.Random) -> Payment:
-        """Whether a payment that was not answered was made: ``paid`` or ``refused``."""
-
-
 @dataclass(frozen=True)
-class Simulated:
-    """Payments that take from ``low_s`` to ``high_s``; some are refused, and some are not answered.
+class SimulatedProvider:
+    """Payments without a network, that take from ``low_s`` to ``high_s``; some are refused, and some are not answered.
 
     Half of the unanswered ones were made all the same. The buyer learns it later, when the tickets are no longer held.
     """
@@ -47,13 +33,16 @@ class Simulated:
     lost: float = 0.0
 
     @classmethod
-    def of(cls, options: Any) -> Simulated:
+    def of(cls, options: Any) -> SimulatedProvider:
         """As the options of a locust file say."""
         low, dash, high = options.payment.partition("-")
         return cls(float(low) / 1e3, float(high if dash else low) / 1e3, options.payment_refused, options.payment_lost)
 
     def pay(self, rng: random.Random, patience_s: float) -> Payment:
-        """See ``Provider``."""
+        """Ask for a payment, and wait for the answer at most ``patience_s``.
+
+        ``unanswered`` is indefinite: the money may have been taken, and ``ask_later`` tells.
+        """
         chance = rng.random()
         if chance < self.lost:
             gevent.sleep(patience_s)
@@ -62,11 +51,11 @@ class Simulated:
         return "refused" if chance < self.lost + self.refused else "paid"
 
     def ask_later(self, rng: random.Random) -> Payment:
-        """See ``Provider``."""
+        """Whether a payment that was not answered was made: ``paid`` or ``refused``."""
         return "paid" if rng.random() < 0.5 else "refused"
 
 
-def pay_for(client: Client, held: Operation, provider: Provider, hold_s: float) -> Operation | None:
+def pay_for(client: Client, held: Operation, provider: SimulatedProvider, hold_s: float) -> Operation | None:
     """Pay for a hold and confirm it; release it when the payment is refused.
 
     If no answer comes while the hold lasts, the provider is asked again when it has ended. If the payment was made, the

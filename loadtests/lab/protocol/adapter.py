@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 
 from loadtests.lab.history.recorder import Operation
-from loadtests.lab.protocol.answers import outcome_without_answer
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -29,6 +27,10 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
     after_s: float = 0.0
     """How long to wait before it is sent."""
+
+    def address(self, base: str) -> str:
+        """Where it is sent: to its path at ``base``, unless that is a whole address."""
+        return self.path if "://" in self.path else base + self.path
 
 
 class Reply(NamedTuple):
@@ -77,33 +79,19 @@ Conversation = Generator[Request, Reply, None]
 
 
 class Adapter(ABC):
-    """Speaks the protocol of one kind of service. Counts what could not be read in its answers."""
-
-    def __init__(self) -> None:
-        self._unreadable: Counter[tuple[str, str]] = Counter()
-
-    def unreadable(self, op: str, fields: Iterable[str]) -> None:
-        """Count fields of an answer that were there and could not be read."""
-        for field in fields:
-            self._unreadable[op, field] += 1
-
-    @abstractmethod
-    def request(self, operation: Operation, buyer: str) -> Request:
-        """The request that asks for the operation."""
+    """Speaks the protocol of one kind of service."""
 
     @abstractmethod
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """Put an answer's outcome and facts into the operation; returns a word for the error, if it is one."""
 
-    def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
-        """The request for one cart, a line for each of its events."""
-        raise NotImplementedError("only the office's own adapter knows carts")
+    @abstractmethod
+    def converse(self, exchange: Exchange) -> Conversation:
+        """Ask, and put the outcome into the exchange's lines."""
 
-    def understand_together(
-        self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
-    ) -> str:
-        """As ``understand``, for all lines of a cart."""
-        raise NotImplementedError("only the office's own adapter knows carts")
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """What to say beside the verdict."""
 
     def buyer(self, process: int) -> BuyerIdentity:
         """A buyer that the service has not seen yet."""
@@ -122,27 +110,6 @@ class Adapter(ABC):
         yield from ()
         return True
 
-    def converse(self, exchange: Exchange) -> Conversation:
-        """Ask, and put the outcome into the exchange's lines: one request and its answer, for most services."""
-        lines, buyer = exchange.lines, exchange.buyer.name
-        alone = len(lines) == 1
-        request = self.request(lines[0], buyer) if alone else self.request_together(lines, buyer)
-        reply = yield request
-        if reply.error is not None:
-            for line in lines:
-                line.outcome = outcome_without_answer(request.method, reply.error)
-        elif alone:
-            exchange.word = self.understand(lines[0], reply.status, reply.body, reply.headers)
-        else:
-            exchange.word = self.understand_together(lines, reply.status, reply.body, reply.headers)
-
     def may_ask_again(self, op: str) -> bool:
         """Whether the service recognizes a repeated request by its key."""
         return True
-
-    def notes(self) -> list[str]:
-        """What to say beside the verdict."""
-        return [
-            f"{count:,} answers to {op} had a `{field}` that cannot be read; they count, and the field is left out"
-            for (op, field), count in self._unreadable.items()
-        ]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -27,8 +27,6 @@ _SERVER_ERROR = 500
 _POLL_S = 0.1
 _WORKERS = re.compile(rb"^lastseat_workers ([0-9]{1,9})(?:\.0*)?$", re.MULTILINE)
 _SHOWN = 200
-
-T = TypeVar("T")
 
 
 class OfficeError(Exception):
@@ -170,11 +168,7 @@ class Office:
 
 
 class Offices:
-    """The nodes of one service, one or more. The first node that answers is read.
-
-    Calls that change something go to the first node alone, except ``create_event``: every node must have the event,
-    also in an experiment with nodes that share no store.
-    """
+    """The nodes of one service, one or more. Every one must have the event, also where the nodes share no store."""
 
     has_audit = True
     ANSWERS_WITHIN_S = 15.0
@@ -197,21 +191,12 @@ class Offices:
                     raise
 
     def audit(self, event: str) -> bytes:
-        """The event's audit, of the first node that has it."""
-        return self._first(lambda node: node.audit(event))
-
-    def guard(self) -> GuardState:
-        return self._first(lambda node: node.guard())
-
-    def switch(self, guard: str) -> GuardState:
-        return self.nodes[0].switch(guard)
-
-    def _first(self, ask: Callable[[Office], T]) -> T:
+        """The event's audit, of the first node that answers."""
         deadline = time.monotonic() + self.ANSWERS_WITHIN_S
         while True:
             for node in self.nodes:
                 try:
-                    return ask(node)
+                    return node.audit(event)
                 except OfficeError as error:
                     if isinstance(error, CallRefused) and error.status < _SERVER_ERROR:
                         raise

@@ -28,7 +28,7 @@ LONGEST_ID = 256
 Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 
 
-class Answer(msgspec.Struct):
+class OfficeAnswer(msgspec.Struct):
     """The fields of an answer that the lab reads; those that a service does not give are None.
 
     A field accepts only what a history may hold: one line that its reader refused would make all others useless.
@@ -44,12 +44,12 @@ class Answer(msgspec.Struct):
     definite: bool | None = None
 
 
-Fields = TypeVar("Fields", bound=Answer)
+Fields = TypeVar("Fields", bound=OfficeAnswer)
 
-_decoder = msgspec.json.Decoder(Answer)
+_decoder = msgspec.json.Decoder(OfficeAnswer)
 
 
-def parse(body: bytes | None) -> Answer:
+def parse(body: bytes | None) -> OfficeAnswer:
     """The readable fields of a body. What is no JSON (a proxy's page, half an answer) has none."""
     return read_fields(body or b"", _decoder)[0]
 
@@ -83,7 +83,7 @@ def _each_by_itself(body: bytes | msgspec.Raw, kind: type[Fields]) -> tuple[Fiel
     return answer, wrong
 
 
-def outcome_of(op: str, status: int, answer: Answer) -> Outcome:
+def outcome_of(op: str, status: int, answer: OfficeAnswer) -> Outcome:
     """The outcome of an answer with this status, by the table in the contract."""
     if status in {200, 201}:
         return "ok"
@@ -104,7 +104,7 @@ def outcome_without_answer(method: str, error: BaseException | None) -> Outcome:
     return "fail" if method == "POST" and isinstance(error, ConnectionRefusedError) else "unknown"
 
 
-def keep_fields(operation: Operation, answer: Answer, headers: Mapping[str, str]) -> None:
+def keep_fields(operation: Operation, answer: OfficeAnswer, headers: Mapping[str, str]) -> None:
     """Copy what the history keeps of an answer: the body's facts, the worker and epoch, and the timings."""
     operation.remaining = answer.remaining
     operation.version = answer.version

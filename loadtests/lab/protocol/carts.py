@@ -13,7 +13,7 @@ import msgspec
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol.adapter import Request
-from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, read_fields
+from loadtests.lab.protocol.answers import OfficeAnswer, keep_fields, outcome_of, read_fields
 from loadtests.lab.untrusted import NOT_JSON
 
 SELLS_NONE = 501
@@ -25,7 +25,7 @@ class _Sold(msgspec.Struct):
     orders: list[msgspec.Raw]
 
 
-class _OfEvent(Answer):
+class _OfEvent(OfficeAnswer):
     event: str = ""
 
 
@@ -68,12 +68,12 @@ def understand(
         line.outcome = outcome_of("buy", status, answer)
         if line.outcome == "sold_out" and line.event != answer.event:
             line.outcome = "fail"
-        keep_fields(line, answer if line.outcome == "sold_out" else Answer(), headers)
+        keep_fields(line, answer if line.outcome == "sold_out" else OfficeAnswer(), headers)
     return answer.code or "without a code", []
 
 
-def _orders(body: bytes) -> tuple[dict[str, Answer], list[str]]:
-    orders: dict[str, Answer] = {}
+def _orders(body: bytes) -> tuple[dict[str, OfficeAnswer], list[str]]:
+    orders: dict[str, OfficeAnswer] = {}
     unreadable = []
     try:
         sold = msgspec.json.decode(body, type=_Sold).orders

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 import msgspec
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.protocol import carts
-from loadtests.lab.protocol.adapter import Adapter, Request
-from loadtests.lab.protocol.answers import Answer, keep_fields, outcome_of, read_fields
+from loadtests.lab.protocol.adapter import Adapter, Conversation, Exchange, Request
+from loadtests.lab.protocol.answers import OfficeAnswer, keep_fields, outcome_of, outcome_without_answer, read_fields
 
-_decoder = msgspec.json.Decoder(Answer)
+_decoder = msgspec.json.Decoder(OfficeAnswer)
 _SAY_SOMETHING = frozenset({"ok", "sold_out", "refused"})
 
 
 class OfficeAdapter(Adapter):
-    """The contract's HTTP."""
+    """The contract's HTTP: one request and its answer for an operation, or for a cart."""
+
+    def __init__(self) -> None:
+        self._unreadable: Counter[tuple[str, str]] = Counter()
+
+    def converse(self, exchange: Exchange) -> Conversation:
+        lines, buyer = exchange.lines, exchange.buyer.name
+        is_cart = len(lines) > 1
+        request = carts.request_of(lines, buyer) if is_cart else self.request(lines[0], buyer)
+        reply = yield request
+        if reply.error is not None:
+            for line in lines:
+                line.outcome = outcome_without_answer(request.method, reply.error)
+        elif is_cart:
+            exchange.word, wrong = carts.understand(lines, reply.status, reply.body, reply.headers)
+            self._count_unreadable("a cart", wrong)
+        else:
+            exchange.word = self.understand(lines[0], reply.status, reply.body, reply.headers)
 
     def request(self, operation: Operation, buyer: str) -> Request:
         """The contract's request; every mutation carries its key."""
@@ -50,18 +68,18 @@ class OfficeAdapter(Adapter):
         operation.outcome = outcome_of(operation.op, status, answer)
         keep_fields(operation, answer, headers)
         if wrong and operation.outcome in _SAY_SOMETHING:
-            self.unreadable(operation.op, wrong)
+            self._count_unreadable(operation.op, wrong)
         return answer.code or "without a code"
 
-    def request_together(self, lines: Sequence[Operation], buyer: str) -> Request:
-        return carts.request_of(lines, buyer)
+    def notes(self) -> list[str]:
+        return [
+            f"{count:,} answers to {op} had a `{field}` that cannot be read; they count, and the field is left out"
+            for (op, field), count in self._unreadable.items()
+        ]
 
-    def understand_together(
-        self, lines: Sequence[Operation], status: int, body: bytes | None, headers: Mapping[str, str]
-    ) -> str:
-        word, wrong = carts.understand(lines, status, body, headers)
-        self.unreadable("a cart", wrong)
-        return word
+    def _count_unreadable(self, op: str, fields: Iterable[str]) -> None:
+        """Count fields of an answer that were there and could not be read."""
+        self._unreadable.update((op, field) for field in fields)
 
 
 def _part(name: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
@@ -20,8 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from loadtests.lab.experiment.runner import Experiment, Result, Step
+from loadtests.lab.experiment.runner import Experiment, Result, run
 from loadtests.lab.history.live_count import LiveCount
+from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.untrusted import printable
 
 _STEPS_BESIDE_ROUNDS = 2
@@ -38,9 +38,7 @@ class Bars:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
 
@@ -57,8 +55,8 @@ class OneBar(Bars):
         self._task = self._bars.add_task("starting", total=None)
 
 
-class DemoProgress(Bars):
-    """A bar for each cell, with the tickets sold so far in the running round."""
+class RunProgress(Bars):
+    """Runs cells: a bar for each, with the tickets sold so far in the running round."""
 
     def __init__(self, screen: Console, cells: int) -> None:
         super().__init__(
@@ -72,11 +70,10 @@ class DemoProgress(Bars):
         )
         self._cells = cells
         self._done = 0
-        self._task: TaskID | None = None
 
-    def begin(self, cell: Experiment) -> Step:
-        """Start the bar of a cell. Returns the function that ``run`` calls at each step."""
-        task = self._task = self._bars.add_task(
+    def run(self, cell: Experiment, folder: Path, *, is_own_host: bool = False) -> Result:
+        """Run a cell in a folder of its own, with a report. Raises ``LabFailed``."""
+        task = self._bars.add_task(
             f"{escape(printable(cell.service.spelled)):<14} {'' if cell.target else cell.service.guard:<6}",
             total=cell.workload.rounds + _STEPS_BESIDE_ROUNDS,
             completed=-1,
@@ -84,23 +81,22 @@ class DemoProgress(Bars):
             live=None,
             seats=cell.workload.capacity,
         )
-        live: list[LiveCount] = []
+        live = LiveCount(folder)
 
-        def step(doing: str, folder: Path) -> None:
-            if not live:
-                live.append(LiveCount(folder))
-            self._bars.update(task, advance=1, doing=doing, live=live[0])
+        def step(doing: str, _folder: Path) -> None:
+            self._bars.update(task, advance=1, doing=doing, live=live)
 
-        return step
+        result = run(cell, folder, step, is_own_host=is_own_host, report=write_run_report)
+        self._say(task, result)
+        return result
 
-    def end(self, result: Result) -> None:
+    def _say(self, task: TaskID, result: Result) -> None:
         """Complete the bar of a cell with its verdict."""
         self._done += 1
         verdict = result.verdict
         colour = "red" if result.rounds_wrong else "green"
         said = f"{verdict.verdict}: {verdict.acknowledged:,} tickets for {result.capacity:,} seats"
-        if self._task is not None:
-            self._bars.update(self._task, advance=1, doing=f"[{colour}]{said}[/]", live=None)
+        self._bars.update(task, advance=1, doing=f"[{colour}]{said}[/]", live=None)
         if not self._screen.is_terminal:
             service = result.experiment.service
             which = printable(service.spelled)

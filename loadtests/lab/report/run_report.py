@@ -17,6 +17,7 @@ from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file,
 from loadtests.lab.experiment.knobs import BUY, KNOBS
 from loadtests.lab.experiment.measurement import courses, span_ns
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
+from loadtests.lab.faults import Happened
 from loadtests.lab.faults import read as read_faults
 from loadtests.lab.history.audit import Audit, read_audit
 from loadtests.lab.history.columns import HistoryError
@@ -32,11 +33,8 @@ from loadtests.lab.untrusted import NOT_JSON, read_file
 COUNTEREXAMPLE = "counterexample.svg"
 REPORT = "report.html"
 
-Fault = tuple[str, int, int]
-"""The name of a fault, and its beginning and end on the history's clock, in nanoseconds."""
 
-
-def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Path:
+def write_run_report(folder: Path) -> Path:
     """Write the ``report.html`` of a results folder from its files, and return its path.
 
     If the verdict is invalid, the first drawing is also written as ``counterexample.svg``.
@@ -46,8 +44,6 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
     """
     conclusion = _conclusion(folder)
     happened = read_faults(folder)
-    if faults is None:
-        faults = [(each.name, each.begin_ns, each.end_ns) for each in happened]
     try:
         run, trouble = read_operations(history_file(folder)), ""
     except HistoryError as error:
@@ -68,7 +64,7 @@ def write_run_report(folder: Path, faults: Sequence[Fault] | None = None) -> Pat
         ],
         drawings=drawings,
         more=_violations(conclusion.verdict),
-        figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, faults),
+        figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, happened),
         experiment=(experiment := _experiment(folder)),
         is_target=any(name == "target" for name, _ in experiment),
         files=[path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name != REPORT],
@@ -137,9 +133,9 @@ def _violations(verdict: Verdict) -> list[tuple[str, int, str]]:
     return [(violation, count, VIOLATIONS.get(violation, "")) for violation, count in counts.items()]
 
 
-def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict[str, Any]:
+def _figures(run: Operations, verdict: Verdict, happened: Sequence[Happened]) -> dict[str, Any]:
     capacities = {event: counts.capacity for event, counts in verdict.events.items()}
-    bands = _bands(run, faults)
+    bands = _bands(run, happened)
     latencies, times = figures.latencies(run), figures.service_times(run)
     found = courses(run)
     return {
@@ -161,15 +157,15 @@ def _figures(run: Operations, verdict: Verdict, faults: Sequence[Fault]) -> dict
     }
 
 
-def _bands(run: Operations, faults: Sequence[Fault]) -> list[Band]:
+def _bands(run: Operations, happened: Sequence[Happened]) -> list[Band]:
     """The faults that overlap with an event, in the time of that event."""
     found = []
     for _, rows in run.events():
         began, ended = span_ns(run, rows)
         found += [
-            Band(name, (begin - began) / 1e9, (end - began) / 1e9)
-            for name, begin, end in faults
-            if begin <= ended and end >= began
+            Band(each.name, (each.begin_ns - began) / 1e9, (each.end_ns - began) / 1e9)
+            for each in happened
+            if each.begin_ns <= ended and each.end_ns >= began
         ]
     return found
 

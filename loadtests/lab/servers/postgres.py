@@ -63,19 +63,18 @@ class PostgresServer(PrivateServer):
 
     name = "postgres"
 
-    def __init__(self, folder: Path, options: Sequence[str] = (), *, binaries: Path | None = None) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         # The data are not in the folder: the server's user has to be able to reach them.
         super().__init__(folder, options)
         self.password = secrets.token_hex(12)
-        self._binaries = binaries
         self._databases = 0
 
     @property
     def url(self) -> str:
         return self.address("postgres")
 
-    def address(self, database: str, *, user: str = USER, password: str | None = None) -> str:
-        return f"postgresql://{user}:{password or self.password}@/{database}?host={self._own}"
+    def address(self, database: str, *, password: str | None = None) -> str:
+        return f"postgresql://{USER}:{password or self.password}@/{database}?host={self._own}"
 
     def listen_at(self, address: str, network: int) -> None:
         """Also listen at an address in the network namespace of a process; to be called before the start."""
@@ -97,7 +96,7 @@ class PostgresServer(PrivateServer):
         return self.address(name)
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        binaries = self._binaries or find_postgres()
+        binaries = find_postgres()
         if not self._data.exists():
             self._make_cluster(binaries)
         return process.start(

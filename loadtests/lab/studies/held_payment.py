@@ -23,7 +23,7 @@ from loadtests.lab.knob import Delay
 from loadtests.lab.report import svg
 from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
-from loadtests.lab.studies.held_sale import ENDLESS, HistoryLine, held_sale
+from loadtests.lab.studies.held_sale import ENDLESS, SaleLine, held_sale
 from workers import WORKER_MODELS
 
 _LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 160.0, 940.0, 40.0, 44.0, 22.0
@@ -50,7 +50,7 @@ class Paid(msgspec.Struct):
         )
 
 
-def paid(lines: Iterable[HistoryLine]) -> Paid:
+def paid(lines: Iterable[SaleLine]) -> Paid:
     """The figures of one history. A sale is a purchase, or a confirmation, that was answered with an order."""
     done = [line for line in lines if line.outcome == "ok" and line.return_ns is not None]
     held = {

@@ -18,7 +18,7 @@ ENDLESS = 1_000_000
 """A capacity that no study sells out."""
 
 
-class HistoryLine(msgspec.Struct):
+class SaleLine(msgspec.Struct):
     """The fields of one operation of a history that the studies need."""
 
     op: str
@@ -36,13 +36,13 @@ class HistoryLine(msgspec.Struct):
         return None if self.return_ns is None else (self.return_ns - began) / 1e6
 
 
-def read_lines(history: Path) -> list[HistoryLine]:
+def read_lines(history: Path) -> list[SaleLine]:
     """The lines of a ``history.jsonl``."""
-    return msgspec.json.Decoder(HistoryLine).decode_lines(history.read_bytes())
+    return msgspec.json.Decoder(SaleLine).decode_lines(history.read_bytes())
 
 
 @contextmanager
-def held_sale(service: Service, workload: Workload) -> Iterator[tuple[Path, list[HistoryLine]]]:
+def held_sale(service: Service, workload: Workload) -> Iterator[tuple[Path, list[SaleLine]]]:
     """Hold one sale. Gives its results folder, which is removed after the block, and the lines of its history."""
     with tempfile.TemporaryDirectory(prefix="lastseat-study-") as name:
         folder = Path(name)

@@ -32,7 +32,7 @@ from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, limit, l
 from loadtests.lab.report.tables import plain_table
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
-from loadtests.lab.studies.held_sale import ENDLESS, HistoryLine, held_sale
+from loadtests.lab.studies.held_sale import ENDLESS, SaleLine, held_sale
 from workers import WORKER_MODELS
 
 TIMES = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -55,7 +55,7 @@ class Point(msgspec.Struct):
     verdict: str
 
 
-def point_of(lines: Iterable[HistoryLine], times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
+def point_of(lines: Iterable[SaleLine], times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
     """The figures of the second half of a run that lasted ``seconds``."""
     some = [line for line in lines if line.intended_ns is not None]
     began = min((line.intended_ns or 0 for line in some), default=0)

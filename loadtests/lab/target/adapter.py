@@ -52,7 +52,6 @@ class TargetAdapter(Adapter):
     """The protocol of one target."""
 
     def __init__(self, target: Target, run: RunValues | None = None) -> None:
-        super().__init__()
         self._target, values = opened(target)
         self._run = run or RunValues()
         self._values = {**values, **self._run.values}
@@ -157,7 +156,7 @@ class TargetAdapter(Adapter):
             request = fill(step, {**self._values, **known, **buyer.values, **values}, exchange.url)
         except CannotBeFilled as error:
             raise StepFailed(f"{step.method} {step.path}: {error}") from None
-        address = request.path if "://" in request.path else exchange.url + request.path
+        address = request.address(exchange.url)
         keeps_cookies = self._target.buyer.cookies
         headers = request.headers | (buyer.cookies.header(address) if keeps_cookies else {})
         reply = yield msgspec.structs.replace(request, headers=headers, after_s=after_s)
@@ -167,10 +166,6 @@ class TargetAdapter(Adapter):
         return reply, reading
 
     # -- one operation -------------------------------------------------------------------------------------------
-
-    def request(self, operation: Operation, buyer: str) -> Request:
-        """The first request of an operation, filled in."""
-        return fill(self._step_of(operation.op), {**self._values, "buyer": buyer, **_facts(operation)})
 
     def understand(self, operation: Operation, status: int, body: bytes | None, headers: Mapping[str, str]) -> str:
         """The answer to an operation's first request. Where a purchase has more of them, it is no sale yet."""

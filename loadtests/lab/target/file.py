@@ -8,7 +8,7 @@ import msgspec
 
 from loadtests.lab.target.problems import problems
 from loadtests.lab.target.tables import Target
-from loadtests.lab.target.validation import shape_problem, text_of, toml_of
+from loadtests.lab.target.validation import struct_of, text_of, toml_of
 
 
 class TargetError(Exception):
@@ -23,23 +23,9 @@ def read_target(path: Path) -> Target:
     content = toml_of(path, text, TargetError)
     if "directory" in content:
         raise TargetError(f"{path}: `directory` is not for this file; the command runs where the file lies")
-    problem = shape_problem(Target, content, text)
-    if problem:
-        raise TargetError(f"{path}: {problem}")
-    try:
-        target = msgspec.convert(content | {"directory": str(path.resolve().parent)}, type=Target)
-    except msgspec.ValidationError as error:
-        raise TargetError(f"{path}: {_in_toml(str(error))}") from None
+    target = struct_of(Target, path, content | {"directory": str(path.resolve().parent)}, text, TargetError)
     refuse_problems(target, path)
     return target
-
-
-def _in_toml(message: str) -> str:
-    """What msgspec says of a type, in the words of TOML, in which there is no null."""
-    what, _, place = message.partition(" - at ")
-    for name, word in ((" | null", ""), ("object", "table"), ("array", "list")):
-        what = what.replace(name, word)
-    return f"{what}, at {place.replace('`$.', '`')}"
 
 
 def refuse_problems(target: Target, path: Path) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from loadtests.lab.checks.orders import OrderList
 from loadtests.lab.protocol.adapter import Request
-from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, GuardState, OfficeError, Unreachable
+from loadtests.lab.protocol.admin_api import MOST_AUDIT_BYTES, CallRefused, OfficeError, Unreachable
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import NotReady
@@ -156,9 +156,6 @@ class TargetOffice:
             step = msgspec.structs.replace(orders, path=f"{{{_PAGE}}}")
         return found, f"the list has more than {_MOST_PAGES} pages"
 
-    def guard(self) -> GuardState:
-        raise OfficeError("a target has no guard that is known here")
-
     def shown(self, text: str) -> str:
         """A text as messages may show it."""
         return printable(hide(text, self._secrets))
@@ -175,7 +172,7 @@ class TargetOffice:
             request = fill(step, values, self.url)
         except CannotBeFilled as error:
             raise OfficeError(f"{step.method} {step.path}: {error}") from None
-        address = request.path if "://" in request.path else self.url + request.path
+        address = request.address(self.url)
         headers = request.headers | self._cookies.header(address)
         try:
             answer = ask(

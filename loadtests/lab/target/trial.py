@@ -191,9 +191,10 @@ class _OneBuyer:
 
     def _send(self, request: Request) -> Reply:
         time.sleep(request.after_s)
-        address = request.path if "://" in request.path else self._url + request.path
         try:
-            answer = ask(request.method, address, request.body, request.headers, timeout_s=_TIMEOUT_S)
+            answer = ask(
+                request.method, request.address(self._url), request.body, request.headers, timeout_s=_TIMEOUT_S
+            )
         except NoAnswer as error:
             return Reply(0, None, {}, time.monotonic_ns(), ConnectionError(str(error)))
         self._show(request, AnswerView(answer.status, answer.body, answer.headers))

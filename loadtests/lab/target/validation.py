@@ -12,9 +12,11 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 def text_of(path: Path, error_type: type[Exception]) -> str:
@@ -39,9 +41,24 @@ def nearest(name: str, known: Iterable[str], quote: str = "") -> str:
     return f" (did you mean {quote}{near[0]}{quote}?)" if near else ""
 
 
-def shape_problem(kind: type, content: dict[str, Any], text: str) -> str | None:
-    """What is wrong with the fields of a table of type ``kind``, with its line in ``text``; None if nothing is."""
-    return next(_problems(kind, content, (), text), None)
+def struct_of(
+    kind: type[Struct], path: Path, content: dict[str, Any], text: str, error_type: type[Exception]
+) -> Struct:
+    """The tables of a file as a struct. Raises an ``error_type`` that names the file, the field, what is allowed."""
+    try:
+        if problem := next(_problems(kind, content, (), text), None):
+            raise error_type(f"{path}: {problem}")
+        return msgspec.convert(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise error_type(f"{path}: {_in_toml(str(error))}") from None
+
+
+def _in_toml(message: str) -> str:
+    """What msgspec says of a type, in the words of TOML, in which there is no null."""
+    what, _, place = message.partition(" - at ")
+    for name, word in ((" | null", ""), ("object", "table"), ("array", "list")):
+        what = what.replace(name, word)
+    return f"{what}, at {place.replace('`$.', '`')}"
 
 
 def _problems(kind: type, table: dict[str, Any], place: tuple[str, ...], text: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ from service.rules.inventory import (
     hold_after,
     order_after,
 )
-from service.runtime.files import commit_failed, storage_problems
+from service.runtime.files import commit_failed, storage_problems, sync_data
 from service.runtime.gevent import call_blocking
 from service.stores.base import Conflict
 from service.stores.journal.holds import Holds
@@ -45,7 +45,11 @@ from service.stores.journal.index import (
 )
 from service.stores.journal.lines import (
     FORMAT,
+    HEAD_INSIDE,
+    NO_SEAL,
+    NOT_TORN,
     REPAIRED,
+    SYNCED,
     Counters,
     Damaged,
     Gap,
@@ -68,7 +72,6 @@ from service.stores.journal.segments import (
     read_head,
     segment_numbers,
     segment_path,
-    sync_data,
 )
 
 SEGMENT_RECORDS = 16_384
@@ -142,12 +145,11 @@ class Ledger:
         if lost > 0:
             raise self._segment.damaged(
                 self._offset,
-                "what stands behind, or stood, cannot be read, and it had been synced. If an older copy is to count, "
-                f"stop the service and remove {self._directory.name}/durable",
+                f"{SYNCED}. If an older copy is to count, stop the service and remove {self._directory.name}/durable",
             )
         tail = self._segment.behind(self._offset) if self._segment.size() > self._offset else b""
         if tail and not may_be_torn(tail):
-            raise self._segment.damaged(self._offset, "the last line cannot be read, and is not as a crash leaves one")
+            raise self._segment.damaged(self._offset, NOT_TORN)
 
     def view(self, commands: Sequence[Command], order: str | None, now: datetime | None = None) -> View:
         """The counters, what the commands need to see, and the holds that are due ``now``."""
@@ -318,7 +320,7 @@ class Ledger:
         elif isinstance(line, Seal):
             self._sealed = True
         elif isinstance(line, Head):
-            raise self._segment.damaged(self._offset, "a head in the middle")
+            raise self._segment.damaged(self._offset, HEAD_INSIDE)
         self._offset = offset
 
     def _before(self, record: Record) -> Held | None:
@@ -406,7 +408,7 @@ class Ledger:
             for offset, line in segment.lines(0, end):
                 yield offset, line
             if end is None and not isinstance(line, Seal):
-                raise segment.damaged(segment.size(), "it ends without its seal, so what stood there is gone")
+                raise segment.damaged(segment.size(), NO_SEAL)
         finally:
             segment.close()
 

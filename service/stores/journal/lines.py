@@ -26,6 +26,10 @@ from service.rules.records import CHANGES
 FORMAT = 2
 REPAIRED = 3
 READABLE = frozenset({1, FORMAT, REPAIRED})
+NO_SEAL = "it ends without its seal, so what stood there is gone"
+HEAD_INSIDE = "a head in the middle"
+NOT_TORN = "the last line cannot be read, and is not as a crash leaves one"
+SYNCED = "what stands behind, or stood, cannot be read, and it had been synced"
 _TAIL = len(b',"crc":"00000000"}\n')
 _encoder = msgspec.json.Encoder()
 _records = msgspec.json.Decoder(Record)

@@ -19,7 +19,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import Problem
-from service.runtime.files import commit_failed, open_directory, replace_durably, storage_problems, unlock_directory
+from service.runtime.files import (
+    commit_failed,
+    open_directory,
+    replace_durably,
+    storage_problems,
+    sync_data,
+    try_flock,
+    unlock_directory,
+    write_all,
+)
 from service.stores.journal.lines import FORMAT, READABLE, Damaged, Head, Line, decode, encode
 
 _CHUNK = 1 << 20
@@ -156,11 +165,6 @@ def begin_segment(directory: Path, head: Head) -> None:
         os.close(fd)
 
 
-def sync_data(fd: int) -> None:
-    """fdatasync, or what comes nearest."""
-    os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
-
-
 def read_head(segment: Segment) -> tuple[int, Head]:
     """The head of a segment and the offset after it."""
     for offset, line in segment.lines(0):
@@ -199,11 +203,7 @@ class Appending:
 
     def _try(self) -> bool:
         with storage_problems():
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
+            return try_flock(self._fd, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
@@ -245,9 +245,7 @@ def append(segment: Segment, end: int, content: bytes, halfway: Callable[[], Non
             for number, piece in enumerate(pieces):
                 if number and halfway is not None:
                     halfway()
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(segment.fd, view) :]
+                write_all(segment.fd, piece)
     except BaseException:
         # Durably: of several records the first may be whole, and its buyer is told that nothing was written.
         with commit_failed(segment.path):

@@ -25,6 +25,10 @@ from service.stores.journal.index import entries_of, open_indexes, place_of, spl
 from service.stores.journal.ledger import MAY_BE_TWINS
 from service.stores.journal.lines import (
     ANY_VERSION,
+    HEAD_INSIDE,
+    NO_SEAL,
+    NOT_TORN,
+    SYNCED,
     Counters,
     Damaged,
     Gap,
@@ -37,8 +41,6 @@ from service.stores.journal.lines import (
 )
 from service.stores.journal.mark import place_in
 from service.stores.journal.segments import segment_numbers, segment_path
-
-NO_SEAL = "it ends without its seal, so what stood there is gone"
 
 
 @dataclass
@@ -330,7 +332,7 @@ def _verify_segment(directory: Path, number: int, books: Books, places: Places, 
         if sealed:
             wrong = iter(["it stands behind the seal"])
         elif isinstance(meaning, Head) != (offset == 0):
-            wrong = iter(["it has no head" if offset == 0 else "a head in the middle"])
+            wrong = iter(["it has no head" if offset == 0 else HEAD_INSIDE])
         elif isinstance(meaning, Head):
             doubtful = meaning.doubtful
             wrong = books.head(meaning) if meaning.segment == number else iter(["it is the head of another segment"])
@@ -359,13 +361,11 @@ def _verify_segment(directory: Path, number: int, books: Books, places: Places, 
 def _verify_end(directory: Path, path: Path, number: int, end: int, report: Report) -> None:
     tail = path.read_bytes()[end:]
     if lost_bytes(directory, number, end):
-        report.damages.append(
-            damage(number, end, "what stands behind, or stood, cannot be read, and it had been synced")
-        )
+        report.damages.append(damage(number, end, SYNCED))
     elif end == 0:
         report.damages.append(damage(number, 0, "its head cannot be read"))
     elif tail and not may_be_torn(tail):
-        report.damages.append(damage(number, end, "the last line cannot be read, and is not as a crash leaves one"))
+        report.damages.append(damage(number, end, NOT_TORN))
     else:
         report.torn = len(tail)
 

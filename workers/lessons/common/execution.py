@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workers.lessons.common.computing import Piece, compute, computing_at_once, digest, most_at_once
-from workers.lessons.common.processes import ProcessGroup, start_and_join
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup, start_and_join
 from workers.lessons.common.resources import own_cpu_s
 
-PATIENCE_S = 30.0
 Sleep = Callable[[float], None]
 Done = tuple[int, str, Piece]
 """The job's number, "wait" or "compute", and when."""
@@ -85,8 +84,8 @@ def _run(shape: Shape, work: Work, method: str) -> dict[str, Any]:
                 group.submit(_in_process, ready, numbers[number :: shape.processes], shape, work)
             ready.wait(PATIENCE_S)
             started = time.monotonic()
-            done = [each for share in group.results(PATIENCE_S) for each in share]
-            if not group.join(PATIENCE_S):
+            done = [each for share in group.results() for each in share]
+            if not group.join():
                 raise RuntimeError("a process did not end")
     joined = time.monotonic()
     waits = [piece[:2] for _, what, piece in done if what == "wait"]

@@ -52,7 +52,6 @@ class BarChart:
     """Bars in groups: each series has at most one bar in each group."""
 
     title: str
-    group_label: str
     value_label: str
     series: Mapping[str, Sequence[tuple[str, float]]]
     log: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from workers.lessons.common.figures import Figure, Table, Value
@@ -53,7 +53,7 @@ class Parameter:
 
 
 @dataclass(slots=True)
-class Findings:
+class LessonResult:
     """The outcome of a run. ``measured`` is for scripts: plain numbers and words under stable names."""
 
     holds: bool
@@ -79,9 +79,9 @@ class Lesson:
     """The right way, in a sentence."""
     service: str
     """Where the service meets the same question: the place, and what would happen there."""
-    run: Callable[[Mapping[str, Any], Progress], Findings]
+    run: Callable[[Mapping[str, Any], Progress], LessonResult]
     observations: Sequence[str] = ()
-    """Sentences about a run. ``{name}`` is a setting, or stands in ``Findings.measured`` or ``Findings.facts``."""
+    """Sentences about a run. ``{name}`` is a setting, or stands in the result's ``measured`` or ``facts``."""
     parameters: tuple[Parameter, ...] = ()
     limit_s: float = 60.0
     """The lesson is ended after this time."""
@@ -98,13 +98,13 @@ class Lesson:
         return {each.name: each.check(given.get(each.name, each.default)) for each in self.parameters}
 
 
-def lesson_beside(module: str, run: Callable[[Mapping[str, Any], Progress], Findings]) -> Lesson:
-    """The lesson of a folder: ``lesson.toml`` has its words and its parameters, ``zh.toml`` its Chinese."""
-    folder = Path(module).parent
+def lesson_of(module: ModuleType) -> Lesson:
+    """The lesson of a module: its ``run``, the words and parameters in ``lesson.toml``, the Chinese in ``zh.toml``."""
+    folder = Path(str(module.__file__)).parent
     words = _texts(folder / "lesson.toml")
     parameters = tuple(Parameter(name, **each) for name, each in words.pop("parameters").items())
     chinese = functools.cache(lambda: _texts(folder / "zh.toml"))
-    return Lesson(folder.name.replace("_", "-"), run=run, parameters=parameters, chinese=chinese, **words)
+    return Lesson(folder.name.replace("_", "-"), run=module.run, parameters=parameters, chinese=chinese, **words)
 
 
 def _texts(path: Path) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class TimeLimit(Exception):
 
 def run_lesson(
     lesson: Lesson, given: Mapping[str, Value] | None = None, progress: Progress = lambda _: None
-) -> Findings:
+) -> LessonResult:
     """Run a lesson within its time limit. Errors: ``ValueError`` (parameters), ``TimeLimit``.
 
     An alarm signal enforces the limit, so it also ends a lesson that hangs. Only the main thread can call this.

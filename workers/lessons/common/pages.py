@@ -9,14 +9,14 @@ from pathlib import Path
 from loadtests.lab.report.markdown import has_section, replace_section
 from loadtests.lab.report.pages import template
 from workers.lessons.common.figures import Table, as_text
-from workers.lessons.common.lesson import Findings, Lesson
+from workers.lessons.common.lesson import Lesson, LessonResult
 from workers.lessons.common.svg import svg
 from workers.lessons.common.translation import Translate, translator, unchanged
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def page(lesson: Lesson, findings: Findings) -> str:
+def page(lesson: Lesson, findings: LessonResult) -> str:
     """One HTML page that opens offline: the verdict, the tables, the figures, the observations."""
     shown = template("page.html", Path(__file__).parent)
     return shown.render(lesson=lesson, findings=findings, machine=machine(), as_text=as_text, svg=svg)
@@ -27,7 +27,7 @@ def machine() -> str:
     return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
-def refresh_docs(folder: Path, lesson: Lesson, findings: Findings) -> list[Path]:
+def refresh_docs(folder: Path, lesson: Lesson, findings: LessonResult) -> list[Path]:
     """Write the measured tables and figures into the lesson's pages (``en/``, ``zh/``); returns the written files.
 
     Only the part between the two marks of a page is replaced. Raises ``ValueError`` for a page without marks; that page

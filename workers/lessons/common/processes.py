@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+PATIENCE_S = 30.0
+"""How long a lesson waits for whatever another process or thread does; only what went wrong takes longer."""
 MOST_PROCESSES = 50
 # A spawned process takes ten megabytes of its own: twenty of them leave a machine of 512 MiB alive.
 MOST_SPAWNED = 20
@@ -33,7 +35,7 @@ class ChildFailed(Exception):
     """A child process ended without a result. The message ends with the child's last output."""
 
 
-def call_in_child(call: str, *arguments: Any, gevent: bool = False, timeout_s: float = 30) -> Any:
+def call_in_child(call: str, *arguments: Any, gevent: bool = False, timeout_s: float = PATIENCE_S) -> Any:
     """Calls ``module:function(*arguments)`` in a fresh interpreter; arguments and result pass as JSON.
 
     With ``gevent`` the child is monkey-patched before it imports anything else. Raises ``ChildFailed``, also past
@@ -44,15 +46,16 @@ def call_in_child(call: str, *arguments: Any, gevent: bool = False, timeout_s: f
     return json.loads(output.rpartition("\x1e")[2])
 
 
-def run_script(python: str, script: Path, argument: Any, *, timeout_s: float = 30) -> Any:
+def run_script(python: str, script: Path, argument: Any) -> Any:
     """Runs a script under another interpreter, isolated: ``argument`` on its standard input, its answer as JSON.
 
     Raises ``ChildFailed`` as ``call_in_child`` does, and where there is no such interpreter.
     """
+    name = f"{script.name} under {python}"
     try:
-        return json.loads(_output_of([python, "-I", str(script)], argument, f"{script.name} under {python}", timeout_s))
+        return json.loads(_output_of([python, "-I", str(script)], argument, name, PATIENCE_S))
     except (OSError, ValueError) as error:
-        raise ChildFailed(f"{script.name} under {python}: {error}") from None
+        raise ChildFailed(f"{name}: {error}") from None
 
 
 def _output_of(command: Sequence[str], argument: Any, name: str, timeout_s: float) -> str:
@@ -135,7 +138,7 @@ class ProcessGroup:
         self.start(_send_result, writer, target, *arguments)
         writer.close()  # Only the process has it now: if it ends without a result, the reader sees the end of the pipe.
 
-    def results(self, timeout_s: float) -> list[Any]:
+    def results(self, timeout_s: float = PATIENCE_S) -> list[Any]:
         """The return values of all submitted calls, in their order. Raises ``ChildFailed`` where one is missing."""
         found = []
         for reader in self._readers:
@@ -149,7 +152,7 @@ class ProcessGroup:
         self._readers.clear()
         return found
 
-    def join(self, timeout_s: float) -> bool:
+    def join(self, timeout_s: float = PATIENCE_S) -> bool:
         """Waits for all processes, for each at most ``timeout_s``. True if all have ended."""
         for member in self.members:
             member.join(timeout_s)

@@ -49,9 +49,9 @@ def svg(figure: Figure, translate: Translate = unchanged) -> str:
     )
 
 
-def round_ticks(end: float, about: int = 6) -> list[float]:
-    """Round numbers from 0 to ``end``."""
-    step = round_step(end / about)
+def round_ticks(end: float) -> list[float]:
+    """About six round numbers from 0 to ``end``."""
+    step = round_step(end / 6)
     return [step * number for number in range(int(end / step + 1e-9) + 1)]
 
 

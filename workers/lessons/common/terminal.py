@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from workers.lessons.common.figures import BarChart, Figure, Graph, Span, Table, Timeline, as_text, bar_text
-from workers.lessons.common.lesson import Findings, Lesson
+from workers.lessons.common.lesson import Lesson, LessonResult
 
 _CHARACTERS = {
     "plain": ("█", "blue"),
@@ -23,7 +23,7 @@ _CHARACTERS = {
 _MOST_LANES = 24
 
 
-def show(console: Console, lesson: Lesson, findings: Findings) -> None:
+def show(console: Console, lesson: Lesson, findings: LessonResult) -> None:
     """Print everything that a run found."""
     console.print(Panel(Text(lesson.claim, style="bold"), title=lesson.title, title_align="left"))
     console.print(Text.assemble(("wrong  ", "red"), lesson.wrong))

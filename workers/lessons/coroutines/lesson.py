@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.lessons.common.lesson import Findings, Progress, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.coroutines import by_hand
 from workers.lessons.coroutines.report import LONG, SHORT, CoroutineMeasurements, figures, tables
@@ -35,7 +35,7 @@ GOES_ON = {
 }
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     greenlets, switches = settings["greenlets"], settings["switches"]
     waits = {"short": SHORT * settings["unit_ms"] / 1e3, "long": LONG * settings["unit_ms"] / 1e3}
     progress("two waits, five ways")
@@ -75,7 +75,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             "threads": by_hand.hand_over_by_threads(switches),
         },
     )
-    return Findings(
+    return LessonResult(
         holds=_waits_overlap(found) and _turns_are_given(found) and _locks_as_claimed(found),
         measured=found.measured(),
         tables=tables(found),
@@ -102,6 +102,3 @@ def _locks_as_claimed(found: CoroutineMeasurements) -> bool:
         and found.inside["before"] > 1 == found.inside["after"]
         and left["at once"] == left["waits between, with a lock"] == 0 < left["waits between"]
     )
-
-
-LESSON = lesson_beside(__file__, run)

@@ -6,9 +6,7 @@ import threading
 import time
 from typing import Any
 
-from workers.lessons.common.processes import ProcessGroup
-
-PATIENCE_S = 30.0
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup
 
 
 def stop_the_clock(kind: str, count: int, wait_ms: int, method: str) -> list[list[float]]:

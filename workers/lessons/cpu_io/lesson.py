@@ -9,7 +9,7 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Progress, key, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, key, keyed
 from workers.lessons.common.processes import call_in_child
 
 MODELS = ("one after another", "processes", "threads", "greenlets")
@@ -41,7 +41,7 @@ class Cases(dict[tuple[str, str, str], Runs]):
         return ", ".join(f"{model} {self.speed_up(work, self.widest, model):.1f} times" for model in models)
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     tasks, work_ms, method = settings["tasks"], settings["work_ms"], settings["start_method"]
     progress(f"how much work lasts {work_ms} ms")
     works = {
@@ -64,7 +64,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     for kind in ("threads", "processes"):
         progress(f"stopping the clock too early, {kind}")
         clock[kind] = call_in_child("workers.lessons.cpu_io.clock:stop_the_clock", kind, tasks, 8 * work_ms, method)
-    return Findings(
+    return LessonResult(
         holds=_waiting_overlaps(cases) and _computing_does_not(cases, cores) and _stopped_early(clock),
         measured=_measured(cases, cores, clock) | {"tasks": tasks, "work_ms": work_ms, "start_method": method},
         tables=_tables(cases, clock, tasks),
@@ -160,13 +160,9 @@ def _tables(cases: Cases, clock: Mapping[str, Any], tasks: int) -> list[Table]:
 def _speed_ups(cases: Cases) -> BarChart:
     return BarChart(
         "Speed-up over one after another",
-        "work",
         "how many times as fast as one after another on the same cores",
         {
             model: [(f"{work}, {where}", cases.speed_up(work, where, model)) for work, where in cases.places()]
             for model in MODELS[1:]
         },
     )
-
-
-LESSON = lesson_beside(__file__, run)

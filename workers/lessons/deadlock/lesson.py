@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Arrow, Graph, Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
     OWN_ORDER,
@@ -25,7 +25,7 @@ LEGEND = {"faint": "has its first lock", "wait": "waits", "good": "has both", "b
 _ROUNDS_DRAWN = 3
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     times_s = (settings[name] / 1e3 for name in ("hold_ms", "stuck_ms", "timeout_ms"))
     plan = RingSettings(settings["threads"], settings["rounds"], *times_s)
     reports = {}
@@ -41,7 +41,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             way, circles=each.cycles, gave_up=each.gave_up, stepped_back=each.stepped_back, finished=each.finished
         )
     measured |= {"lock_twice_stuck": plain.gave_up == 1, "rlock_twice_stuck": reentrant.gave_up == 1}
-    return Findings(
+    return LessonResult(
         holds=wrong.cycles > 0
         and wrong.gave_up > 0
         and wrong.finished + wrong.gave_up == all_rounds
@@ -93,6 +93,3 @@ def _first(report: StrategyResult) -> dict[str, list[Span]]:
     return {
         name: [span for span in spans if span.start_s < min(span.end_s, until)] for name, spans in report.lanes.items()
     }
-
-
-LESSON = lesson_beside(__file__, run)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 
 
 def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[str, list[Span]], int, int]:
@@ -53,7 +53,7 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
     return turned, lanes, sum(drives.start_s < turned for _, drives in lanes.values()), sum(looks)
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     cars, red_s = settings["cars"], settings["red_ms"] / 1e3
     rows, measured, figures = [], {"cars": cars}, []
     kinds = {"event": None, "looking every 50 ms": 0.05, "looking every 1 ms": 0.001}
@@ -67,7 +67,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         early += before
         if poll_s is None:
             figures.append(Timeline("Red, then green for all at once", lanes, {"wait": "waits", "good": "drives"}))
-    return Findings(
+    return LessonResult(
         holds=early == 0 and measured["event_looks"] == 0,
         measured=measured,
         tables=[
@@ -79,6 +79,3 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         ],
         figures=figures,
     )
-
-
-LESSON = lesson_beside(__file__, run)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.gil.interpreters import others, this_one
 
 CASES = {
@@ -21,7 +21,7 @@ MOST_LANES = 12
 LEGEND = {"wait": "waits for the lock", "good": "takes a number nobody had", "bad": "takes one that somebody had"}
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     threads, times = settings["threads"], settings["times"]
     progress(f"{threads} threads and one number")
     here = this_one(threads, times)
@@ -43,7 +43,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         "interpreters": {_name(each): each["in_one_line"]["left"] for each in found},
         "free_threaded_found": any(each["about"]["free_threaded"] for each in found),
     }
-    return Findings(
+    return LessonResult(
         holds=tries["with_a_call"]["left"] > 0
         and tries["with_a_pause"]["left"] > 0
         and tries["with_a_call_locked"]["left"] == tries["with_a_pause_locked"]["left"] == 0
@@ -74,7 +74,6 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         figures=[
             BarChart(
                 "Lost decrements, out of a hundred",
-                "",
                 "percent lost",
                 {"lost": [(CASES[case], 100 * each["left"] / each["times"] / threads) for case, each in tries.items()]},
             ),
@@ -154,6 +153,3 @@ def _about_free_threaded(found: Sequence[Mapping[str, Any]]) -> str:
         f"Free-threaded, two threads computed {free['speed_up']:.1f} times as fast; and num -= one() lost "
         f"{free['with_a_call']['left']:,} there too."
     )
-
-
-LESSON = lesson_beside(__file__, run)

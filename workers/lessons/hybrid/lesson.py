@@ -9,7 +9,7 @@ from typing import Any
 from workers.lessons.common.computing import amount_for, compute, gil_enabled, usable_cores
 from workers.lessons.common.execution import Runs, Shape, Work
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline, Value
-from workers.lessons.common.lesson import Findings, Progress, key, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, key, keyed
 from workers.lessons.common.processes import call_in_child
 
 MIXES = {"mostly waiting": 0.95, "half and half": 0.5, "mostly computing": 0.05}
@@ -48,7 +48,7 @@ def shapes_of(processes: int, jobs: int) -> dict[str, Shape]:
     }
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     jobs, work_ms, processes = settings["jobs"], settings["work_ms"], settings["processes"]
     progress(f"how much computing lasts {work_ms} ms")
     steps = amount_for(compute, work_ms)
@@ -67,11 +67,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     }
     times = BarChart(
         "The same jobs, spread in seven ways",
-        "shape",
         "milliseconds; less is better",
         {mix: [(shape, runs.took_s(shape, mix) * 1e3) for shape in runs] for mix in MIXES},
     )
-    return Findings(
+    return LessonResult(
         holds=_waits_overlap(runs, processes)
         and _cores_are_used(runs, processes, cores)
         and _three_are_not_better(runs),
@@ -151,6 +150,3 @@ def _timeline(runs: ShapeRuns, shape: str) -> Timeline:
         style = "wait" if what == "wait" else "good"
         lanes.setdefault(f"job {number + 1}", []).append(Span(start, end, style=style))
     return Timeline(f"Half waiting, half computing: {shape}", lanes, {"wait": "waits", "good": "computes"})
-
-
-LESSON = lesson_beside(__file__, run)

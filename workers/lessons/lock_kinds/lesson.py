@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.lock_kinds.sale import ShopSale, sell, who_must_wait
 from workers.lessons.lock_kinds.sqlite_shop import BEGINNINGS, SqliteShop, last_ticket
 
@@ -21,7 +21,7 @@ def events_in_tables(count: int) -> dict[str, str]:
     return {f"{_TABLE_NAMES[n % 2][:-1]} {n // 2 + 1}": _TABLE_NAMES[n % 2] for n in range(count)}
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     tables = events_in_tables(settings["events"])
     waits: dict[str, dict[str, tuple[int, int]]] = {}
     sales: dict[str, ShopSale] = {}
@@ -35,7 +35,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             sales[kind] = sell(for_sale, tables, settings["buyers"], settings["think_ms"] / 1e3)
         progress("how a transaction of SQLite begins")
         began = {beginning: last_ticket(beginning, Path(folder)) for beginning in BEGINNINGS}
-    return Findings(
+    return LessonResult(
         holds=_holds(tables, waits, sales, began),
         measured=_measured(tables, waits, sales, began),
         tables=_tables(tables, waits, sales, began),
@@ -114,6 +114,3 @@ def _timeline(sales: Mapping[str, ShopSale]) -> Timeline:
     return Timeline(
         "Purchases of each event, by what one lock covers", lanes, {"good": "a purchase", "wait": "buyers wait"}
     )
-
-
-LESSON = lesson_beside(__file__, run)

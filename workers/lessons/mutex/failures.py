@@ -10,10 +10,9 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workers.lessons.common.processes import ChildFailed, ProcessGroup
-from workers.lessons.mutex.files import Flock, Lock, readable, replace, write, write_half
+from workers.lessons.common.processes import PATIENCE_S, ChildFailed, ProcessGroup
+from workers.lessons.mutex.files import Flock, LockLike, readable, replace, write, write_half
 
-PATIENCE_S = 20.0
 WRITING_S = 3.0
 ORDERS = 300
 # Two readers that ask again at once would hardly let the writer have the lock.
@@ -64,11 +63,11 @@ def fail_while_holding(failure: Failure, start: str, waiters: int, wait_s: float
             holder.join()
         for _ in range(waiters):
             group.submit(ask, lock, wait_s)
-        got_in = sum(group.results(PATIENCE_S))
+        got_in = sum(group.results())
     return Waited(got_in, waiters - got_in)
 
 
-def hold(lock: Lock, end: str, inside: Event) -> None:
+def hold(lock: LockLike, end: str, inside: Event) -> None:
     """Takes the lock and fails. A process that is not killed lives on, as a server's worker does after an error."""
     try:
         if end == NO_FINALLY:
@@ -90,7 +89,7 @@ def _pay() -> None:
     raise CardRefused
 
 
-def ask(lock: Lock, wait_s: float) -> bool:
+def ask(lock: LockLike, wait_s: float) -> bool:
     """Asks for the lock and gives it back. True if it was acquired."""
     acquired = lock.acquire(timeout=wait_s)
     if acquired:
@@ -128,8 +127,8 @@ def read_while_writing(start: str, rewrites: int, directory: Path, *, in_place: 
         for _ in range(2):
             group.submit(keep_reading, shared)
         group.start(keep_writing, shared, rewrites)
-        reads, crashed = map(sum, zip(*group.results(PATIENCE_S), strict=True))
-        if not group.join(PATIENCE_S):
+        reads, crashed = map(sum, zip(*group.results(), strict=True))
+        if not group.join():
             raise ChildFailed("a reader or the writer did not end")
         halfway = group.context.Event()
         victim = group.start(write_until_killed, path, halfway, in_place)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 _POLL_S = 0.001
 
 
-class Lock(Protocol):
+class LockLike(Protocol):
     """The methods of ``multiprocessing.Lock`` and of ``Flock``."""
 
     def acquire(self, *, timeout: float | None = None) -> bool: ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.common.processes import MOST_SPAWNED
 from workers.lessons.mutex.failures import (
     FAILURES,
@@ -33,7 +33,7 @@ LEGEND = {"faint": "looks round", "wait": "waits for the lock", "good": "sells a
 LEGEND |= {"plain": "finds none", "bad": "sells it again"}
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     if settings["start"] == "spawn" and settings["buyers"] > MOST_SPAWNED:
         raise ValueError(f"buyers must be at most {MOST_SPAWNED} with start=spawn: each takes ten megabytes then.")
     delay_s, browse_s = settings["delay_ms"] / 1e3, settings["browse_ms"] / 1e3
@@ -63,7 +63,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     expected = min(sale.buyers, sale.tickets)
     alone = [results[way] for way in RIGHT]
     together = results[NO_LOCK]
-    return Findings(
+    return LessonResult(
         holds=all(each.sold == expected and each.left == sale.tickets - expected for each in alone)
         and not any(each.sold_again or each.crashed for each in alone)
         and together.sold_again > 0
@@ -124,6 +124,3 @@ def _who_got_one(without: SaleResult, locked: SaleResult) -> Table:
             for number, (one, other) in enumerate(zip(without.bought, locked.bought, strict=True), 1)
         ],
     )
-
-
-LESSON = lesson_beside(__file__, run)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import Span
-from workers.lessons.common.processes import ProcessGroup
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup
 from workers.lessons.mutex.files import Flock, read, replace, write
 
-PATIENCE_S = 30.0
 _BETWEEN_LOOKS_S = 0.0005
 _TOO_SHORT_TO_DRAW_S = 0.0005
 
@@ -111,8 +110,8 @@ def run_sale(sale: SaleSettings, way: SaleVariant, directory: Path) -> SaleResul
         shared = Shared(path, lock, group.context.Barrier(sale.buyers))
         for number in range(sale.buyers):
             group.submit(buy, number, sale, way, shared)
-        bought: list[Purchase] = group.results(PATIENCE_S)
-        group.join(PATIENCE_S)
+        bought: list[Purchase] = group.results()
+        group.join()
     try:
         left = int(read(path)["tickets"])
     except ValueError:

@@ -13,9 +13,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from workers.lessons.common.processes import die_with_parent
-
-PATIENCE_S = 30.0
+from workers.lessons.common.processes import PATIENCE_S, die_with_parent
 
 
 def pool_of(

@@ -8,9 +8,9 @@ import threading
 import time
 from typing import Any
 
-from workers.lessons.common.processes import ProcessGroup, die_with_parent, start_and_join
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup, die_with_parent, start_and_join
 from workers.lessons.common.resources import private_bytes
-from workers.lessons.pools.behaviour import PATIENCE_S, pool_of
+from workers.lessons.pools.behaviour import pool_of
 
 WAIT_S = 0.005
 _gate: Any = None
@@ -42,7 +42,7 @@ def time_tasks(  # noqa: PLR0917
             with ProcessGroup(method) as group:
                 for number in range(tasks):
                     group.start(do, number)
-                if not group.join(PATIENCE_S):
+                if not group.join():
                     raise RuntimeError("a process did not end")
         lasted.append(time.perf_counter() - began)
     return min(lasted)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.computing import most_at_once
-from workers.lessons.common.lesson import Findings, Progress, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.pools.report import KINDS, WORKS, PoolMeasurements, figures, tables
 
 _BEHAVIOUR, _COSTS = "workers.lessons.pools.behaviour", "workers.lessons.pools.costs"
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     found = PoolMeasurements(settings)
     workers, tasks, method = settings["workers"], settings["tasks"], settings["start_method"]
     for kind in KINDS:
@@ -26,7 +26,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     found.silence.update(call_in_child(f"{_BEHAVIOUR}:silence"))
     found.broken.update(call_in_child(f"{_BEHAVIOUR}:broken", workers, tasks, method))
     _measure_costs(found, progress)
-    return Findings(
+    return LessonResult(
         holds=_promises_kept(found) and _failures_seen(found) and _costs_as_claimed(found),
         measured=found.measured(),
         tables=tables(found),
@@ -93,6 +93,3 @@ def _costs_as_claimed(found: PoolMeasurements) -> bool:
         and times["trifles", "pool"] < 3 * times["trifles", "each"]
         and times["waiting", "pool"] > times["waiting", "large_pool"]
     )
-
-
-LESSON = lesson_beside(__file__, run)

@@ -9,7 +9,7 @@ from typing import Any
 
 from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.figures import Span, Table, Timeline
-from workers.lessons.common.lesson import Findings, Progress, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress
 from workers.lessons.common.processes import start_and_join
 
 
@@ -48,7 +48,7 @@ def one_release_too_many(door: threading.Semaphore, places: int) -> tuple[str, i
     return happened, let_in
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     places, visitors, stay_s = settings["places"], settings["visitors"], settings["stay_ms"] / 1e3
     progress("all visitors at once, no door")
     most_without, _ = visit(visitors, stay_s, None)
@@ -57,7 +57,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     progress("one release too many")
     plain, plain_lets_in = one_release_too_many(threading.Semaphore(places), places)
     bounded, bounded_lets_in = one_release_too_many(threading.BoundedSemaphore(places), places)
-    return Findings(
+    return LessonResult(
         holds=most_with <= places and most_without > places and plain_lets_in > places >= bounded_lets_in,
         measured={
             "places": places,
@@ -81,6 +81,3 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         ],
         figures=[Timeline("Waiting at the door, and inside", lanes, {"wait": "waits", "good": "is inside"})],
     )
-
-
-LESSON = lesson_beside(__file__, run)

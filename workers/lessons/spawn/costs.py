@@ -13,10 +13,8 @@ import threading
 import time
 from typing import Any
 
-from workers.lessons.common.processes import ProcessGroup
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup
 from workers.lessons.common.resources import private_bytes
-
-PATIENCE_S = 20.0
 
 
 def processes(count: int, tries: int, method: str) -> dict[str, float]:
@@ -34,7 +32,7 @@ def processes(count: int, tries: int, method: str) -> dict[str, float]:
             took.append(time.perf_counter() - began)
             own = sum(private_bytes(member.pid) for member in group.members) / count
             over.set()
-            group.join(PATIENCE_S)
+            group.join()
     return {"alive": count, "one_us": min(took) / count * 1e6, "one_kib": own / 1024}
 
 

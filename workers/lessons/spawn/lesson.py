@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.common.processes import call_in_child
 from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
 
@@ -24,7 +24,7 @@ _CALLS: dict[str, tuple[str, list[Any], str]] = {
 }
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     rows: list[list[Value]] = []
     start_us, keep_kib = {}, {}
     for kind, (function, arguments, most) in _CALLS.items():
@@ -45,7 +45,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     for start, outcome in outcomes.items():
         name = start.what.removeprefix("a ") + (" guarded" if start.guarded else " unguarded")
         measured |= keyed(name, worked=outcome.worked, runs=outcome.runs)
-    return Findings(
+    return LessonResult(
         holds=_costs_hold(start_us, keep_kib) and _guard_holds(outcomes),
         measured=measured,
         tables=[
@@ -66,8 +66,8 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             ),
         ],
         figures=[
-            BarChart("To start one", "", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
-            BarChart("To keep one", "", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
+            BarChart("To start one", "microseconds, logarithmic", {"start": list(start_us.items())}, log=True),
+            BarChart("To keep one", "KiB of memory, logarithmic", {"keep": list(keep_kib.items())}, log=True),
         ],
         facts={
             "threads_in_a_fork": start_us[FORKED] / start_us[THREAD],
@@ -99,6 +99,3 @@ def _guard_holds(outcomes: Mapping[Start, Outcome]) -> bool:
         and outcome.runs == (2 if "spawned" in start.what else 1)
         for start, outcome in outcomes.items()
     )
-
-
-LESSON = lesson_beside(__file__, run)

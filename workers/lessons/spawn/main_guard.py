@@ -7,9 +7,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.lessons.common.processes import run_to_end
+from workers.lessons.common.processes import PATIENCE_S, run_to_end
 
-PATIENCE_S = 20.0
 _GUARD = 'if __name__ == "__main__":'
 
 

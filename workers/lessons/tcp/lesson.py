@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.tcp import MODELS, Limits
 from workers.tcp.capacity import ModelResult, enough_files, measure_model
 from workers.tcp.mistakes import SENT, AfterHangUp, hang_up_all, right_answers
@@ -49,7 +49,7 @@ class TcpMeasurements:
         return sum(self.right[conversation].values())
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     limits = Limits(most_processes=settings["processes"], pool=settings["pool"], start=settings["start"])
     right: dict[str, dict[str, int]] = {}
     hung_up: dict[str, AfterHangUp] = {}
@@ -69,7 +69,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
             progress(f"{settings['connections']} connections at once, {model}")
             models[model] = measure_model(model, settings["connections"], settings["rounds"], limits, folder)
     found = TcpMeasurements(limits, right, hung_up, models)
-    return Findings(
+    return LessonResult(
         holds=found.holds,
         measured=_measured(found),
         tables=_tables(found),
@@ -148,9 +148,6 @@ def _figures(models: Mapping[str, ModelResult]) -> list[BarChart]:
     memory = [(name, round(each.kib_a_connection, 1)) for name, each in models.items()]
     speed = [(name, round(each.messages_s)) for name, each in models.items()]
     return [
-        BarChart("Memory for one connection more", "model", "KiB, logarithmic", {"KiB": memory}, log=True),
-        BarChart("Messages a second", "model", "messages a second", {"messages/s": speed}),
+        BarChart("Memory for one connection more", "KiB, logarithmic", {"KiB": memory}, log=True),
+        BarChart("Messages a second", "messages a second", {"messages/s": speed}),
     ]
-
-
-LESSON = lesson_beside(__file__, run)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.lessons.common.figures import Table, Timeline
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.threads.sharing import BY_THE_FILE, Takers, by_processes, by_threads
 from workers.lessons.threads.starting import WAYS, Place, fail_in_future, fail_in_thread, go_on
 
@@ -16,7 +16,7 @@ LEGEND = {"faint": "starts them", "plain": "works", "wait": "waits in join"}
 LEGEND |= {"good": "goes on, all done", "bad": "goes on, too early"}
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     count, processes, left = settings["threads"], settings["processes"], settings["tickets"]
     before = threading.active_count()
     progress("three ways to begin")
@@ -34,7 +34,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
         takers[way] = by_processes(method, processes, left)
     after = threading.active_count()
     caller = threading.get_ident()
-    return Findings(
+    return LessonResult(
         holds=_ways_hold(places, caller)
         and found_without < found_with == count
         and (joined, future) == ((False, True), (True, False))
@@ -117,6 +117,3 @@ def _data_hold(takers: Mapping[str, Takers], left: int) -> bool:
 
 def _range(found: Sequence[int]) -> str:
     return f"{found[0]}" if len(found) == 1 else f"{found[0]} … {found[-1]}"
-
-
-LESSON = lesson_beside(__file__, run)

@@ -8,9 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.lessons.common.processes import ProcessGroup
-
-PATIENCE_S = 20.0
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup
 
 
 class Stock:
@@ -97,8 +95,8 @@ def by_processes(method: str, count: int, left: int) -> Takers:
         with ProcessGroup(method) as group:
             for _ in range(count):
                 group.submit(take_one)
-            taken = group.results(PATIENCE_S)
-            group.join(PATIENCE_S)
+            taken = group.results()
+            group.join()
         return Takers(taken, stock.left)
     finally:
         stock.left = BY_THE_FILE

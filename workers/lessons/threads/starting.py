@@ -107,7 +107,7 @@ def go_on(count: int, work_s: float, *, join: bool) -> tuple[int, dict[str, list
     return found, lanes
 
 
-class Refused(Exception):
+class TaskFailed(Exception):
     """The error that is raised in the thread."""
 
 
@@ -121,7 +121,7 @@ def fail_in_thread() -> tuple[bool, bool]:
         thread.start()
         try:
             thread.join()
-        except Refused:
+        except TaskFailed:
             return True, bool(noted)
         return False, bool(noted)
     finally:
@@ -134,10 +134,10 @@ def fail_in_future() -> tuple[bool, bool]:
         future = pool.submit(_refuse)
         try:
             future.result()
-        except Refused:
+        except TaskFailed:
             return True, False
         return False, False
 
 
 def _refuse() -> None:
-    raise Refused
+    raise TaskFailed

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.lessons.common.figures import BarChart, Table, Value
-from workers.lessons.common.lesson import Findings, Progress, keyed, lesson_beside
-from workers.lessons.worker_classes.office import Office, OfficeSale, running_office, sell
+from workers.lessons.common.lesson import LessonResult, Progress, keyed
+from workers.lessons.worker_classes.office import OfficeSale, OfficeServer, running_office, sell
 
 THINKING = {"io": "waiting", "cpu": "computing"}
 CROWDS = ("own events", "one event")
@@ -22,7 +22,7 @@ Cell = tuple[str, str, str]
 """Workers, thinking, crowd."""
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
+def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     buyers, purchases, think_ms = settings["buyers"], settings["purchases"], settings["think_ms"]
     threads = f"gthread 1 × {settings['threads']}"
     workers: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
                     sell(running, [f"warm-up-{number}" for number in range(buyers)], 1)
                     for crowd in CROWDS:
                         cells[name, kind, crowd] = _best(running, crowd, buyers, purchases)
-    return Findings(
+    return LessonResult(
         holds=_holds(cells, threads, buyers * purchases),
         measured=_measured(cells, buyers * purchases),
         tables=[_table(cells, list(workers), kind) for kind in THINKING.values()],
@@ -56,7 +56,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Findings:
     )
 
 
-def _best(running: Office, crowd: str, buyers: int, purchases: int) -> OfficeSale:
+def _best(running: OfficeServer, crowd: str, buyers: int, purchases: int) -> OfficeSale:
     """The fastest of several sales (more if they are short); but one that went wrong, if there is one."""
     sales: list[OfficeSale] = []
     while not sales or (len(sales) < _MOST_TRIES and sum(sale.seconds for sale in sales) < _ENOUGH_S):
@@ -115,8 +115,8 @@ def _figures(cells: Mapping[Cell, OfficeSale], workers: list[str]) -> list[BarCh
         one[kind] = [(name, round(sale.rate, 1)) for name, sale in sales.items()]
         one[f"1 / hold time, {kind}"] = [(name, round(1 / (sale.hold_s or 1), 1)) for name, sale in sales.items()]
     return [
-        BarChart("Each buyer has an event of their own", "workers", "tickets sold a second", own),
-        BarChart("All buy from one event, behind one lock", "workers", "tickets sold a second", one),
+        BarChart("Each buyer has an event of their own", "tickets sold a second", own),
+        BarChart("All buy from one event, behind one lock", "tickets sold a second", one),
     ]
 
 
@@ -136,6 +136,3 @@ def _facts(cells: Mapping[Cell, OfficeSale], threads: str) -> dict[str, Any]:
         if problems
         else ", no ticket went to two, none is missing.",
     }
-
-
-LESSON = lesson_beside(__file__, run)

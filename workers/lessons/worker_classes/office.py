@@ -21,7 +21,7 @@ _PLENTY = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class OfficeServer:
     """A running office."""
 
     address: str
@@ -38,7 +38,7 @@ class Office:
 
 
 @contextlib.contextmanager
-def running_office(worker: Mapping[str, Any], think: str, think_ms: float, folder: Path) -> Iterator[Office]:
+def running_office(worker: Mapping[str, Any], think: str, think_ms: float, folder: Path) -> Iterator[OfficeServer]:
     """The office on a free port; at the end nothing of it is left running. ``worker``: model, processes, threads.
 
     Raises ``ChildFailed`` if it does not start, with the end of its log.
@@ -50,7 +50,7 @@ def running_office(worker: Mapping[str, Any], think: str, think_ms: float, folde
     running = RunningOffice(service, folder)
     try:
         running.start()
-        yield Office(running.url.removeprefix("http://"), running.pid, running.office.token or "")
+        yield OfficeServer(running.url.removeprefix("http://"), running.pid, running.office.token or "")
     except NotReady as error:
         raise ChildFailed(f"gunicorn did not start: {error}") from None
     finally:
@@ -93,7 +93,7 @@ class OfficeSale:
         return not self.problems and len(set(self.tickets)) == len(self.tickets) == self.in_store
 
 
-def sell(place: Office, events: Sequence[str], purchases: int) -> OfficeSale:
+def sell(place: OfficeServer, events: Sequence[str], purchases: int) -> OfficeSale:
     """A buyer for each name in ``events``, all at once; each buys ``purchases`` times in a row from that event."""
     sale, stop = OfficeSale(), threading.Event()
     names = list(dict.fromkeys(events))

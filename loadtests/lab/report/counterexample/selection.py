@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from loadtests.lab.checks.verdict import EventCounts, Verdict, Witness
+from loadtests.lab.checks.verdict import EventCounts, Verdict, Witness, WitnessOperation
 from loadtests.lab.history.arrays import ABSENT, Ints
 from loadtests.lab.history.audit import KINDS, Audit
 from loadtests.lab.history.history import OPS, OUTCOMES, READ
@@ -23,24 +23,14 @@ CLEAREST = (
 """The violations that are easiest to understand; the others follow in the order of the checks."""
 
 
-@dataclass(frozen=True)
-class DrawnOperation:
-    """One operation for a drawing. A value that no answer gave is None."""
+class DrawnOperation(WitnessOperation):
+    """One operation for a drawing, with all of its answer. A value that no answer gave is None."""
 
-    line: int
-    process: int
-    op: str
-    outcome: str
-    invoke_ns: int
-    return_ns: int | None
-    key: str | None
-    order: str | None
-    attempt: int
-    quantity: int | None
-    tickets: tuple[int, ...]
-    remaining: int | None
-    version: int | None
-    replayed: bool
+    order: str | None = None
+    quantity: int | None = None
+    tickets: tuple[int, ...] = ()
+    remaining: int | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +197,7 @@ def _neighbours(run: Operations, event: int, drawn: Ints, rows: Ints) -> tuple[I
 
 def _operation(run: Operations, row: int) -> DrawnOperation:
     return DrawnOperation(
+        event=run.names["event"].string(int(run.event[row])) or "",
         line=int(run.line[row]),
         process=int(run.process[row]),
         op=OPS[run.op[row]],

@@ -75,9 +75,9 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<path{_kind(kind)} d="M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}"/>'
 
 
-def curve(points: Iterable[tuple[float, float]], colour: str, opacity: float = 1) -> str:
+def curve(points: Iterable[tuple[float, float]], colour: str) -> str:
     """Straight lines from point to point."""
-    return _path("M" + "L".join(f"{number(x)} {number(y)}" for x, y in points), colour, opacity)
+    return _path("M" + "L".join(f"{number(x)} {number(y)}" for x, y in points), colour, 1)
 
 
 def stairs(points: Iterable[tuple[float, float]], colour: str, opacity: float = 1) -> str:
