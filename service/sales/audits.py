@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import itertools
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -18,12 +19,32 @@ REMOVED = "removed"
 """The folder in the data directory with the audits of removed events."""
 
 
-def audit_lines(about: Event, records: Collection[Record]) -> Iterator[bytes]:
-    """A header with the event, its capacity and the number of records; then the records, some at a time."""
-    yield msgspec.json.encode({"event": about.event, "capacity": about.capacity, "versions": len(records)}) + b"\n"
+SECRETS = ("key", "order", "hold")
+"""The fields of a record with which anybody may cancel, confirm, or be told the first answer again."""
+
+
+def audit_lines(about: Event, records: Collection[Record], secret: str | None = None) -> Iterator[bytes]:
+    """A header with the event, its capacity and the number of records; then the records, some at a time.
+
+    With a ``secret`` the audit is for everybody: each key and id is replaced by an alias, the same wherever it stands,
+    from which it cannot be worked out without the secret. The header says ``"aliases":true`` then.
+    """
+    header: dict[str, object] = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
+    yield msgspec.json.encode(header | ({"aliases": True} if secret else {})) + b"\n"
     encoder, unread = msgspec.json.Encoder(), iter(records)
     while some := [record.audit_line() for record in itertools.islice(unread, LINES_AT_ONCE)]:
+        if secret:
+            some = [_with_aliases(line, secret.encode()) for line in some]
         yield encoder.encode_lines(some)
+
+
+def _with_aliases(line: dict[str, object], secret: bytes) -> dict[str, object]:
+    # A tilde stands in no id.
+    return line | {
+        name: f"~{hmac.digest(secret, str(line[name]).encode(), 'sha256').hex()[:16]}"
+        for name in SECRETS
+        if name in line
+    }
 
 
 def refuse_removal(view: View, even_if_sold: int | None) -> None:

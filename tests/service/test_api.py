@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from typed import as_admin
 from werkzeug.test import TestResponse
 
 from loadtests.lab.servers.engines import ENGINES
@@ -55,7 +56,9 @@ def counters(client: FlaskClient, event: str = "show") -> tuple[int, int, int, i
 
 
 def audit(client: FlaskClient, event: str = "show") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in client.get(f"/events/{event}/audit").data.splitlines()]
+    return [
+        json.loads(line) for line in client.get(f"/events/{event}/audit", headers=as_admin(client)).data.splitlines()
+    ]
 
 
 def make(client: FlaskClient, admin: Headers, event: str = "gala", capacity: int = 5, **more: Any) -> TestResponse:
