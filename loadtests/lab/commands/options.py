@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from loadtests.lab.commands.places import Written
 from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment
@@ -70,7 +71,7 @@ def experiment_asked_for(file: Path | None, settings: Mapping[str, Any], *, is_o
 
 
 def results(says: str = "Where results go.") -> Callable[[Command], Command]:
-    return option("--results", click.Path(file_okay=False), says, "results")
+    return option("--results", Written(file_okay=False), says, "results")
 
 
 def write(says: str) -> Callable[[Command], Command]:
