@@ -45,6 +45,7 @@ TABLE: dict[str, ProblemKind] = {
     "forbidden": ProblemKind(403, True, "The admin token is wrong"),
     "unknown_event": ProblemKind(404, True, "There is no such event"),
     "event_exists": ProblemKind(409, True, "There is an event of this name already"),
+    "event_sold": ProblemKind(409, True, "Tickets of this event are sold or held; nothing was removed"),
     "not_found": ProblemKind(404, True, "There is nothing at this address"),
     "method_not_allowed": ProblemKind(405, True, "This address does not answer to that method"),
     "unknown_guard": ProblemKind(422, True, "There is no such guard"),

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from flask.testing import FlaskClient
+
 from loadtests.lab.servers import process
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -28,6 +30,13 @@ JSON = {"Content-Type": "application/json"}
 PATIENCE_S = 90.0
 
 T = TypeVar("T")
+
+
+def as_admin(client: FlaskClient) -> dict[str, str]:
+    """The headers with which the admin of an office in this process asks."""
+    return {"Authorization": f"Bearer {client.application.extensions['admin_token']}"}
+
+
 _POLL_S = 0.01
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response, current_app, g, request
 
 from service.http import schemas
 from service.http.answers import (
@@ -24,11 +22,11 @@ from service.http.answers import (
 )
 from service.http.described import described
 from service.rules.inventory import Event
+from service.sales.audits import audit_lines
 from service.settings import EVENT_ID, MAX_CAPACITY
 
 blueprint = Blueprint("events", __name__)
 
-LINES_AT_ONCE = 1000
 MAX_PAGE = 100
 
 TicketLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_CAPACITY)]
@@ -48,6 +46,14 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     lab: bool = False
     max_held: TicketLimit | None = None
     max_hold_s: HoldSeconds | None = None
+
+
+class Removal(msgspec.Struct):
+    """What is said with the removal of an event."""
+
+    # Not None where it is not given: msgspec would read "null" in an address as None.
+    even_if_sold: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    """The tickets that are sold. With another number than theirs, nothing is removed."""
 
 
 class Page(msgspec.Struct):
@@ -117,14 +123,18 @@ def one_event(event: str) -> Response:
 @described(
     "Remove an event",
     tag="events",
+    query=Removal,
     answers={204: None},
-    problems=("unknown_event", "switch_timeout", "storage_full"),
+    problems=("unknown_event", "event_sold", "contention", "switch_timeout", "storage_full"),
     admin=True,
     stored=True,
+    details="An event that was not made for the lab is removed with tickets sold or held only if `even_if_sold` is the "
+    "number of tickets sold. Its audit is kept in `removed/` of the data directory.",
 )
 def delete(event: str) -> Response:
     require_admin()
-    office().delete(event_id(event))
+    sold = query(Removal).even_if_sold
+    office().delete(event_id(event), None if sold is msgspec.UNSET else sold)
     return Response(status=204)
 
 
@@ -136,19 +146,14 @@ def delete(event: str) -> Response:
     problems=("unknown_event", "unauthorized", "forbidden"),
     stored=True,
     details="JSON Lines: a header with the event, its capacity and the number of versions; then a line a mutation. No "
-    "buyer's name is in it, but the ids of orders are, and with an id anybody may cancel the order. So only events "
-    "made for the lab show it to everybody; any other needs the admin's token.",
+    "buyer's name is in it, but the ids of orders are, and with an id anybody may cancel the order. So it needs the "
+    "admin's token. Events made for the lab show it to everybody, and without the token each key and id is replaced by "
+    "an alias (`~` and 16 digits) with which nothing can be done; the header has `aliases` then.",
 )
 def audit(event: str) -> Response:
-    if not office().about(event_id(event)).lab:
+    of_everybody = office().about(event_id(event)).lab and "Authorization" not in request.headers
+    if not of_everybody:
         require_admin()
     about, records = office().audit(event)
-    head = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
-
-    def lines() -> Iterator[bytes]:
-        yield encode(head)
-        encoder, unread = msgspec.json.Encoder(), iter(records)
-        while some := [record.audit_line() for record in itertools.islice(unread, LINES_AT_ONCE)]:
-            yield encoder.encode_lines(some)
-
-    return Response(lines(), content_type="application/x-ndjson")
+    secret = current_app.extensions["admin_token"] if of_everybody else None
+    return Response(audit_lines(about, records, secret), content_type="application/x-ndjson")

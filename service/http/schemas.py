@@ -142,5 +142,7 @@ class ProblemShown(Struct):
     detail: str | None = None
     version: int | None = None
     remaining: int | None = None
-    event: Annotated[str, Meta(description="The event of a cart that could not.")] | None = None
+    event: Annotated[str, Meta(description="The event of a cart that could not, or that is not removed.")] | None = None
+    sold: Annotated[int, Meta(description="The tickets sold of an event that is not removed.")] | None = None
+    held: Annotated[int, Meta(description="The tickets held of an event that is not removed.")] | None = None
     deadlock: Annotated[list[str], Meta(description="Events of carts that waited for each other.")] | None = None

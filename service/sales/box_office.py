@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from service.catalogue import GUARDS, OFF
@@ -45,6 +46,7 @@ from service.runtime.epoch import Mode, Switched
 from service.runtime.files import storage_problems
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import Admission
+from service.sales.audits import keep_audit, refuse_removal
 from service.sales.batch import Line, Purchases, Take
 from service.sales.transaction import Transacting
 from service.settings import Settings, Think
@@ -267,11 +269,14 @@ class BoxOffice:
             self.store.create(event)
         return View(event)
 
-    def delete(self, event: str) -> None:
+    def delete(self, event: str, even_if_sold: int | None = None) -> None:
         """Remove an event when no purchase is under way anywhere.
 
-        Errors, definite: ``unknown_event``, ``switch_timeout``, ``storage_refused``, ``store_closed``;
-        indefinite: ``not_durable``.
+        One that was not made for the lab is removed with tickets sold or held only if ``even_if_sold`` is the number
+        of tickets sold. Its audit, if it has any record, is written into the data directory of this process first.
+
+        Errors, definite: ``unknown_event``, ``event_sold``, ``corrupt_document``, ``contention``, ``switch_timeout``,
+        ``storage_full``, ``storage_refused``, ``store_closed``; indefinite: ``not_durable``.
         """
         # Nothing that can fail here, apart from a sync, has changed anything.
         alone = self.control.alone(self._settings.lock_timeout_s)
@@ -279,9 +284,26 @@ class BoxOffice:
             self.control.refuse_if_closed()
             if event not in self.store.names():
                 raise Problem("unknown_event")
+            # With an instant, as a decision does: so a cart that a killed process left half written is counted.
+            view = self.store.view(event, now=self.clock())
+            kept = None
+            if not view.event.lab:
+                self.transacting.make_durable(event, view.source)
+                refuse_removal(view, even_if_sold)
+                if view.version:
+                    kept = self._keep_audit(event)
             # Before: what another process remembers of an event that may be gone is forgotten in any case.
             self.control.forget_events()
-            self.store.delete(event)
+            try:
+                self.store.delete(event) if view.event.lab else self.store.delete_at(event, view.version)
+            except Problem as problem:
+                if kept is not None and problem.kind.definite:
+                    kept.unlink(missing_ok=True)
+                raise
+
+    def _keep_audit(self, event: str) -> Path:
+        about, records, _ = self.store.audit(event)
+        return keep_audit(self._settings.data, about, list(records), utc_now())
 
     def switch(self, wanted: str) -> Mode:
         """Make ``wanted`` (a guard's name, ``on`` or ``off``) the guard of all processes, drained.

@@ -68,6 +68,14 @@ class Store(ABC):
     def delete(self, event: str) -> None:
         """Remove an event, durably; to be called while no transaction runs. Errors: as of ``create``."""
 
+    def delete_at(self, event: str, version: int) -> None:
+        """``delete``, of an event that was read at this version.
+
+        Override this where transactions can run meanwhile; another version is then refused with ``contention``
+        (definite).
+        """
+        self.delete(event)
+
     @abstractmethod
     def names(self) -> list[str]:
         """The ids of all events, sorted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,24 @@ def test_the_admin_switches_the_lock_off_and_on_for_all_processes(page: Page, ru
     page.get_by_role("button", name="Switch the lock on").click()
     expect(page.locator("#lock")).to_contain_text("The lock is on")
     assert running.office.guard().guard == "file"
+
+
+def test_the_page_of_a_real_event_says_that_its_lock_stays_on_when_the_lock_of_the_lab_is_switched_off(
+    page: Page, running: RunningOffice, event: str
+) -> None:
+    running.office._call("POST", "/events", {"event": f"real-{event}", "capacity": 5})
+    page.goto(f"{running.url}/?event=real-{event}")
+    page.get_by_label("Admin token").fill(running.office.token or "")
+    page.get_by_role("button", name="Switch the lock off for lab events").click()
+    expect(page.locator("p[role=status].notice")).to_have_text(
+        re.compile("The office's guard is now none .* It acts on lab events alone: the lock of this event stays on.")
+    )
+    expect(page.locator("#lock-state")).to_have_text("on")
+    expect(page.locator("main")).not_to_contain_text("The lock is now off")
+    expect(page.locator("#lab")).to_have_count(0)
+    page.goto(f"{running.url}/?event={event}")
+    expect(page.locator("#lock-state")).to_have_text("off")
+    expect(page.locator("#lab")).to_contain_text("anybody can read its audit")
 
 
 def test_a_wrong_token_switches_nothing_and_says_so(page: Page, running: RunningOffice) -> None:

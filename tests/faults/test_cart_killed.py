@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from killed_calls import kill_at
-from typed import wait_for
+from typed import as_admin, wait_for
 
 from service.app import create_app
 from service.rules.carts import Granted, decide_cart
@@ -178,7 +178,7 @@ NEXT: dict[str, Step] = {
 
 
 def records(client: Client, event: str) -> list[dict[str, Any]]:
-    answer = client.get(f"/events/{event}/audit")
+    answer = client.get(f"/events/{event}/audit", headers=as_admin(client))
     assert answer.status_code == 200, answer.json
     return [json.loads(line) for line in answer.data.splitlines()[1:]]
 

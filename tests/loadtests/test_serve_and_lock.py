@@ -51,6 +51,34 @@ def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(
         process.end(server, grace_s=15)
 
 
+@pytest.mark.parametrize(
+    ("options", "variables", "events"),
+    [
+        ((), {}, ["show"]),
+        (("--shop",), {}, []),
+        (("--shop",), {"LASTSEAT_EVENT": "a:1"}, []),
+        ((), {"LASTSEAT_EVENT": ""}, []),
+    ],
+    ids=["the default", "--shop", "--shop before a variable", "an empty variable"],
+)
+def test_an_office_for_real_sales_starts_without_a_lab_event(
+    tmp_path: Path, port: int, options: tuple[str, ...], variables: dict[str, str], events: list[str]
+) -> None:
+    server = process.start(
+        [sys.executable, "-c", "from loadtests.lab.cli import main; main()", "serve", "--port", str(port), *options],
+        log=tmp_path / "log", environment=dict(os.environ) | variables, directory=tmp_path,
+    )  # fmt: skip
+    try:
+        office, deadline = Office(f"http://127.0.0.1:{port}"), time.monotonic() + 30
+        while office.ready() is None:
+            assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        found = json.loads(office._call("GET", "/events").body)["events"]
+        assert [each["event"] for each in found] == events
+    finally:
+        process.end(server, grace_s=15)
+
+
 def test_serve_names_a_port_that_is_taken_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

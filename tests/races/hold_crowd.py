@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from flask import Flask
+from typed import as_admin
 
 from loadtests.lab.checks import Verdict, judge
 from loadtests.lab.history.history import read_audit, read_history
@@ -53,7 +54,8 @@ class Fight:
             raise self._failed[0]
         self._recorder.close()
         audit = self._folder / "audit.jsonl"
-        audit.write_bytes(self._app.test_client().get("/events/show/audit").data)
+        client = self._app.test_client()
+        audit.write_bytes(client.get("/events/show/audit", headers=as_admin(client)).data)
         return judge(
             read_history(self._folder / "history.jsonl"), {"show": read_audit(audit)}, capacity=CAPACITY
         )  # fmt: skip

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from typed import as_admin
 from werkzeug.test import TestResponse
+
+from loadtests.lab.servers.engines import ENGINES
+from service.stores import STORES
 
 Headers = dict[str, str]
 
@@ -57,7 +63,9 @@ def counters(client: FlaskClient, event: str = "show") -> tuple[int, int, int, i
 
 
 def audit(client: FlaskClient, event: str = "show") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in client.get(f"/events/{event}/audit").data.splitlines()]
+    return [
+        json.loads(line) for line in client.get(f"/events/{event}/audit", headers=as_admin(client)).data.splitlines()
+    ]
 
 
 def make(client: FlaskClient, admin: Headers, event: str = "gala", capacity: int = 5, **more: Any) -> TestResponse:
@@ -109,13 +117,97 @@ def test_an_event_is_made_once(client: FlaskClient, admin: Headers) -> None:
 def test_a_deleted_event_is_gone(client: FlaskClient, admin: Headers) -> None:
     make(client, admin)
     buy(client, event="gala")
-    answer = client.delete("/events/gala", headers=admin)
+    answer = client.delete("/events/gala?even_if_sold=1", headers=admin)
     assert (answer.status_code, answer.data) == (204, b"")
     assert_problem(client.get("/events/gala"), 404, "unknown_event")
     assert_problem(client.get("/events/gala/audit"), 404, "unknown_event")
     assert_problem(buy(client, event="gala"), 404, "unknown_event")
     assert_problem(client.delete("/events/gala", headers=admin), 404, "unknown_event")
     assert [each["event"] for each in client.get("/events").json["events"]] == ["show"]
+
+
+def kept_audits(client: FlaskClient) -> list[Path]:
+    return sorted((client.application.extensions["office"]._settings.data / "removed").glob("*"))
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_an_event_with_tickets_sold_is_removed_only_by_who_names_their_number(
+    make_client: Callable[..., FlaskClient], admin: Headers, store: str
+) -> None:
+    client = make_client(store=store)
+    make(client, admin)
+    buy(client, 2, event="gala")
+    client.post("/events/gala/holds", json={"quantity": 1})
+    before = client.get("/events/gala/audit", headers=admin).data
+    for query in ("", "?even_if_sold=3", "?even_if_sold=0"):
+        refused = assert_problem(client.delete(f"/events/gala{query}", headers=admin), 409, "event_sold")
+        assert (refused["sold"], refused["held"], refused["version"]) == (2, 1, 2)
+        assert "DELETE /events/gala?even_if_sold=2" in refused["detail"]
+    assert client.get("/events/gala/audit", headers=admin).data == before
+    assert kept_audits(client) == []
+    assert client.delete("/events/gala?even_if_sold=2", headers=admin).status_code == 204
+    assert_problem(client.get("/events/gala"), 404, "unknown_event")
+    [kept] = kept_audits(client)
+    assert kept.read_bytes() == before
+    assert kept.name.startswith("gala-2")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert make(client, admin).status_code == 201
+
+
+def test_held_tickets_alone_keep_an_event_and_sales_that_were_cancelled_do_not(
+    client: FlaskClient, admin: Headers
+) -> None:
+    make(client, admin)
+    hold = client.post("/events/gala/holds", json={"quantity": 1}).json["hold"]
+    assert assert_problem(client.delete("/events/gala", headers=admin), 409, "event_sold")["sold"] == 0
+    client.delete(f"/events/gala/holds/{hold}")
+    assert client.delete("/events/gala", headers=admin).status_code == 204
+    assert len(kept_audits(client)) == 1
+
+
+def test_a_lab_event_and_one_that_nobody_asked_for_are_removed_without_a_question(
+    client: FlaskClient, admin: Headers
+) -> None:
+    """The negative control: what is not worth a question leaves no audit either."""
+    buy(client, 2)
+    make(client, admin)
+    assert [client.delete(f"/events/{each}", headers=admin).status_code for each in ("show", "gala")] == [204, 204]
+    assert kept_audits(client) == []
+
+
+@pytest.mark.parametrize("number", ["-1", "two", "null", "", "2&even_if_sold=2"])
+def test_a_number_of_tickets_that_is_none_removes_nothing(client: FlaskClient, admin: Headers, number: str) -> None:
+    make(client, admin)
+    assert_problem(client.delete(f"/events/gala?even_if_sold={number}", headers=admin), 422, "invalid_value")
+    assert client.get("/events/gala").status_code == 200
+
+
+@pytest.mark.parametrize("store", ENGINES)
+def test_a_sale_between_the_question_and_the_removal_keeps_the_event(
+    make_client: Callable[..., FlaskClient], admin: Headers, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """On an engine nobody is kept out while the audit is written; on the other stores everybody is."""
+    client = make_client(store=store)
+    make(client, admin)
+    buy(client, event="gala")
+    monkeypatch.setattr("service.sales.audits.sync_names", lambda _: buy(client, event="gala"))
+    assert_problem(client.delete("/events/gala?even_if_sold=1", headers=admin), 503, "contention")
+    assert counters(client, "gala")[0] == 2
+    assert kept_audits(client) == []
+
+
+def test_an_audit_that_cannot_be_kept_keeps_the_event(
+    client: FlaskClient, admin: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(client, admin)
+    buy(client, event="gala")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("service.sales.audits.write_durably", full)
+    assert_problem(client.delete("/events/gala?even_if_sold=1", headers=admin), 507, "storage_full")
+    assert counters(client, "gala")[0] == 1
 
 
 # -- orders -----------------------------------------------------------------------------------------------------------

@@ -56,8 +56,35 @@ def test_the_audit_of_a_real_sale_is_the_admins_alone(client: FlaskClient, admin
     assert order.encode() in client.get("/events/gala/audit", headers=admin).data
 
 
-def test_the_audit_of_an_experiment_is_open(client: FlaskClient) -> None:
-    assert client.get("/events/show/audit").status_code == 200
+def test_with_what_a_stranger_reads_in_the_audit_of_an_experiment_nothing_can_be_done(
+    client: FlaskClient, admin: dict[str, str]
+) -> None:
+    """The default event is a lab event. A key that is known gives the order's id; an id cancels."""
+    key = {"Idempotency-Key": "k"}
+    order = client.post(ORDERS, json={"quantity": 1}, headers=key).json["order"]
+    client.post("/events/show/holds", json={"quantity": 1})
+    whole = [json.loads(line) for line in client.get("/events/show/audit", headers=admin).data.splitlines()]
+    assert whole[1]["order"] == order  # the negative control: the admin reads what cancels
+    seen = [json.loads(line) for line in client.get("/events/show/audit").data.splitlines()]
+    assert seen[0] == whole[0] | {"aliases": True}
+    assert [{**line, **seen[place]} for place, line in enumerate(whole)] == seen
+    assert not {str(value) for line in seen for value in line.values()} & {
+        order,
+        "k",
+        whole[2]["hold"],
+        whole[2]["key"],
+    }
+    for asked in (
+        client.delete(f"{ORDERS}/{seen[1]['order']}"),
+        client.delete(f"/events/show/holds/{seen[2]['hold']}"),
+        client.get(f"{ORDERS}/{seen[1]['order']}"),
+    ):
+        assert asked.status_code == 404
+    again = client.post(ORDERS, json={"quantity": 1}, headers={"Idempotency-Key": seen[1]["key"]})
+    assert again.json["order"] != order
+    client.delete(f"{ORDERS}/{order}")
+    sold, cancelled = (json.loads(client.get("/events/show/audit").data.splitlines()[place]) for place in (1, 4))
+    assert (sold["order"], cancelled["kind"]) == (cancelled["order"], "cancelled")
 
 
 def test_an_orders_id_cannot_be_guessed(client: FlaskClient) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from loadtests.lab.commands.places import WRITTEN_FILE, WRITTEN_FOLDER
 from workers.lessons import LESSONS, load
 from workers.lessons.common.lesson import Lesson, LessonResult, TimeLimit, run_lesson
 from workers.lessons.common.pages import page, refresh_docs
@@ -80,7 +81,7 @@ def _command(chosen: Lesson) -> click.Command:
 
 def _output_options(*, several: bool) -> list[click.Parameter]:
     """The options of one lesson, or of several together."""
-    target = click.Path(path_type=Path, dir_okay=several, file_okay=not several)
+    target = WRITTEN_FOLDER if several else WRITTEN_FILE
     docs = click.Path(path_type=Path, exists=True, file_okay=False)
     page_help = "Write a page for each into this folder." if several else "Write a page with the plots."
     return [

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
-from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness
+from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness, worst
 from loadtests.lab.commands.options import DURATION
 from loadtests.lab.commands.output import say
 from loadtests.lab.report.tables import VERDICT_COLOURS
@@ -42,6 +42,8 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, resolut
 
     Valid means that no violation was found in this history; it never means that the service was proved correct.
 
+    A folder of several cells, like that of `lastseat demo`, is judged cell by cell; the worst verdict counts.
+
     Exit status: 0 valid, 1 invalid, 2 unknown, 64 wrong usage, 70 the lab itself failed.
 
     \b
@@ -52,6 +54,8 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, resolut
       lastseat check history.jsonl --resolution 1ms       times that were rounded to milliseconds
       lastseat check results/demo/latest --json | jq .why
     """
+    if cells := _cells(history):
+        return _check_cells(cells, audits, capacity=capacity, resolution_ns=resolution, as_json=as_json)
     if not history.is_dir() and not history.is_file():
         raise click.UsageError(f"{history} is neither a file nor a folder of results.")
     if history.is_dir() and audits:
@@ -71,6 +75,36 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, resolut
     else:
         show(verdict, Console())
     return EXIT_STATUS[verdict.verdict]
+
+
+def _cells(folder: Path) -> list[Path]:
+    """The cells of a results folder that has several, by name; none where it is one run or a file."""
+    return sorted({path.parent for path in folder.glob("cells/*/history.jsonl*")})
+
+
+def _check_cells(
+    cells: list[Path], audits: tuple[Path, ...], *, capacity: int | None, resolution_ns: int, as_json: bool
+) -> int:
+    if audits:
+        raise click.UsageError("A results folder brings its own audits; give --audit with a history file only.")
+    judged, console = {}, Console()
+    for cell in cells:
+        try:
+            verdict = judge_folder(cell, capacity=capacity, resolution_ns=resolution_ns)
+        except (OSError, MemoryError) as error:
+            raise click.ClickException(f"{cell} could not be judged: {error}") from error
+        judged[cell.name] = verdict
+        if not as_json:
+            say(console, f"\n{printable(cell.name)}", "bold")
+            show(verdict, console)
+    words = worst(verdict.verdict for verdict in judged.values())
+    told = {each: sum(verdict.verdict == each for verdict in judged.values()) for each in EXIT_STATUS}
+    why = ", ".join(f"{number} {each}" for each, number in told.items() if number) + f" of {len(judged)} cells"
+    if as_json:
+        click.echo(msgspec.json.encode({"verdict": words, "why": why, "cells": judged}))
+    else:
+        say(console, f"\n{words.upper()} {why}", "bold")
+    return EXIT_STATUS[words]
 
 
 def show(verdict: Verdict, console: Console) -> None:

@@ -47,9 +47,9 @@ _CASE = Scenario()
 @click.option("--step", is_flag=True, help="With --replay: wait for Enter before each step.")
 @click.option("--serve", is_flag=True, help="A page on which you are the scheduler.")
 @options.option("--port", click.IntRange(0, 65535), "Of --serve; 0: any free.", default=8090)
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.results()
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
-def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, **given: Any) -> int:
+def explore(*, as_json: bool, replay_id: str | None, step: bool, results: str, **given: Any) -> int:
     """Try every order in which a few purchases can pass the service's gates, on the real code.
 
     Exits 0 if the guard did what it promises (none goes wrong, a safe one never does), 1 if not, 2 if undecided.
@@ -90,7 +90,7 @@ def explore(*, as_json: bool, replay_id: str | None, step: bool, results: Path, 
         raise click.ClickException(str(error)) from None
 
 
-def _explore(case: Scenario, results: Path, *, as_json: bool) -> int:
+def _explore(case: Scenario, results: str, *, as_json: bool) -> int:
     console = Console(stderr=True)
     began = time.monotonic()
     with console.status("starting the service …") as status:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from loadtests.lab.commands.places import WRITTEN_FILE
 from loadtests.lab.history.recorder import Recorder
 from loadtests.lab.imports import FORMATS
 from loadtests.lab.imports.errors import ImportFailed
@@ -26,7 +27,7 @@ from loadtests.lab.untrusted import printable
 )
 @click.option(
     "--output", "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WRITTEN_FILE,
     default=Path("history.jsonl"),
     show_default=True,
     help="The history that is written; a file that is there is not overwritten.",

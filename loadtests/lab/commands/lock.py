@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from loadtests.lab.commands.places import ADDRESS
 from loadtests.lab.protocol.admin_api import GuardState, Office, OfficeError, find_token
 from service.catalogue import OFF
 
@@ -13,7 +14,7 @@ _WITHOUT_TOKEN = frozenset({"status"})
 
 @click.command(epilog="Examples: `lastseat lock off`, `lastseat lock thread`, `lastseat lock status --json`.")
 @click.argument("to", metavar="on|off|status|GUARD")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the office is.")
+@click.option("--url", type=ADDRESS, default="http://127.0.0.1:8000", show_default=True, help="Where the office is.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False),

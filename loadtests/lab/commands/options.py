@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import click
 
+from loadtests.lab.commands.places import Written
 from loadtests.lab.durations import duration_ns
 from loadtests.lab.experiment.knobs import BY_NAME, KNOBS
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
@@ -112,7 +113,7 @@ def refuse_host(url: str) -> None:
 
 
 def results(says: str = "Where results go.") -> Callable[[Command], Command]:
-    return option("--results", click.Path(file_okay=False), says, "results")
+    return option("--results", Written(file_okay=False), says, "results")
 
 
 def write(says: str) -> Callable[[Command], Command]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options, output
 from loadtests.lab.commands.output import say
+from loadtests.lab.commands.places import WRITTEN_FILE
 from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
@@ -34,8 +35,6 @@ from loadtests.lab.studies.held_sale import read_lines
 from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.untrusted import printable
 
-_A_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
@@ -50,8 +49,8 @@ _A_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     metavar="CONDITION",
     help="Exit status 3 where the run is valid and this holds, like 'p99 > 500ms' or 'errors > 1%'; repeatable.",
 )
-@click.option("--junit", type=_A_FILE, help="Write the checks and the thresholds as JUnit's XML.")
-@click.option("--markdown", type=_A_FILE, help="Add the verdict in Markdown to this file, as a job's summary.")
+@click.option("--junit", type=WRITTEN_FILE, help="Write the checks and the thresholds as JUnit's XML.")
+@click.option("--markdown", type=WRITTEN_FILE, help="Add the verdict in Markdown to this file, as a job's summary.")
 @options.as_json
 def run(
     *,
@@ -79,7 +78,7 @@ def run(
       lastseat run --nodes 3 --rate 50 --capacity 500 --fault kill-node
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
       lastseat run --workload mixed --time-outs 0.01    holds, payments, carts, buyers who hang up and ask again
-      lastseat run --workload mixed --fault kill-worker the same while workers are killed
+      lastseat run --workload mixed --fault kill-worker  the same while workers are killed
       lastseat run --workload rush --buyers 200         everybody waits for the door to open
       lastseat run --workload pay-inside                a lock held over a payment; pay-after-hold is the cure
       lastseat run sale.toml --buyers 100               as the file says, with more buyers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from loadtests.lab.target.trial import Trial, commands_of
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 _TIMEOUT_S = 10.0
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]+(/|$)")
+"""An address without a scheme. A document of such a name is read all the same."""
 _HAS_TO_CHANGE = 2
 _OWN_HOST = click.option("--i-own-this-host", is_flag=True, help="It is not on this machine, and it is yours.")
 
@@ -67,6 +70,8 @@ def new(*, source: str, output: Path | None, i_own_this_host: bool) -> int:
 
 def _look(source: str, *, is_own_host: bool) -> tuple[str, dict[str, Any] | None]:
     """The address of the service, and its OpenAPI document where it has one."""
+    if _HOST_AND_PORT.match(source) and not Path(source).exists():
+        source = f"http://{source}"
     if not source.startswith(("http://", "https://")):
         document = _document(_read(Path(source)))
         if document is None:

@@ -16,6 +16,7 @@ import msgspec
 from loadtests.lab.history.arrays import Codes, Ints, Names, Ragged, one_of
 from loadtests.lab.history.columns import (
     Count,
+    HistoryError,
     Number,
     Quantity,
     Source,
@@ -33,6 +34,7 @@ class _Header(msgspec.Struct):
     event: str
     capacity: Count
     versions: Count
+    aliases: bool = False
 
 
 class _AuditLine(msgspec.Struct, gc=False):
@@ -91,6 +93,11 @@ def read_audit(source: Source | str) -> Audit:
     """
     source = Path(source) if isinstance(source, str) else source
     header = read_first_row(source, _Header)
+    if header.aliases:
+        raise HistoryError(
+            f"{name_of(source)}: it has aliases in the place of keys and ids, so no answer can be found in it. Read it "
+            "with the admin's token"
+        )
     columns, names = read_table(source, _AuditLine, first_row=1)
     audit = Audit(
         event=header.event,

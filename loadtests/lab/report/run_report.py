@@ -27,7 +27,7 @@ from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample.drawing import Drawing, draw_all
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
-from loadtests.lab.report.text import counted, headline, numbers
+from loadtests.lab.report.text import counted, headline, numbers, what_was_lost
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 COUNTEREXAMPLE = "counterexample.svg"
@@ -130,7 +130,10 @@ def _violations(verdict: Verdict) -> list[tuple[str, int, str]]:
     counts: Counter[str] = Counter()
     for check in verdict.checks:
         counts.update(check.violations)
-    return [(violation, count, VIOLATIONS.get(violation, "")) for violation, count in counts.items()]
+    return [
+        (violation, count, f"{VIOLATIONS.get(violation, '')}{what_was_lost(verdict, violation, count)}")
+        for violation, count in counts.items()
+    ]
 
 
 def _figures(run: Operations, verdict: Verdict, happened: Sequence[Happened]) -> dict[str, Any]:

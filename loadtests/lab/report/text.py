@@ -42,13 +42,24 @@ def numbers(verdict: Verdict) -> list[tuple[str, str]]:
 
 def found(verdict: Verdict) -> list[str]:
     """A line for each check that is not valid: its name, its counts, and the first witness."""
-    return [_finding(check) for check in verdict.checks if check.verdict != "valid"]
+    return [_finding(check, verdict) for check in verdict.checks if check.verdict != "valid"]
 
 
-def _finding(check: CheckResult) -> str:
+def what_was_lost(verdict: Verdict, violation: str, count: int) -> str:
+    """Why the number of lost sales is not the number of lost orders, where it is not: `` (5 orders, and …)``.
+
+    Every acknowledged change that the audit does not have is a *lost sale*; *lost* counts the orders among them.
+    """
+    others = 0 if violation != "lost sale" or verdict.lost is None else count - verdict.lost
+    return f" ({counted(verdict.lost or 0, 'order')}, and {others:,} cancelled, held or released)" if others > 0 else ""
+
+
+def _finding(check: CheckResult, verdict: Verdict) -> str:
     if check.verdict == "unknown":
         return f"{check.name}: undecided. {check.why}"
-    kinds = ", ".join(f"{kind} {count:,}" for kind, count in check.violations.items())
+    kinds = ", ".join(
+        f"{kind} {count:,}{what_was_lost(verdict, kind, count)}" for kind, count in check.violations.items()
+    )
     first = f" First: {check.witness[0].text}" if check.witness else f" {check.why}"
     return f"{check.name}: {kinds or f'{check.count:,} found'}.{first}".rstrip()
 

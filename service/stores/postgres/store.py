@@ -145,13 +145,22 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
 
     def delete(self, event: str) -> None:
+        self._delete(event)
+
+    def delete_at(self, event: str, version: int) -> None:
+        self._delete(event, version)
+
+    def _delete(self, event: str, version: int | None = None) -> None:
         with self._alone(self._connections.patience_s) as connection:
-            rows = connection.execute("DELETE FROM lastseat.events WHERE name = %s RETURNING id", (event,)).fetchall()
+            removed = "DELETE FROM lastseat.events WHERE name = %s RETURNING id, version"
+            rows = connection.execute(removed, (event,)).fetchall()
             if not rows:
                 raise Problem("unknown_event")
+            if version not in (None, rows[0][1]):
+                raise Problem("contention", retry_after_s=1)
             connection.execute("UPDATE lastseat.control SET generation = generation + 1")
-            connection.execute("DELETE FROM lastseat.records WHERE event + 0 = %s", rows[0])
-            connection.execute("DELETE FROM lastseat.open_holds WHERE event + 0 = %s", rows[0])
+            connection.execute("DELETE FROM lastseat.records WHERE event + 0 = %s", rows[0][:1])
+            connection.execute("DELETE FROM lastseat.open_holds WHERE event + 0 = %s", rows[0][:1])
 
     def names(self) -> list[str]:
         # Sorted here: the database's own order is that of a language, and who reads on from a name takes this one.

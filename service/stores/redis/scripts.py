@@ -250,11 +250,13 @@ return say('ok')
     writes=True,
 )
 
-# and: name. The generation grows with it: what another process remembers of the event is over.
+# and: name, the version at which it is removed or ''.
+# The generation grows with it: what another process remembers of the event is over.
 DELETE = script(
     _OFFICE
     + _EVENT
     + """
+if asked[7] ~= '' and asked[7] ~= version then return say('moved') end
 for place = 2, 9 do redis.call('UNLINK', KEYS[place]) end
 redis.call('SREM', KEYS[10], asked[6])
 office[3] = redis.call('HINCRBY', KEYS[1], 'generation', 1)

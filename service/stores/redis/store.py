@@ -131,7 +131,15 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         self._sure(how)
 
     def delete(self, event: str) -> None:
-        how, _, _ = self._ask(scripts.DELETE, event, encode([event]), with_mode=False)
+        self._delete(event, "")
+
+    def delete_at(self, event: str, version: int) -> None:
+        self._delete(event, version)
+
+    def _delete(self, event: str, version: int | str) -> None:
+        how, _, _ = self._ask(scripts.DELETE, event, encode([event, version]), with_mode=False)
+        if how == b"moved":
+            raise Problem("contention", retry_after_s=1)
         self._sure(how)
         self._seen.pop(event, None)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 from flask.testing import FlaskClient
+from typed import as_admin
 
 from loadtests.lab.servers.valkey import ValkeyServer
 from service.rules.inventory import Sell, View, decide_all
@@ -42,7 +43,7 @@ def told(answer: Any) -> tuple[int, str, bool]:
 
 def keys(client: FlaskClient) -> list[str]:
     """The keys in the audit, in order."""
-    answer = client.get("/events/show/audit")
+    answer = client.get("/events/show/audit", headers=as_admin(client))
     assert answer.status_code == 200, answer.json
     return [line["key"] for line in map(json.loads, answer.data.splitlines()[1:])]
 
