@@ -63,10 +63,7 @@ class Patient(psycopg.Connection[Any]):
     """Empty where the session is this connection's own. Else a pooler gives each transaction to any session it has:
     nothing that is set, or prepared by name, is there in the next one; and these are to be set at every beginning."""
     prepared: set[str]
-
-    def ask(self, query: str, parameters: Any = None) -> psycopg.Cursor[Any]:
-        """One statement, prepared where that lasts: it is then parsed and planned once a connection."""
-        return self.execute(query, parameters, prepare=not self.shared)
+    """The names of the statements that are prepared in the session."""
 
     def call(self, statement: Prepared, parameters: Sequence[object]) -> str:
         """A part of a script that carries the statement out; where that lasts it is prepared now, if it is not yet.
@@ -76,7 +73,7 @@ class Patient(psycopg.Connection[Any]):
         if self.shared:
             return statement.written_out(parameters)
         if statement.name not in self.prepared:
-            self.execute(f"PREPARE {statement.name} AS {statement.text}", prepare=False)
+            self.execute(f"PREPARE {statement.name} AS {statement.text}")
             self.prepared.add(statement.name)
         return statement.executed(parameters)
 
@@ -144,6 +141,8 @@ class Connections:
         try:
             connection = Patient.connect(**self._arguments())
             connection.prepared = set()
+            # psycopg shall prepare nothing by itself: it would deallocate ours together with its own.
+            connection.prepare_threshold = None
         except psycopg.OperationalError as error:
             # Options that the address names are not left out behind anybody's back.
             if STRANGE_OPTION not in str(error) or self._parameters.get("options") or not self._takes_options:
@@ -159,7 +158,6 @@ class Connections:
             raise
         if not self._takes_options or pid != connection.info.backend_pid:
             connection.shared = tuple(f"SET LOCAL {setting}" for setting in self._settings)
-            connection.prepare_threshold = None
         return connection
 
     def close(self) -> None:

@@ -102,7 +102,7 @@ class Transactions:
 
         Errors, all definite: ``engine_unreachable``, ``engine_refused``, ``pool_exhausted``; ``Conflict``.
         """
-        return self._read(lambda connection: connection.ask(query, parameters).fetchall())
+        return self._read(lambda connection: connection.execute(query, parameters).fetchall())
 
     def look(self, statement: Prepared, parameters: Sequence[object]) -> list[bytes | None] | None:
         """The columns of the one row of a prepared statement, as text; None where there is none. Else as ``ask``."""
