@@ -6,10 +6,13 @@ Each on a private server of its own that may be killed. The office runs in this 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -306,6 +309,7 @@ def test_a_holder_whose_backend_is_terminated_has_written_nothing_and_frees_the_
     url: str, open_office: Callable[..., FlaskClient]
 ) -> None:
     client = open_office(url)
+    assert buy(client, "before").status_code == 201  # its statements are prepared
     with psycopg.connect(url) as other, asking(url) as admin, ThreadPoolExecutor(2) as pool:
         # It stands in its INSERT, the event's row locked.
         other.execute("LOCK TABLE lastseat.records IN EXCLUSIVE MODE")
@@ -317,7 +321,27 @@ def test_a_holder_whose_backend_is_terminated_has_written_nothing_and_frees_the_
         assert told(holder.result(FAR)) == (503, "engine_unreachable", True)
         other.rollback()
         assert waiting.result(FAR).status_code == 201
+    assert sold(url) == 2
+
+
+def test_a_holder_whose_connection_ends_without_a_word_while_it_writes_may_have_committed(
+    server: PostgresServer, url: str, open_office: Callable[..., FlaskClient]
+) -> None:
+    """COMMIT was sent together with the writing; of a backend that is killed nobody hears how far it came."""
+    client = open_office(url)
+    assert buy(client, "before").status_code == 201  # its statements are prepared
+    # All connections end with it, these too.
+    other, admin = psycopg.connect(url), psycopg.connect(url, autocommit=True)
+    with closing(other), closing(admin), ThreadPoolExecutor(1) as pool:
+        other.execute("LOCK TABLE lastseat.records IN EXCLUSIVE MODE")
+        holder = pool.submit(buy, client, "holder")
+        [pid] = wait_for(lambda: backends(admin, "AND wait_event_type = 'Lock'"), "the holder to stand in its write")
+        os.kill(pid, signal.SIGKILL)
+        assert told(holder.result(FAR)) == (504, "outcome_unknown", False)
+    server.restart()
     assert sold(url) == 1
+    answer = buy(client, "holder")
+    assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (201, False)
 
 
 def test_a_holder_that_pauses_too_long_is_ended_by_the_engine(

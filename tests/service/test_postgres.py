@@ -305,10 +305,10 @@ def holds(count: int) -> list[Command]:
 def test_a_view_reads_by_index_however_the_statistics_are(store: Postgres, settings: Settings) -> None:
     """A plan is made once a connection, maybe while the table was empty: then a sequential scan looks cheapest."""
     store.create(SHOW)
-    asked = {"keys": ["k1", "k2"], "orders": ["o-k3"], "holds": ["hold-3"], "buyers": ["buyer 1"], "now": NOW}
+    asked = ["show", ["k1", "k2"], ["o-k3"], ["hold-3"], ["buyer 1"], NOW]
     for statistics in ("none", "few records, not analysed", "few records, analysed"):
         with store._transactions.transaction() as connection:
-            lines = connection.execute(f"EXPLAIN {VIEW}", {**asked, "event": "show"}).fetchall()
+            lines = connection.execute(f"EXPLAIN {connection.call(VIEW, asked)}").fetchall()
         plan = "\n".join(line for (line,) in lines)
         assert "Seq Scan on records" not in plan, statistics
         assert "Seq Scan on open_holds" not in plan, statistics

@@ -29,6 +29,7 @@ from service.rules.inventory import (
     Swept,
 )
 from service.stores.postgres.records import HELD, RECORD, record_of
+from service.stores.postgres.scripts import Prepared
 from service.stores.postgres.statements import BOUGHT
 
 TRANSLATED: frozenset[type[Command]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
@@ -188,7 +189,7 @@ BEGIN
     RETURN jsonb_build_array(show.appended, to_jsonb(answers));
 END $$;
 """
-CALL = "SELECT lastseat.decide_all(%s, %s, %s::jsonb)::text"
+CALL = Prepared("lastseat_decide_all", "SELECT lastseat.decide_all($1, $2, $3::jsonb)::text")
 
 _encoder = msgspec.json.Encoder()
 _answers = msgspec.json.Decoder(tuple[int, list[list[Any]]])
@@ -206,7 +207,7 @@ def _as_told(command: Command, now: datetime) -> dict[str, Any]:
     return told
 
 
-def outcomes_of(answers: str, now: datetime, opens_at: datetime | None) -> tuple[list[Outcome], int]:
+def outcomes_of(answers: str | bytes, now: datetime, opens_at: datetime | None) -> tuple[list[Outcome], int]:
     """What the function answered, as ``inventory.decide_all`` has it; and how many records the event has had."""
     appended, told = _answers.decode(answers)
     return [_outcome(what, values, now, opens_at) for what, *values in told], appended

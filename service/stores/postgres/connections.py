@@ -20,18 +20,21 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import waiting
+from psycopg import generators, waiting
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from service.errors import Problem, RefusedToStart
 from service.runtime.gevent import patched
 from service.stores.postgres.errors import STRANGE_OPTION, Silent, problem_of_connecting, reason_of
+from service.stores.postgres.scripts import Prepared
 
 log = logging.getLogger("lastseat")
 
@@ -39,7 +42,17 @@ SPARE_S = 2.0
 """How much longer this side waits than it has allowed the engine to."""
 CONNECT_WITHIN_S = 5.0
 _WARN_EVERY_S = 10.0
+_SUCCEEDED = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 _OPEN = frozenset({TransactionStatus.INTRANS, TransactionStatus.INERROR})
+
+
+class Ran(NamedTuple):
+    """What became of a script."""
+
+    results: list[PGresult]
+    """Of the statements that succeeded, in order: all before the one that failed."""
+    error: psycopg.Error | None
+    """Why the next one failed. Without an SQLSTATE it is this side's own, and nobody knows how far the engine came."""
 
 
 class Patient(psycopg.Connection[Any]):
@@ -49,10 +62,34 @@ class Patient(psycopg.Connection[Any]):
     shared: tuple[str, ...] = ()
     """Empty where the session is this connection's own. Else a pooler gives each transaction to any session it has:
     nothing that is set, or prepared by name, is there in the next one; and these are to be set at every beginning."""
+    prepared: set[str]
+    """The names of the statements that are prepared in the session."""
 
-    def ask(self, query: str, parameters: Any = None) -> psycopg.Cursor[Any]:
-        """One statement, prepared where that lasts: it is then parsed and planned once a connection."""
-        return self.execute(query, parameters, prepare=not self.shared)
+    def call(self, statement: Prepared, parameters: Sequence[object]) -> str:
+        """A part of a script that carries the statement out; where that lasts it is prepared now, if it is not yet.
+
+        Raises psycopg's error where it cannot be.
+        """
+        if self.shared:
+            return statement.written_out(parameters)
+        if statement.name not in self.prepared:
+            self.execute(f"PREPARE {statement.name} AS {statement.text}")
+            self.prepared.add(statement.name)
+        return statement.executed(parameters)
+
+    def run(self, statements: Sequence[str]) -> Ran:
+        """Send a script and wait for all of its results: one round trip. What fails is returned, and not raised."""
+        script = ";".join(statements).encode()
+        try:
+            with self.lock:
+                self.pgconn.send_query(script)
+                results = self.wait(generators.execute(self.pgconn))
+        except psycopg.Error as error:
+            return Ran([], error)
+        last = results[-1]
+        if last.status in _SUCCEEDED:
+            return Ran(results, None)
+        return Ran(results[:-1], error_from_result(last))
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is None and self.until < math.inf:
@@ -78,9 +115,13 @@ class Connections:
         self._warn_again = 0.0
         self.patience_s = patience_s
         # No sequential scan: a plan made while a table was small would be used until somebody analyses it. What that
-        # adds to a plan's estimated cost would have it compiled (jit), for a hundred times what running it takes.
+        # adds to a plan's estimated cost would have it compiled (jit), for a hundred times what running it takes. One
+        # plan for all parameters: planning the view for the ones at hand takes four times as long as reading it.
         idle_limit_ms = int(idle_limit_s * 1e3)
-        self._settings = ("enable_seqscan=off", "jit=off", f"idle_in_transaction_session_timeout={idle_limit_ms}")
+        self._settings = (
+            "enable_seqscan=off", "jit=off", "plan_cache_mode=force_generic_plan",
+            f"idle_in_transaction_session_timeout={idle_limit_ms}",
+        )  # fmt: skip
         self._takes_options = True
         self._free = threading.Semaphore(size)
         self._size = size
@@ -99,6 +140,9 @@ class Connections:
     def _made(self) -> Patient:
         try:
             connection = Patient.connect(**self._arguments())
+            connection.prepared = set()
+            # psycopg shall prepare nothing by itself: it would deallocate ours together with its own.
+            connection.prepare_threshold = None
         except psycopg.OperationalError as error:
             # Options that the address names are not left out behind anybody's back.
             if STRANGE_OPTION not in str(error) or self._parameters.get("options") or not self._takes_options:
@@ -114,7 +158,6 @@ class Connections:
             raise
         if not self._takes_options or pid != connection.info.backend_pid:
             connection.shared = tuple(f"SET LOCAL {setting}" for setting in self._settings)
-            connection.prepare_threshold = None
         return connection
 
     def close(self) -> None:
@@ -178,7 +221,7 @@ class Connections:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if not _has_something_to_read(connection):
+            if not has_something_to_read(connection):
                 return connection
             connection.close()  # the engine has ended it, or is about to
 
@@ -204,7 +247,7 @@ def _parsed(url: str) -> dict[str, Any]:
         ) from None
 
 
-def _has_something_to_read(connection: Patient) -> bool:
+def has_something_to_read(connection: Patient) -> bool:
     """Whether something came to a connection that nobody has asked anything; does not wait."""
     poll = _poll()
     poll.register(connection.fileno(), select.POLLIN)

@@ -57,6 +57,11 @@ def problem_of(error: psycopg.Error) -> Exception:
     return _refused(error, state)
 
 
+def problem_of_write(error: psycopg.Error) -> Exception:
+    """The same, of what may be ``statements.WRITE``: a division by zero is how it says that it found another event."""
+    return Conflict("22012") if isinstance(error, errors.DivisionByZero) else problem_of(error)
+
+
 def _refused(error: psycopg.Error, state: str) -> Problem:
     if isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
         return Problem("lock_timeout", retry_after_s=1)

@@ -80,12 +80,12 @@ def record_in(row: str) -> Record:
     return record_of(_row.decode(row))
 
 
-def records_in(rows: str | None) -> Iterator[Record]:
+def records_in(rows: bytes | None) -> Iterator[Record]:
     """The records in a JSON array of them; None is none."""
     return map(record_of, _rows.decode(rows)) if rows is not None else iter(())
 
 
-def holds_in(rows: str | None) -> list[Held]:
+def holds_in(rows: bytes | None) -> list[Held]:
     """The open holds in a JSON array of them, each in the order of ``HELD``."""
     return [
         Held(hold, version, quantity, tuple(range(first, first + quantity)), instant(ends), buyer=buyer)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -55,7 +55,7 @@ from service.stores.postgres.statements import (
     WRITE,
     WRITE_WITH_HOLDS,
 )
-from service.stores.postgres.transactions import Transactions
+from service.stores.postgres.transactions import Then, Transactions
 from service.stores.postgres.views import about_of, asked_for, fill
 from service.stores.reading import Records, source_of
 from service.stores.watermark import Seen, Watermark
@@ -173,24 +173,23 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
     ) -> View:
         before = self._watermark.before(event)
         if not commands and order is None and now is None:
-            [found] = self._transactions.ask(COUNTERS, {"event": event}) or [None]
-        else:
-            asked = asked_for(event, commands, now, order)
-            [found] = self._transactions.ask(VIEW, asked) or [None]
-        return self._view_of(event, found, before)
+            return self._view_of(event, self._transactions.look(COUNTERS, [event]), before)
+        return self._view_of(event, self._transactions.look(VIEW, asked_for(event, commands, now, order)), before)
 
-    def _view_of(self, event: str, found: Any, before: Seen) -> View:
+    def _view_of(self, event: str, found: Sequence[bytes | None] | None, before: Seen) -> View:
         if found is None:
             self._watermark.compare_mode(None, before)
             raise Problem("unknown_event")
-        guard, epoch, generation, row, about, version, sold, held, next_ticket, appended, *found = found
-        self._look_at_mode(Mode(guard, epoch, generation))
-        self._watermark.compare(event, before, Mode(guard, epoch, generation), row, appended or 0)
-        if row is None:
+        guard, epoch, generation, row, about, *rest = found
+        mode = Mode((guard or b"").decode(), int(epoch or 0), int(generation or 0))
+        version, sold, held, next_ticket, appended = (int(each or 0) for each in rest[:5])
+        self._look_at_mode(mode)
+        self._watermark.compare(event, before, mode, None if row is None else int(row), appended)
+        if row is None or about is None:
             raise Problem("unknown_event")
-        source = _Source(row, version, appended, generation)
+        source = _Source(int(row), version, appended, mode.generation)
         view = View(about_of(about), version, sold, held, next_ticket, source=source)
-        fill(view, found)
+        fill(view, rest[5:])
         return view
 
     def next_expiry(self, event: str) -> datetime | None:
@@ -225,45 +224,44 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
         # What was decided is written whatever others did meanwhile, for nobody excludes here: after a deadlock again.
         for _ in range(_ATTEMPTS):
             try:
-                return self._append(views, if_unchanged=False)
+                with self._transactions.transaction(later=True):
+                    self._write(views, if_unchanged=False)
+                return [None] * len(views)
             except Conflict:
                 if self._transactions.mine is not None:
                     raise
+                # Another epoch, a deleted event, an engine that went back: looking again says which.
+                for view in views:
+                    self.view(view.event.event)
         raise Problem("contention", retry_after_s=1)
 
     def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
-        return self._append(views, if_unchanged=True)
-
-    def _append(self, views: Sequence[View], *, if_unchanged: bool) -> Sequence[object]:
-        with self._transactions.transaction():
-            # In one order for all, whatever was asked: a write locks its event's row until the commit.
-            for view in sorted(views, key=lambda each: source_of(each, _Source).row):
-                self._write(view, source_of(view, _Source).version if if_unchanged else None)
+        with self._transactions.transaction(later=True):
+            self._write(views, if_unchanged=True)
+            # That somebody else was faster is nothing for the engine's log, as an error would be: so it is asked.
+            if any(result.get_value(0, 0) == b"0" for result in self._transactions.answered()):
+                raise Conflict
         return [None] * len(views)
 
-    def _write(self, view: View, seen: int | None) -> None:
-        source, records, mode = source_of(view, _Source), view.fresh, taking_part.get()
-        epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
-        counters = (view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended)
-        written, opened, closed = columns_of(records)
-        parameters: tuple[Any, ...] = (*counters, epoch, generation, seen)
-        statement = WRITE
-        if closed or opened[0]:
-            statement = WRITE_WITH_HOLDS
-            parameters += (*opened, closed)
-        parameters += tuple(written)
-        count = self._transactions.write(statement, parameters).rowcount
-        if count != len(records):
-            # Another epoch, a deleted event, an engine that went back: looking again says which.
-            self.view(view.event.event)
-            raise Conflict
-        self._mark(view, source.appended + count)
+    def _write(self, views: Sequence[View], *, if_unchanged: bool) -> None:
+        # In one order for all, whatever was asked: a write locks its event's row until the commit.
+        for view in sorted(views, key=lambda each: source_of(each, _Source).row):
+            source, records, mode = source_of(view, _Source), view.fresh, taking_part.get()
+            epoch, generation = (None, None) if mode is None else (mode.epoch, mode.generation)
+            written, opened, closed = columns_of(records)
+            statement, parameters = WRITE, [
+                view.version, view.sold, view.held, view.next_ticket, len(records), source.row, source.appended,
+                epoch, generation, source.version if if_unchanged else None, not if_unchanged, *written,
+            ]  # fmt: skip
+            if closed or opened[0]:
+                statement = WRITE_WITH_HOLDS
+                parameters += [*opened, closed]
+            seen = (view.event.event, source.generation, source.row, source.appended + len(records))
+            self._transactions.write(statement, parameters, self._saw(*seen))
 
-    def _mark(self, view: View, appended: int) -> None:
+    def _saw(self, event: str, generation: int, row: int, appended: int) -> Then:
         """So many records have been seen, once this is committed."""
-        source = source_of(view, _Source)
-        seen = (view.event.event, source.generation, source.row, appended)
-        self._transactions.after_commit(lambda: self._watermark.saw(*seen))
+        return lambda _result: self._watermark.saw(event, generation, row, appended)
 
     @contextlib.contextmanager
     def transacting(
@@ -271,7 +269,9 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
     ) -> Iterator[None]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
-        with self._transactions.transaction(deadline, isolation=lock.isolation, lock=statement, blocked=blocked):
+        with self._transactions.transaction(
+            deadline, isolation=lock.isolation, lock=statement, blocked=blocked, later=True
+        ):
             yield
 
     @property
@@ -281,15 +281,18 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
     def commit_atomically(
         self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
-        with self._transactions.transaction(deadline, blocked=blocked):
+        told: list[bytes | None] = []
+        with self._transactions.transaction(deadline, blocked=blocked, later=True):
             view = self.view(event)
-            call = (source_of(view, _Source).row, now, encoded(commands, now))
-            [(answers,)] = self._transactions.write(CALL, call).fetchall()
-            if answers is None:
-                raise Problem("unknown_event")
-            outcomes, appended = outcomes_of(answers, now, view.event.opens_at)
-            self._mark(view, appended)
-            return outcomes, None
+            source = source_of(view, _Source)
+            call = [source.row, now, encoded(commands, now)]
+            self._transactions.write(CALL, call, lambda result: told.append(result.get_value(0, 0)))
+        [answers] = told
+        if answers is None:
+            raise Problem("unknown_event")
+        outcomes, appended = outcomes_of(answers, now, view.event.opens_at)
+        self._watermark.saw(event, source.generation, source.row, appended)
+        return outcomes, None
 
     def make_durable(self, event: str, position: object) -> None:
         """Nothing is left to do: what was committed, and whatever a reader can see, was flushed before."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -17,12 +16,12 @@ _events = msgspec.json.Decoder(Event)
 _bought = msgspec.json.Decoder(dict[str, int])
 
 
-def asked_for(event: str, commands: Sequence[Command], now: datetime | None, order: str | None) -> dict[str, Any]:
+def asked_for(event: str, commands: Sequence[Command], now: datetime | None, order: str | None) -> list[object]:
     """The parameters of ``VIEW``."""
-    return {"event": event, "now": now, **wanted_by(commands, order)._asdict()}
+    return [event, *wanted_by(commands, order), now]
 
 
-def fill(view: View, found: Sequence[str | None]) -> None:
+def fill(view: View, found: Sequence[bytes | None]) -> None:
     """Put into the view what its commands need to see: the last columns of ``VIEW``, JSON or None for nothing."""
     keys, orders, holds, due, bought = found
     show(view, records_in(keys), records_in(orders), records_in(holds))
@@ -31,7 +30,7 @@ def fill(view: View, found: Sequence[str | None]) -> None:
         view.bought.update(_bought.decode(bought))
 
 
-def about_of(text: str) -> Event:
+def about_of(text: str | bytes) -> Event:
     """The event as it was made. Errors: ``corrupt_document``."""
     try:
         return _events.decode(text)

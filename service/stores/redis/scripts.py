@@ -88,7 +88,8 @@ local function ended_by(now)
   return lines
 end
 """
-# A row: key, order, the record, hold, kind, until when it is held, version.
+# A row: key, order, the record, hold, kind, until when it is held, version. What leads from keys and orders to their
+# records is put into each hash by one command for all of them, 1,000 at a time: a call may have 8,000 arguments.
 _WRITE = """
 local function write_hold(hold, kind, ends, row_version, seq)
   local made = string.format('%016d %d', row_version, seq)
@@ -101,14 +102,22 @@ local function write_hold(hold, kind, ends, row_version, seq)
   end
   redis.call('HSET', KEYS[8], hold, made .. ' ' .. kind)
 end
+local function put(hash, pairs)
+  for first = 1, #pairs, 2000 do
+    redis.call('HSET', hash, unpack(pairs, first, math.min(first + 1999, #pairs)))
+  end
+end
 local function write(rows, bought)
+  local keys, orders = {}, {}
   for place, row in ipairs(rows) do
     local seq = count + place
     redis.call('XADD', KEYS[3], seq .. '-0', 'record', row[3])
-    if row[1] ~= '' then redis.call('HSET', KEYS[4], row[1], seq) end
-    if row[2] ~= '' then redis.call('HSET', KEYS[5], row[2], seq) end
+    if row[1] ~= '' then keys[#keys + 1], keys[#keys + 2] = row[1], seq end
+    if row[2] ~= '' then orders[#orders + 1], orders[#orders + 2] = row[2], seq end
     if row[4] ~= '' then write_hold(row[4], row[5], row[6], row[7], seq) end
   end
+  put(KEYS[4], keys)
+  put(KEYS[5], orders)
   for buyer, change in pairs(bought) do redis.call('HINCRBY', KEYS[6], buyer, change) end
   count = count + #rows
   redis.call('HSET', KEYS[2], 'version', version, 'sold', sold, 'held', held, 'next', next_ticket, 'count', count)

@@ -29,6 +29,9 @@ FORMAT = 3
 # No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one
 # ticket, and the store keeps both. An order's tickets follow one another, so the first of them tells all.
 #
+# An event's id is never given out again; a record's may be, when its event was deleted, for it is only looked for
+# together with its event's. To keep it from that (AUTOINCREMENT) every sale would write one page more.
+#
 # ``open_holds`` is derived from the records: the holds that are open, in the order in which they expire.
 _HOLDS = """
 CREATE INDEX records_by_hold ON records (event, hold_id) WHERE hold_id IS NOT NULL;
@@ -42,6 +45,7 @@ CREATE TABLE open_holds (
 """
 
 _SCHEMA = f"""
+
 PRAGMA journal_mode = WAL;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORMAT};
@@ -55,7 +59,7 @@ CREATE TABLE events (
     held INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE records (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     event INTEGER NOT NULL,
     version INTEGER NOT NULL,
     kind TEXT NOT NULL,
