@@ -13,6 +13,11 @@ BENCHMARK_BATCH = 256
 """Most purchases decided together in a benchmark: more than ever wait in one process at 64 clients."""
 
 
+HOST_LINE_WORKERS = ("sync",)
+"""Worker classes whose processes, where there are several on a durable store, have their purchases decided together by
+one process of the host; in all others each process decides together what waits in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmarked:
     """A guard under which ``lastseat bench`` measures a store, and the targets that were set beforehand."""

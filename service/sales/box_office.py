@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from service.catalogue import GUARDS, OFF
@@ -45,7 +46,8 @@ from service.runtime.epoch import Mode, Switched
 from service.runtime.files import storage_problems
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import Admission
-from service.sales.batch import Line, Purchases, Take
+from service.sales.batch import Line, Purchases, Take, Waiting
+from service.sales.host_line.client import HostLine
 from service.sales.transaction import Transacting
 from service.settings import Settings, Think
 from service.stores.base import Store
@@ -82,6 +84,10 @@ class Done(NamedTuple):
     times: Times
 
 
+class NotCombined(Exception):
+    """Under the guard that acts now, a process may not decide for others; nothing was written."""
+
+
 class BoxOffice:
     """One per process; any number of threads or greenlets use it at once."""
 
@@ -100,9 +106,13 @@ class BoxOffice:
         self.admission = admission
         self.metrics = Unmeasured()
         self._settings = settings
-        self._lines: defaultdict[str, Line] = defaultdict(
-            lambda: Line(1 if settings.request_scope else settings.batch or store.default_batch)
-        )
+        # What thinks is an experiment about the guard: one purchase after the other, unless more were asked for.
+        default = 1 if settings.think.high_ms else store.default_batch
+        self.limit = 1 if settings.request_scope else settings.batch or default
+        """Most commands decided together."""
+        self._lines: defaultdict[str, Line] = defaultdict(lambda: Line(self.limit))
+        self.host_line: HostLine | None = None
+        """Has the combiner of the host decide what waits in a line; None: this process decides everything."""
         self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
         """What surrounds every transaction, of a purchase or of a cart."""
         self.clock: Callable[[], datetime] = utc_now
@@ -342,9 +352,12 @@ class BoxOffice:
             self.admission.leave()
 
     def _have_decided(self, event: str, command: Command, mode: Mode | None, deadline: float) -> tuple[Outcome, Times]:
-        def lead(take: Take) -> Purchases:
+        def lead(take: Take) -> Purchases | None:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
+            # A line's leader is here for all of its line, so its own patience is what counts.
+            if self._is_decided_elsewhere(event, take, deadline + ANSWER_PATIENCE_S):
+                return None
             return self.transacting.in_current_epoch(
                 deadline, lambda current: self._transact(event, current, take, deadline, command.key)
             )
@@ -364,11 +377,44 @@ class BoxOffice:
             if waited:
                 self.metrics.queued(-1)
         self._reach("answer", event, command.key)
-        transaction = waiting.transaction
-        if transaction is None or waiting.outcome is None:
+        measured = waiting.measured
+        if measured is None or waiting.outcome is None:
             raise RuntimeError("a purchase was answered without an outcome")
-        times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
+        times = Times(waiting.wait_ms, measured.held_ms, measured.store_ms, measured.epoch)
+        if waiting.asked_again:
+            return told_again(waiting.command, waiting.outcome, of_an_engine=self.store.scope == "cluster"), times
         return waiting.outcome, times
+
+    def _is_decided_elsewhere(self, event: str, take: Take, answer_deadline: float) -> bool:
+        """Whether another process has decided what waits. Nothing is held meanwhile that a switch waits for."""
+        host_line = self.host_line
+        if host_line is None or not self.transacting.combines(event, self.control.mode()):
+            return False
+        decided = host_line.decide(event, take, answer_deadline)
+        if not decided:
+            self.control.refresh()  # it may have met another guard than the one that is remembered here
+        return decided
+
+    def decide_together(self, event: str, gathered: Sequence[Waiting]) -> None:
+        """Decide commands for an event that other processes of this host were asked for, at most ``limit`` in a
+        transaction. Each has its outcome or its error then: those of the use cases, and ``NotCombined``."""
+        for first in range(0, len(gathered), self.limit):
+            self._decide_together(event, gathered[first : first + self.limit])
+
+    def _decide_together(self, event: str, gathered: Sequence[Waiting]) -> None:
+        while gathered:
+            deadline = min(waiting.deadline for waiting in gathered)
+            self._lines[event].decide(gathered, partial(self._lead_combined, event, deadline))
+            # Of those whom the guard kept waiting, the others have more time than the one who has lost patience.
+            gathered = [each for each in gathered if _may_wait_on(each)]
+
+    def _lead_combined(self, event: str, deadline: float, take: Take) -> Purchases:
+        def run(mode: Mode) -> Purchases:
+            if not self.transacting.combines(event, mode):
+                raise NotCombined
+            return self._transact(event, mode, take, deadline, take.taken[0].command.key)
+
+        return self.transacting.in_current_epoch(deadline, run)
 
     def _reach(self, gate: str, event: str, key: str) -> None:
         if self.transacting.gates is not None:
@@ -442,6 +488,37 @@ def problem_of(refusal: Refusal, times: Times, **more: Any) -> Problem:
         times=times,
         **more,
     )
+
+
+def told_again(command: Command, outcome: Outcome, *, of_an_engine: bool) -> Outcome:
+    """The outcome of a command that was asked again, since the process that may have decided it ended without a word.
+
+    What is under its key and has its own order or hold is the first answer. A cancellation and a release have no id of
+    their own, so an earlier request under the same key looks the same. Errors: ``outcome_unknown``; so is a refusal
+    where what the process sent may still arrive in an engine.
+    """
+    if isinstance(outcome, Replay):
+        record = outcome.record
+        match command:
+            case Sell(order=mine) | Confirm(order=mine):
+                return record if record.order == mine else outcome
+            case Hold(hold=mine):
+                return record if record.hold == mine else outcome
+        raise Problem("outcome_unknown")
+    if of_an_engine and isinstance(outcome, Refusal):
+        raise Problem("outcome_unknown")
+    return outcome
+
+
+def _may_wait_on(waiting: Waiting) -> bool:
+    """Whether a command that was not taken, as the guard was not free in time, has time left; then its error is
+    removed."""
+    if waiting.taken or not isinstance(waiting.error, Problem):
+        return False
+    if waiting.error.code not in {"lock_timeout", "switching"} or time.monotonic() >= waiting.deadline:
+        return False
+    waiting.error = None
+    return True
 
 
 def utc_now() -> datetime:
