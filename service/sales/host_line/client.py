@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ from service.sales.host_line.place import Place, peer
 _HELLO_PATIENCE_S = 1.0
 _END_PATIENCE_S = 2.0
 """How long to wait until a combiner whose connection ended, or that was killed, is seen to have ended."""
-_LAUNCH_AGAIN_S = 2.0
+_BETWEEN_STARTS_S, _AFTER_A_REFUSAL_S = 1.0, 30.0
 _POLL_S = 0.001
 
 log = logging.getLogger("lastseat")
@@ -44,10 +45,10 @@ class Connection:
         self._assembly = Assembly()
         self._numbers = itertools.count()
         try:
-            pid, uid = peer(opened)
+            self.pid, uid = peer(opened)
             if uid != os.geteuid():
                 raise PermissionError(f"the combiner's socket belongs to the user {uid}")
-            self._pidfd = os.pidfd_open(pid)
+            self._pidfd = os.pidfd_open(self.pid)
             hello: Hello = messages.decode_hello(self._message(time.monotonic() + _HELLO_PATIENCE_S))
             if hello.fingerprint != fingerprint:
                 raise OSError("the combiner is another configuration's")
@@ -108,13 +109,14 @@ class Connection:
 class HostLine:
     """This process's access to the combiner. Threads and greenlets share one."""
 
-    def __init__(self, place: Place, launch: Callable[[int], Any]) -> None:
+    def __init__(self, place: Place, launch: Callable[[int], subprocess.Popen[bytes]]) -> None:
         """``launch`` starts a combiner, and hands it the descriptor that holds the lock of the place."""
         self._place = place
         self._launch = launch
         self._idle: deque[Connection] = deque()
-        self._launched: Any = None
-        self._launch_not_before = 0.0
+        self._connections: set[Connection] = set()
+        self._launched: subprocess.Popen[bytes] | None = None
+        self._launched_at = -math.inf
 
     def decide(self, event: str, take: Take, answer_deadline: float) -> bool:
         """Have the combiner decide the commands that wait for an event; each has its outcome or its error then.
@@ -128,25 +130,25 @@ class HostLine:
                 number = connection.send(event, take.taken, answer_deadline)
             except OSError:
                 # Without its last packet it was not sent.
-                connection.close()
+                self._close(connection)
                 continue
             try:
                 answers = connection.receive(number, answer_deadline)
             except TimeoutError:
                 log.error("the combiner gave no answer in time: it is killed, and the next one takes its place")
                 connection.kill()
-                connection.close()
+                self._close(connection)
                 self._wait_for_end(connection)
                 raise Problem("outcome_unknown") from None
             except Ended:
-                connection.close()
+                self._close(connection)
                 if not self._wait_for_end(connection):
                     raise Problem("outcome_unknown", "The combiner ended the connection.") from None
                 for waiting in take.taken:
                     waiting.asked_again = True
                 continue
             except BaseException:
-                connection.close()  # an answer that comes late must not be taken for another one's
+                self._close(connection)  # an answer that comes late must not be taken for another one's
                 raise
             self._idle.append(connection)
             return _settled(take.taken, answers)
@@ -154,7 +156,7 @@ class HostLine:
 
     def look_after(self) -> None:
         """Have a connection, and so a combiner that does not end, before the next purchase."""
-        if not self._idle and (connection := self._connection()) is not None:
+        if not self._connections and (connection := self._connection()) is not None:
             self._idle.append(connection)
 
     def _connection(self) -> Connection | None:
@@ -164,20 +166,33 @@ class HostLine:
         try:
             opened = self._place.connect(_HELLO_PATIENCE_S)
             if opened is not None:
-                return Connection(opened, self._place.fingerprint)
-            if time.monotonic() >= self._launch_not_before:
-                self._start()
+                return self._greeted(opened)
+            self._start()
         except OSError as error:
             log.warning("this process decides by itself, without the combiner: %s", error)
         return None
 
+    def _greeted(self, opened: socket.socket) -> Connection:
+        connection = Connection(opened, self._place.fingerprint)
+        self._connections.add(connection)
+        return connection
+
+    def _close(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        connection.close()
+
     def _start(self) -> None:
-        if self._launched is not None:
-            self._launched.poll()  # so that one that ended is gone from the table of processes
+        launched = self._launched
+        # The look also removes one that ended from the table of processes.
+        if launched is not None and launched.poll() is None:
+            return  # it is starting
+        pause_s = _AFTER_A_REFUSAL_S if launched is not None and launched.returncode > 0 else _BETWEEN_STARTS_S
+        if time.monotonic() < self._launched_at + pause_s:
+            return
         lock_fd = self._place.lock()
         if lock_fd is None:
-            return
-        self._launch_not_before = time.monotonic() + _LAUNCH_AGAIN_S
+            return  # another process starts one
+        self._launched_at = time.monotonic()
         try:
             self._launched = self._launch(lock_fd)
         finally:
@@ -193,7 +208,7 @@ class HostLine:
             with contextlib.suppress(OSError):
                 opened = self._place.connect(_HELLO_PATIENCE_S)
                 if opened is not None:
-                    other = Connection(opened, self._place.fingerprint)
+                    other = self._greeted(opened)
                     self._idle.append(other)
                     return other.instance != connection.instance
             time.sleep(_POLL_S)

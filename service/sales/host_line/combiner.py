@@ -90,7 +90,7 @@ class Question:
     def __init__(self, worker: Worker, ask: Ask) -> None:
         self.worker = worker
         self.number = ask.number
-        self.waiting = [Waiting(messages.read(each.command), each.arrived, each.deadline) for each in ask.asked]
+        self.waiting = [Waiting(messages.read(each.command), each.deadline, each.arrived) for each in ask.asked]
 
     def answers(self) -> list[Answer]:
         if all(isinstance(each.error, NotCombined) for each in self.waiting):
@@ -122,20 +122,16 @@ class Combiner:
         self._poll.register(listener, select.EPOLLIN)
 
     def run(self) -> None:
-        deadline = time.monotonic() + FIRST_PATIENCE_S
-        came = False
-        while self._workers or not came:
+        if self._poll.poll(FIRST_PATIENCE_S):
+            self._accept()
+        while self._workers:
             questions: dict[str, list[Question]] = {}
-            for fd, happened in self._poll.poll(None if came else 1.0):
-                if fd == self._listener.fileno():
-                    self._accept()
-                    came = came or bool(self._workers)
-                elif fd in self._workers:
+            for fd, happened in self._poll.poll():
+                if fd in self._workers:
                     self._serve(fd, happened, questions)
             for event, asked in questions.items():
                 self._decide(event, asked)
-            if not came and time.monotonic() > deadline:
-                return
+            self._accept()
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
