@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
