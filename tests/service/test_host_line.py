@@ -40,7 +40,8 @@ Open = Callable[..., BoxOffice]
 
 def connection_of(office: BoxOffice) -> Connection:
     assert office.host_line is not None
-    return next(iter(office.host_line._connections))
+    assert office.host_line._connected is not None
+    return office.host_line._connected
 
 
 def combiner_of(office: BoxOffice) -> int:
@@ -59,18 +60,16 @@ def have_a_combiner(office: BoxOffice) -> BoxOffice:
 
     def connected() -> bool:
         host_line.look_after()
-        return bool(host_line._connections)
+        return host_line._connected is not None
 
     wait_for(connected, "a connection to a combiner")
     return office
 
 
 def leave(office: BoxOffice) -> None:
-    """What the end of a worker does to its connections."""
+    """What the end of a worker does to its connection."""
     assert office.host_line is not None
-    for each in list(office.host_line._connections):
-        office.host_line._close(each)
-    office.host_line._idle.clear()
+    office.host_line.close()
 
 
 def has_ended(pid: int) -> bool:
@@ -101,7 +100,8 @@ def open_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
 
     yield make
     for office in opened:
-        pids.update(each.pid for each in office.host_line._connections if office.host_line)  # type: ignore[union-attr]
+        if office.host_line is not None and office.host_line._connected is not None:
+            pids.add(combiner_of(office))
         leave(office)
         office.store.close()
     for pid in pids:
@@ -189,7 +189,7 @@ def test_what_comes_while_the_guard_is_waited_for_is_decided_together_whoever_se
             wait_for(lambda: is_read(workers[0], 2), "the first command at the combiner")
             others = [pool.submit(buy, worker, f"k{number}") for number, worker in enumerate(workers[1:])]
             for worker in workers[1:]:
-                wait_for(lambda worker=worker: is_sent(worker), "the others' commands")  # type: ignore[misc]
+                wait_for(lambda worker=worker: is_read(worker), "the others' commands")  # type: ignore[misc]
         alone, *together = [each.result(FAR_S) for each in (first, *others)]
     assert {each.record.version for each in (alone, *together)} == {2, 3, 4}
     assert together[0].times[1:] == together[1].times[1:]
@@ -532,7 +532,23 @@ def test_the_next_master_removes_what_a_killed_combiner_left(
     assert not directory.exists()
 
 
-def test_threads_of_one_worker_share_its_connections(open_worker: Open) -> None:
+@pytest.mark.servers
+def test_while_somebody_keeps_the_guard_of_one_event_the_others_are_sold(open_worker: Open) -> None:
+    first, second = open_worker(EVENT="show:10"), open_worker(EVENT="show:10")
+    first.create(Event("other", "Other", 10))
+    with ThreadPoolExecutor(2) as pool:
+        with guard_taken(first._settings.data):
+            kept_out = pool.submit(buy, first, "a")
+            wait_for(lambda: is_read(first), "the command at the combiner")
+            assert [buy(second, f"k{n}", event="other").record.version for n in range(3)] == [1, 2, 3]
+            behind = pool.submit(buy, second, "b")
+            wait_for(lambda: is_read(second, 4), "the next command at the combiner")
+            assert not kept_out.done()
+        assert [kept_out.result(FAR_S).record.version, behind.result(FAR_S).record.version] == [1, 2]
+
+
+@pytest.mark.servers
+def test_threads_of_one_worker_share_its_connection(open_worker: Open) -> None:
     office = open_worker(EVENT="show:100")
     barrier = threading.Barrier(8)
 
@@ -544,5 +560,5 @@ def test_threads_of_one_worker_share_its_connections(open_worker: Open) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(several, range(8)))
     assert office.look("show")[0].sold == 40
-    assert office.host_line is not None
-    assert len(office.host_line._connections) == 1
+    opened = [os.fspath(each.readlink()) for each in Path(f"/proc/{combiner_of(office)}/fd").iterdir()]
+    assert sum(each.startswith("socket:") for each in opened) == 2  # the one that it listens on, and one worker's
