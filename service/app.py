@@ -112,7 +112,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
             "LASTSEAT_DATA name another directory."
         ) from None
     office.metrics = _open_metrics(settings.data, around.master)
-    if gunicorn.acting_line(settings, store.durable, around) == "host":
+    if gunicorn.acting_line(settings, around) == "host":
         office.host_line = _host_line(settings, around)
     if admission is not None:
         admission.queued = office.metrics.queued

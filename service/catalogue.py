@@ -14,8 +14,8 @@ BENCHMARK_BATCH = 256
 
 
 HOST_LINE_WORKERS = ("sync",)
-"""Worker classes whose processes, where there are several on a durable store, have their purchases decided together by
-one process of the host; in all others each process decides together what waits in it."""
+"""Worker classes whose processes have their purchases decided together by one process of the host, where there are
+several on a durable store that decides together at all; in all others each process decides what waits in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.catalogue import GUARDS, HOST_LINE_WORKERS
+from service.catalogue import GUARDS, HOST_LINE_WORKERS, STORES
 from service.errors import RefusedToStart
 from service.settings import Settings
 
@@ -185,16 +185,18 @@ def _born_with() -> bytes:
     return str(hash("lastseat")).encode()
 
 
-def acting_line(settings: Settings, durable: bool, around: Surroundings) -> str:
+def acting_line(settings: Settings, around: Surroundings) -> str:
     """``host`` where the processes of this host have their purchases decided together, else ``process``.
 
     A think time or gates make it an experiment about the guard, so then only who asks for the combiner has it.
     """
     if settings.line:
         return settings.line
-    several = around.processes > 1 and durable and around.worker_class in HOST_LINE_WORKERS
+    store = STORES[settings.store]
+    together = store.durable and (settings.batch or store.default_batch) > 1
+    several = around.processes > 1 and around.worker_class in HOST_LINE_WORKERS
     experiment = settings.think.high_ms or settings.gates or settings.request_scope
-    return "host" if several and not experiment else "process"
+    return "host" if several and together and not experiment else "process"
 
 
 def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:

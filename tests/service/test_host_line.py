@@ -256,18 +256,21 @@ def test_under_a_guard_that_lets_two_processes_in_each_process_decides(
 
 def test_by_default_an_experiment_and_a_lone_process_have_a_line_of_their_own() -> None:
     four = Surroundings("m", processes=4, worker_class="sync")
-    assert acting_line(from_environment({}), True, four) == "host"
+    assert acting_line(from_environment({"LASTSEAT_STORE": "journal"}), four) == "host"
     for variables in (
         {"LASTSEAT_THINK_MS": "5"},
         {"LASTSEAT_GATES": "/gates"},
         {"LASTSEAT_GUARD_SCOPE": "request"},
         {"LASTSEAT_LINE": "process"},
+        {"LASTSEAT_BATCH": "1"},
+        {"LASTSEAT_STORE": "json"},
+        {"LASTSEAT_STORE": "memory"},
     ):
-        assert acting_line(from_environment(variables), True, four) == "process"
-    assert acting_line(from_environment({}), False, four) == "process"
-    assert acting_line(from_environment({}), True, Surroundings("m", worker_class="sync")) == "process"
+        assert acting_line(from_environment({"LASTSEAT_STORE": "journal"} | variables), four) == "process"
+    lone = Surroundings("m", worker_class="sync")
+    assert acting_line(from_environment({"LASTSEAT_STORE": "journal"}), lone) == "process"
     asked = from_environment({"LASTSEAT_LINE": "host", "LASTSEAT_GATES": "/gates"})
-    assert acting_line(asked, True, Surroundings("m")) == "host"
+    assert acting_line(asked, lone) == "host"
 
 
 def test_who_thinks_decides_one_purchase_after_the_other(make_client: Any) -> None:
