@@ -35,11 +35,13 @@ from service.runtime.metrics import Unmeasured, open_metrics, remove_what_is_lef
 from service.sales.admission import Admission, bounds
 from service.sales.box_office import BoxOffice
 from service.sales.carts import Carts
+from service.sales.host_line import place
+from service.sales.host_line.client import HostLine
+from service.sales.host_line.launching import launch
+from service.sales.opening import open_store_and_control
 from service.sales.readiness import Readiness
 from service.settings import Settings, is_token
-from service.stores import SharesSwitch, open_store
-from service.switch.engine import EngineControl
-from service.switch.shared_memory import OTHERS_PATIENCE_S, Control
+from service.switch.shared_memory import OTHERS_PATIENCE_S
 
 SWITCH_INTERVAL_S = 0.0005
 START_PATIENCE_S = 30.0
@@ -81,15 +83,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
     """The office, and whether this process is the first of its master."""
     _prepare(settings.data)
     check_locks_exclude(settings.data)
-    local = Control(settings.data, settings.store_identity)
-    local.refuse_another_store()
-    store = open_store(settings)
-    # The directory of the store's events must survive a power cut, or everything in it is lost.
-    sync_names(settings.data)
-    control = local
-    if isinstance(store, SharesSwitch):
-        local.close()
-        control = EngineControl(store, settings.data, settings.store_identity)
+    store, control = open_store_and_control(settings)
     guard = {"": store.safe_guard, "on": store.safe_guard, "off": OFF}.get(settings.guard, settings.guard)
     gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
     admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
@@ -103,6 +97,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
     def tidy() -> None:
         store.tidy()
         remove_what_is_left(settings.data, around.master)
+        place.remove_what_is_left(settings.data)
         office.transacting.guard(store.safe_guard).open_with(control.lock_series)
 
     try:
@@ -117,6 +112,8 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
             "LASTSEAT_DATA name another directory."
         ) from None
     office.metrics = _open_metrics(settings.data, around.master)
+    if gunicorn.acting_line(settings, around) == "host":
+        office.host_line = _host_line(settings, around)
     if admission is not None:
         admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
@@ -136,6 +133,14 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
     if settings.first_event is not None:
         _make_first_event(office, *settings.first_event, patient=not first)
     return office, first
+
+
+def _host_line(settings: Settings, around: gunicorn.Surroundings) -> HostLine:
+    fingerprint = place.fingerprint_of(settings, around.master, around.processes)
+    return HostLine(
+        place.Place(settings.data, fingerprint),
+        lambda lock_fd: launch(lock_fd, fingerprint, around.master, around.processes),
+    )
 
 
 def _open_metrics(data: Path, master: str) -> Unmeasured:

@@ -13,6 +13,11 @@ BENCHMARK_BATCH = 256
 """Most purchases decided together in a benchmark: more than ever wait in one process at 64 clients."""
 
 
+HOST_LINE_WORKERS = ("sync",)
+"""Worker classes whose processes have their purchases decided together by one process of the host, where there are
+several on a durable store that decides together at all; in all others each process decides what waits in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmarked:
     """A guard under which ``lastseat bench`` measures a store, and the targets that were set beforehand."""
@@ -46,8 +51,6 @@ class StoreTraits:
     """Whether ``make_durable`` promises that the data survives a power cut."""
     default_batch: int = 1
     """Most commands decided together, where the settings do not say."""
-    thinks_alone: bool = False
-    """Whether each command is decided alone where there is a think time and the settings do not say."""
     schemes: tuple[str, ...] = ()
     """How its addresses begin. A store that has any is kept by an engine, and needs an address."""
     example: str = ""
@@ -87,7 +90,6 @@ STORES: dict[str, StoreTraits] = {
         scope="host",
         safe_guard="file",
         default_batch=64,
-        thinks_alone=True,
         benchmark=(Benchmarked("file"),),
     ),
     "journal": StoreTraits(

@@ -200,6 +200,9 @@ class Settings:
     """Most connections of a process to the store's engine."""
     batch: int | None = _setting(None, _between(1, 10_000, int))
     """Most purchases of one process decided together; None leaves it to the store."""
+    line: str = _setting("", _one_of("", "process", "host"))
+    """Whether the purchases of one process are decided together, or those of all processes of the host; empty leaves it
+    to the worker class and the store."""
     lock_timeout_s: float = _setting(5.0, _between(0.01, 3600))
     lease_ms: int = _setting(2_000, _between(1, 3_600_000, int))
     """How long a lease lasts if nobody gives it back; for the guards ``lease`` and ``fenced``."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.catalogue import GUARDS
+from service.catalogue import GUARDS, HOST_LINE_WORKERS, STORES
 from service.errors import RefusedToStart
 from service.settings import Settings
 
@@ -46,7 +46,7 @@ class Surroundings:
     """Native threads that answer requests in one process."""
     worker_timeout_s: int = 0
     """The seconds after which gunicorn kills a sync worker that does not return; 0: never."""
-    sync: bool = False
+    worker_class: str = ""
     preload: bool = False
     configured: bool = True
     """Whether gunicorn has read ``workers.gunicorn_conf``."""
@@ -56,6 +56,11 @@ class Surroundings:
     """Whether the server is about to end this process."""
     respawned: bool = False
     """Whether its master started this process later than its first ones: others may have been there before."""
+
+    @property
+    def sync(self) -> bool:
+        """Whether a process answers one request at a time."""
+        return self.worker_class == "sync"
 
 
 def look_around() -> Surroundings:
@@ -70,7 +75,7 @@ def look_around() -> Surroundings:
         processes=cfg.workers,
         threads=cfg.threads if cfg.worker_class_str == "gthread" else 1,
         worker_timeout_s=cfg.timeout,
-        sync=cfg.worker_class_str == "sync",
+        worker_class=cfg.worker_class_str,
         preload=cfg.preload_app,
         configured="workers.gunicorn_conf" in sys.modules,
         hosts=tuple(each[0] for each in cfg.address if isinstance(each, tuple)),
@@ -180,6 +185,20 @@ def _born_with() -> bytes:
     return str(hash("lastseat")).encode()
 
 
+def acting_line(settings: Settings, around: Surroundings) -> str:
+    """``host`` where the processes of this host have their purchases decided together, else ``process``.
+
+    A think time or gates make it an experiment about the guard, so then only who asks for the combiner has it.
+    """
+    if settings.line:
+        return settings.line
+    store = STORES[settings.store]
+    together = store.durable and (settings.batch or store.default_batch) > 1
+    several = around.processes > 1 and around.worker_class in HOST_LINE_WORKERS
+    experiment = settings.think.high_ms or settings.gates or settings.request_scope
+    return "host" if several and together and not experiment else "process"
+
+
 def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:
     """Raise ``RefusedToStart`` for combinations that would be silently wrong; ``allow_unsafe`` permits them."""
     if settings.allow_unsafe:
@@ -199,6 +218,12 @@ def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: 
             f"LASTSEAT_GUARD={guard} excludes the threads of one process, and there are {around.processes} processes: "
             f"it would oversell. Take LASTSEAT_GUARD={safe_guard}, or --workers 1, or allow it with "
             "LASTSEAT_ALLOW_UNSAFE=1 to see it happen on a lab event."
+        )
+    if settings.line == "host" and (store_scope == "process" or settings.request_scope):
+        raise RefusedToStart(
+            "LASTSEAT_LINE=host has another process decide, which has nothing of a store that lives in one process "
+            f"(LASTSEAT_STORE={settings.store}), and nothing of a guard that is held around a whole request "
+            "(LASTSEAT_GUARD_SCOPE=request). Take LASTSEAT_LINE=process."
         )
     if around.sync and 0 < around.worker_timeout_s <= settings.lock_timeout_s:
         raise RefusedToStart(

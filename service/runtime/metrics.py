@@ -101,8 +101,9 @@ class Unmeasured:
 class Metrics(Unmeasured):
     """The counters of one process, and the sum over all processes of its master. Threads and greenlets share one."""
 
-    def __init__(self, directory: Path) -> None:
-        """Errors: ``OSError`` where the disk has no room for the files."""
+    def __init__(self, directory: Path, *, sells: bool = True) -> None:
+        """``sells``: whether the process is open for sales. Errors: ``OSError`` where the disk has no room for the
+        files."""
         self._directory = directory
         self._mutex = threading.Lock()
         self._slot, number = _take_a_slot(directory)
@@ -117,7 +118,7 @@ class Metrics(Unmeasured):
         self._batch = self._histogram(BATCH, COMMANDS)
         self._deadlocks = self._number("counter", DEADLOCKS, f"{DEADLOCKS}_total")
         self._queue = self._number("gauge_livesum", QUEUE, QUEUE)
-        self._number("gauge_livesum", WORKERS, WORKERS).put(1)
+        self._number("gauge_livesum", WORKERS, WORKERS).put(int(sells))
         self._since = self._number("gauge_livemin", HELD_SINCE, HELD_SINCE)
         self._since.put(math.inf)
 
@@ -217,9 +218,10 @@ def _as_age(since: Metric) -> Metric:
     return age
 
 
-def open_metrics(data: Path, master: str) -> Metrics:
-    """The metrics of this process of ``master``. Errors: ``OSError`` where there is no room for them."""
-    return Metrics(_directory_of(data, master))
+def open_metrics(data: Path, master: str, *, sells: bool = True) -> Metrics:
+    """The metrics of this process of ``master``; ``sells``: whether buyers reach it. Errors: ``OSError`` where there is
+    no room for them."""
+    return Metrics(_directory_of(data, master), sells=sells)
 
 
 def remove_what_is_left(data: Path, master: str) -> None:

@@ -24,6 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from service.errors import Problem
 from service.guards import Transaction
@@ -35,20 +36,42 @@ Purchases = Transaction[Sequence[Outcome]]
 """A transaction of commands for one event, each with an outcome of its own."""
 
 
+class Measured(Protocol):
+    """Where the milliseconds of a transaction went, and the epoch that it took part in."""
+
+    @property
+    def held_ms(self) -> float: ...
+    @property
+    def store_ms(self) -> float: ...
+    @property
+    def epoch(self) -> int: ...
+
+
 class Waiting:
     """A command in line, and its outcome."""
 
-    __slots__ = ("arrived", "command", "error", "outcome", "taken", "transaction", "wait_ms", "woken")
+    __slots__ = (
+        "arrived", "asked_again", "command", "deadline", "error", "measured", "outcome", "taken", "wait_ms", "woken",
+    )  # fmt: skip
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, deadline: float, arrived: float | None = None) -> None:
+        """``deadline`` and ``arrived``: monotonic seconds."""
         self.command = command
-        self.arrived = time.perf_counter()
+        self.arrived = time.monotonic() if arrived is None else arrived
+        self.deadline = deadline
         self.woken: Signal | None = None
         self.taken = False
         self.wait_ms = 0.0
-        self.transaction: Purchases | None = None
+        self.asked_again = False
+        """Whether it may have been decided before, by a process that ended before it answered."""
+        self.measured: Measured | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
+
+    def take(self) -> None:
+        """It is decided from now on, and cannot be withdrawn."""
+        self.taken = True
+        self.wait_ms = (time.monotonic() - self.arrived) * 1e3
 
     @property
     def settled(self) -> bool:
@@ -70,17 +93,16 @@ class Line:
         command: Command,
         deadline: float,
         answer_deadline: float,
-        lead: Callable[[Take], Purchases],
+        lead: Lead,
         has_to_wait: Callable[[], None] = lambda: None,
     ) -> Waiting:
         """Have ``command`` decided, in this thread's transaction or another one's; return it with its outcome.
 
-        ``lead`` runs one transaction under the guard, durably; it is handed the function that takes from the line.
         ``has_to_wait`` is called once if somebody stands in line already.
         Errors: ``lock_timeout`` (definite) past ``deadline``, ``outcome_unknown`` (indefinite) past
         ``answer_deadline``, and whatever the transaction that took this command raised.
         """
-        mine = Waiting(command)
+        mine = Waiting(command, deadline)
         with self._mutex:
             leads = not self._waiting and not self._kept
             if not leads:
@@ -92,7 +114,7 @@ class Line:
         if leads:
             self._lead(mine, lead)
         if mine.error is not None:
-            raise mine.error
+            raise _told(mine, mine.error)
         return mine
 
     def _wait(self, mine: Waiting, woken: Signal, deadline: float, answer_deadline: float) -> bool:
@@ -121,7 +143,15 @@ class Line:
                 if not self._kept:
                     self._next_leads()
 
-    def _lead(self, mine: Waiting, lead: Callable[[Take], Purchases]) -> None:
+    def decide(self, gathered: Sequence[Waiting], lead: Lead) -> None:
+        """Have commands decided that were gathered elsewhere, as if all had been taken from this line at once; each has
+        its outcome or its error then."""
+        try:
+            _decide(Take(self, gathered), lead)
+        except Exception as error:
+            self._settle(gathered, error)
+
+    def _lead(self, mine: Waiting, lead: Lead) -> None:
         take = Take(self)
         try:
             _decide(take, lead)
@@ -143,10 +173,8 @@ class Line:
         """Take those in line, in order of arrival, and let the next one lead, unless the line is kept."""
         with self._mutex:
             taken = [self._waiting.popleft() for _ in range(min(self.limit, len(self._waiting)))]
-            now = time.perf_counter()
             for waiting in taken:
-                waiting.taken = True
-                waiting.wait_ms = (now - waiting.arrived) * 1e3
+                waiting.take()
             self._kept = keep
             if not keep:
                 self._next_leads()
@@ -177,6 +205,13 @@ class Line:
                 waiting.woken.set()
 
 
+def _told(waiting: Waiting, error: BaseException) -> BaseException:
+    """The error that is true of a command: what is definite of its second time says nothing about the first."""
+    if waiting.asked_again and isinstance(error, Problem) and error.kind.definite:
+        return Problem("outcome_unknown")
+    return error
+
+
 class Take:
     """Takes the commands in line, when a leader calls it under the guard; called again, it returns the same.
 
@@ -195,6 +230,9 @@ class Take:
         if not self.taken:
             self.kept = self.keep_the_line and self._line.limit > 1
             self.taken = self._line.take(keep=self.kept)
+        elif not self.taken[0].taken:
+            for waiting in self.taken:
+                waiting.take()
         return [waiting.command for waiting in self.taken]
 
     def halves(self) -> list[Take]:
@@ -203,7 +241,12 @@ class Take:
         return [Take(self._line, self.taken[:middle]), Take(self._line, self.taken[middle:])]
 
 
-def _decide(take: Take, lead: Callable[[Take], Purchases]) -> None:
+Lead = Callable[[Take], Purchases | None]
+"""Runs one transaction under the guard, durably; it is handed the function that takes from the line. Returns None where
+another process decided: each command that was taken has its outcome or its error then."""
+
+
+def _decide(take: Take, lead: Lead) -> None:
     """Run one transaction of all commands that were taken. If the engine refuses it because of one of them, run one of
     each half, in order, and so on: that command is refused alone, and each of the others is decided."""
     try:
@@ -217,8 +260,10 @@ def _decide(take: Take, lead: Callable[[Take], Purchases]) -> None:
             for half in take.halves():
                 _decide(half, lead)
     else:
+        if transaction is None:
+            return
         if not take.taken or transaction.outcomes is None:
             raise RuntimeError("the guard ended a transaction without deciding its commands")
         for waiting, outcome in zip(take.taken, transaction.outcomes, strict=True):
-            waiting.transaction = transaction
+            waiting.measured = transaction
             waiting.outcome = outcome

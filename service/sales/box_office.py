@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import math
 import random
 import re
 import secrets
@@ -17,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,7 +49,8 @@ from service.runtime.files import storage_problems
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import Admission
 from service.sales.audits import keep_audit, refuse_removal
-from service.sales.batch import Line, Purchases, Take
+from service.sales.batch import Line, Purchases, Take, Waiting
+from service.sales.host_line.client import HostLine
 from service.sales.transaction import Transacting
 from service.settings import Settings, Think
 from service.stores.base import Store
@@ -60,6 +63,8 @@ T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # How much longer than for the guard a command waits for an outcome that another thread is deciding.
 ANSWER_PATIENCE_S = 10.0
+_KEPT_OUT = frozenset({"lock_timeout", "switching", "contention"})
+"""Problems of a guard that was not free in time: nothing was written."""
 
 _nothing = contextlib.nullcontext()
 
@@ -84,6 +89,10 @@ class Done(NamedTuple):
     times: Times
 
 
+class NotCombined(Exception):
+    """Under the guard that acts now, a process may not decide for others; nothing was written."""
+
+
 class BoxOffice:
     """One per process; any number of threads or greenlets use it at once."""
 
@@ -102,9 +111,11 @@ class BoxOffice:
         self.admission = admission
         self.metrics = Unmeasured()
         self._settings = settings
-        self._lines: defaultdict[str, Line] = defaultdict(
-            lambda: Line(1 if settings.request_scope else store.most_together(settings))
-        )
+        self.limit = 1 if settings.request_scope else store.most_together(settings)
+        """Most commands decided together."""
+        self._lines: defaultdict[str, Line] = defaultdict(lambda: Line(self.limit))
+        self.host_line: HostLine | None = None
+        """Has the combiner of the host decide what waits in a line; None: this process decides everything."""
         self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
         """What surrounds every transaction, of a purchase or of a cart."""
         self.clock: Callable[[], datetime] = utc_now
@@ -364,9 +375,12 @@ class BoxOffice:
             self.admission.leave()
 
     def _have_decided(self, event: str, command: Command, mode: Mode | None, deadline: float) -> tuple[Outcome, Times]:
-        def lead(take: Take) -> Purchases:
+        def lead(take: Take) -> Purchases | None:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
+            # A line's leader is here for all of its line, so its own patience is what counts.
+            if self._is_decided_elsewhere(event, take, deadline + ANSWER_PATIENCE_S):
+                return None
             return self.transacting.in_current_epoch(
                 deadline, lambda current: self._transact(event, current, take, deadline, command.key)
             )
@@ -386,11 +400,45 @@ class BoxOffice:
             if waited:
                 self.metrics.queued(-1)
         self._reach("answer", event, command.key)
-        transaction = waiting.transaction
-        if transaction is None or waiting.outcome is None:
+        measured = waiting.measured
+        if measured is None or waiting.outcome is None:
             raise RuntimeError("a purchase was answered without an outcome")
-        times = Times(waiting.wait_ms, transaction.held_ms, transaction.store_ms, transaction.epoch)
+        times = Times(waiting.wait_ms, measured.held_ms, measured.store_ms, measured.epoch)
+        if waiting.asked_again:
+            return told_again(waiting.command, waiting.outcome, of_an_engine=self.store.scope == "cluster"), times
         return waiting.outcome, times
+
+    def _is_decided_elsewhere(self, event: str, take: Take, answer_deadline: float) -> bool:
+        """Whether another process has decided what waits. Nothing is held meanwhile that a switch waits for."""
+        host_line = self.host_line
+        if host_line is None or not self.transacting.combines(event, self.control.mode()):
+            return False
+        decided = host_line.decide(event, take, answer_deadline)
+        if not decided:
+            self.control.refresh()  # it may have met another guard than the one that is remembered here
+        return decided
+
+    def decide_together(self, event: str, gathered: Sequence[Waiting], patience_s: float = math.inf) -> list[Waiting]:
+        """Decide commands for an event that other processes of this host were asked for, at most ``limit`` in a
+        transaction. Each has its outcome or its error then: those of the use cases, and ``NotCombined``.
+
+        Returns those for which the guard was not free within ``patience_s``, and which still have time to wait for it.
+        """
+        blocked: list[Waiting] = []
+        for first in range(0, len(gathered), self.limit):
+            some = gathered[first : first + self.limit]
+            deadline = min(time.monotonic() + patience_s, *(waiting.deadline for waiting in some))
+            self._lines[event].decide(some, partial(self._lead_combined, event, deadline))
+            blocked += [each for each in some if _may_wait_on(each)]
+        return blocked
+
+    def _lead_combined(self, event: str, deadline: float, take: Take) -> Purchases:
+        def run(mode: Mode) -> Purchases:
+            if not self.transacting.combines(event, mode):
+                raise NotCombined
+            return self._transact(event, mode, take, deadline, take.taken[0].command.key)
+
+        return self.transacting.in_current_epoch(deadline, run)
 
     def _reach(self, gate: str, event: str, key: str) -> None:
         if self.transacting.gates is not None:
@@ -464,6 +512,35 @@ def problem_of(refusal: Refusal, times: Times, **more: Any) -> Problem:
         times=times,
         **more,
     )
+
+
+def told_again(command: Command, outcome: Outcome, *, of_an_engine: bool) -> Outcome:
+    """The outcome of a command that was asked again, since the process that may have decided it ended without a word.
+
+    What is under its key and has its own order or hold is the first answer. A cancellation and a release have no id of
+    their own, so an earlier request under the same key looks the same. Errors: ``outcome_unknown``; so is a refusal
+    where what the process sent may still arrive in an engine.
+    """
+    if isinstance(outcome, Replay):
+        record = outcome.record
+        match command:
+            case Sell(order=mine) | Confirm(order=mine):
+                return record if record.order == mine else outcome
+            case Hold(hold=mine):
+                return record if record.hold == mine else outcome
+        raise Problem("outcome_unknown")
+    if of_an_engine and isinstance(outcome, Refusal):
+        raise Problem("outcome_unknown")
+    return outcome
+
+
+def _may_wait_on(waiting: Waiting) -> bool:
+    """Whether a command for which the guard was not free in time has time left; then its error is removed."""
+    kept_out = isinstance(waiting.error, Problem) and waiting.error.code in _KEPT_OUT
+    if not kept_out or time.monotonic() >= waiting.deadline:
+        return False
+    waiting.error = None
+    return True
 
 
 def utc_now() -> datetime:

@@ -99,6 +99,8 @@ class Sweeper:
         while not self._stopping.wait(self._interval_s):
             try:
                 self._office.control.look_after()
+                if self._office.host_line is not None:
+                    self._office.host_line.look_after()
                 self.sweep()
             except Problem as problem:
                 log.warning("a round of tidying was left out, and the next one comes: %s", problem)

@@ -109,6 +109,12 @@ class Transacting:
             return mode.guard
         return safe_guard
 
+    def combines(self, event: str, mode: Mode) -> bool:
+        """Whether one process of this host may decide for the others: under a guard that keeps apart all of them and
+        that one. Otherwise what the guard lets happen would not happen. Errors: ``unknown_event``."""
+        acting = self.acting_guard(self.about(event, mode), mode)
+        return guard_class(acting).safe(self._store.scope, self._processes + 1)
+
     def guard(self, name: str) -> Guard:
         """The guard of that name, built when it is first asked for."""
         guard = self._built.get(name)

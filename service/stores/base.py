@@ -39,23 +39,21 @@ class Store(ABC):
     durable: ClassVar[bool]
     safe_guard: ClassVar[str]
     default_batch: ClassVar[int]
-    thinks_alone: ClassVar[bool]
 
     def __init_subclass__(cls) -> None:
         """Give the class the traits that the catalogue has under its name."""
         traits = STORES[cls.name]
         cls.scope, cls.durable = traits.scope, traits.durable
         cls.safe_guard, cls.default_batch = traits.safe_guard, traits.default_batch
-        cls.thinks_alone = traits.thinks_alone
 
     @abstractmethod
     def __init__(self, settings: Settings) -> None: ...
 
     @classmethod
     def most_together(cls, settings: Settings) -> int:
-        """Most commands that a transaction decides: as the settings say, or else as fits the store."""
-        alone = cls.thinks_alone and settings.think.high_ms > 0
-        return settings.batch or (1 if alone else cls.default_batch)
+        """Most commands that a transaction decides: as the settings say, or else as fits the store. What thinks is an
+        experiment about the guard: one command after the other."""
+        return settings.batch or (1 if settings.think.high_ms else cls.default_batch)
 
     @abstractmethod
     def create(self, event: Event) -> None:

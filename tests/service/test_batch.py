@@ -244,7 +244,7 @@ def test_who_is_refused_for_its_own_sake_takes_nobody_along_whatever_becomes_of_
 
     hall.lead = lead  # type: ignore[method-assign]
     hall.door.release(10)
-    first = Waiting(Sell("first", "", "first", 1))
+    first = Waiting(Sell("first", "", "first", 1), 0.0)
     hall.line._waiting.append(first)  # so that the others stand in line until all of them do
     with ThreadPoolExecutor(8) as pool:
         futures = stand_in_line(pool, hall, "abcdef")

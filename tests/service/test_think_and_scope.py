@@ -47,11 +47,12 @@ def held(data: Path) -> Iterator[None]:
         ("json", {}, 64),
         ("json", {"think": Think(0, 5)}, 1),
         ("json", {"think": Think(5, 5), "batch": 8}, 8),
-        ("journal", {"think": Think(5, 5)}, 64),
+        ("journal", {}, 64),
+        ("journal", {"think": Think(5, 5)}, 1),
         ("memory", {}, 1),
     ],
 )
-def test_purchases_that_wait_are_decided_together_and_on_json_alone_where_each_thinks(
+def test_purchases_that_wait_are_decided_together_and_alone_where_each_thinks(
     store: str, more: dict[str, Any], most: int
 ) -> None:
     settings = Settings(store=store, **more)

@@ -43,7 +43,6 @@ class GivenUp(Exception):
 
 class _Answer(NamedTuple):
     version: int
-    worker: bytes
     times: bytes
     """``hold;dur=0.123, store;dur=0.456`` as the service wrote it."""
 
@@ -51,9 +50,10 @@ class _Answer(NamedTuple):
 class Batches:
     """Finds from the answers which purchases were decided together; they are sorted out afterwards.
 
-    Purchases of one transaction have the same worker, the same ``hold`` and ``store`` times (three decimals of a
-    millisecond, both) and consecutive versions. Two transactions that follow each other in one worker and took the same
-    time to the microsecond, twice, are taken for one; that is rare, and makes a mean batch too large by as little.
+    Purchases of one transaction have the same ``hold`` and ``store`` times (three decimals of a millisecond, both) and
+    consecutive versions; one transaction may have purchases of several workers. Two transactions that follow each other
+    and took the same time to the microsecond, twice, are taken for one; that is rare, and makes a mean batch too large
+    by as little.
     """
 
     def __init__(self) -> None:
@@ -61,13 +61,12 @@ class Batches:
 
     def add(self, answer: bytes) -> None:
         """Take one whole HTTP answer; one without the service's headers and a version is passed over."""
-        times, worker, version = answer.find(b"hold;dur="), answer.find(b"Worker: "), answer.rfind(b'"version":')
-        if times < 0 or worker < 0 or version < 0:
+        times, version = answer.find(b"hold;dur="), answer.rfind(b'"version":')
+        if times < 0 or version < 0:
             return
         self._seen.append(
             _Answer(
                 int(answer[version + 10 : answer.index(b"}", version)].split(b",")[0]),
-                answer[worker + 8 : answer.index(b"\r", worker)],
                 answer[times : answer.index(b"\r", times)],
             )
         )

@@ -32,7 +32,7 @@ class WrongAnswer(Exception):
 
 
 class Subject(RunningOffice):
-    """A server under measurement. ``pids`` are gunicorn's workers."""
+    """A server under measurement. ``pids`` are gunicorn's workers, and what they have started."""
 
     application: str
 
@@ -107,9 +107,10 @@ class Subject(RunningOffice):
         deadline = time.monotonic() + _QUIET_WITHIN_S
         before = -1.0
         while True:
-            self.pids = [worker.pid for worker in children_of(self.pid)]
+            workers = children_of(self.pid)
+            self.pids = [each.pid for each in children_of(self.pid, recursive=True)]
             used = cpu_s(self.pids)
-            if len(self.pids) == self.service.shape[0] and used == before:
+            if len(workers) == self.service.shape[0] and used == before:
                 return
             if time.monotonic() > deadline:
                 raise NotReady(

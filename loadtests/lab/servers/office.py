@@ -44,6 +44,11 @@ _GUARD = Knob(
     OneOf(lambda: [*GUARDS, "on", "off"]), "How read, decide, write is made atomic; `none` does not.", default="on"
 )
 _THINK = Knob(Delay(), "Delay between reading and writing, ms: 20 or 10-50.", "think", "0")
+_LINE = Knob(
+    _Choice(["process", "host"]),
+    "Whose purchases are decided together: one process's, or the whole host's.",
+    default=None,
+)
 _NODES = Knob(_Whole(1, 16), "Number of gunicorns, each with its directory, on one engine.")
 
 
@@ -66,6 +71,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     think_kind: Annotated[str, Knob(_Choice(["io", "cpu"]), "The delay sleeps or computes.")] = "io"
     guard_scope: Annotated[str, Knob(_SCOPES, "What the guard is held around.")] = "decision"
     batch: Annotated[int | None, Knob(_Whole(1, 10_000), "Most purchases decided together; 1 is one by one.")] = None
+    line: Annotated[str | None, _LINE] = None
     lock_timeout_s: Annotated[float | None, Knob(Real(0.01, 3600), "Longest wait for the guard, s.")] = None
     allow_unsafe: bool = False
     leak: Annotated[float, Knob(Real(0, 1), "How often guard `leaky` is skipped.")] = 0.0

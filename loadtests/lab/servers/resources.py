@@ -54,11 +54,13 @@ class CpuTime(msgspec.Struct, frozen=True):
 
     @classmethod
     def used(cls, group: int, engine: int | None) -> CpuTime:
-        """So far, by the processes of a group that run now, and by an engine's process and its descendants."""
+        """So far, by the processes of a group that run now and the descendants of its first one, which may be in groups
+        of their own, and by an engine's process and its descendants."""
+        office = cpu_s([*{*running_in_group(group), *(child.pid for child in children_of(group, recursive=True))}])
         if engine is None:
-            return cls(cpu_s(running_in_group(group)))
+            return cls(office)
         family = [engine, *(child.pid for child in children_of(engine, recursive=True))]
-        return cls(cpu_s(running_in_group(group)), cpu_s(family))
+        return cls(office, cpu_s(family))
 
     def since(self, before: CpuTime) -> CpuTime:
         return CpuTime(_difference(self.office_s, before.office_s), _difference(self.engine_s, before.engine_s))
