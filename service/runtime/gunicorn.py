@@ -193,7 +193,8 @@ def acting_line(settings: Settings, durable: bool, around: Surroundings) -> str:
     if settings.line:
         return settings.line
     several = around.processes > 1 and durable and around.worker_class in HOST_LINE_WORKERS
-    return "host" if several and not settings.think.high_ms and not settings.gates else "process"
+    experiment = settings.think.high_ms or settings.gates or settings.request_scope
+    return "host" if several and not experiment else "process"
 
 
 def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import math
 import random
 import re
 import secrets
@@ -60,6 +61,8 @@ T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # How much longer than for the guard a command waits for an outcome that another thread is deciding.
 ANSWER_PATIENCE_S = 10.0
+_KEPT_OUT = frozenset({"lock_timeout", "switching", "contention"})
+"""Problems of a guard that was not free in time: nothing was written."""
 
 _nothing = contextlib.nullcontext()
 
@@ -395,18 +398,19 @@ class BoxOffice:
             self.control.refresh()  # it may have met another guard than the one that is remembered here
         return decided
 
-    def decide_together(self, event: str, gathered: Sequence[Waiting]) -> None:
+    def decide_together(self, event: str, gathered: Sequence[Waiting], patience_s: float = math.inf) -> list[Waiting]:
         """Decide commands for an event that other processes of this host were asked for, at most ``limit`` in a
-        transaction. Each has its outcome or its error then: those of the use cases, and ``NotCombined``."""
-        for first in range(0, len(gathered), self.limit):
-            self._decide_together(event, gathered[first : first + self.limit])
+        transaction. Each has its outcome or its error then: those of the use cases, and ``NotCombined``.
 
-    def _decide_together(self, event: str, gathered: Sequence[Waiting]) -> None:
-        while gathered:
-            deadline = min(waiting.deadline for waiting in gathered)
-            self._lines[event].decide(gathered, partial(self._lead_combined, event, deadline))
-            # Of those whom the guard kept waiting, the others have more time than the one who has lost patience.
-            gathered = [each for each in gathered if _may_wait_on(each)]
+        Returns those for which the guard was not free within ``patience_s``, and which still have time to wait for it.
+        """
+        blocked: list[Waiting] = []
+        for first in range(0, len(gathered), self.limit):
+            some = gathered[first : first + self.limit]
+            deadline = min(time.monotonic() + patience_s, *(waiting.deadline for waiting in some))
+            self._lines[event].decide(some, partial(self._lead_combined, event, deadline))
+            blocked += [each for each in some if _may_wait_on(each)]
+        return blocked
 
     def _lead_combined(self, event: str, deadline: float, take: Take) -> Purchases:
         def run(mode: Mode) -> Purchases:
@@ -511,11 +515,9 @@ def told_again(command: Command, outcome: Outcome, *, of_an_engine: bool) -> Out
 
 
 def _may_wait_on(waiting: Waiting) -> bool:
-    """Whether a command that was not taken, as the guard was not free in time, has time left; then its error is
-    removed."""
-    if waiting.taken or not isinstance(waiting.error, Problem):
-        return False
-    if waiting.error.code not in {"lock_timeout", "switching"} or time.monotonic() >= waiting.deadline:
+    """Whether a command for which the guard was not free in time has time left; then its error is removed."""
+    kept_out = isinstance(waiting.error, Problem) and waiting.error.code in _KEPT_OUT
+    if not kept_out or time.monotonic() >= waiting.deadline:
         return False
     waiting.error = None
     return True

@@ -234,6 +234,10 @@ KNOBS: tuple[Knob, ...] = (
     ),
     Knob("lock_timeout", SERVICE, Real(0.01, 3600), None, "Longest wait for the guard, s.", "lock_timeout_s"),
     Knob("batch", SERVICE, click.IntRange(1, 10_000), None, "Most purchases decided together; 1 is one by one."),
+    Knob(
+        "line", SERVICE, click.Choice(["process", "host"]), None,
+        "Whose purchases are decided together: one process's, or the whole host's.",
+    ),
     Knob("think", SERVICE, Delay(), "0", "Delay between reading and writing, ms: 20 or 10-50.", "think_ms"),
     Knob("think_kind", SERVICE, click.Choice(["io", "cpu"]), "io", "The delay sleeps or computes."),
     Knob("inside", SERVICE, click.IntRange(0, 100_000), None, "Most purchases inside a process; 0: no bound."),

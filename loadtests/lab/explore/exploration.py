@@ -57,6 +57,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             allow_unsafe=True,
             gates=gates,
             batch=1,
+            line="process",
         )
 
 

@@ -44,6 +44,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     think_kind: str = "io"
     guard_scope: str = "decision"
     batch: int | None = None
+    line: str | None = None
+    """Whether purchases of one ``process`` or of the whole ``host`` are decided together; None: as by default."""
     lock_timeout_s: float | None = None
     allow_unsafe: bool = False
     leak: float = 0.0
@@ -118,6 +120,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             "GUARD_SCOPE": self.guard_scope,
             "EVENT": "",
             "BATCH": self.batch,
+            "LINE": self.line,
             "LOCK_TIMEOUT_S": self.lock_timeout_s,
             "INSIDE": self.inside,
             "QUEUE": self.queue,

@@ -1,21 +1,24 @@
-"""The worker's side: its connections to the combiner, and what it makes of the answers."""
+"""The worker's side: its connection to the combiner, and what it makes of the answers."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import logging
+import math
 import os
 import signal
 import socket
+import subprocess
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
 from service.errors import Problem
+from service.runtime.gevent import patched
+from service.runtime.notifications import Signal
 from service.sales.batch import Take, Waiting
 from service.sales.host_line import messages
 from service.sales.host_line.messages import Again, Answer, Ask, Asked, Assembly, Failed, Hello, encode, packets
@@ -24,7 +27,7 @@ from service.sales.host_line.place import Place, peer
 _HELLO_PATIENCE_S = 1.0
 _END_PATIENCE_S = 2.0
 """How long to wait until a combiner whose connection ended, or that was killed, is seen to have ended."""
-_LAUNCH_AGAIN_S = 2.0
+_BETWEEN_STARTS_S, _AFTER_A_REFUSAL_S = 1.0, 30.0
 _POLL_S = 0.001
 
 log = logging.getLogger("lastseat")
@@ -34,8 +37,25 @@ class Ended(Exception):
     """The connection has ended, and the answer did not come."""
 
 
+class NotSent(Exception):
+    """The combiner did not get the whole question, so it decides nothing."""
+
+
+class _Pending:
+    """A question that was sent, and its answers."""
+
+    __slots__ = ("answers", "woken")
+
+    def __init__(self) -> None:
+        self.woken = Signal()
+        self.answers: list[Answer] | None = None
+
+
 class Connection:
-    """One connection; one thread or greenlet at a time asks on it."""
+    """A connection to the combiner; any number of threads or greenlets ask on it at once.
+
+    One of those who wait receives for all of them; when it has its own answer another one does.
+    """
 
     def __init__(self, opened: socket.socket, fingerprint: str) -> None:
         """Errors: ``OSError`` where the other end is not this user's combiner of this configuration."""
@@ -43,11 +63,13 @@ class Connection:
         self._pidfd = -1
         self._assembly = Assembly()
         self._numbers = itertools.count()
+        self._sending, self._receiving = threading.Lock(), threading.Lock()
+        self._pending: dict[int, _Pending] = {}
         try:
-            pid, uid = peer(opened)
+            self.pid, uid = peer(opened)
             if uid != os.geteuid():
                 raise PermissionError(f"the combiner's socket belongs to the user {uid}")
-            self._pidfd = os.pidfd_open(pid)
+            self._pidfd = os.pidfd_open(self.pid)
             hello: Hello = messages.decode_hello(self._message(time.monotonic() + _HELLO_PATIENCE_S))
             if hello.fingerprint != fingerprint:
                 raise OSError("the combiner is another configuration's")
@@ -59,21 +81,54 @@ class Connection:
             raise
         self.instance = hello.instance
 
-    def send(self, event: str, waiting: Sequence[Waiting], deadline: float) -> int:
-        """Ask, and return the number of the question. Errors: ``OSError``; then nothing was sent."""
-        number = next(self._numbers)
+    def ask(self, event: str, waiting: Sequence[Waiting], deadline: float) -> list[Answer]:
+        """The answers for some commands. Errors: ``NotSent``; ``Ended``; ``TimeoutError`` past ``deadline``."""
+        number, mine = next(self._numbers), _Pending()
         asked = [Asked(messages.written(each.command), each.arrived, each.deadline) for each in waiting]
-        for packet in packets(encode(Ask(number, event, asked))):
-            self._socket.settimeout(max(_POLL_S, deadline - time.monotonic()))
-            self._socket.send(packet)
-        return number
+        question = encode(Ask(number, event, asked))
+        self._pending[number] = mine
+        try:
+            self._send(question, deadline)
+            return self._answers(mine, deadline)
+        finally:
+            self._pending.pop(number, None)
+            if not self._receiving.locked():
+                self._let_another_receive()
 
-    def receive(self, number: int, deadline: float) -> list[Answer]:
-        """The answers to that question. Errors: ``Ended``; ``TimeoutError``."""
-        while True:
-            answers = messages.decode_answers(self._message(deadline))
-            if answers.number == number:
-                return answers.answers
+    def _send(self, message: bytes, deadline: float) -> None:
+        try:
+            with self._sending:
+                for packet in packets(message):
+                    self._socket.settimeout(max(_POLL_S, deadline - time.monotonic()))
+                    self._socket.send(packet)
+        except OSError as error:
+            # The rest of a message that broke off must not follow: whoever asks next would continue it.
+            self.close()
+            raise NotSent from error
+
+    def _answers(self, mine: _Pending, deadline: float) -> list[Answer]:
+        while mine.answers is None:
+            if self._receiving.acquire(blocking=False):
+                try:
+                    while mine.answers is None:
+                        self._receive(deadline)
+                finally:
+                    self._receiving.release()
+            elif not mine.woken.wait(deadline - time.monotonic()):
+                raise TimeoutError
+        return mine.answers
+
+    def _receive(self, deadline: float) -> None:
+        """Hand one answer to whoever waits for it; nobody may."""
+        came = messages.decode_answers(self._message(deadline))
+        pending = self._pending.pop(came.number, None)
+        if pending is not None:
+            pending.answers = came.answers
+            pending.woken.set()
+
+    def _let_another_receive(self) -> None:
+        with contextlib.suppress(StopIteration, RuntimeError):  # who comes or goes at this moment looks by itself
+            next(iter(self._pending.values())).woken.set()
 
     def kill(self) -> None:
         """End a combiner that hangs, and no other process: its id may be another one's by now."""
@@ -81,10 +136,15 @@ class Connection:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
+        """End the connection, for all who wait for an answer on it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def __del__(self) -> None:
+        # Not earlier: another thread may still use the descriptors, whose numbers would be another file's.
         self._socket.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
-            self._pidfd = -1
 
     def _message(self, deadline: float) -> bytes:
         while True:
@@ -95,7 +155,7 @@ class Connection:
             try:
                 packet = self._socket.recv(messages.PACKET + 1)
             except TimeoutError:
-                raise
+                continue  # another thread that sends has a time-out of its own, which is the socket's
             except OSError:
                 packet = b""
             if not packet:
@@ -108,13 +168,17 @@ class Connection:
 class HostLine:
     """This process's access to the combiner. Threads and greenlets share one."""
 
-    def __init__(self, place: Place, launch: Callable[[int], Any]) -> None:
+    def __init__(self, place: Place, launch: Callable[[int], subprocess.Popen[bytes]]) -> None:
         """``launch`` starts a combiner, and hands it the descriptor that holds the lock of the place."""
         self._place = place
         self._launch = launch
-        self._idle: deque[Connection] = deque()
-        self._launched: Any = None
-        self._launch_not_before = 0.0
+        self._connecting = threading.Lock()
+        self._connected: Connection | None = None
+        self._launched: subprocess.Popen[bytes] | None = None
+        self._launched_at = -math.inf
+        self._keep_the_line = not patched()
+        """Threads hand over what came while one of them waits for an answer: a message for each costs more than it
+        brings. Greenlets do not wait for each other, so that more commands are at the combiner when it decides."""
 
     def decide(self, event: str, take: Take, answer_deadline: float) -> bool:
         """Have the combiner decide the commands that wait for an event; each has its outcome or its error then.
@@ -122,62 +186,70 @@ class HostLine:
         Returns False where this process has to decide. Errors: ``outcome_unknown``.
         """
         while (connection := self._connection()) is not None:
-            take.keep_the_line = True
+            take.keep_the_line = self._keep_the_line
             take()
             try:
-                number = connection.send(event, take.taken, answer_deadline)
-            except OSError:
-                # Without its last packet it was not sent.
-                connection.close()
-                continue
-            try:
-                answers = connection.receive(number, answer_deadline)
+                answers = connection.ask(event, take.taken, answer_deadline)
+            except NotSent:
+                self._leave(connection)
             except TimeoutError:
                 log.error("the combiner gave no answer in time: it is killed, and the next one takes its place")
                 connection.kill()
-                connection.close()
+                self._leave(connection)
                 self._wait_for_end(connection)
                 raise Problem("outcome_unknown") from None
             except Ended:
-                connection.close()
+                self._leave(connection)
                 if not self._wait_for_end(connection):
                     raise Problem("outcome_unknown", "The combiner ended the connection.") from None
                 for waiting in take.taken:
                     waiting.asked_again = True
-                continue
-            except BaseException:
-                connection.close()  # an answer that comes late must not be taken for another one's
-                raise
-            self._idle.append(connection)
-            return _settled(take.taken, answers)
+            else:
+                return _settled(take.taken, answers)
         return False
 
     def look_after(self) -> None:
         """Have a connection, and so a combiner that does not end, before the next purchase."""
-        if not self._idle and (connection := self._connection()) is not None:
-            self._idle.append(connection)
+        self._connection()
+
+    def close(self) -> None:
+        """Leave the combiner; what waits for it is answered with an unknown outcome."""
+        if self._connected is not None:
+            self._leave(self._connected)
 
     def _connection(self) -> Connection | None:
-        """One that nobody uses; None where there is none yet. Then a combiner is started, unless there is one."""
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
+        """None where there is none yet. Then a combiner is started, unless there is one."""
+        if self._connected is not None or not self._connecting.acquire(blocking=False):
+            return self._connected
         try:
             opened = self._place.connect(_HELLO_PATIENCE_S)
             if opened is not None:
-                return Connection(opened, self._place.fingerprint)
-            if time.monotonic() >= self._launch_not_before:
+                self._connected = Connection(opened, self._place.fingerprint)
+            else:
                 self._start()
         except OSError as error:
             log.warning("this process decides by itself, without the combiner: %s", error)
-        return None
+        finally:
+            self._connecting.release()
+        return self._connected
+
+    def _leave(self, connection: Connection) -> None:
+        if self._connected is connection:
+            self._connected = None
+        connection.close()
 
     def _start(self) -> None:
-        if self._launched is not None:
-            self._launched.poll()  # so that one that ended is gone from the table of processes
+        launched = self._launched
+        # The look also removes one that ended from the table of processes.
+        if launched is not None and launched.poll() is None:
+            return  # it is starting
+        pause_s = _AFTER_A_REFUSAL_S if launched is not None and launched.returncode > 0 else _BETWEEN_STARTS_S
+        if time.monotonic() < self._launched_at + pause_s:
+            return
         lock_fd = self._place.lock()
         if lock_fd is None:
-            return
-        self._launch_not_before = time.monotonic() + _LAUNCH_AGAIN_S
+            return  # another process starts one
+        self._launched_at = time.monotonic()
         try:
             self._launched = self._launch(lock_fd)
         finally:
@@ -190,12 +262,9 @@ class HostLine:
         while time.monotonic() < deadline:
             if self._place.is_free():
                 return True
-            with contextlib.suppress(OSError):
-                opened = self._place.connect(_HELLO_PATIENCE_S)
-                if opened is not None:
-                    other = Connection(opened, self._place.fingerprint)
-                    self._idle.append(other)
-                    return other.instance != connection.instance
+            other = self._connection()
+            if other is not None:
+                return other.instance != connection.instance
             time.sleep(_POLL_S)
         return False
 

@@ -1,7 +1,8 @@
 """The combiner's process: ``python -m service.sales.host_line.combiner``, started by ``launching``.
 
-One thread: it receives all that has come, groups the commands by event, runs one transaction for each event, and
-answers. What comes while it waits for the disk is in the next transactions.
+It receives all that has come, groups the commands by event, runs one transaction for each event, and answers. What
+comes while it waits for the disk is in the next transactions. All this is one thread, which hands nothing over. Only an
+event whose guard somebody else keeps has a thread of its own until it is decided: the others are sold meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import select
 import signal
 import socket
 import sys
-import time
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -35,6 +36,8 @@ FIRST_PATIENCE_S = 10.0
 MOST_UNSENT = 8 << 20
 """Bytes of answers that are kept for a worker that does not read."""
 _MOST_PACKETS = 64
+_GUARD_PATIENCE_S = 0.01
+"""How long all wait for the guard of one event: more than the longest turn of somebody else takes."""
 
 log = logging.getLogger("lastseat")
 
@@ -90,7 +93,7 @@ class Question:
     def __init__(self, worker: Worker, ask: Ask) -> None:
         self.worker = worker
         self.number = ask.number
-        self.waiting = [Waiting(messages.read(each.command), each.arrived, each.deadline) for each in ask.asked]
+        self.waiting = [Waiting(messages.read(each.command), each.deadline, each.arrived) for each in ask.asked]
 
     def answers(self) -> list[Answer]:
         if all(isinstance(each.error, NotCombined) for each in self.waiting):
@@ -120,22 +123,26 @@ class Combiner:
         self._workers: dict[int, Worker] = {}
         self._poll = select.epoll()
         self._poll.register(listener, select.EPOLLIN)
+        self._apart: dict[str, list[Question]] = {}
+        """The events that a thread decides, and what was asked of them since it began."""
+        self._ended: deque[tuple[str, list[Question]]] = deque()
+        """What such threads have decided."""
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._bell, select.EPOLLIN)
 
     def run(self) -> None:
-        deadline = time.monotonic() + FIRST_PATIENCE_S
-        came = False
-        while self._workers or not came:
+        if self._poll.poll(FIRST_PATIENCE_S):
+            self._accept()
+        while self._workers:
             questions: dict[str, list[Question]] = {}
-            for fd, happened in self._poll.poll(None if came else 1.0):
-                if fd == self._listener.fileno():
-                    self._accept()
-                    came = came or bool(self._workers)
-                elif fd in self._workers:
+            for fd, happened in self._poll.poll():
+                if fd in self._workers:
                     self._serve(fd, happened, questions)
+                elif fd == self._bell:
+                    self._answer_those_apart()
             for event, asked in questions.items():
                 self._decide(event, asked)
-            if not came and time.monotonic() > deadline:
-                return
+            self._accept()
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -161,9 +168,35 @@ class Combiner:
         except (OSError, msgspec.MsgspecError):
             self._forget(worker)
 
-    def _decide(self, event: str, asked: Sequence[Question]) -> None:
+    def _decide(self, event: str, asked: list[Question]) -> None:
+        """Decide what was asked of an event, or have it decided apart where the guard is not free."""
+        if event in self._apart:
+            self._apart[event] += asked
+            return
         waiting = [each for question in asked for each in question.waiting]
-        self._office.decide_together(event, waiting)
+        blocked = self._office.decide_together(event, waiting, _GUARD_PATIENCE_S)
+        if blocked:
+            self._apart[event] = []
+            threading.Thread(target=self._decide_apart, args=(event, asked, blocked), daemon=True).start()
+        else:
+            self._answer(asked)
+
+    def _decide_apart(self, event: str, asked: list[Question], blocked: list[Waiting]) -> None:
+        while blocked:
+            blocked = self._office.decide_together(event, blocked)
+        self._ended.append((event, asked))
+        os.eventfd_write(self._bell, 1)
+
+    def _answer_those_apart(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        while self._ended:
+            event, asked = self._ended.popleft()
+            self._answer(asked)
+            if came_meanwhile := self._apart.pop(event):
+                self._decide(event, came_meanwhile)
+
+    def _answer(self, asked: Sequence[Question]) -> None:
         for question in asked:
             self._send(question.worker, encode(Answers(question.number, question.answers())))
 
