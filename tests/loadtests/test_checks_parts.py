@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,25 @@ import pytest
 from recorded import audited, numbered, versioned
 
 from loadtests.lab import checks
-from loadtests.lab.checks import CHECKS, Verdict, judge
+from loadtests.lab.checks import CHECKS, Verdict, judge, judge_folder
 from loadtests.lab.checks.case.lifetimes import FOREVER, Lifetimes, range_maximum
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ordering.real_time import missed_deadlines
 from loadtests.lab.checks.overlap import overlapping_pairs
 from loadtests.lab.checks.verdict import CheckResult, EventCounts, worst
 from loadtests.lab.history.arrays import lookup
-from loadtests.lab.history.history import Audit, History
+from loadtests.lab.history.audit import EXPIRED
+from loadtests.lab.history.history import (
+    CONFIRM,
+    HOLD,
+    RELEASE,
+    UNKNOWN,
+    Audit,
+    History,
+    read_audit,
+    read_history,
+)
+from loadtests.lab.history.synthetic import draw, write
 
 SEEDS = range(200)
 
@@ -243,3 +255,16 @@ def test_a_number_that_is_sold_again_after_it_was_given_back_is_not_double_booke
         lines.append(back | {"outcome": outcome, "return_ns": None if outcome == "unknown" else cancelled + 2})
     verdict = judge(History.of(lines), {}, capacity=9)
     assert (verdict.double_booked, verdict.verdict == "invalid") == (int(twice), twice)
+
+
+def test_a_drawn_history_has_what_was_asked_for_and_is_valid_until_a_record_is_lost(tmp_path: Path) -> None:
+    history, audit = write(tmp_path, draw(20_000, 50, seed=1, holds=0.1, retries=0.03, unknown=0.02))
+    h, kinds = read_history(history), read_audit(audit).kind
+    assert (h.outcome == UNKNOWN).mean() == pytest.approx(0.02, abs=0.005)
+    assert (h.op == HOLD).mean() == pytest.approx(0.1, abs=0.01)
+    rare = (h.op == CONFIRM, h.op == RELEASE, kinds == EXPIRED, h.attempt == 2, h.replayed == 1)
+    assert all(each.sum() > 100 for each in rare)
+    assert judge_folder(tmp_path).verdict == "valid"
+    lines = audit.read_text().splitlines(keepends=True)
+    audit.write_text("".join(lines[:5000] + lines[5001:]))
+    assert judge_folder(tmp_path).verdict == "invalid"
