@@ -251,7 +251,8 @@ class Bench:
             finally:
                 self._drop_data(self._servers / folder)
         self.results.missing.append(NotMeasured(part, **cell.identity, why=why, failed=failed))
-        self._progress.done(steps, f"{cell.worker}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
+        shape = cell.worker if cell.processes is None else f"{cell.worker} × {cell.processes}"
+        self._progress.done(steps, f"{shape}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
 
     @staticmethod
     def _drop_data(folder: Path) -> None:
