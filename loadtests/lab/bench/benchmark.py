@@ -14,7 +14,7 @@ from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench import without_http
 from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, plan, stubbed
-from loadtests.lab.bench.growth import measure_growth, most_orders, sizes
+from loadtests.lab.bench.growth import measure_growth, sizes
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
 from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
 from loadtests.lab.bench.plain import GROWN_MARKS, growing, marks, measure_beside, pairings
@@ -162,8 +162,9 @@ class Bench:
             measure = partial(self._pairing, generator, ours, plain)
             self._attempt(BESIDE_PLAIN, ours, f"beside-{plain.name}", measure, self._steps_of_a_cell)
         for cell in self._marked_growth():
-            orders = [each for each in GROWN_MARKS if each <= most_orders(cell.store, self._settings.growth)]
-            self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
+            most = max(sizes(cell.store, self._settings.growth))
+            if orders := [each for each in GROWN_MARKS if each <= most]:
+                self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
 
     def _pairing(self, generator: LoadGenerator, ours: BenchCell, plain: BenchCell, folder: Path) -> None:
         with subject(ours, folder / "office") as office, plain_beside(office, plain, folder / "plain") as other:

@@ -49,13 +49,8 @@ class Grown(OfCell, kw_only=True):
 
 def sizes(store: str, most: int) -> list[int]:
     """The numbers of orders to look at: powers of ten, and the most."""
-    most = most_orders(store, most)
+    most = min(most, MOST_REWRITTEN) if STORES[store].rewrites else most
     return sorted({0, most} | {10**power for power in range(2, 7) if 10**power < most})
-
-
-def most_orders(store: str, most: int) -> int:
-    """The most orders to which a store is grown."""
-    return min(most, MOST_REWRITTEN) if STORES[store].rewrites else most
 
 
 def measure_growth(
