@@ -162,8 +162,8 @@ class Bench:
             measure = partial(self._pairing, generator, ours, plain)
             self._attempt(BESIDE_PLAIN, ours, f"beside-{plain.name}", measure, self._steps_of_a_cell)
         for cell in self._marked_growth():
-            orders = [each for each in GROWN_MARKS if each <= self._settings.growth]
-            self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
+            if orders := [each for each in GROWN_MARKS if each <= self._settings.growth]:
+                self._attempt("growth", cell, f"growth-{cell.name}", partial(self._grow, generator, cell, orders))
 
     def _pairing(self, generator: LoadGenerator, ours: BenchCell, plain: BenchCell, folder: Path) -> None:
         with subject(ours, folder / "office") as office, plain_beside(office, plain, folder / "plain") as other:
@@ -250,7 +250,8 @@ class Bench:
             finally:
                 self._drop_data(self._servers / folder)
         self.results.missing.append(NotMeasured(part, **cell.identity, why=why, failed=failed))
-        self._progress.done(steps, f"{cell.worker}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
+        shape = cell.worker if cell.processes is None else f"{cell.worker} × {cell.processes}"
+        self._progress.done(steps, f"{shape}, {cell.spelled}: not {'measured' if failed else 'available'}: {why}")
 
     @staticmethod
     def _drop_data(folder: Path) -> None:

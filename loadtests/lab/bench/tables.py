@@ -214,6 +214,7 @@ def notes(results: BenchResults) -> list[str]:
     ]
     found += [f"! not measured: {line}" for line in not_available([each for each in results.missing if each.failed])]
     found += [f"not offered: {line}" for line in not_available([each for each in results.missing if not each.failed])]
+    found += shortfalls(results)
     generator = results.generator
     if measured and generator is not None:
         busiest = max(measured, key=lambda each: each.generator_cpu)
@@ -224,7 +225,6 @@ def notes(results: BenchResults) -> list[str]:
             f"fastest rate here; it used at most {busiest.generator_cpu:.0%} of one core ({shape_of(busiest)}, "
             f"{busiest.program})."
         )
-    found += shortfalls(results)
     if results.beside_plain:
         found.append(
             f"Medians of {len(results.beside_plain[0].ratios)} pairs in ABBA order, 95 % bootstrap intervals. The null "
