@@ -29,8 +29,8 @@ from loadtests.lab.exit_status import run_command
 from workers import WORKER_MODELS
 
 CLIENTS = 64
-REQUESTS = 1_000
-"""In a window of a stubbed purchase or of a bare endpoint."""
+REQUESTS = 2_000
+"""In a window of part ``request``, which lasts as long as they take."""
 REQUEST, EVERYTHING = "request", "everything"
 PARTS = {
     "in_line": "stands in line, is decided by nobody, waits for nothing",
@@ -114,7 +114,7 @@ def _p99_ms(window: Window) -> float:
 @click.option("--worker", "workers", multiple=True, type=click.Choice(list(WORKER_MODELS)), help="Only this one.")
 @click.option("--part", "parts", multiple=True, type=click.Choice([REQUEST, *PARTS]), help="Only this one.")
 @click.option("--pairs", type=click.IntRange(1, 1000), default=8, show_default=True, help="Of windows.")
-@click.option("--seconds", type=click.FloatRange(0.05, 600), default=0.6, show_default=True, help="Of a window, but for `request`.")
+@click.option("--seconds", type=click.FloatRange(0.05, 600), default=0.6, show_default=True, help="Of a window.")
 def apart(workers: tuple[str, ...], parts: tuple[str, ...], pairs: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".apart-") as folder:
         sampling = Sampling(pairs, seconds)
