@@ -29,7 +29,8 @@ from loadtests.lab.exit_status import run_command
 from workers import WORKER_MODELS
 
 CLIENTS = 64
-REQUESTS = 1_000
+REQUESTS = 2_000
+"""In a window of part ``request``, which lasts as long as they take."""
 REQUEST, EVERYTHING = "request", "everything"
 PARTS = {
     "in_line": "stands in line, is decided by nobody, waits for nothing",
