@@ -24,7 +24,7 @@ from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
 from loadtests.lab.compare.evidence import BEGIN, END, PairEvidence, Schedules, gather, markdown
 from loadtests.lab.compare.findings import answers, first_line
 from loadtests.lab.compare.heat_map import heat_map
-from loadtests.lab.compare.matrix import PER_BLOCK, Cell, CellSettings, Matrix, Offer, Plan, offers, plan
+from loadtests.lab.compare.matrix import PER_BLOCK, Cell, CellSettings, Matrix, Plan, plan
 from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
 from loadtests.lab.compare.page import END as MATRIX_END
 from loadtests.lab.compare.page import as_json, write_report, write_section
@@ -35,17 +35,12 @@ from loadtests.lab.explore.exploration import SeenAnomaly
 from loadtests.lab.report import markdown as sections
 from loadtests.lab.servers import office
 from loadtests.lab.servers.machine import describe
-from service.guards import GUARDS
+from service.catalogue import GUARDS, GUARDS_OF, STORES
 from tests.loadtests.test_demo import processes_of
 from tests.loadtests.test_target import LASTSEAT, lastseat
 from workers import WORKER_MODELS
 
 SHAPE = CellSettings()
-OFFERS = {
-    "json": Offer("json", "host", "file", ("none", "thread", "file", "leaky")),
-    "sqlite": Offer("sqlite", "host", "immediate", ("none", "immediate", "atomic")),
-    "memory": Offer("memory", "process", "thread", ("none", "thread")),
-}
 
 
 def sale(**changes: Any) -> Sale:
@@ -76,19 +71,19 @@ def results_of(tmp_path: Path, sales: dict[Cell, list[Sale]], failures: dict[Cel
 
 
 def test_every_pair_of_the_registries_is_there_under_every_worker_model() -> None:
-    found = plan(Matrix(), offers()).cells
-    for offer in offers().values():
-        if offer.scope == "process":
+    found = plan(Matrix()).cells
+    for store, guards in GUARDS_OF.items():
+        if STORES[store].scope == "process":
             continue
-        for guard in set(offer.guards) - {"leaky"}:
-            mine = {each.worker for each in found if (each.store, each.guard) == (offer.store, guard)}
+        for guard in set(guards) - {"leaky"}:
+            mine = {each.worker for each in found if (each.store, each.guard) == (store, guard)}
             assert mine == set(WORKER_MODELS)
     assert len(found) == len(set(found))
     assert {each.guard for each in found} == set(GUARDS) - {"leaky"}
 
 
 def test_the_first_cells_tell_what_a_worker_class_is_worth_and_whether_the_lock_matters() -> None:
-    first = plan(Matrix(), OFFERS).blocks[0]
+    first = plan(Matrix()).blocks[0]
     assert {(each.guard, each.worker, each.think) for each in first} == {
         (guard, worker, think)
         for guard in ("none", "file")
@@ -100,7 +95,7 @@ def test_the_first_cells_tell_what_a_worker_class_is_worth_and_whether_the_lock_
 
 
 def test_then_come_other_stores_then_other_guards_then_other_numbers_of_processes() -> None:
-    cells = plan(Matrix(thinks=("none",)), OFFERS).cells
+    cells = plan(Matrix(thinks=("none",), stores=("json", "sqlite"))).cells
     places = [
         max(cells.index(each) for each in cells if chosen(each))
         for chosen in (
@@ -114,19 +109,19 @@ def test_then_come_other_stores_then_other_guards_then_other_numbers_of_processe
 
 
 def test_no_block_is_so_long_that_its_cells_lie_far_apart() -> None:
-    assert all(len(block) <= PER_BLOCK for block in plan(Matrix(), offers()).blocks)
+    assert all(len(block) <= PER_BLOCK for block in plan(Matrix()).blocks)
 
 
 def test_a_store_of_one_process_is_compared_only_where_asked_for_and_never_with_several() -> None:
-    assert not any(each.store == "memory" for each in plan(Matrix(), OFFERS).cells)
-    asked = plan(Matrix(stores=("memory",)), OFFERS)
+    assert not any(each.store == "memory" for each in plan(Matrix()).cells)
+    asked = plan(Matrix(stores=("memory",)))
     assert {each.processes for each in asked.cells} == {1}
     assert set(asked.impossible.values()) == {"the store memory lives in one process"}
 
 
 def test_a_fault_among_the_guards_is_compared_only_where_asked_for() -> None:
-    assert not any(each.guard == "leaky" for each in plan(Matrix(), OFFERS).cells)
-    assert {each.guard for each in plan(Matrix(guards=("leaky",)), OFFERS).cells} == {"leaky"}
+    assert not any(each.guard == "leaky" for each in plan(Matrix()).cells)
+    assert {each.guard for each in plan(Matrix(guards=("leaky",))).cells} == {"leaky"}
 
 
 def test_a_block_is_gone_through_forwards_backwards_forwards() -> None:
@@ -480,7 +475,7 @@ def test_the_table_says_where_each_anomaly_was_seen_and_how_much_was_tried_where
 
 
 def test_every_pair_has_a_sale_before_any_has_two() -> None:
-    whole = plan(Matrix(), offers())
+    whole = plan(Matrix())
     first, rest = provoking_cells(Matrix(), whole).blocks
     assert {each.pair for each in first} == {each.pair for each in whole.cells}
     assert len(first) == len({each.pair for each in first})

@@ -19,7 +19,7 @@ from loadtests.lab.compare import page as reports
 from loadtests.lab.compare.anomalies import compare_anomalies
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
 from loadtests.lab.compare.findings import answers
-from loadtests.lab.compare.matrix import THINKS, CellSettings, Matrix, offers, plan
+from loadtests.lab.compare.matrix import THINKS, CellSettings, Matrix, plan
 from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.durations import duration_ns
@@ -116,7 +116,7 @@ def compare(
     output.refuse_page_without_place(page, *(_EVIDENCE if anomalies else _MATRIX))
     matrix = Matrix(**{name: tuple(dict.fromkeys(values)) for name, values in asked.items()})
     shape = CellSettings(buyers=buyers, seconds=seconds, think_ms=think_ms, seed=seed)
-    cells = plan(matrix, offers())
+    cells = plan(matrix)
     if not cells.cells and not cells.impossible:
         raise click.UsageError("there is no such cell: no guard that was named fits a store that was named")
     screen = Console(stderr=True)

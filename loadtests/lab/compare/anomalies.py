@@ -12,7 +12,7 @@ from rich.text import Text
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.evidence import PairEvidence, Schedules, cases, gather, keep_schedules, read_schedules
 from loadtests.lab.compare.findings import first_line
-from loadtests.lab.compare.matrix import NO_DELAY, Cell, CellSettings, Matrix, Plan, offers, plan
+from loadtests.lab.compare.matrix import NO_DELAY, Cell, CellSettings, Matrix, Plan, plan
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.explore.execution import Stuck
 from loadtests.lab.explore.exploration import Scenario, run
@@ -68,7 +68,7 @@ def compare_anomalies(
     What is in the folder is not done again, and all sales there count, also those that a compare held.
     """
     ends = math.inf if budget_s is None else time.monotonic() + budget_s
-    whole = plan(matrix, offers())
+    whole = plan(matrix)
     pairs = list(dict.fromkeys((cell.store, cell.guard) for cell in _by_pair(whole)))
     explorations = _Explorations(cache.folder, ends, screen)
     for pair in pairs:

@@ -7,7 +7,7 @@ delay, for the worth of a worker class; (2) the other stores likewise, without a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -110,20 +110,6 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     thinks: tuple[str, ...] = ()
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """A store: who sees the same data, the guard that ``on`` stands for, and all that fit it."""
-
-    store: str
-    scope: str
-    on: str
-    guards: tuple[str, ...]
-
-
-def offers() -> dict[str, Offer]:
-    """All stores of the catalogue."""
-    return {name: Offer(name, store.scope, store.safe_guard, GUARDS_OF[name]) for name, store in STORES.items()}
-
-
 class Plan(msgspec.Struct, frozen=True):
     """The cells in blocks, the most telling first; and those that make no sense, with the reason."""
 
@@ -135,34 +121,29 @@ class Plan(msgspec.Struct, frozen=True):
         return [cell for block in self.blocks for cell in block]
 
 
-def plan(matrix: Matrix, offers: Mapping[str, Offer]) -> Plan:
-    """Every cell that was asked for, once."""
-    stores = [store for store in offers if store in (matrix.stores or _worth_it(offers))]
+def plan(matrix: Matrix) -> Plan:
+    """Every cell of the catalogue that was asked for, once. By default of the stores that outlive a process."""
+    wanted = matrix.stores or [name for name, store in STORES.items() if store.scope != "process"]
+    stores = [store for store in STORES if store in wanted]
     ranks: dict[tuple[int, str], list[Cell]] = {}
     impossible: dict[Cell, str] = {}
     for store in stores:
-        for cell in _cells(matrix, offers[store]):
-            why = _why_not(cell, offers[store])
-            if why:
-                impossible[cell] = why
+        for cell in _cells(matrix, store):
+            if STORES[store].scope == "process" and cell.processes > 1:
+                impossible[cell] = f"the store {store} lives in one process"
             else:
-                rank = _rank(cell, offers[store], matrix, first=store == stores[0])
+                rank = _rank(cell, matrix, first=store == stores[0])
                 ranks.setdefault((rank, _group(cell, rank)), []).append(cell)
     groups = [ranks[key] for key in sorted(ranks, key=lambda key: key[0])]
     return Plan([block for group in groups for block in _blocks(group)], impossible)
 
 
-def _worth_it(offers: Mapping[str, Offer]) -> list[str]:
-    """The stores that are compared by default: those that outlive a process."""
-    return [store for store, offer in offers.items() if offer.scope != "process"]
-
-
-def _cells(matrix: Matrix, offer: Offer) -> list[Cell]:
+def _cells(matrix: Matrix, store: str) -> list[Cell]:
     # By default none that exists to be caught.
     wanted = matrix.guards or [name for name, guard in GUARDS.items() if not guard.is_leaky]
-    guards = [guard for guard in offer.guards if guard in wanted]
+    guards = [guard for guard in GUARDS_OF[store] if guard in wanted]
     return [
-        Cell(offer.store, guard, worker, processes, think)
+        Cell(store, guard, worker, processes, think)
         for think in THINKS
         if think in (matrix.thinks or THINKS)
         for worker in matrix.workers or WORKER_MODELS
@@ -175,15 +156,9 @@ def _counts(matrix: Matrix, worker: str) -> list[int]:
     return list(dict.fromkeys(matrix.processes or (1, WORKER_MODELS[worker].processes)))
 
 
-def _why_not(cell: Cell, offer: Offer) -> str:
-    if offer.scope == "process" and cell.processes > 1:
-        return f"the store {cell.store} lives in one process"
-    return ""
-
-
-def _rank(cell: Cell, offer: Offer, matrix: Matrix, *, first: bool) -> int:
+def _rank(cell: Cell, matrix: Matrix, *, first: bool) -> int:
     """The cell's place in the order above."""
-    other_guard = cell.guard not in {OFF, offer.on}
+    other_guard = cell.guard not in {OFF, STORES[cell.store].safe_guard}
     other_count = cell.processes != max(_counts(matrix, cell.worker))
     if not other_guard and not other_count and first:
         return 1
