@@ -55,6 +55,8 @@ class StoreTraits:
     """How its addresses begin. A store that has any is kept by an engine, and needs an address."""
     example: str = ""
     """An address of it, for messages."""
+    advice: str = ""
+    """What it is for, and when another one is better: sentences for who starts an office."""
     benchmark: tuple[Benchmarked, ...] = ()
     """Under which guards a benchmark measures it."""
 
@@ -90,6 +92,8 @@ STORES: dict[str, StoreTraits] = {
         scope="host",
         safe_guard="file",
         default_batch=64,
+        advice="One JSON document an event, to be read by people; a write replaces its newest part. For real sales on one "
+        "host take --store journal, which is faster; for several hosts an address of PostgreSQL, Valkey or Redis.",
         benchmark=(Benchmarked("file"),),
     ),
     "journal": StoreTraits(
@@ -97,16 +101,26 @@ STORES: dict[str, StoreTraits] = {
         scope="host",
         safe_guard="file",
         default_batch=64,
+        advice="An append-only ledger an event: for real sales on one host. For several hosts take an address of "
+        "PostgreSQL, Valkey or Redis.",
         benchmark=(
             Benchmarked("file", (1, 8, BENCHMARK_BATCH), not_in_quick=(8,), of_ceiling=0.85, of_ceiling_under_sync=0.7),
         ),
     ),
-    "memory": StoreTraits("service.stores.memory:Memory", scope="process", safe_guard="thread", durable=False),
+    "memory": StoreTraits(
+        "service.stores.memory:Memory",
+        scope="process",
+        safe_guard="thread",
+        durable=False,
+        advice="Nothing is kept when it stops: for tests alone. For real sales on one host take --store journal.",
+    ),
     "sqlite": StoreTraits(
         "service.stores.sqlite.store:Sqlite",
         scope="host",
         safe_guard="immediate",
         default_batch=64,
+        advice="One SQLite database, to be asked with SQL; all events share one lock. For many purchases at once on "
+        "one host take --store journal; for several hosts an address of PostgreSQL, Valkey or Redis.",
         benchmark=(
             Benchmarked("immediate", not_in_quick=(1,), reference_sells=1.5),
             Benchmarked("atomic", not_in_quick=(1,)),
@@ -119,6 +133,7 @@ STORES: dict[str, StoreTraits] = {
         default_batch=64,
         schemes=("postgresql", "postgres"),
         example="postgresql://user@host/database",
+        advice="For several hosts. On one host --store journal needs no engine.",
         benchmark=(
             Benchmarked("row", of_ceiling=0.5, of_one_by_one=4.0, reference_sells=1.0),
             Benchmarked("atomic", (BENCHMARK_BATCH,), not_in_quick=(BENCHMARK_BATCH,)),
@@ -131,6 +146,8 @@ STORES: dict[str, StoreTraits] = {
         default_batch=64,
         schemes=("redis", "rediss", "unix"),
         example="redis://host:6379/0",
+        advice="For several hosts; what was answered is as durable as the engine's appendfsync makes it. On one host "
+        "--store journal needs no engine.",
         benchmark=(Benchmarked("atomic", of_ceiling=0.7, reference_sells=1.0),),
     ),
 }

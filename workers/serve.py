@@ -13,6 +13,7 @@ import sys
 
 import click
 
+from service.catalogue import STORES
 from workers import GUNICORN_CONF, WORKER_MODELS
 
 
@@ -64,8 +65,20 @@ def serve(
     options += WORKER_MODELS[worker].arguments(processes=processes, threads=threads)
     shown = [*(f"{name}={shlex.quote(value)}" for name, value in settings.items()), "gunicorn", shlex.join(options)]
     click.echo(" ".join([*shown, "service:app"]), err=True)
+    if said := about_store(store or os.environ.get("LASTSEAT_STORE") or "json"):
+        click.echo(said, err=True)
     os.environ.update(settings)
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *options, "service:app"])
+
+
+def about_store(asked: str) -> str:
+    """Which store an office uses, and when another one is better; empty for one that does not exist. Of an address only
+    its scheme is told: a password may be in it."""
+    scheme = asked.partition(":")[0]
+    for name, traits in STORES.items():
+        if name == asked or scheme in traits.schemes:
+            return f"The store is {name}. {traits.advice}"
+    return ""
 
 
 def refuse_taken_port(host: str, port: int) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -98,8 +99,8 @@ def _marks(disk: Disk) -> dict[Node, bytes]:
             every = (folder.synced, *(change for _, change in folder.changes))
             marked = next((node for names in every for name, node in names.items() if node and name == "durable"), None)
             # Not of a segment whose name may be lost yet: the mark goes on to it when its directory was synced.
-            segments = ((name.removesuffix(".jsonl"), node) for name, node in folder.synced.items())
-            synced = {int(name): node for name, node in segments if name.isdigit()}
+            segments = {name: node for name, node in folder.synced.items() if re.fullmatch(r"\d{8}\.jsonl", name)}
+            synced = {int(name[:8]): node for name, node in segments.items()}
             newest = synced[max(synced)] if synced else None
             if isinstance(marked, File) and isinstance(newest, File):
                 # A sync may come in the middle of another one's append: of that the mark knows nothing.

@@ -139,6 +139,8 @@ def _compare(run: Run, before: Sequence[dict[str, Any]], after: Sequence[dict[st
     first = _open(run.store, data, boot=1)
     found = {event: _audit(first, event) for event in {each["event"] for each in run.answers}}
     for event, (status, records) in found.items():
+        if told[event].deleted and (kept := _kept(data, event)) != run.audits[event]:
+            return f"the audit of {event} was not kept when it was removed: {kept} and not {run.audits[event]}"
         if status == 404:
             if told[event].exists and not _is_being_deleted(event, after):
                 return f"event {event} is gone, and was answered for at version {told[event].version}"
@@ -150,6 +152,12 @@ def _compare(run: Run, before: Sequence[dict[str, Any]], after: Sequence[dict[st
             if finding:
                 return finding
     return _half_a_cart(found) or _after_second_start(run.store, data, found)
+
+
+def _kept(data: Path, event: str) -> list[dict[str, Any]]:
+    """The audit of a removed event that lies beside the others."""
+    files = (data / "removed").glob(f"{event}-*.jsonl")
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()[1:]]
 
 
 def _half_a_cart(found: Mapping[str, tuple[int, list[dict[str, Any]]]]) -> str:

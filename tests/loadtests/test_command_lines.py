@@ -120,7 +120,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results" / "run" / "latest" / "experiment.json").write_text("{}")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "store" / "latest").mkdir(parents=True)
-    for name in (
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    for name in [
         "sale.toml",
         "shop.toml",
         "map.toml",
@@ -128,7 +129,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "history.jsonl",
         "history.jsonl.gz",
         "audit.jsonl",
-    ):
+    ]:
         (tmp_path / name).touch()
     (tmp_path / "store" / "latest" / "history.edn").touch()
     return tmp_path

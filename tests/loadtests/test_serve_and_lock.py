@@ -16,7 +16,9 @@ import pytest
 from loadtests.lab.protocol.admin_api import Office
 from loadtests.lab.servers import process
 from loadtests.lab.servers.office import RunningOffice
+from service.catalogue import STORES
 from tests.loadtests.test_demo import lastseat
+from workers.serve import about_store
 
 pytestmark = pytest.mark.servers
 
@@ -47,6 +49,7 @@ def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(
         assert log.startswith("LASTSEAT_GUARD=none")
         assert "--worker-class gthread --workers 2 --threads 16 service:app" in log
         assert "Using worker: gthread" in log
+        assert "The store is json. " in log
     finally:
         process.end(server, grace_s=15)
 
@@ -77,6 +80,17 @@ def test_an_office_for_real_sales_starts_without_a_lab_event(
         assert [each["event"] for each in found] == events
     finally:
         process.end(server, grace_s=15)
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_serve_says_which_store_it_uses_and_when_another_is_better(name: str) -> None:
+    traits = STORES[name]
+    said = about_store(traits.example.replace("//", "//user:secret@") if traits.example else name)
+    assert said == f"The store is {name}. {traits.advice}"
+    assert "secret" not in said
+    assert name == "journal" or "--store journal" in said  # each names another one for one host
+    assert name == "memory" or "for several hosts" in said.lower()
+    assert about_store("nothing-of-ours") == ""
 
 
 def test_serve_names_a_port_that_is_taken_at_once(tmp_path: Path) -> None:
