@@ -127,11 +127,12 @@ def test_under_a_reload_and_a_stop_what_is_under_way_is_answered(tmp_path: Path)
     assert len(orders) == len(set(orders))
 
 
+@pytest.mark.parametrize("model", [MODELS[0], MODELS[2]])
 def test_a_sale_in_which_the_combiner_is_killed_again_and_again_acknowledges_nothing_that_is_not_there(
-    tmp_path: Path,
+    tmp_path: Path, model: str
 ) -> None:
-    settings = {"LASTSEAT_STORE": "journal", "LASTSEAT_EVENT": "show:1000"}
-    with Typed("-w 3 service:app", tmp_path / "office", **settings) as server:
+    settings = {"LASTSEAT_LINE": "host", "LASTSEAT_STORE": "journal", "LASTSEAT_EVENT": "show:1000"}
+    with Typed(f"{model} service:app", tmp_path / "office", **settings) as server:
         combiner(server)
         answers: list[Answer] = []
         killed: list[int] = []

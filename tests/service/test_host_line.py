@@ -303,8 +303,6 @@ def test_silence_past_the_deadline_is_unknown_and_the_one_that_hangs_is_killed(
         buy(office, "a")
     assert (unknown.value.code, unknown.value.kind.definite) == ("outcome_unknown", False)
     wait_for(lambda: has_ended(hung), "the end of the one that hangs")
-    assert office.host_line is not None
-    assert office.host_line._place.is_free()
     have_a_combiner(office)
     assert combiner_of(office) != hung
     assert buy(office, "a").record.version == 2
@@ -338,7 +336,7 @@ def test_when_the_combiner_is_killed_its_commands_are_asked_again_and_sold_once(
 
 @pytest.mark.servers
 def test_a_connection_that_a_living_combiner_ends_leaves_the_outcome_unknown(open_worker: Open) -> None:
-    office = open_worker(EVENT="show:10")
+    office, _another = open_worker(EVENT="show:10"), open_worker(EVENT="show:10")
     pid = combiner_of(office)
     with ThreadPoolExecutor(1) as pool, guard_taken(office._settings.data):
         sale = pool.submit(buy, office, "a")
@@ -419,17 +417,20 @@ def test_a_combiner_whose_code_or_settings_are_others_than_its_workers_refuses_a
     open_worker: Open, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     office = open_worker(EVENT="show:10")
-    os.kill(combiner_of(office), signal.SIGKILL)
+    killed = combiner_of(office)
+    os.kill(killed, signal.SIGKILL)
     monkeypatch.setenv("LASTSEAT_BATCH", "7")
     host_line = office.host_line
     assert host_line is not None
-    wait_for(host_line._place.is_free, "the end of the combiner")
+    wait_for(lambda: has_ended(killed), "the end of the combiner")
     before = host_line._launched
     assert buy(office, "a").record.version == 1
     host_line._launched_at = -FAR_S
     wait_for(lambda: (host_line._start(), host_line._launched is not before)[1], "another combiner")
-    assert host_line._launched is not None
-    assert host_line._launched.wait(FAR_S) == 1
+    launched = host_line._launched
+    assert launched is not None
+    wait_for(lambda: launched.status() is not None, "its end")
+    assert launched.status() == 1
     assert buy(office, "b").record.version == 2
     assert "refused to start" in capfd.readouterr().err
 
@@ -509,7 +510,7 @@ def test_who_answers_with_another_name_is_not_asked(open_worker: Open, tmp_path:
     office = open_worker(EVENT="show:10")
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with mine, its:
-        its.send(b"." + messages.encode(messages.Hello("another", "i")))
+        its.send(b"." + messages.encode(messages.Hello("another")))
         with pytest.raises(OSError, match="another configuration"):
             Connection(mine, directory_of(office).name)
         its.close()

@@ -12,9 +12,8 @@ there is none, and does not wait for it.
 
 *The conversation.* The combiner's directory, ``combiner/<fingerprint>`` in the data directory, has a socket
 (``SOCK_SEQPACKET``), and whoever holds the flock on the directory is the combiner (``place``). The combiner greets each
-connection with the fingerprint and a name that no other combiner has (``Hello``). Then a worker sends an ``Ask``:
-commands for one event, each with the time at which it came and the time until which it waits. The combiner answers it
-with ``Answers``, one for each command:
+connection with the fingerprint (``Hello``). Then a worker sends an ``Ask``: commands for one event, each with the time
+at which it came and the time until which it waits. The combiner answers it with ``Answers``, one for each command:
 
 - ``Decided`` or ``Refused``: the decision, where its milliseconds went, and the epoch that it was decided under;
 - ``Failed``: the problem for which it was not decided, definite or not;
@@ -24,7 +23,7 @@ with ``Answers``, one for each command:
 only the combiner's word is definite:
 
 - Silence past the deadline is ``outcome_unknown``, and the combiner is killed, so that its successor serves the next.
-- The connection ends, and the combiner has ended (its flock is free, or another combiner has it): the commands are
+- The connection ends, and the combiner's process is seen to have ended (its flock is free then): the commands are
   asked again under the same keys, of the next combiner, or decided by the worker. Its own order or hold under the key
   is the first answer and no replay (``told_again``). A definite problem tells nothing about the first time: it is
   ``outcome_unknown``. So is a refusal where the store is an engine: what the dead combiner sent may still arrive there.

@@ -7,9 +7,9 @@ import itertools
 import logging
 import math
 import os
+import select
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ from service.runtime.gevent import patched
 from service.runtime.notifications import Signal
 from service.sales.batch import Take, Waiting
 from service.sales.host_line import messages
+from service.sales.host_line.launching import Launched
 from service.sales.host_line.messages import Again, Answer, Ask, Asked, Assembly, Failed, Hello, encode, packets
 from service.sales.host_line.place import Place, peer
 
@@ -69,17 +70,24 @@ class Connection:
             self.pid, uid = peer(opened)
             if uid != os.geteuid():
                 raise PermissionError(f"the combiner's socket belongs to the user {uid}")
-            self._pidfd = os.pidfd_open(self.pid)
             hello: Hello = messages.decode_hello(self._message(time.monotonic() + _HELLO_PATIENCE_S))
             if hello.fingerprint != fingerprint:
                 raise OSError("the combiner is another configuration's")
+            self._pidfd = os.pidfd_open(self.pid)
+            if self._is_at_its_end():  # else the id may be another process's by now
+                raise Ended
         except (Ended, msgspec.MsgspecError) as error:
             self.close()
             raise ConnectionError("the combiner did not greet") from error
         except BaseException:
             self.close()
             raise
-        self.instance = hello.instance
+
+    def _is_at_its_end(self) -> bool:
+        self._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        return False
 
     def ask(self, event: str, waiting: Sequence[Waiting], deadline: float) -> list[Answer]:
         """The answers for some commands. Errors: ``NotSent``; ``Ended``; ``TimeoutError`` past ``deadline``."""
@@ -135,6 +143,13 @@ class Connection:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def has_ended(self) -> bool:
+        """Whether the combiner is seen to have ended, within some time. Then its locks are free: a process closes its
+        files before it is seen to have ended."""
+        ended = select.poll()
+        ended.register(self._pidfd, select.POLLIN)
+        return bool(ended.poll(_END_PATIENCE_S * 1e3))
+
     def close(self) -> None:
         """End the connection, for all who wait for an answer on it."""
         with contextlib.suppress(OSError):
@@ -168,13 +183,13 @@ class Connection:
 class HostLine:
     """This process's access to the combiner. Threads and greenlets share one."""
 
-    def __init__(self, place: Place, launch: Callable[[int], subprocess.Popen[bytes]]) -> None:
+    def __init__(self, place: Place, launch: Callable[[int], Launched]) -> None:
         """``launch`` starts a combiner, and hands it the descriptor that holds the lock of the place."""
         self._place = place
         self._launch = launch
         self._connecting = threading.Lock()
         self._connected: Connection | None = None
-        self._launched: subprocess.Popen[bytes] | None = None
+        self._launched: Launched | None = None
         self._launched_at = -math.inf
         self._keep_the_line = not patched()
         """Threads hand over what came while one of them waits for an answer: a message for each costs more than it
@@ -196,11 +211,10 @@ class HostLine:
                 log.error("the combiner gave no answer in time: it is killed, and the next one takes its place")
                 connection.kill()
                 self._leave(connection)
-                self._wait_for_end(connection)
                 raise Problem("outcome_unknown") from None
             except Ended:
                 self._leave(connection)
-                if not self._wait_for_end(connection):
+                if not connection.has_ended():
                     raise Problem("outcome_unknown", "The combiner ended the connection.") from None
                 for waiting in take.taken:
                     waiting.asked_again = True
@@ -239,11 +253,10 @@ class HostLine:
         connection.close()
 
     def _start(self) -> None:
-        launched = self._launched
-        # The look also removes one that ended from the table of processes.
-        if launched is not None and launched.poll() is None:
+        status = self._launched.status() if self._launched is not None else 0
+        if status is None:
             return  # it is starting
-        pause_s = _AFTER_A_REFUSAL_S if launched is not None and launched.returncode > 0 else _BETWEEN_STARTS_S
+        pause_s = _AFTER_A_REFUSAL_S if status > 0 else _BETWEEN_STARTS_S
         if time.monotonic() < self._launched_at + pause_s:
             return
         lock_fd = self._place.lock()
@@ -255,18 +268,6 @@ class HostLine:
         finally:
             # Closed and not unlocked: the lock belongs to the new process, which has the same open file.
             os.close(lock_fd)
-
-    def _wait_for_end(self, connection: Connection) -> bool:
-        """Whether that combiner is seen to have ended: its lock is free, or another one has it."""
-        deadline = time.monotonic() + _END_PATIENCE_S
-        while time.monotonic() < deadline:
-            if self._place.is_free():
-                return True
-            other = self._connection()
-            if other is not None:
-                return other.instance != connection.instance
-            time.sleep(_POLL_S)
-        return False
 
 
 def _settled(waiting: Sequence[Waiting], answers: Sequence[Answer]) -> bool:

@@ -27,6 +27,7 @@ from service.runtime.metrics import open_metrics
 from service.sales.batch import Waiting
 from service.sales.box_office import BoxOffice, NotCombined
 from service.sales.host_line import messages, place
+from service.sales.host_line.launching import LOCK_FD
 from service.sales.host_line.messages import Again, Answer, Answers, Ask, Assembly, Hello, encode, packets
 from service.sales.opening import open_store_and_control
 from service.settings import from_environment
@@ -119,7 +120,7 @@ class Combiner:
         self._office = office
         self._listener = listener
         listener.setblocking(False)
-        self._hello = encode(Hello(fingerprint, messages.new_instance()))
+        self._hello = encode(Hello(fingerprint))
         self._workers: dict[int, Worker] = {}
         self._poll = select.epoll()
         self._poll.register(listener, select.EPOLLIN)
@@ -233,13 +234,15 @@ def open_office(master: str, processes: int) -> BoxOffice:
 
 
 def main(arguments: Sequence[str]) -> int:
+    os.closerange(LOCK_FD + 1, os.sysconf("SC_OPEN_MAX"))
     # The last worker decides when it ends: signals to a terminal's or a service's processes are meant for them.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     keep_to_ourselves()
     raise_descriptor_limit()
     logging.basicConfig(format="[%(asctime)s] [combiner %(process)d] %(levelname)s %(message)s")
-    lock_fd, fingerprint, master, processes = int(arguments[0]), arguments[1], arguments[2], int(arguments[3])
+    fingerprint, master, processes = arguments[0], arguments[1], int(arguments[2])
+    lock_fd = LOCK_FD
     os.set_inheritable(lock_fd, False)
     try:
         settings = from_environment(os.environ)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -23,8 +22,6 @@ class Hello(msgspec.Struct, array_like=True):
     """The first message of a connection, from the combiner."""
 
     fingerprint: str
-    instance: str
-    """Of this combiner, and of no other that ever ran."""
 
 
 class Asked(msgspec.Struct, array_like=True):
@@ -97,10 +94,6 @@ encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 decode_hello = msgspec.msgpack.Decoder(Hello).decode
 decode_ask = msgspec.msgpack.Decoder(Ask).decode
 decode_answers = msgspec.msgpack.Decoder(Answers).decode
-
-
-def new_instance() -> str:
-    return secrets.token_hex(8)
 
 
 def written(command: Command) -> list[Any]:

@@ -68,20 +68,6 @@ class Place:
         os.close(fd)
         return None
 
-    def is_free(self) -> bool:
-        """Whether there is no combiner, nor one about to start."""
-        try:
-            fd = open_directory(self._path)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            close_directory(fd)
-        return True
-
 
 def listen(lock_fd: int) -> socket.socket:
     """The combiner's socket in the directory that it has locked; one that a dead combiner left is replaced."""
