@@ -92,8 +92,8 @@ STORES: dict[str, StoreTraits] = {
         scope="host",
         safe_guard="file",
         default_batch=64,
-        advice="One JSON document an event, to be read by people; a write replaces its newest part. For real sales on one "
-        "host take --store journal, which is faster; for several hosts an address of PostgreSQL, Valkey or Redis.",
+        advice="One JSON document an event, to be read by people; a write replaces its newest part. For real sales on "
+        "one host take --store journal, which is faster; for several hosts an address of PostgreSQL, Valkey or Redis.",
         benchmark=(Benchmarked("file"),),
     ),
     "journal": StoreTraits(
