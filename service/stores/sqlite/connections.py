@@ -32,7 +32,6 @@ T = TypeVar("T")
 POLL_S = 0.0005
 MOST_IDLE = 32
 _CACHED_STATEMENTS = 256
-_LOG_PAGES = 4_000
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
@@ -236,9 +235,6 @@ def open_connection(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA synchronous=FULL")
-        # Purchases write scattered pages of the indexes. In a log of 16 MB and not 4 more of them are the same page,
-        # which is moved into the database once.
-        connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         # macOS alone: there, only this reaches the disk itself.
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA checkpoint_fullfsync=ON")
