@@ -39,7 +39,7 @@ Time = Annotated[int, Meta(ge=0, le=2**63 - 2)]
 Source = Path | bytes
 """A file, plain or gzip, or its content."""
 
-_CHUNK_BYTES = 256 << 10  # a chunk's objects stay in the processor's cache
+_CHUNK_BYTES = 120 << 10  # a chunk's objects stay in the processor's cache, and malloc maps no new memory for it
 _MOST_OF_A_LINE = 16 << 20
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -183,8 +183,10 @@ def read_blocks(source: Source) -> Iterator[tuple[int, int, bytes]]:
             while chunk := file.read(_CHUNK_BYTES):
                 cut = chunk.rfind(b"\n") + 1
                 if cut:
-                    block = rest + chunk[:cut]
-                    count = block.count(b"\n")
+                    block = b"".join((rest, memoryview(chunk)[:cut]))
+                    count = int(
+                        np.count_nonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+                    )  # faster than bytes.count
                     yield line, count, block
                     line += count
                     rest = chunk[cut:]
