@@ -159,6 +159,23 @@ def test_what_a_person_wrote_anew_by_hand_is_read_and_is_a_line_a_record_after_t
 
 
 @few
+def test_a_head_that_a_person_put_in_another_order_is_read_by_who_knew_it_before(
+    store: JsonDocuments, tmp_path: Path
+) -> None:
+    fill(store, 2)
+    before = list(store.audit("show")[1])
+    head = json.loads(head_of(tmp_path).read_bytes())
+    third = {**head["recent"][1], "version": 3, "key": "third", "order": "o-third", "tickets": [3]}
+    lines = b",\n".join([*head_of(tmp_path).read_bytes().splitlines()[-3:-1], json.dumps(third).encode()])
+    lines = lines.replace(b",,", b",")
+    front = json.dumps({name: head[name] for name in ("format", "about", "sold", "held", "sealed")})[:-1].encode()
+    head_of(tmp_path).write_bytes(
+        b'%b,"recent":[\n%b\n],"version":3,"next_ticket":4,"open":[\n]}\n' % (front, lines)
+    )  # fmt: skip
+    assert [record.key for record in store.audit("show")[1]] == [*(record.key for record in before), "third"]
+
+
+@few
 def test_a_field_that_is_not_known_is_passed_over_and_a_later_format_is_refused(
     store: JsonDocuments, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ it. A head has no ``records``, so that a process of that version refuses it, ins
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -129,17 +130,21 @@ def read(content: bytes, known: Head | None = None) -> Head:
 
     Errors: ``msgspec.DecodeError``, ``UnicodeDecodeError``.
     """
-    split = None if known is None else _split(content, known.recent_text)
+    if known is not None and (split := _split(content, known.recent_text)):
+        with contextlib.suppress(msgspec.DecodeError):  # a person may have written it in another order
+            front, rest = split
+            recent, text = _records_in(_texts.decode(rest), known.recent, known.recent_text)
+            return _head(_decoder.decode(front), recent, text, known)
     try:
-        stored = _decoder.decode(split[0] if split else content)
+        stored = _decoder.decode(content)
     except msgspec.ValidationError:
         if _which.decode(content).format != 1:
             raise
         return _read_before(content)
-    if known is not None and split is not None:
-        recent, text = _records_in(_texts.decode(split[1]), known.recent, known.recent_text)
-    else:
-        recent, text = _records_in(stored.recent)
+    return _head(stored, *_records_in(stored.recent), known)
+
+
+def _head(stored: _Stored, recent: tuple[Record, ...], text: bytes, known: Head | None) -> Head:
     open_text = bytes(stored.open)
     if known is not None and known.open_text == open_text:
         holds = known.open
