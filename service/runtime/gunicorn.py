@@ -33,6 +33,7 @@ _TIGHT = 100
 # worker that stands back would leave too early, and the worker in its place would report the refusal as well.
 STAND_BACK_S = 20.0
 _AT_RANDOM = 25
+_HAS_COMBINERS = hasattr(os, "pidfd_open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ def acting_line(settings: Settings, around: Surroundings) -> str:
     store = STORES[settings.store]
     together = store.durable and (settings.batch or store.default_batch) > 1
     several = around.processes > 1 and around.worker_class in HOST_LINE_WORKERS
+    several = several and _HAS_COMBINERS
     experiment = settings.think.high_ms or settings.gates or settings.request_scope
     return "host" if several and together and not experiment else "process"
 
@@ -219,6 +221,8 @@ def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: 
             f"it would oversell. Take LASTSEAT_GUARD={safe_guard}, or --workers 1, or allow it with "
             "LASTSEAT_ALLOW_UNSAFE=1 to see it happen on a lab event."
         )
+    if settings.line == "host" and not _HAS_COMBINERS:
+        raise RefusedToStart("LASTSEAT_LINE=host works on Linux alone. Take LASTSEAT_LINE=process.")
     if settings.line == "host" and (store_scope == "process" or settings.request_scope):
         raise RefusedToStart(
             "LASTSEAT_LINE=host has another process decide, which has nothing of a store that lives in one process "

@@ -16,15 +16,18 @@ from pathlib import Path
 from system_calls import refuse_without_strace
 from typed import Typed, wait_for
 
+from loadtests.lab.servers.resources import children_of
+
 WRITES = "write,pwrite64,writev,pwritev"
 SYNCS = "fsync,fdatasync"
 
 
 @contextlib.contextmanager
 def failing(server: Typed, calls: str, error: str) -> Iterator[None]:
-    """The workers' ``calls`` fail with ``error`` inside this block: ``failing(server, SYNCS, "EIO")``."""
+    """The workers' ``calls``, and those of what they started, fail with ``error`` inside this block:
+    ``failing(server, SYNCS, "EIO")``."""
     refuse_without_strace()
-    workers = server.workers()
+    workers = [each.pid for each in children_of(server.pid, recursive=True)]
     attach = [option for worker in workers for option in ("-p", str(worker))]
     with tempfile.TemporaryFile("w+b") as said:
         tracer = subprocess.Popen(

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from injected import SYNCS, failing
 from typed import Answer, Typed, wait_for
 
 pytestmark = pytest.mark.servers
@@ -84,6 +85,17 @@ def test_the_workers_of_every_class_sell_through_one_combiner_each_ticket_once(
         assert metric(server, "lastseat_batch_commands_count") - transactions < sold
         assert metric(server, "lastseat_workers") == len(workers)
         assert combiners(server) == [pid]
+
+
+def test_a_sync_that_fails_in_the_combiner_closes_the_store_for_all_workers(tmp_path: Path) -> None:
+    settings = {"LASTSEAT_STORE": "journal", "LASTSEAT_EVENT": "show:1000"}
+    with Typed("-w 3 service:app", tmp_path / "office", **settings) as server:
+        combiner(server)
+        sell(server)  # by now each worker has found it
+        with failing(server, SYNCS, "EIO"):
+            answer = server.buy()
+        assert (answer.status, answer.code, answer.json["definite"]) == (500, "not_durable", False)
+        assert {each.code for each in sell(server)} == {"store_closed"}
 
 
 def test_after_kill_9_of_all_others_it_ends_by_itself_and_the_next_master_leaves_nothing_of_it(tmp_path: Path) -> None:

@@ -109,10 +109,12 @@ class Connection:
                 for packet in packets(message):
                     self._socket.settimeout(max(_POLL_S, deadline - time.monotonic()))
                     self._socket.send(packet)
-        except OSError as error:
+        except BaseException as error:
             # The rest of a message that broke off must not follow: whoever asks next would continue it.
             self.close()
-            raise NotSent from error
+            if isinstance(error, OSError):
+                raise NotSent from error
+            raise
 
     def _answers(self, mine: _Pending, deadline: float) -> list[Answer]:
         while mine.answers is None:
@@ -208,9 +210,11 @@ class HostLine:
             except NotSent:
                 self._leave(connection)
             except TimeoutError:
-                log.error("the combiner gave no answer in time: it is killed, and the next one takes its place")
-                connection.kill()
-                self._leave(connection)
+                # One that was asked what another one left undone may have had no time for it.
+                if not any(waiting.asked_again for waiting in take.taken):
+                    log.error("the combiner gave no answer in time: it is killed, and the next one takes its place")
+                    connection.kill()
+                    self._leave(connection)
                 raise Problem("outcome_unknown") from None
             except Ended:
                 self._leave(connection)

@@ -15,10 +15,9 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-
-import msgspec
 
 from service.errors import Problem, RefusedToStart
 from service.runtime.files import keep_to_ourselves
@@ -30,7 +29,7 @@ from service.sales.host_line import messages, place
 from service.sales.host_line.launching import LOCK_FD
 from service.sales.host_line.messages import Again, Answer, Answers, Ask, Assembly, Hello, encode, packets
 from service.sales.opening import open_store_and_control
-from service.settings import from_environment
+from service.settings import from_environment, without_passwords
 
 FIRST_PATIENCE_S = 10.0
 """How long a combiner waits for its first worker."""
@@ -41,6 +40,13 @@ _GUARD_PATIENCE_S = 0.01
 """How long all wait for the guard of one event: more than the longest turn of somebody else takes."""
 
 log = logging.getLogger("lastseat")
+
+
+class _Blotted(logging.Formatter):
+    """Lines without the password of an address."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_passwords(super().format(record))
 
 
 class Worker:
@@ -110,6 +116,10 @@ def _answer(waiting: Waiting) -> Answer:
     if isinstance(waiting.error, NotCombined):
         # Others of its question were decided before the guard was switched.
         return messages.failed(Problem("switching", retry_after_s=1))
+    if waiting.error is not None and not isinstance(waiting.error, Problem):
+        # Where it failed, and not its text, which may have what the request said.
+        where = "".join(traceback.format_tb(waiting.error.__traceback__))
+        log.error("a purchase failed (%s), and its outcome is unknown:\n%s", type(waiting.error).__name__, where)
     return messages.failed(waiting.error or Problem("internal"))
 
 
@@ -146,7 +156,7 @@ class Combiner:
             self._accept()
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # nobody knocks any more, or there is no descriptor: then they wait
             while True:
                 opened, _ = self._listener.accept()
                 worker = Worker(opened)
@@ -166,7 +176,7 @@ class Combiner:
             if happened & ~select.EPOLLOUT:
                 for ask in worker.received():
                     questions.setdefault(ask.event, []).append(Question(worker, ask))
-        except (OSError, msgspec.MsgspecError):
+        except Exception:  # it has left, or what came is no message: then it cannot be told anything either
             self._forget(worker)
 
     def _decide(self, event: str, asked: list[Question]) -> None:
@@ -240,7 +250,9 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(each, signal.SIG_IGN)
     keep_to_ourselves()
     raise_descriptor_limit()
-    logging.basicConfig(format="[%(asctime)s] [combiner %(process)d] %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Blotted("[%(asctime)s] [combiner %(process)d] %(levelname)s %(message)s"))
+    log.addHandler(handler)
     fingerprint, master, processes = arguments[0], arguments[1], int(arguments[2])
     lock_fd = LOCK_FD
     os.set_inheritable(lock_fd, False)
