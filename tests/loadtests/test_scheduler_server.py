@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from loadtests.lab.explore.interactive import Session, _server
+from loadtests.lab.explore.interactive import COOKIE, Session, Sessions, _server
 
 
 class ExecutedSchedule:
@@ -18,21 +18,26 @@ class ExecutedSchedule:
 
     def __init__(self) -> None:
         self.moves: list[str] = []
+        self.players: list[str] = []
 
-    def new(self, lock: str) -> dict[str, Any]:
+    def of(self, player: str) -> Session:
+        self.players.append(player)
+        return cast(Session, self)
+
+    def new(self, lock: str, lang: str) -> dict[str, Any]:
         self.moves.append(lock)
         return {}
 
     step = new
 
-    def state(self) -> dict[str, Any]:
+    def state(self, lang: str) -> dict[str, Any]:
         return {"steps": []}
 
 
 @pytest.fixture
 def game() -> Iterator[tuple[ExecutedSchedule, int]]:
     played = ExecutedSchedule()
-    with _server(cast(Session, played), 0) as server:
+    with _server(cast(Sessions, played), 0) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         assert server.server_address[0] == "127.0.0.1"
         yield played, int(server.server_address[1])
@@ -55,6 +60,20 @@ def test_its_own_page_plays_and_a_script_too(game: tuple[ExecutedSchedule, int])
     assert send(port, "POST", "/step", b'{"buyer":"A"}', Content_Type="application/json").status == 200
     assert send(port, "GET", "/", Host=f"localhost:{port}").status == 200
     assert played.moves == ["on", "A"]
+
+
+def test_a_browser_is_told_apart_by_a_cookie_that_no_script_and_no_other_site_reads(
+    game: tuple[ExecutedSchedule, int],
+) -> None:
+    played, port = game
+    first, second = (send(port, "GET", "/").headers["Set-Cookie"] for _ in range(2))
+    assert first.endswith("; HttpOnly; Path=/; SameSite=Strict")
+    assert first != second
+    for cookie in (first, second, first):
+        send(port, "GET", "/state", Cookie=cookie.partition(";")[0])
+    a, b, again = played.players
+    assert (a == again, a == b, f"{COOKIE}={a}" in first) == (True, False, True)
+    assert send(port, "GET", "/", Cookie=first.partition(";")[0]).headers["Set-Cookie"] is None
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ _STYLE = """
 _KINDS = {"view": "read", "append": "write", "answer": "told"}
 
 
-def draw(steps: Sequence[Step], buyers: int, title: str) -> str:
+def draw(steps: Sequence[Step], buyers: int, title: str, heading: str = "what happens") -> str:
     """The schedule as a standalone SVG. Its sentences are text, for search and for screen readers."""
     names = buyer_names(buyers)
     words = _LEFT + _LANE * buyers + 24
     width, height = words + _WORDS, _TOP + _ROW * len(steps) + 16
-    body = [svg.box(0, 0, width, height, "paper", 8), svg.text("what happens", words, 28, "soft")]
+    body = [svg.box(0, 0, width, height, "paper", 8), svg.text(heading, words, 28, "soft")]
     for number, name in enumerate(names):
         x, _ = _place(number, 0)
         body += [svg.text(name, x, 28, "head", "middle"), svg.line(x, 40, x, height - 12, "lane")]

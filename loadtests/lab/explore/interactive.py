@@ -1,14 +1,20 @@
 """A page on which a person is the scheduler: each click decides which buyer takes the next step in the real service.
 
 A click is a decision of one execution. The execution runs in a thread and waits for the person where an exploration
-would try the next schedule. The page is served on loopback only, to one person at a time.
+would try the next schedule. The page is served on loopback only. Each browser has a game of its own, told apart by a
+cookie, with a service of its own: a guard is switched for a whole service, and a purchase that a person holds at a gate
+would keep everybody else's switch waiting.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import re
+import secrets
 import socket
 import threading
+import tomllib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +35,24 @@ from loadtests.lab.untrusted import NOT_JSON
 
 _SETTLE_S = 20.0
 _MOST_BYTES = 999
+MOST_GAMES = 8
+COOKIE = "lastseat-game"
+
+_TEXTS = tomllib.loads((HERE / "scheduler.toml").read_text(encoding="utf-8"))
+WORDS: dict[str, dict[str, str]] = {lang: _TEXTS[lang] for lang in ("en", "zh")}
+"""The words of the page, by language."""
+
+
+def step_text(text: str, lang: str) -> str:
+    """The sentence of a step in a language; what is not known there stays English."""
+    for each in _TEXTS.get(f"{lang}_steps", ()):
+        text = re.sub(each["found"], each["said"], text)
+    return text
+
+
+def _lang() -> str:
+    asked = request.args.get("lang", "en")
+    return asked if asked in WORDS else "en"
 
 
 class _Move(msgspec.Struct):
@@ -75,15 +99,21 @@ class Try:
         self._decisions.put(None)
         self._thread.join(_SETTLE_S)
 
-    def state(self) -> dict[str, Any]:
-        """The state that the page shows."""
+    def state(self, lang: str) -> dict[str, Any]:
+        """The state that the page shows, in one of its languages."""
         with self._changed:
+            steps = [msgspec.structs.replace(step, text=step_text(step.text, lang)) for step in self._steps]
+            result = self.result
+            if result is not None and "sold_to" in result:
+                words = WORDS[lang]
+                title = words["drawing"].format(self.guard)
+                result = result | {"svg": draw(steps, self._runner.buyers, title, words["drawn"])}
             return {
                 "try": self.number,
                 "guard": self.guard,
                 "enabled": list(self._enabled),
-                "steps": msgspec.to_builtins(self._steps),
-                "result": self.result,
+                "steps": msgspec.to_builtins(steps),
+                "result": result,
             }
 
     def _note_steps(self, steps: list[Step]) -> None:
@@ -114,7 +144,6 @@ class Try:
                 "twice": len(sold) > self._runner.tickets,
                 "sold_to": sold,
                 "why": executed.verdict.why if executed.verdict else executed.stuck,
-                "svg": draw(executed.steps, self._runner.buyers, f"Your try, guard {self.guard}"),
             }
             self._note_steps(executed.steps)
         with self._changed:
@@ -123,55 +152,102 @@ class Try:
 
 
 class Session:
-    """All tries of one person, on one running service with a lock that the page switches."""
+    """All tries of one person, on a service of their own with a lock that the page switches."""
 
-    def __init__(self, runner: ScheduleRunner) -> None:
-        self._runner = runner
+    def __init__(self, case: Scenario) -> None:
+        self._case = case
+        self._runner: ScheduleRunner | None = None
+        self._running = contextlib.ExitStack()
         self._mutex = threading.Lock()
         self.tries = {"off": 0, "on": 0}
         self.wins = 0
         self._try: Try | None = None
 
-    def new(self, lock: str) -> dict[str, Any]:
+    def start(self) -> ScheduleRunner:
+        """Start the service, if it does not run."""
+        if self._runner is None:
+            self._runner = self._running.enter_context(schedule_runner(self._case))
+        return self._runner
+
+    def new(self, lock: str, lang: str) -> dict[str, Any]:
         """Begin a try with the lock ``on`` or ``off``."""
         with self._mutex:
-            self.end()
-            state = self._runner.office.office.switch(lock)
+            self._give_up()
+            state = self.start().office.office.switch(lock)
             self.tries[lock] += 1
-            self._try = Try(self._runner, state.guard, sum(self.tries.values()))
+            self._try = Try(self.start(), state.guard, sum(self.tries.values()))
             self._try.wait_until_asked()
-            return self._state()
+            return self._state(lang)
 
-    def step(self, buyer: str) -> dict[str, Any]:
+    def step(self, buyer: str, lang: str) -> dict[str, Any]:
         with self._mutex:
             if self._try is not None and self._try.act(buyer) and (self._try.result or {}).get("twice"):
                 self.wins += 1
-            return self._state()
+            return self._state(lang)
 
-    def state(self) -> dict[str, Any]:
+    def state(self, lang: str) -> dict[str, Any]:
         with self._mutex:
-            return self._state()
+            return self._state(lang)
 
     def end(self) -> None:
+        """Give the try up, and stop the service."""
+        with self._mutex:
+            self._give_up()
+            self._try = self._runner = None
+            self._running.close()
+
+    def _give_up(self) -> None:
         if self._try is not None:
             self._try.give_up()
 
-    def _state(self) -> dict[str, Any]:
-        now = self._try.state() if self._try is not None else {}
-        return {**now, "tries": self.tries, "wins": self.wins, "tickets": self._runner.tickets}
+    def _state(self, lang: str) -> dict[str, Any]:
+        now = self._try.state(lang) if self._try is not None else {}
+        return {**now, "tries": self.tries, "wins": self.wins, "tickets": self._case.tickets}
+
+
+class Sessions:
+    """The games of all browsers, by the cookie that tells them apart. Where there would be too many, the one ends that
+    was not played for longest.
+
+    Errors: ``NotReady`` where the service of the first game does not start.
+    """
+
+    def __init__(self, case: Scenario) -> None:
+        self._case = case
+        self._spare: Session | None = Session(case)
+        self._spare.start()
+        self._mutex = threading.Lock()
+        self._games: dict[str, Session] = {}
+
+    def of(self, player: str) -> Session:
+        with self._mutex:
+            game = self._games.pop(player, None)
+            if game is None:
+                game, self._spare = self._spare or Session(self._case), None
+            self._games[player] = game
+            oldest = self._games.pop(next(iter(self._games))) if len(self._games) > MOST_GAMES else None
+        if oldest is not None:
+            oldest.end()
+        return game
+
+    def end(self) -> None:
+        with self._mutex:
+            for game in [*self._games.values(), *([self._spare] if self._spare else [])]:
+                game.end()
+            self._games.clear()
 
 
 def serve_page(case: Scenario, port: int) -> int:
     """Serve the page on loopback until Ctrl-C."""
-    with schedule_runner(case) as runner:
-        session = Session(runner)
-        with _server(session, port) as server:
-            click.echo(f"You are the scheduler: http://127.0.0.1:{server.server_address[1]}  (Ctrl-C ends it)")
-            try:
-                server.serve_forever(poll_interval=0.2)  # Ctrl-C ends it without an exception
-                click.echo("ended; nothing is left running")
-            finally:
-                session.end()
+    sessions = Sessions(case)
+    with _server(sessions, port) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        click.echo(f"You are the scheduler: {address}  (Ctrl-C ends it; in Chinese: {address}/?lang=zh)")
+        try:
+            server.serve_forever(poll_interval=0.2)  # Ctrl-C ends it without an exception
+        finally:
+            sessions.end()
+    click.echo("ended; nothing is left running")
     return 0
 
 
@@ -184,7 +260,7 @@ class _Silent(WSGIRequestHandler):
         pass
 
 
-def _server(session: Session, port: int) -> BaseWSGIServer:
+def _server(sessions: Sessions, port: int) -> BaseWSGIServer:
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -192,11 +268,11 @@ def _server(session: Session, port: int) -> BaseWSGIServer:
             f"port {port} cannot be used ({error.strerror}); name another with --port, or --port 0 for any free one"
         ) from None
     with listening:
-        number, app = listening.fileno(), _application(session)
+        number, app = listening.fileno(), _application(sessions)
         return make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent, fd=number)
 
 
-def _application(session: Session) -> Flask:
+def _application(sessions: Sessions) -> Flask:
     app = Flask(__name__, static_folder=None)
 
     @app.before_request
@@ -215,20 +291,31 @@ def _application(session: Session) -> Flask:
         return _refused(404, "there is nothing here\n")
 
     @app.get("/")
-    def page() -> str:
-        return template("scheduler.html", HERE).render()
+    def page() -> Response:
+        lang = _lang()
+        answer = Response(template("scheduler.html", HERE).render(lang=lang, words=WORDS[lang]))
+        if COOKIE not in request.cookies:
+            answer.set_cookie(COOKIE, secrets.token_hex(16), httponly=True, samesite="Strict")
+        return answer
+
+    def session() -> Session:
+        return sessions.of(request.cookies.get(COOKIE, ""))
+
+    @app.get("/alive")
+    def alive() -> str:
+        return ""
 
     @app.get("/state")
     def state() -> dict[str, Any]:
-        return session.state()
+        return session().state(_lang())
 
     @app.post("/new")
     def new() -> Any:
-        return _after(lambda move: session.new(move.lock) if move.lock in ("on", "off") else None)
+        return _after(lambda move: session().new(move.lock, _lang()) if move.lock in ("on", "off") else None)
 
     @app.post("/step")
     def step() -> Any:
-        return _after(lambda move: session.step(move.buyer) if move.buyer is not None else None)
+        return _after(lambda move: session().step(move.buyer, _lang()) if move.buyer is not None else None)
 
     return app
 
