@@ -19,6 +19,20 @@ several on a durable store that decides together at all; in all others each proc
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """The plain program of a store's engine, beside which ``lastseat bench --plain`` measures it, and the marks."""
+
+    program: str
+    """A module in ``examples/plain``, or the ceiling ``bare``: an endpoint that only answers."""
+    beside: str
+    """What the ratio is of, in a few words."""
+    marks: tuple[float | None, float | None, float | None, float | None]
+    """How many times as much is to be sold, under each of the benchmark's shapes: sync with few and with many
+    processes, gthread, gevent."""
+    in_quick: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmarked:
     """A guard under which ``lastseat bench`` measures a store, and the targets that were set beforehand."""
 
@@ -35,6 +49,7 @@ class Benchmarked:
     """How many times as much the largest batch is to sell as purchases that are decided one by one."""
     reference_sells: float | None = None
     """How many times as much the ``REFERENCE`` is to sell."""
+    plain: Plain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,12 @@ STORES: dict[str, StoreTraits] = {
         default_batch=64,
         advice="One JSON document an event, to be read by people; a write replaces its newest part. For real sales on "
         "one host take --store journal, which is faster; for several hosts an address of PostgreSQL, Valkey or Redis.",
-        benchmark=(Benchmarked("file"),),
+        benchmark=(
+            Benchmarked(
+                "file",
+                plain=Plain("file_lock", "× plain file lock and counter (which is not durable)", (0.8, 1.3, 2.0, 2.0)),
+            ),
+        ),
     ),
     "journal": StoreTraits(
         "service.stores.journal.store:Journal",
@@ -104,7 +124,14 @@ STORES: dict[str, StoreTraits] = {
         advice="An append-only ledger an event: for real sales on one host. For several hosts take an address of "
         "PostgreSQL, Valkey or Redis.",
         benchmark=(
-            Benchmarked("file", (1, 8, BENCHMARK_BATCH), not_in_quick=(8,), of_ceiling=0.85, of_ceiling_under_sync=0.7),
+            Benchmarked(
+                "file",
+                (1, 8, BENCHMARK_BATCH),
+                not_in_quick=(8,),
+                of_ceiling=0.85,
+                of_ceiling_under_sync=0.7,
+                plain=Plain("bare", "of bare Flask", (0.45, 0.58, 0.62, 0.65)),
+            ),
         ),
     ),
     "memory": StoreTraits(
@@ -122,7 +149,12 @@ STORES: dict[str, StoreTraits] = {
         advice="One SQLite database, to be asked with SQL; all events share one lock. For many purchases at once on "
         "one host take --store journal; for several hosts an address of PostgreSQL, Valkey or Redis.",
         benchmark=(
-            Benchmarked("immediate", not_in_quick=(1,), reference_sells=1.5),
+            Benchmarked(
+                "immediate",
+                not_in_quick=(1,),
+                reference_sells=1.5,
+                plain=Plain("sqlite", "× plain", (1.2, 1.6, 2.0, 2.0)),
+            ),
             Benchmarked("atomic", not_in_quick=(1,)),
         ),
     ),
@@ -135,8 +167,19 @@ STORES: dict[str, StoreTraits] = {
         example="postgresql://user@host/database",
         advice="For several hosts. On one host --store journal needs no engine.",
         benchmark=(
-            Benchmarked("row", of_ceiling=0.5, of_one_by_one=4.0, reference_sells=1.0),
-            Benchmarked("atomic", (BENCHMARK_BATCH,), not_in_quick=(BENCHMARK_BATCH,)),
+            Benchmarked(
+                "row",
+                of_ceiling=0.5,
+                of_one_by_one=4.0,
+                reference_sells=1.0,
+                plain=Plain("postgres_row", "× plain row lock", (1.3, 2.0, 4.0, 4.0)),
+            ),
+            Benchmarked(
+                "atomic",
+                (BENCHMARK_BATCH,),
+                not_in_quick=(BENCHMARK_BATCH,),
+                plain=Plain("postgres_statement", "× plain statement", (None, None, None, None), in_quick=False),
+            ),
         ),
     ),
     "redis": StoreTraits(
@@ -148,7 +191,14 @@ STORES: dict[str, StoreTraits] = {
         example="redis://host:6379/0",
         advice="For several hosts; what was answered is as durable as the engine's appendfsync makes it. On one host "
         "--store journal needs no engine.",
-        benchmark=(Benchmarked("atomic", of_ceiling=0.7, reference_sells=1.0),),
+        benchmark=(
+            Benchmarked(
+                "atomic",
+                of_ceiling=0.7,
+                reference_sells=1.0,
+                plain=Plain("redis_script", "× plain script", (1.05, 1.3, 1.3, 1.25)),
+            ),
+        ),
     ),
 }
 REFERENCE = ("journal", "file")

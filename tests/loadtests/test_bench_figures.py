@@ -164,7 +164,9 @@ def test_each_store_stands_beside_the_program_of_its_engine_under_each_worker_mo
     assert {(ours.worker, ours.processes) for ours, _ in found} == set(SHAPES)
     assert all((ours.worker, ours.processes) == (plain.worker, plain.processes) for ours, plain in found)
     assert {ours.store for ours, _ in found} == set(MEASURED)
-    assert {rival.program for rival in RIVALS} - {"bare"} == {path.stem for path in (EXAMPLES / "plain").glob("*.py")}
+    assert {rival.plain.program for rival in RIVALS} - {"bare"} == {
+        path.stem for path in (EXAMPLES / "plain").glob("*.py")
+    }
     assert len(pairings(["gevent"], ["redis"], quick=True)) == 1
 
 

@@ -263,7 +263,6 @@ def test_by_default_an_experiment_and_a_lone_process_have_a_line_of_their_own() 
         {"LASTSEAT_GUARD_SCOPE": "request"},
         {"LASTSEAT_LINE": "process"},
         {"LASTSEAT_BATCH": "1"},
-        {"LASTSEAT_STORE": "json"},
         {"LASTSEAT_STORE": "memory"},
     ):
         assert acting_line(from_environment({"LASTSEAT_STORE": "journal"} | variables), four) == "process"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadtests.lab.bench.cells import PLAIN, BenchCell, largest_batches
+from loadtests.lab.bench.cells import MEASURED, PLAIN, BenchCell, largest_batches
 from loadtests.lab.bench.growth import Grown
 from loadtests.lab.bench.load_client import Window
 from loadtests.lab.bench.paired import (
@@ -24,6 +24,7 @@ from loadtests.lab.bench.paired import (
 from loadtests.lab.bench.servers import Subject
 from loadtests.lab.bench.targets import CLIENTS, SpeedTarget
 from loadtests.lab.servers.office import Service
+from service.catalogue import Plain
 
 SHAPES = (("sync", 4), ("sync", 16), ("gthread", 2), ("gevent", 2))
 """Worker models and numbers of processes, in the order of the marks."""
@@ -31,28 +32,22 @@ _STEADY = (0.95, 1.05)
 
 
 class Rival(NamedTuple):
-    """A store under a guard, the program that stands beside it, and how many times as much is to be sold."""
+    """A store under a guard, and the program that stands beside it."""
 
     store: str
     guard: str
-    program: str
-    """A module in ``examples/plain``, or the ceiling ``bare``."""
-    beside: str
-    marks: tuple[float | None, ...]
-    in_quick: bool = True
+    plain: Plain
 
     @property
     def what(self) -> str:
-        return f"`{self.store}`, {self.beside}"
+        return f"`{self.store}`, {self.plain.beside}"
 
 
-RIVALS = (
-    Rival("journal", "file", "bare", "of bare Flask", (0.45, 0.58, 0.62, 0.65)),
-    Rival("json", "file", "file_lock", "× plain file lock and counter (which is not durable)", (0.8, 1.3, 2.0, 2.0)),
-    Rival("sqlite", "immediate", "sqlite", "× plain", (1.2, 1.6, 2.0, 2.0)),
-    Rival("postgres", "row", "postgres_row", "× plain row lock", (1.3, 2.0, 4.0, 4.0)),
-    Rival("postgres", "atomic", "postgres_statement", "× plain statement", (None,) * 4, in_quick=False),
-    Rival("redis", "atomic", "redis_script", "× plain script", (1.05, 1.3, 1.3, 1.25)),
+RIVALS = tuple(
+    Rival(store, each.guard, each.plain)
+    for store, benchmarked in MEASURED.items()
+    for each in benchmarked
+    if each.plain is not None
 )
 GROWING = "json"
 GROWN_MARKS = {1_000: 0.9, 100_000: 0.7}
@@ -77,8 +72,8 @@ class BesidePlain(CellFigures, kw_only=True):
     def target(self) -> SpeedTarget | None:
         """The mark and what is judged by it: the ratio, but under gthread the CPU time where the null pair is wide."""
         mine = (self.store, self.guard, self.plain)
-        [rival] = [each for each in RIVALS if (each.store, each.guard, each.program) == mine]
-        wanted = dict(zip(SHAPES, rival.marks, strict=True)).get((self.worker, self.processes))
+        [rival] = [each for each in RIVALS if (each.store, each.guard, each.plain.program) == mine]
+        wanted = dict(zip(SHAPES, rival.plain.marks, strict=True)).get((self.worker, self.processes))
         if wanted is None or self.clients != CLIENTS:
             return None
         shape = spelled(self.worker, self.processes)
@@ -98,11 +93,11 @@ def pairings(workers: Sequence[str], stores: Sequence[str], *, quick: bool) -> l
     found = []
     for rival in RIVALS:
         for worker, processes in SHAPES:
-            if rival.store in stores and worker in workers and (rival.in_quick or not quick):
+            if rival.store in stores and worker in workers and (rival.plain.in_quick or not quick):
                 cells = {cell.guard: cell for cell in largest_batches(worker, [rival.store])}
                 ours = msgspec.structs.replace(cells[rival.guard], processes=processes)
-                is_ceiling = rival.program == "bare"
-                store, guard = (rival.program, "-") if is_ceiling else (PLAIN, rival.program)
+                is_ceiling = rival.plain.program == "bare"
+                store, guard = (rival.plain.program, "-") if is_ceiling else (PLAIN, rival.plain.program)
                 found.append((ours, BenchCell(worker, store, guard, processes=processes)))
     return found
 
@@ -165,7 +160,7 @@ def marks(measured: Sequence[BesidePlain], growth: Sequence[Grown]) -> Iterator[
     wanted = [
         (rival.store, rival.what, shape, mark)
         for rival in RIVALS
-        for shape, mark in zip(SHAPES, rival.marks, strict=True)
+        for shape, mark in zip(SHAPES, rival.plain.marks, strict=True)
     ]
     wanted += [(GROWING, _grown(orders), shape, mark) for orders, mark in GROWN_MARKS.items() for shape in _GROWN_UNDER]
     for store, what, shape, mark in wanted:
