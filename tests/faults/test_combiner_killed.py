@@ -244,9 +244,13 @@ def test_a_combiner_that_hangs_is_killed_and_what_it_had_been_asked_is_unknown(w
         decided_by_a_combiner(server)
         [hung] = combiners(server)
         os.kill(hung, signal.SIGSTOP)
-        answer: Answer = server.buy()
-        assert (answer.status, answer.code, answer.json["definite"]) == (504, "outcome_unknown", False)
-        wait_for(lambda: hung not in combiners(server), "the end of the one that hung")
+        try:
+            answer: Answer = server.buy()
+            assert (answer.status, answer.code, answer.json["definite"]) == (504, "outcome_unknown", False)
+            wait_for(lambda: hung not in combiners(server), "the end of the one that hung")
+        finally:
+            if hung in combiners(server):
+                os.kill(hung, signal.SIGKILL)
         sold: dict[str, Any] = server.buy().json
         decided_by_a_combiner(server)
         assert sold["order"] in {record["order"] for record in server.records()}
