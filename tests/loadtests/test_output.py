@@ -145,8 +145,8 @@ def test_a_lock_is_switched_where_the_output_takes_only_ascii(tmp_path: Path) ->
 A_FILE = str(VALID / "history.jsonl")
 PLACES = {
     "check": ("loadtests.lab.commands.check", "judge_folder", str(VALID)),
-    "run": ("loadtests.lab.commands.run", "run_experiment"),
-    "demo": ("loadtests.lab.commands.demo", "run"),
+    "run": ("loadtests.lab.report.progress", "run"),
+    "demo": ("loadtests.lab.report.progress", "run"),
     "explore": ("loadtests.lab.commands.explore", "_explore"),
     "compare": ("loadtests.lab.commands.compare", "open_cache"),
     "bench": ("loadtests.lab.commands.bench", "Bench"),
@@ -156,8 +156,8 @@ PLACES = {
     "journal": ("service.commands.journal", "_journals", "verify", "--data", "."),
     "store": ("service.commands.store", "set_up", "init", "redis://nowhere"),
     "serve": ("workers.serve", "refuse_taken_port"),
-    "saturate": ("loadtests.lab.commands.saturate", "run_experiment"),
-    "record": ("loadtests.lab.commands.record", "read_target", "--target", A_FILE),
+    "saturate": ("loadtests.lab.report.progress", "run"),
+    "record": ("loadtests.lab.commands.options", "read_target", "--target", A_FILE),
     "import": ("loadtests.lab.commands.import_", "read_map", "csv", A_FILE, "--map", A_FILE),
     "where": ("loadtests.lab.commands.where", "places"),
 }
