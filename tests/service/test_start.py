@@ -248,7 +248,7 @@ def test_another_store_on_the_directory_is_refused_before_it_touches_anything(
     tmp_path: Path, first: str, second: str
 ) -> None:
     data = tmp_path / "data"
-    variables = {"LASTSEAT_DATA": str(data), "LASTSEAT_EVENT": ""}
+    variables = {"LASTSEAT_DATA": str(data), "LASTSEAT_EVENT": "", "LASTSEAT_LINE": "process"}
     with Typed("-w 2 service:app", tmp_path / "one", LASTSEAT_STORE=first, **variables) as running:
         running.call("POST", "/events", {"event": "gala", "capacity": 9})
         other = Typed("-w 2 service:app", tmp_path / "other", LASTSEAT_STORE=second, **variables)
