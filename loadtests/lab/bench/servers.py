@@ -182,6 +182,8 @@ class PlainSubject(Subject):
 
     def kept(self, path: str) -> int:
         answer = ask("GET", self.url + path.removesuffix("/orders"), timeout_s=_QUIET_WITHIN_S)
+        if not answer.is_fine:
+            raise WrongAnswer(f"the plain shop does not tell what it sold ({answer.status}); its log is {self.log}")
         return int(json.loads(answer.body)["sold"])
 
     def _environment(self) -> dict[str, str]:
