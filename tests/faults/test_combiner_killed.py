@@ -6,6 +6,7 @@ never that it was a replay. Kills of workers are in ``test_killed_at_gates`` and
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -65,18 +66,16 @@ def combiners(server: Typed) -> set[int]:
     return found
 
 
-def listening(server: Typed) -> bool:
-    """Whether a combiner can be connected to: the kernel lists its socket as one that listens (flag 0x10000)."""
+def connected(server: Typed) -> int:
+    """How many workers are connected to a combiner: its connected sockets (3) of type SEQPACKET (5)."""
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    inodes = {each[6] for each in lines if int(each[3], 16) & 0x10000}
+    inodes = {each[6] for each in lines if (each[4], each[5]) == ("0005", "03")}
+    found = 0
     for pid in combiners(server):
         for fd in Path(f"/proc/{pid}/fd").glob("*"):
-            try:
-                if fd.readlink().name.strip("[]").removeprefix("socket:[") in inodes:
-                    return True
-            except OSError:
-                continue
-    return False
+            with contextlib.suppress(OSError):
+                found += fd.readlink().name.strip("[]").removeprefix("socket:[") in inodes
+    return found
 
 
 def line_of(store: str, folder: Path, **more: str) -> dict[str, str]:
@@ -85,11 +84,12 @@ def line_of(store: str, folder: Path, **more: str) -> dict[str, str]:
 
 def decided_by_a_combiner(server: Typed) -> None:
     """Return when every worker's purchases go through a combiner; the first ones they decide by themselves."""
-    assert server.buy("show").status in (201, 409)
-    wait_for(lambda: listening(server), "a combiner")
-    workers: set[int] = set()
-    while not workers.issuperset(server.workers()):
-        workers.add(int(server.buy("show").headers["Last-Seat-Worker"]))
+
+    def all_are_connected() -> bool:
+        assert server.buy("show").status in (201, 409)
+        return connected(server) >= len(server.workers())
+
+    wait_for(all_are_connected, "the connections of all workers to a combiner", 60)
 
 
 def assert_all_is_there(server: Typed, event: str, answers: list[Answer]) -> None:
