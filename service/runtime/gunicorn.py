@@ -195,8 +195,7 @@ def acting_line(settings: Settings, around: Surroundings) -> str:
         return settings.line
     store = STORES[settings.store]
     together = store.durable and (settings.batch or store.default_batch) > 1
-    several = around.processes > 1 and around.worker_class in HOST_LINE_WORKERS
-    several = several and _HAS_COMBINERS
+    several = _HAS_COMBINERS and around.processes > 1 and around.worker_class in HOST_LINE_WORKERS
     experiment = settings.think.high_ms or settings.gates or settings.request_scope
     return "host" if several and together and not experiment else "process"
 

@@ -17,8 +17,6 @@ from service.runtime.files import make_directory, sync_names, write_durably
 LINES_AT_ONCE = 1000
 REMOVED = "removed"
 """The folder in the data directory with the audits of removed events."""
-
-
 SECRETS = ("key", "order", "hold")
 """The fields of a record with which anybody may cancel, confirm, or be told the first answer again."""
 

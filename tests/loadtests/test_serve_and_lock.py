@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,25 +34,32 @@ def port() -> Iterator[int]:
     yield free
 
 
-def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(tmp_path: Path, port: int) -> None:
+@contextmanager
+def served(folder: Path, port: int, *options: str, **variables: str) -> Iterator[Office]:
+    """What ``lastseat serve`` becomes in this folder, when it is ready. Its log is ``log`` there."""
     server = process.start(
-        [sys.executable, "-c", "from loadtests.lab.cli import main; main()", "serve", "--worker", "gthread",
-         "--port", str(port), "--guard", "none", "--data", str(tmp_path / "data")],
-        log=tmp_path / "log", environment=dict(os.environ), directory=tmp_path,
+        [sys.executable, "-c", "from loadtests.lab.cli import main; main()", "serve", "--port", str(port), *options],
+        log=folder / "log", environment=dict(os.environ) | variables, directory=folder,
     )  # fmt: skip
     try:
         office, deadline = Office(f"http://127.0.0.1:{port}"), time.monotonic() + 30
         while office.ready() is None:
-            assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.05)
+        yield office
+    finally:
+        process.end(server, grace_s=15)
+
+
+def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(tmp_path: Path, port: int) -> None:
+    options = ("--worker", "gthread", "--guard", "none", "--data", str(tmp_path / "data"))
+    with served(tmp_path, port, *options) as office:
         assert office.guard().guard == "none"
         log = (tmp_path / "log").read_text()
         assert log.startswith("LASTSEAT_GUARD=none")
         assert "--worker-class gthread --workers 2 --threads 16 service:app" in log
         assert "Using worker: gthread" in log
         assert "The store is json. " in log
-    finally:
-        process.end(server, grace_s=15)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +75,9 @@ def test_serve_becomes_a_gunicorn_with_the_worker_model_and_the_guard_asked_for(
 def test_an_office_for_real_sales_starts_without_a_lab_event(
     tmp_path: Path, port: int, options: tuple[str, ...], variables: dict[str, str], events: list[str]
 ) -> None:
-    server = process.start(
-        [sys.executable, "-c", "from loadtests.lab.cli import main; main()", "serve", "--port", str(port), *options],
-        log=tmp_path / "log", environment=dict(os.environ) | variables, directory=tmp_path,
-    )  # fmt: skip
-    try:
-        office, deadline = Office(f"http://127.0.0.1:{port}"), time.monotonic() + 30
-        while office.ready() is None:
-            assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
-            time.sleep(0.05)
+    with served(tmp_path, port, *options, **variables) as office:
         found = json.loads(office._call("GET", "/events").body)["events"]
         assert [each["event"] for each in found] == events
-    finally:
-        process.end(server, grace_s=15)
 
 
 @pytest.mark.parametrize("name", STORES)
