@@ -29,3 +29,18 @@ def kill_at(number: int) -> None:
     os.write = lambda fd, content: write_all(fd, content[: max(150, len(content) // 2)])
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
+
+
+def killed_in_a_child(steps: Callable[[], object]) -> bool:
+    """Take steps in another process, which may come to be killed; whether it was, and did not come to their end."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            steps()
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), f"wait status {status}"
+    return status == signal.SIGKILL

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from killed_calls import kill_at
+from killed_calls import kill_at, killed_in_a_child
 from typed import as_admin, wait_for
 
 from service.app import create_app
@@ -99,21 +99,15 @@ def office(data: Path, kind: str, **settings: Any) -> Client:
 
 def killed(data: Path, kind: str, number: int, step: Step, sabotage: Callable[[], object] = lambda: None) -> bool:
     """Take a step in another process of the same office, which is killed at that call; whether it came so far."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            client = opened(data, kind)
-            client.get("/events/a")
-            sabotage()
-            kill_at(number)
-            step(client)
-            status = 0
-        finally:
-            os._exit(status)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), f"wait status {status}"
-    return status == signal.SIGKILL
+
+    def steps() -> None:
+        client = opened(data, kind)
+        client.get("/events/a")
+        sabotage()
+        kill_at(number)
+        step(client)
+
+    return killed_in_a_child(steps)
 
 
 def buy_cart(client: Client) -> None:

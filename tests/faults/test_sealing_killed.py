@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 from before_pages import NOW, write_as_before
-from killed_calls import kill_at
+from killed_calls import kill_at, killed_in_a_child
 
 from service.rules.inventory import Event, Outcome, Record, Replay, Sell, decide_all
 from service.settings import Settings
@@ -42,19 +40,13 @@ def buy(store: JsonDocuments, *wanted: Sell) -> list[Outcome]:
 
 def killed(data: Path, number: int) -> bool:
     """Buy in another process, which is killed at that call; whether it came so far."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            store = opened(data)
-            kill_at(number)
-            buy(store, NEW)
-            status = 0
-        finally:
-            os._exit(status)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), f"wait status {status}"
-    return status == signal.SIGKILL
+
+    def steps() -> None:
+        store = opened(data)
+        kill_at(number)
+        buy(store, NEW)
+
+    return killed_in_a_child(steps)
 
 
 @pytest.mark.parametrize("before", ["sealed before", "nothing sealed yet", "a file of the version before"])
