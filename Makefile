@@ -26,8 +26,8 @@ test: $(READY) ## everything that is checked: style, types, behaviour, the page 
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-quick: $(READY) ## the fast part of the tests, under a minute
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not servers and not browser and not soak" $(ARGS)
+quick: $(READY) ## the fast part of the tests
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not servers and not browser and not slow and not soak" $(ARGS)
 
 soak: $(READY) ## the long runs: hundreds of thousands of random histories against the oracle
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

@@ -8,16 +8,18 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
 
 from service.catalogue import OFF
 from service.errors import Problem, RefusedToStart
-from service.http import OfficeApp, register
-from service.http.early_refusal import RefuseEarly
-from service.http.rate_limit import RateLimit, limit_rate
-from service.http.request_checks import Hosts
+from service.http import OfficeApp, experiments, register
+from service.http.middleware.early_refusal import RefuseEarly
+from service.http.middleware.rate_limit import RateLimit, limit_rate
+from service.http.middleware.request_checks import Hosts
+from service.http.payments import Provider
 from service.rules.inventory import Event
 from service.runtime import gunicorn, logs
 from service.runtime.files import (
@@ -38,9 +40,10 @@ from service.sales.carts import Carts
 from service.sales.host_line import place
 from service.sales.host_line.client import HostLine
 from service.sales.host_line.launching import launch
+from service.sales.managing import Managing
 from service.sales.opening import open_store_and_control
 from service.sales.readiness import Readiness
-from service.settings import Settings, is_token
+from service.settings import Settings, is_secret, is_token
 from service.switch.shared_memory import OTHERS_PATIENCE_S
 
 SWITCH_INTERVAL_S = 0.0005
@@ -60,22 +63,29 @@ def create_app(settings: Settings) -> Flask:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         office, first = _open_office(settings, around)
-        admin_token = settings.admin_token or _kept_admin_token(settings.data, office, first)
+        admin_token = settings.admin_token or _kept_secret(settings.data / "admin-token", is_token, office, first)
+        payments = _provider(settings, office, first) if settings.pay_url else None
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = OfficeApp()
     logs.set_up(app, settings.log)
     app.extensions["results"] = settings.results
+    app.extensions["shop"] = settings.is_shop
+    app.extensions["payments"] = payments
     app.extensions["carts"] = Carts(settings, office)
+    app.extensions["managing"] = Managing(settings, office)
     app.extensions["readiness"] = Readiness(settings.data, office, around.stopping)
     register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
     if settings.rate is not None:
         limit_rate(app, RateLimit(*settings.rate), settings.proxies)
+    if settings.gates:
+        app.register_blueprint(experiments.blueprint)
     if office.admission is not None:
         app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
     # The pool that waits for the disk under gevent is opened now: at the first purchase no descriptor may be free.
     call_blocking(lambda: None)
     gunicorn.bound_connections()
+    gunicorn.outlive_accepts()
     return app
 
 
@@ -181,10 +191,14 @@ def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: b
             raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
 
 
-def _kept_admin_token(data: Path, office: BoxOffice, first: bool) -> str:
-    """The token that was made once for this data directory. The ``first`` process of a master makes it if there is
+def _provider(settings: Settings, office: BoxOffice, first: bool) -> Provider:
+    secret = settings.pay_secret or _kept_secret(settings.data / "pay-secret", is_secret, office, first)
+    return Provider(settings.pay_url, secret)
+
+
+def _kept_secret(path: Path, fits: Callable[[str], bool], office: BoxOffice, first: bool) -> str:
+    """The secret that was made once for this data directory. The ``first`` process of a master makes it if there is
     none; the others wait for its file, which those that run make again where it was removed."""
-    path = data / "admin-token"
     deadline = time.monotonic() + OTHERS_PATIENCE_S
     while not first and not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -192,14 +206,16 @@ def _kept_admin_token(data: Path, office: BoxOffice, first: bool) -> str:
     # Durable before it has its name: a power cut could leave an empty file, which the next start would refuse.
     write_durably(mine, secrets.token_urlsafe(24).encode() + b"\n")
     try:
-        # A link fails where another worker was faster; then the token is that worker's.
+        # A link fails where another worker was faster; then the secret is that worker's.
         with contextlib.suppress(FileExistsError):
             os.link(mine, path)
     finally:
         mine.unlink()
-    sync_names(data)
-    token = path.read_text(errors="replace").strip()
-    if not is_token(token):
-        raise RefusedToStart(f"{path} is empty or damaged. Remove it, and the next start makes a new one.")
-    office.control.keep(path, token.encode() + b"\n")
-    return token
+    sync_names(path.parent)
+    secret = path.read_text(errors="replace").strip()
+    if not fits(secret):
+        raise RefusedToStart(
+            f"{path} is empty or damaged, or too short. Remove it, and the next start makes a new one."
+        )
+    office.control.keep(path, secret.encode() + b"\n")
+    return secret

@@ -52,6 +52,9 @@ class Benchmarked:
     plain: Plain | None = None
 
 
+_EVERY_STORE_LOSES_UNDER = ("lying-disk",)
+
+
 @dataclass(frozen=True, slots=True)
 class StoreTraits:
     """What is so of a store, whatever its settings are."""
@@ -66,6 +69,10 @@ class StoreTraits:
     """Whether ``make_durable`` promises that the data survives a power cut."""
     default_batch: int = 1
     """Most commands decided together, where the settings do not say."""
+    spans_events: bool = True
+    """Whether a cart over several events comes into all of them or into none."""
+    writes_own_files: bool = False
+    """Whether it writes its files itself, without a library or an engine: so a write can be refused step by step."""
     schemes: tuple[str, ...] = ()
     """How its addresses begin. A store that has any is kept by an engine, and needs an address."""
     example: str = ""
@@ -74,6 +81,15 @@ class StoreTraits:
     """What it is for, and when another one is better: sentences for who starts an office."""
     benchmark: tuple[Benchmarked, ...] = ()
     """Under which guards a benchmark measures it."""
+    refuses_under: tuple[str, ...] = (
+        *("no-descriptors", "oom-kill", "eio", "eio-for-good", "full-disk"),
+        *("power-cut", "torn-write"),
+    )
+    """Under which faults of the lab it may refuse definitely for a time. Under all others it sells on."""
+    loses_under: tuple[str, ...] = _EVERY_STORE_LOSES_UNDER
+    """Under which faults of the lab it is known to lose orders that it has acknowledged, under every guard."""
+    loses_with: tuple[str, ...] = ()
+    """Settings of its engine with which it is known to lose such orders under ``power-cut``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +111,22 @@ class GuardTraits:
     """Whether the store refuses the write of a holder whose lease has ended."""
     is_leaky: bool = False
     """Whether it keeps its promise only mostly: a fault to be found, not a guard to use."""
+    loses_under: tuple[str, ...] = ()
+    """Under which faults of the lab it is known to sell twice or to lose, with several processes."""
     can_be_paused: bool = True
     """Whether there is a place between reading and writing, at which a holder could stop."""
+    is_waited_for: bool = True
+    """Whether it is a lock: who comes while somebody is inside has to wait."""
+    commits_when_given_back: bool = False
+    """Whether its lock ends with the engine's transaction: what is written is there for others from then on."""
     words: str = ""
     """How a report says that it acts; empty: with the guard of that name."""
 
+
+_ENGINES_FAULTS = (
+    *("no-descriptors", "oom-kill", "kill-node", "cut-node", "cut-one-way", "loss"),
+    *("restart-engine", "kill-engine", "read-only", "full-engine", "power-cut", "torn-write"),
+)
 
 STORES: dict[str, StoreTraits] = {
     "json": StoreTraits(
@@ -107,6 +134,7 @@ STORES: dict[str, StoreTraits] = {
         scope="host",
         safe_guard="file",
         default_batch=64,
+        writes_own_files=True,
         advice="One JSON document an event, to be read by people; a write replaces its newest part. For real sales on "
         "one host take --store journal, which is faster; for several hosts an address of PostgreSQL, Valkey or Redis.",
         benchmark=(
@@ -121,6 +149,7 @@ STORES: dict[str, StoreTraits] = {
         scope="host",
         safe_guard="file",
         default_batch=64,
+        writes_own_files=True,
         advice="An append-only ledger an event: for real sales on one host. For several hosts take an address of "
         "PostgreSQL, Valkey or Redis.",
         benchmark=(
@@ -139,6 +168,7 @@ STORES: dict[str, StoreTraits] = {
         scope="process",
         safe_guard="thread",
         durable=False,
+        spans_events=False,
         advice="Nothing is kept when it stops: for tests alone. For real sales on one host take --store journal.",
     ),
     "sqlite": StoreTraits(
@@ -164,6 +194,9 @@ STORES: dict[str, StoreTraits] = {
         safe_guard="row",
         default_batch=64,
         schemes=("postgresql", "postgres"),
+        refuses_under=(*_ENGINES_FAULTS, "failover-sync"),
+        loses_under=(*_EVERY_STORE_LOSES_UNDER, "failover"),
+        loses_with=("synchronous_commit=off",),
         example="postgresql://user@host/database",
         advice="For several hosts. On one host --store journal needs no engine.",
         benchmark=(
@@ -188,6 +221,9 @@ STORES: dict[str, StoreTraits] = {
         safe_guard="atomic",
         default_batch=64,
         schemes=("redis", "rediss", "unix"),
+        refuses_under=_ENGINES_FAULTS,
+        loses_under=(*_EVERY_STORE_LOSES_UNDER, "failover"),
+        loses_with=("appendfsync=everysec", "appendfsync=no", "appendonly=no"),
         example="redis://host:6379/0",
         advice="For several hosts; what was answered is as durable as the engine's appendfsync makes it. On one host "
         "--store journal needs no engine.",
@@ -201,13 +237,19 @@ STORES: dict[str, StoreTraits] = {
         ),
     ),
 }
+DEFAULT_STORE = "json"
+"""The store of an office whose settings name none."""
+CUT_HOLDS_SHORT = ("clock-jump", "clock-skew")
+"""Faults of the lab under which a hold may end before its time, in every store: it ends by the office's wall clock."""
 REFERENCE = ("journal", "file")
 """The store and the guard that a benchmark holds against all others; its scaling is measured."""
 GROWN = ("journal", "json")
 """The stores of which a benchmark measures what a purchase costs after many orders."""
+GROWING, GROWN_MARKS = "json", {1_000: 0.9, 100_000: 0.7}
+"""The one of them that has marks: from this number of orders on, the share of a fresh event's rate that it keeps."""
 
 GUARDS: dict[str, GuardTraits] = {
-    "none": GuardTraits("NoGuard", "nobody", excludes="nobody", words="without a lock"),
+    "none": GuardTraits("NoGuard", "nobody", excludes="nobody", is_waited_for=False, words="without a lock"),
     "thread": GuardTraits(
         "ThreadGuard",
         "threads",
@@ -224,35 +266,53 @@ GUARDS: dict[str, GuardTraits] = {
         stores=("json", "journal"),
         is_leaky=True,
     ),
-    "immediate": GuardTraits("ImmediateGuard", "host", excludes="every process of one host", stores=("sqlite",)),
+    "immediate": GuardTraits(
+        "ImmediateGuard",
+        "host",
+        excludes="every process of one host",
+        stores=("sqlite",),
+        commits_when_given_back=True,
+    ),
     "row": GuardTraits(
-        "RowGuard", "everybody", excludes="everybody else who sells this event, on every host", stores=("postgres",)
+        "RowGuard",
+        "everybody",
+        excludes="everybody else who sells this event, on every host",
+        stores=("postgres",),
+        commits_when_given_back=True,
     ),
     "table": GuardTraits(
-        "TableGuard", "everybody", excludes="everybody else who sells any event, on every host", stores=("postgres",)
+        "TableGuard",
+        "everybody",
+        excludes="everybody else who sells any event, on every host",
+        stores=("postgres",),
+        commits_when_given_back=True,
     ),
     "advisory": GuardTraits(
         "AdvisoryGuard",
         "everybody",
         excludes="everybody who asks for the same number, on every host",
         stores=("postgres",),
+        commits_when_given_back=True,
     ),
     "serializable": GuardTraits(
         "SerializableGuard",
         "everybody",
         excludes="nobody: isolation level SERIALIZABLE, bounded retries",
         stores=("postgres",),
+        commits_when_given_back=True,
     ),
     "optimistic": GuardTraits(
         "OptimisticGuard",
         "everybody",
         excludes="nobody: compare-and-set on the version, bounded retries",
+        is_waited_for=False,
         stores=("journal", "sqlite", "postgres", "redis"),
     ),
     "atomic": GuardTraits(
         "AtomicGuard",
         "everybody",
         excludes="nobody: one conditional statement",
+        is_waited_for=False,
         stores=("sqlite", "postgres", "redis"),
         can_be_paused=False,
     ),
@@ -263,6 +323,7 @@ GUARDS: dict[str, GuardTraits] = {
         stores=("redis",),
         is_lease=True,
         refuses_late_writes=False,
+        loses_under=("pause", "clock-jump"),
     ),
     "fenced": GuardTraits(
         "FencedGuard",

@@ -18,7 +18,10 @@ class ProblemKind(NamedTuple):
 TABLE: dict[str, ProblemKind] = {
     # refused by the rules
     "sold_out": ProblemKind(409, True, "Not enough tickets are left"),
-    "doors_closed": ProblemKind(409, True, "The sale has not opened yet"),
+    "seat_taken": ProblemKind(409, True, "Somebody else has some of these seats"),
+    "section_sold_out": ProblemKind(409, True, "Not enough seats are left in this section"),
+    "not_together": ProblemKind(409, True, "There are seats, but not as many side by side"),
+    "doors_closed": ProblemKind(409, True, "The sale is not open"),
     "buyer_limit": ProblemKind(409, True, "This buyer has as many tickets as one buyer may have"),
     "too_many_held": ProblemKind(
         409, True, "Too many tickets are set aside already; buy without a hold, or try again a little later"
@@ -26,6 +29,11 @@ TABLE: dict[str, ProblemKind] = {
     "hold_too_long": ProblemKind(422, True, "A hold of this event may not last that long"),
     "buyer_needed": ProblemKind(422, True, "This event is sold to buyers who give a name"),
     "over_limit": ProblemKind(422, True, "More tickets than one order may have"),
+    "row_too_short": ProblemKind(422, True, "No row there has as many seats"),
+    "unknown_seat": ProblemKind(422, True, "There are no such seats in this hall"),
+    "hall_fixed": ProblemKind(422, True, "The hall of an event has as many seats as it was made with"),
+    "too_many_sold": ProblemKind(409, True, "More tickets are sold or held than that"),
+    "no_hall": ProblemKind(422, True, "This event has no hall: it sells numbers"),
     "not_open": ProblemKind(409, True, "This order or hold is not open any more"),
     "hold_expired": ProblemKind(409, True, "The hold has ended, and its places are gone"),
     "half_cart": ProblemKind(500, True, "Only some of the cart's events have this cart; nothing was written now"),
@@ -43,6 +51,8 @@ TABLE: dict[str, ProblemKind] = {
     "cross_site": ProblemKind(403, True, "Another site may not change anything here"),
     "unauthorized": ProblemKind(401, True, "This call needs the admin token"),
     "forbidden": ProblemKind(403, True, "The admin token is wrong"),
+    "payment_needed": ProblemKind(402, True, "These tickets are sold to who sets them aside and pays"),
+    "wrong_signature": ProblemKind(403, True, "The payment provider's signature is missing, wrong or too old"),
     "unknown_event": ProblemKind(404, True, "There is no such event"),
     "event_exists": ProblemKind(409, True, "There is an event of this name already"),
     "event_sold": ProblemKind(409, True, "Tickets of this event are sold or held; nothing was removed"),

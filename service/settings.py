@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from service.catalogue import SCHEMES, STORES
+from service.catalogue import DEFAULT_STORE, SCHEMES, STORES
 from service.errors import RefusedToStart
 
 EVENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -26,6 +26,7 @@ _BY_NAME = re.compile(
     r"""(?ix) (\w*(?:password|passwd|secret)\w*  (?: \s*=\s* | ["']\s*:\s* ))
         (?: '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | [^\s&]+ )"""
 )
+_PAGE = re.compile(r"https?://[^\s?#\"'<>]+")
 _HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _ADDRESS, _NUMBER, _URL = r"[0-9a-fA-F]*[.:][0-9a-fA-F.:]+", r"\d+", r"(tcp|udp|sctp)://[][0-9a-fA-F.:]+:\d+"
 _OF_A_SERVICE = [
@@ -40,6 +41,7 @@ _OF_A_SERVICE = [
     }.items()
 ]
 """The variables that Kubernetes sets in a pod for a Service called ``lastseat`` or ``lastseat-…``: name and value."""
+SHORTEST_SECRET = 32
 MAX_CAPACITY = 10_000_000
 MAX_THINK_MS = 60_000.0
 
@@ -161,6 +163,25 @@ def _token(name: str, value: str) -> str:
     return value
 
 
+def _secret(name: str, value: str) -> str:
+    if not is_secret(value):
+        raise RefusedToStart(
+            f"{name} cannot be used: it must be at least {SHORTEST_SECRET} printable ASCII characters, no blanks."
+        )
+    return value
+
+
+def is_secret(value: str) -> bool:
+    """Whether it is a token, and too long to be guessed by who has something that was signed with it."""
+    return is_token(value) and len(value) >= SHORTEST_SECRET
+
+
+def _page_address(name: str, value: str) -> str:
+    if not _PAGE.fullmatch(value):
+        raise _refuse(name, value, "it must be like https://pay.example.org/tickets, without ? and #")
+    return value
+
+
 def is_token(value: str) -> bool:
     """Whether a client can send it in an ``Authorization`` header unchanged."""
     return bool(value) and value.isascii() and value.isprintable() and " " not in value
@@ -183,15 +204,15 @@ def _path(_name: str, value: str) -> Path:
     return Path(value)
 
 
-def _setting(default: Any, read: _Reader, name: str = "") -> Any:
+def _setting(default: Any, read: _Reader, name: str = "", *, shown: bool = True) -> Any:
     """A field that one variable sets: ``LASTSEAT_`` and ``name``, or the field's own name in capitals."""
-    return field(default=default, metadata={"read": read, "name": name})
+    return field(default=default, repr=shown, metadata={"read": read, "name": name})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     data: Path = _setting(Path("data"), _path)  # noqa: RUF009
-    store: str = "json"
+    store: str = DEFAULT_STORE
     store_url: str = field(default="", repr=False)
     """The address of the store's engine, if it has one. It may hold a password and is never shown."""
     guard: str = _setting("", _text)
@@ -210,7 +231,11 @@ class Settings:
     request_scope: bool = _setting(False, _second_of("decision", "request"), "GUARD_SCOPE")
     """Hold the guard around the whole request, which is wrong in production."""
     first_event: tuple[str, int] | None = ("show", 100)
-    admin_token: str | None = _setting(None, _token)
+    admin_token: str | None = _setting(None, _token, shown=False)
+    pay_url: str = _setting("", _page_address)
+    """The payment provider's page; with it, events that are not the lab's are sold by payment alone."""
+    pay_secret: str | None = _setting(None, _secret, shown=False)
+    """What the provider and this office sign with; None: the one in the data directory."""
     allow_unsafe: bool = _setting(False, _second_of("0", "1"))
     leak: float = _setting(0.0, _between(0, 1))
     """The probability with which guard ``leaky`` lets somebody in."""
@@ -231,10 +256,17 @@ class Settings:
     """``json``: a line for every request."""
     results: Path = _setting(Path("results"), _path)  # noqa: RUF009
     """The directory in which the lab leaves its verdicts, for the page."""
+    page: str = _setting("", _one_of("shop", "lab"))
+    """For whom the page at ``/`` is: ``shop`` shows buyers nothing of the machinery; empty: see ``is_shop``."""
     worker_model: str = _setting("", _text)
     """``workers.gunicorn_conf`` reads it; it is here only for a warning where it was not read."""
     locks_as_asked: bool = _setting(False, _second_of("sorted", "as-asked"), "LOCK_ORDER")
     """Lock the events of a lab's cart in the buyer's order and not by id: two carts may deadlock."""
+
+    @property
+    def is_shop(self) -> bool:
+        """Whether the page is for buyers alone. Unless it is said, an office that makes no lab event is a shop."""
+        return self.page == "shop" or (self.page == "" and self.first_event is None)
 
     @property
     def store_identity(self) -> str:
@@ -264,6 +296,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     }
     if address := environ.get("LASTSEAT_STORE"):
         given["store"], given["store_url"] = _store(address)
+    if "pay_secret" in given and "pay_url" not in given:
+        raise RefusedToStart("LASTSEAT_PAY_SECRET needs LASTSEAT_PAY_URL, the address of the payment provider's page.")
     if "LASTSEAT_EVENT" in environ:  # empty: no event is made
         given["first_event"] = _event(environ["LASTSEAT_EVENT"])
     think = _think(environ.get("LASTSEAT_THINK_MS") or "0", environ.get("LASTSEAT_THINK") or "io")

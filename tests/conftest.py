@@ -35,13 +35,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Of a run with several processes: what takes longest comes first, so that they end together.
 LONGEST_FILES = (
-    "test_cart_killed.py", "test_nodes.py", "test_hold_killed.py", "test_mixed.py", "test_fault_pause.py",
+    "test_cart_killed.py", "test_nodes.py", "test_clock_faults.py", "test_engine_faults.py", "test_process_faults.py",
+    "test_power_faults.py", "test_disk_faults.py",
+    "test_hold_killed.py", "test_mixed.py", "test_fault_pause.py",
     "test_installed.py", "test_bench.py", "test_run_nodes.py", "test_buy.py", "test_workers_of_valkey_killed.py",
     "test_worker_killed.py", "test_compare.py", "test_footprint.py", "test_power_cut.py", "test_containers.py",
-    "test_demo.py", "test_openapi.py", "test_lesson_worker_classes.py", "test_every_interleaving.py",
-    "test_locust_files.py", "test_postgres_faults.py", "test_scale_out.py", "test_clerk.py", "test_workloads.py",
+    "test_demo.py", "test_openapi.py", "test_lesson_worker_classes.py", "test_lesson_html.py",
+    "test_every_interleaving.py", "test_exercises_wrong.py", "test_exercises.py",
+    "test_locust_files.py", "test_postgres_faults.py", "test_scale_out.py", "test_clerk.py", "test_seats_workload.py",
+    "test_workloads.py", "test_one_host.py", "test_backup.py",
     "test_power.py", "test_run.py", "test_office_page.py", "test_explore.py", "test_explore_leases.py",
-    "test_killed_at_gates.py", "test_hoard.py",
+    "test_explore_planted_bugs.py", "test_killed_at_gates.py", "test_hoard.py",
 )  # fmt: skip
 
 
@@ -117,15 +121,21 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., RunningOffice]]:
 CANDIDATES = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A real Chromium, the one that the machine has; for a module, since Playwright keeps the thread's event loop."""
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The Chromium that the machine has."""
     path = next((found for name in CANDIDATES if name and (found := shutil.which(name))), None)
     if path is None:
         pytest.fail("no Chromium on PATH: `sudo apt-get install chromium`, or set CHROMIUM to its path")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """A real Chromium; for a module, since Playwright keeps the thread's event loop."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=path,
+            executable_path=chromium_path,
             args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
         )
         yield chromium

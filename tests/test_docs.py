@@ -75,7 +75,7 @@ def test_the_documented_settings_are_those_that_are_read() -> None:
 
 
 def test_the_lab_and_the_service_agree_on_the_gates() -> None:
-    assert tuple(GATE_LETTERS) == GATES
+    assert tuple(gate for gate in GATE_LETTERS if gate != "invoke") == GATES, "invoke is the lab's own"
 
 
 def test_every_worker_model_is_in_the_readme() -> None:

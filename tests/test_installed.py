@@ -57,7 +57,13 @@ TYPED: dict[str, tuple[str, int, str]] = {
     ),
     "target": ('lastseat run --target "$(lastseat where examples)/last_seat.toml"', 0, "valid"),
     "explore": ("lastseat explore", 0, "none"),
-    "lesson": ("lastseat lesson semaphore --html page.html && test -s page.html", 0, "the claim held here"),
+    "lesson": (
+        "lastseat lesson semaphore --html page.html --lang zh && grep -q 停车场 page.html && test -s page-answers.html",
+        0, "这个说法在这里成立",
+    ),
+    "exercise": (
+        "lastseat exercise start check_then_act && lastseat exercise check check_then_act", 1, "This one loses",
+    ),
     # Whether its claim holds is a matter of speed, and not asserted here.
     "lesson with an office": (
         "lastseat lesson worker-classes --purchases 1 --think-ms 5 --json || true", 0, '"measured": {',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import one_host
 import pytest
+from nginx import find_nginx
 from typed import JSON, TOKEN, Typed
 
 from loadtests.lab.servers import process
@@ -31,13 +32,6 @@ from service.settings import from_environment
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "scale-out.md"
 EXAMPLE = ROOT / "examples" / "scale-out"
-
-
-def find_nginx() -> str:
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        pytest.fail("there is no nginx: sudo apt-get install nginx-light")
-    return found
 
 
 def commands() -> str:
@@ -377,7 +371,12 @@ def test_behind_the_example_half_sent_requests_reach_no_node(
 def test_the_settings_of_the_example_are_settings() -> None:
     settings = from_environment(example_settings())
     assert (settings.store, settings.guard, settings.first_event) == ("postgres", "", None)
-    unit = (EXAMPLE / "lastseat.service").read_text()
-    assert "EnvironmentFile=/etc/lastseat/office.env" in unit
-    assert f"StateDirectory={settings.data.name}\n" in unit
-    assert {"StateDirectoryMode=0700", "UMask=0077"} <= set(unit.splitlines())
+    assert "EnvironmentFile=/etc/lastseat/office.env" in (EXAMPLE / "node.conf").read_text()
+    assert one_host.unit("StateDirectory") == settings.data.name
+
+
+@pytest.mark.parametrize("example", [False, True], ids=["control", "example"])
+def test_systemd_understands_a_node_beside_the_unit_of_one_host(tmp_path: Path, example: bool) -> None:
+    node, of_one_host = (EXAMPLE / "node.conf").read_text(), (one_host.EXAMPLE / "lastseat.service").read_text()
+    said = one_host.about_unit(tmp_path, of_one_host, node if example else node.replace("ExecStart=\n", ""))
+    assert bool(said) != example, said

@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in (*PACKAGES, "examples", "tests"):
+    for name in (*PACKAGES, "examples", "docs/lessons", "tests"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.unpack_archive(_built("sdist", source, place), place)
     return _built("wheel", place / "lastseat-0.1.0", place)

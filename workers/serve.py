@@ -28,9 +28,7 @@ from workers import GUNICORN_CONF, WORKER_MODELS
 @click.option("--store", help="json, journal, sqlite, memory, or a URL.  [default: $LASTSEAT_STORE or json]")
 @click.option("--guard", help="The guard at start: a name, on or off.  [default: $LASTSEAT_GUARD or on]")
 @click.option("--think", help="Milliseconds between reading and writing: 20 or 10-50.  [default: 0]")
-@click.option(
-    "--shop", is_flag=True, help="Make no lab event at start: an office for real sales.  [default: $LASTSEAT_EVENT]"
-)
+@click.option("--shop", is_flag=True, help="For real sales: no lab event at start, and a page for buyers alone.")
 @click.option("--data", type=click.Path(file_okay=False), help="Data directory.  [default: $LASTSEAT_DATA or ./data]")
 def serve(
     *,
@@ -56,6 +54,7 @@ def serve(
         "LASTSEAT_GUARD": guard,
         "LASTSEAT_THINK_MS": think,
         "LASTSEAT_EVENT": "" if shop else None,
+        "LASTSEAT_PAGE": "shop" if shop else None,
         "LASTSEAT_DATA": data,
     }
     settings = {name: value for name, value in chosen.items() if value is not None}

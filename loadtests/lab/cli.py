@@ -30,11 +30,16 @@ VERBS: dict[str, tuple[str, str]] = {
         "loadtests.lab.commands.compare:compare",
         "The matrix: guards × stores × worker models × processes × delays, right or wrong beside fast.",
     ),
+    "faults": (
+        "loadtests.lab.commands.faults:faults",
+        "What can be made to go wrong in a sale; and stores × faults: held, refused or lost.",
+    ),
     "bench": (
         "loadtests.lab.commands.bench:bench",
         "Sold tickets a second against the ceilings and the peers, in pairs.",
     ),
     "lesson": ("workers.lessons.command:lesson", "The lessons: what is said about concurrency, measured."),
+    "exercise": ("workers.exercises.command:exercise", "Exercises on concurrency that grade themselves."),
     "journal": ("service.commands.journal:journal", "Verify, show and repair the journals of the store `journal`."),
     "store": ("service.commands.store:store", "Set up PostgreSQL, Valkey or Redis for the office."),
     "check": ("loadtests.lab.commands.check:check", "Judge a recorded history again."),

@@ -35,6 +35,21 @@ class OneOf(click.ParamType[str]):
         return str(value)
 
 
+class Text(click.ParamType[str]):
+    """A text that a function can read; its ``ValueError`` says what is allowed."""
+
+    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            self._read(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 class Delay(click.ParamType[str]):
     """Milliseconds: ``20``, or a range like ``10-50``."""
 

@@ -9,6 +9,9 @@ import contextlib
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 PACKAGES = Path(__file__).resolve().parents[2]
 """The folder of ``service``, ``workers`` and ``loadtests``: the checkout, or where packages are installed."""
@@ -49,6 +52,13 @@ def _point_latest_at(folder: Path) -> None:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(folder.name, target_is_directory=True)
         fresh.replace(folder.parent / "latest")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write it in one step: whoever is killed meanwhile leaves nothing of that name."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    unfinished.rename(path)
 
 
 def shown(path: Path) -> str:

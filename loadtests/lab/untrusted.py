@@ -6,11 +6,12 @@ and what is shown of either on a terminal is shown as characters, never obeyed.
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 import unicodedata
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -30,6 +31,13 @@ def open_file(path: Path) -> BinaryIO:
     except BaseException:
         os.close(number)
         raise
+
+
+def unpacked(file: BinaryIO) -> BinaryIO:
+    """What a file holds, plain or gzip."""
+    gzipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=file)) if gzipped else file
 
 
 def read_file(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:

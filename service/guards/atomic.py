@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast, get_args
 from service.guards.base import until_no_conflict
 from service.guards.optimistic import OptimisticGuard
 from service.guards.transaction import Transaction
-from service.rules.inventory import Command, Record, Replay
+from service.rules.inventory import Amend, Command, Record, Replay
 from service.settings import Settings
 from service.stores.base import CommitsAtomically, Store
 
@@ -21,7 +21,8 @@ from service.stores.base import CommitsAtomically, Store
 class AtomicGuard(OptimisticGuard):
     """Takes those who wait, thinks, and lets the engine decide them in order and commit them together.
 
-    There is no one statement for the several events of a cart: it is decided here, and committed if none has changed.
+    There is no one statement for the several events of a cart, nor for a change of the event itself: these are decided
+    here, and committed if none has changed.
     """
 
     name: ClassVar[str] = "atomic"
@@ -32,7 +33,7 @@ class AtomicGuard(OptimisticGuard):
 
     @classmethod
     def fits(cls, store: Store) -> bool:
-        return super().fits(store) and cast(CommitsAtomically, store).translates >= set(get_args(Command))
+        return super().fits(store) and cast(CommitsAtomically, store).translates >= set(get_args(Command)) - {Amend}
 
     def run(self, transaction: Transaction[Any]) -> None:
         if transaction.is_cart:

@@ -128,10 +128,10 @@ class Transaction(Generic[Outcomes]):
         first = self.store.view(self.events[0], self.commands[0], now)
         views = [first]
         for place in range(1, len(self.events)):
-            self.reach("view", place)
+            self.reach("view", place, **self._seen(views))
             views.append(self.store.view(self.events[place], self.commands[place], now))
         read = time.perf_counter()
-        seen = {} if self.gates is None else {"saw": first.version, "left": first.remaining}
+        seen = self._seen(views)
         outcomes, answered = self.decide(views, self.commands, now)
         decided = time.perf_counter()
         # Those of this try alone: one before it may have been rolled back after it had written.
@@ -147,11 +147,16 @@ class Transaction(Generic[Outcomes]):
         self.outcomes, self.records = outcomes, records
         self.answered = self.events if answered is views else [view.event.event for view in answered]
         self.store_ms += (read - began + time.perf_counter() - decided) * 1e3
-        self.reach("release", version=first.version)
+        if self.gates is not None:  # what is seen here costs something to gather
+            versions = [each.version for each in views]
+            self.reach("release", version=first.version, left=views[-1].remaining, versions=versions)
+
+    def _seen(self, views: Sequence[View]) -> dict[str, Any]:
+        """What an experiment wants to know of the event that was read last."""
+        return {} if self.gates is None else {"saw": views[-1].version, "left": views[-1].remaining}
 
     def reach(self, gate: str, place: int = 0, **seen: Any) -> None:
-        """Wait at a gate, where an experiment keeps one. ``place`` is that of the event; what is seen there is of the
-        first one, as it was decided."""
+        """Wait at a gate, where an experiment keeps one. ``place`` is that of the event."""
         if self.gates is not None:
             self.gates.reach(gate, self.events[place], [command.key for command in self.commands[place]], **seen)
 

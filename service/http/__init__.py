@@ -11,11 +11,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from service.errors import Problem
-from service.http import admin, carts, events, health, holds, interface, orders, page
+from service.http import admin, carts, events, health, holds, interface, managing, orders, page, payments, seats
 from service.http.answers import MAX_BODY_BYTES, Answer, problem_answer
-from service.http.request_checks import Hosts, watch
+from service.http.middleware.request_checks import Hosts, watch
 from service.runtime.metrics import Unmeasured
 from service.sales.box_office import BoxOffice
+from service.sales.seat_map import SeatMaps
 
 
 class NoSessions(SessionInterface):
@@ -82,8 +83,9 @@ def register(app: Flask, office: BoxOffice, admin_token: str, hosts: Hosts, metr
     app.extensions["office"] = office
     app.extensions["admin_token"] = admin_token
     app.extensions["metrics"] = metrics
+    app.extensions["seat_maps"] = SeatMaps()
     watch(app, office, hosts, metrics)
-    for module in (page, events, orders, holds, carts, admin, health, interface):
+    for module in (page, events, seats, orders, holds, payments, carts, admin, managing, health, interface):
         app.register_blueprint(module.blueprint)
 
     @app.errorhandler(Problem)

@@ -15,7 +15,7 @@ from flask import Request, Response, current_app, g, request
 from service.errors import Problem
 from service.http.schemas import EventShown, Sold
 from service.rules.inventory import Record, View
-from service.sales.box_office import BoxOffice, Done, Times
+from service.sales.box_office import AnswerTimes, BoxOffice, Done
 from service.sales.carts import CartDone
 from service.settings import EVENT_ID
 
@@ -109,7 +109,7 @@ def problem_answer(problem: Problem) -> Response:
     g.outcome = problem.code
     extra = dict(problem.extra)
     times = extra.pop("times", None)
-    if isinstance(times, Times):
+    if isinstance(times, AnswerTimes):
         g.times = times
     content = problem.shown() | ({"detail": problem.detail} if problem.detail else {}) | extra
     answer = encoded_answer(encode(content), problem.kind.status, media_type="application/problem+json")
@@ -121,17 +121,24 @@ def problem_answer(problem: Problem) -> Response:
 
 
 def body(wanted: type[T]) -> T:
-    """The validated body.
+    """The validated body. Errors: those of ``json_body`` and of ``decoded``."""
+    return decoded(json_body(), wanted)
 
-    Errors: ``wrong_content_type``, ``too_large``, ``bad_request``, ``not_json``, ``invalid_value``.
-    """
+
+def json_body() -> bytes:
+    """The body as it was sent, as JSON. Errors: ``wrong_content_type``, ``too_large``, ``bad_request``."""
     asked = current_request()
     if asked.environ.get("CONTENT_TYPE") != "application/json" and asked.mimetype != "application/json":
         raise Problem("wrong_content_type", "Send the header Content-Type: application/json.")
     if asked.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Problem("wrong_content_type", "Send the body as it is, without a Content-Encoding.")
+    return whole_body(asked)
+
+
+def decoded(content: bytes, wanted: type[T]) -> T:
+    """Errors: ``not_json``, ``invalid_value``."""
     try:
-        return msgspec.json.decode(whole_body(asked), type=wanted)
+        return msgspec.json.decode(content, type=wanted)
     except msgspec.ValidationError as error:
         raise Problem("invalid_value", f"{error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -214,6 +221,18 @@ def require_admin() -> None:
         raise Problem("forbidden", "The token is LASTSEAT_ADMIN_TOKEN, or in admin-token in the data directory.")
 
 
+def refuse_unpaid(*events: str) -> None:
+    """In an office with a payment provider, sell events that are not the lab's to the admin alone, and else by payment.
+
+    Errors: ``payment_needed``, ``unauthorized``, ``forbidden``, ``unknown_event``.
+    """
+    if current_app.extensions["payments"] is None or all(office().about(event).lab for event in events):
+        return
+    if "Authorization" not in request.headers:
+        raise Problem("payment_needed", "Set tickets aside; the page of this office leads to the payment.")
+    require_admin()
+
+
 def is_admin_token(token: str) -> bool:
     return hmac.compare_digest(token.strip().encode(), current_app.extensions["admin_token"].encode())
 
@@ -221,8 +240,10 @@ def is_admin_token(token: str) -> bool:
 def event_shown(view: View) -> EventShown:
     """An event with its counters, as the contract shows it."""
     mode = office().control.mode()
+    about = msgspec.structs.asdict(view.event)
+    del about["born"]
     return EventShown(
-        **msgspec.structs.asdict(view.event),
+        **about | {"hall": view.event.hall or None},
         sold=view.sold,
         held=view.held,
         remaining=view.remaining,
@@ -241,6 +262,7 @@ def sold(event: str, record: Record) -> Sold:
         tickets=record.tickets,
         remaining=record.remaining,
         version=record.version,
+        seats=record.seats or msgspec.UNSET,
     )
 
 

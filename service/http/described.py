@@ -22,7 +22,14 @@ ANYWHERE = ("bad_request", "wrong_host", "internal")
 """Codes that every address may answer with."""
 WITH_A_BODY = ("wrong_content_type", "too_large", "not_json", "invalid_value")
 OF_THE_ADMIN = ("unauthorized", "forbidden")
+OF_A_SELLER = ("payment_needed", *OF_THE_ADMIN)
+"""Codes of what is the admin's alone where tickets are paid through a provider."""
 CHANGING = ("cross_site", "too_many_requests")
+OF_A_PURCHASE = (
+    "unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed", "no_hall", "unknown_seat",
+    "row_too_short", "seat_taken", "section_sold_out", "not_together",
+)  # fmt: skip
+"""What the rules refuse a purchase for."""
 OF_THE_STORE = (
     "corrupt_document", "store_closed", "not_durable", "storage_refused", "lock_timeout", "engine_unreachable",
     "engine_refused", "engine_went_back", "pool_exhausted",
@@ -55,6 +62,8 @@ class Description:
     """It needs the admin token."""
     keyed: bool = False
     """It takes an ``Idempotency-Key`` and commits at most one mutation."""
+    signed: bool = False
+    """It is the payment provider's, signed; told again it commits nothing more."""
     stored: bool = False
     """It reads the store."""
     tagged: bool = False
@@ -63,16 +72,22 @@ class Description:
     leads_to: tuple[str, ...] = ()
     """The routes (by endpoint) that take ids out of this one's answer."""
 
+    @property
+    def commits_once(self) -> bool:
+        """Whether the same sent again has the first answer."""
+        return self.keyed or self.signed
+
     def codes(self, *, changes: bool, in_path: bool) -> list[str]:
         """Every code that it may answer with, each once."""
         found = list(self.problems)
         found += CHANGING if changes else ()
         found += OF_THE_ADMIN if self.admin else ()
+        found += ("wrong_signature",) if self.signed else ()
         found += WITH_A_BODY if self.body is not None or self.form is not None else ()
         found += ("invalid_value",) if self.query is not None else ()
         found += ("not_found",) if in_path else ()
-        found += OF_THE_STORE if self.stored or self.keyed else ()
-        found += OF_A_MUTATION if self.keyed else ()
+        found += OF_THE_STORE if self.stored or self.commits_once else ()
+        found += OF_A_MUTATION if self.commits_once else ()
         found += ANYWHERE
         return list(dict.fromkeys(found))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response, current_app, g, request
 
+from service.errors import Problem
 from service.http import schemas
 from service.http.answers import (
     body,
@@ -21,6 +23,7 @@ from service.http.answers import (
     tagged_answer,
 )
 from service.http.described import described
+from service.http.seats import NewHall, hall_of
 from service.rules.inventory import Event
 from service.sales.audits import audit_lines
 from service.settings import EVENT_ID, MAX_CAPACITY
@@ -38,14 +41,17 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     """An event to be made."""
 
     event: EventId
-    capacity: TicketLimit
+    capacity: TicketLimit | msgspec.UnsetType = msgspec.UNSET
+    """How many tickets; or else ``hall``, whose seats are sold."""
     name: schemas.Name | None = None
     opens_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     max_per_order: TicketLimit = 10
     max_per_buyer: TicketLimit | None = None
+    closes_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     lab: bool = False
     max_held: TicketLimit | None = None
     max_hold_s: HoldSeconds | None = None
+    hall: NewHall | msgspec.UnsetType = msgspec.UNSET
 
 
 class Removal(msgspec.Struct):
@@ -73,13 +79,23 @@ class Page(msgspec.Struct):
     problems=("event_exists", "switching", "storage_full"),
     admin=True,
     stored=True,
-    leads_to=("events.one_event", "events.audit", "orders.buy", "holds.hold", "events.delete"),
-)
+    leads_to=(
+        "events.one_event", "events.audit", "seats.hall", "seats.states", "orders.buy", "holds.hold", "events.delete",
+        "managing.change", "managing.orders",
+    ),
+)  # fmt: skip
 def create() -> Response:
     require_admin()
     new = body(NewEvent)
-    event = Event(**msgspec.structs.asdict(new) | {"name": new.name or new.event})
-    answer = json_answer(event_shown(office().create(event)), 201)
+    if (new.capacity is msgspec.UNSET) == (new.hall is msgspec.UNSET):
+        raise Problem("invalid_value", "An event has either a capacity or a hall.")
+    about = msgspec.structs.asdict(new) | {"name": new.name or new.event, "hall": ""}
+    hall = None
+    if isinstance(new.hall, NewHall):
+        hall = hall_of(new.hall)
+        about |= {"capacity": hall.size, "hall": hall.name, "born": secrets.token_hex(8)}
+    event = Event(**about)
+    answer = json_answer(event_shown(office().create(event, hall)), 201)
     answer.headers["Location"] = f"/events/{event.event}"
     return answer
 
@@ -156,4 +172,6 @@ def audit(event: str) -> Response:
         require_admin()
     about, records = office().audit(event)
     secret = current_app.extensions["admin_token"] if of_everybody else None
-    return Response(audit_lines(about, records, secret), content_type="application/x-ndjson")
+    return Response(
+        audit_lines(about, records, secret, office().store.halls.of(about)), content_type="application/x-ndjson"
+    )

@@ -17,7 +17,7 @@ from werkzeug.routing import Rule
 
 from service.errors import TABLE, Problem
 from service.http.described import Description, description_of
-from service.http.request_checks import SAFE_METHODS
+from service.http.middleware.request_checks import SAFE_METHODS
 from service.http.schemas import ProblemShown
 from service.settings import EVENT_ID
 
@@ -51,6 +51,11 @@ IN_PATH: dict[str, dict[str, Any]] = {
 KEY = (
     "Names this operation; sent again with it, it commits at most once. Let it be unguessable: 1 to 200 printable "
     "ASCII characters."
+)
+
+SIGNATURE = (
+    "Seconds since 1970, a full stop, and in hex the HMAC-SHA256 of `<seconds>.<event>.<hold>.<body>` under the secret "
+    "that the provider and the office share. Without it 403."
 )
 
 OVERVIEW = """A ticket office that sells each seat once.
@@ -159,6 +164,7 @@ def _parameters(rule: Rule, about: Description) -> Iterator[dict[str, Any]]:
             yield {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
     for name, is_read, says in (
         ("Idempotency-Key", about.keyed, KEY),
+        ("Last-Seat-Signature", about.signed, SIGNATURE),
         ("If-None-Match", about.tagged, "The ETag of what the client has: 304 if it is still so."),
     ):
         if is_read:
@@ -174,7 +180,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _answer(status: int, shape: Any, about: Description, method: str, named: dict[Any, Any]) -> dict[str, Any]:
     headers = list(ALWAYS)
     headers += ["Location"] if status in (201, 303) else []
-    headers += ["Idempotency-Replayed"] if about.keyed else []
+    headers += ["Idempotency-Replayed"] if about.commits_once else []
     headers += ["ETag"] if about.tagged else []
     headers += ["Link"] if about.query is not None and "cursor" in about.query.__struct_fields__ else []
     found: dict[str, Any] = {"description": _WORDS.get(status, "Done."), "headers": _headers(headers)}

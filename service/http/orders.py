@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response, current_app, g
 
 from service.http import schemas
 from service.http.answers import (
@@ -15,17 +15,33 @@ from service.http.answers import (
     office,
     operation_key,
     order_answer,
+    query,
+    refuse_unpaid,
+    require_admin,
 )
-from service.http.described import described
+from service.http.described import OF_A_PURCHASE, OF_A_SELLER, described
+from service.http.seats import tickets_of
+from service.rules.records import Cancel
+from service.sales.box_office import Done
+from service.sales.managing import Managing
 
 blueprint = Blueprint("orders", __name__)
 
 
 class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """How many tickets, all or none. The buyer's name is kept and shown to nobody."""
+    """How many tickets, or which seats, all or none. The buyer's name is kept and shown to nobody."""
 
-    quantity: schemas.Quantity
+    quantity: schemas.Quantity | msgspec.UnsetType = msgspec.UNSET
     buyer: schemas.Name | None = None
+    seats: schemas.WantedSeats = msgspec.UNSET
+    section: schemas.Name | msgspec.UnsetType = msgspec.UNSET
+    together: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Why(msgspec.Struct):
+    """Why an admin cancels an order."""
+
+    reason: schemas.Name | msgspec.UnsetType = msgspec.UNSET
 
 
 @blueprint.post("/events/<event>/orders")
@@ -34,20 +50,23 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
     tag="orders",
     body=NewOrder,
     answers={201: schemas.Sold},
-    problems=("unknown_event", "sold_out", "doors_closed", "over_limit", "buyer_limit", "buyer_needed"),
+    problems=(*OF_A_PURCHASE, *OF_A_SELLER),
     keyed=True,
     leads_to=("orders.look", "orders.cancel"),
 )
 def buy(event: str) -> Response:
     selling = office()
     with selling.request_scope(event_id(event)):
+        refuse_unpaid(event)
         wanted = body(NewOrder)
+        quantity, wish = tickets_of(wanted)
         done = selling.buy(
             event,
             key=operation_key(),
             request=fingerprint(wanted),
-            quantity=wanted.quantity,
+            quantity=quantity,
             buyer=wanted.buyer,
+            wish=wish,
         )
         return order_answer(event, done)
 
@@ -71,6 +90,7 @@ def look(event: str, order: str) -> Response:
                 tickets=found.tickets,
                 status=found.status,
                 version=view.version,
+                seats=found.seats or msgspec.UNSET,
             )
         )
 
@@ -79,13 +99,23 @@ def look(event: str, order: str) -> Response:
 @described(
     "Give the tickets of an order back",
     tag="orders",
+    query=Why,
     answers={200: schemas.Cancelled},
-    problems=("unknown_event", "unknown_order", "not_open"),
+    problems=("unknown_event", "unknown_order", "not_open", "unauthorized", "forbidden"),
     keyed=True,
+    details="With a `reason`, which needs the admin's token, it is an admin who does it; the audit has the reason.",
 )
 def cancel(event: str, order: str) -> Response:
+    reason = query(Why).reason
+    if reason is not msgspec.UNSET:
+        require_admin()
+        managing: Managing = current_app.extensions["managing"]
+        return _cancelled(managing.decide(event_id(event), Cancel(operation_key(), fingerprint(reason), order, reason)))
     with office().request_scope(event_id(event)):
-        done = office().cancel(event, order, key=operation_key(), request=fingerprint())
-        record = done.record
-        content = schemas.Cancelled(record.order, "cancelled", record.remaining, record.version)
-        return mutation_answer(done, content, 200)
+        return _cancelled(office().cancel(event, order, key=operation_key(), request=fingerprint()))
+
+
+def _cancelled(done: Done) -> Response:
+    record = done.record
+    content = schemas.Cancelled(record.order, "cancelled", record.remaining, record.version)
+    return mutation_answer(done, content, 200)

@@ -1,23 +1,28 @@
 """``/``: the office as a page for people. It works without JavaScript: every button is a form.
 
-With JavaScript the counters, the curve and the time that a hold has left are kept up to date (``static/office.js``).
+There are two pages. The *shop* has what a buyer needs, and nothing for operators. The *lab* has also the lock and its
+switch, the curve of the sale, and the last verdict that the lab left beside this office. That is read from the lab's
+files: the two share no code, and only what the page shows is read.
 
-The page shows the last verdict that the lab left beside this office. It is read from the lab's files: the two share no
-code, and only what the page shows is read.
+With JavaScript the counters and the time that a hold has left are kept up to date, and the page says when the office
+does not answer (``static/office.js``); ``static/shop.js`` and ``static/lab.js`` have what one of the pages alone has.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 from urllib.parse import urlencode
 
 import msgspec
+import segno
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request
+from werkzeug.datastructures import MultiDict
 
 from service.errors import TABLE, Problem
 from service.http.answers import (
@@ -29,19 +34,33 @@ from service.http.answers import (
     is_admin_token,
     office,
     operation_key,
+    refuse_unpaid,
     whole_body,
 )
 from service.http.described import described
 from service.http.holds import usual_seconds
 from service.http.orders import NewOrder
-from service.rules.records import Held, Order
+from service.http.payments import order_of, provider
+from service.http.seats import tickets_of
+from service.rules.inventory import View
+from service.rules.records import ANY, Held, Order
 
 blueprint = Blueprint("page", __name__)
 
 EVENTS_SHOWN = 50
 _MAX_VERDICT_BYTES = 4 << 20
 _MAX_TRIED = 20
-Do = Literal["buy", "hold", "confirm", "release", "cancel", "switch"]
+_MOST_NAMED = 50
+"""Seats that the address of the page may name."""
+_PUBLIC = frozenset({"event", "do", "guard", "quantity", "seat", "section", "together"})
+"""The fields of a form that the log may have."""
+Do = Literal["buy", "hold", "confirm", "release", "cancel", "ask", "switch"]
+"""``ask`` changes nothing: it leads to the question that comes before tickets are given back."""
+Doors = Literal["open", "early", "ended", "sold-out"]
+_EMAIL = re.compile(r"[^<>\s@]+@[^<>\s@]+")
+_AFTER_THE_NAME = re.compile(rf"\s*<{_EMAIL.pattern}>\Z")
+_MISTYPED = {"email": "This is no e-mail address: it needs one @ with something on both sides, and no spaces or < >"}
+"""What the page says about a field that a buyer mistyped; beside the problems of the office."""
 
 
 class Button(msgspec.Struct):
@@ -50,7 +69,13 @@ class Button(msgspec.Struct):
     do: Do
     event: str
     quantity: str | None = None
+    seat: str | None = None
+    """One that is wanted; it may stand there several times."""
+    section: str | None = None
+    together: str | None = None
     buyer: str | None = None
+    email: str | None = None
+    """Kept with the buyer's name, as ``Name <e-mail>``."""
     key: str | None = None
     order: str | None = None
     hold: str | None = None
@@ -62,39 +87,70 @@ class Button(msgspec.Struct):
 @described("The office as a page", tag="page", answers={200: "text/html"}, stored=True)
 def show() -> Response:
     """The event that ``?event=`` names, or the first one; also the ``?order=``, ``?hold=`` and ``?problem=`` of it."""
+    return _page(request.args)
+
+
+def _page(asked: MultiDict[str, str], key: str = "") -> Response:
+    """The page of what is ``asked`` for. With a ``key``, nobody knows the outcome of what was sent under it, and the
+    forms of the page have the same one."""
     views, last = office().events(EVENTS_SHOWN)
-    wanted = request.args.get("event")
-    problem = request.args.get("problem")
+    wanted = asked.get("event")
+    problem = asked.get("problem")
     chosen = next((view for view in views if view.event.event == wanted), None)
     if wanted and chosen is None:
         try:
             chosen = office().look(event_id(wanted))[0]
         except Problem as refusal:
             problem = refusal.code
-    mode = office().control.mode()
+    shop: bool = current_app.extensions["shop"]
+    mode, now = office().control.mode(), office().clock()
     view = chosen or (views[0] if views else None)
     order = hold = None
+    paid_through = provider() if view and not view.event.lab else None
+    pay_at = ""
+    sections: list[str] = []
     if view is not None:
-        order, problem = _order(view.event.event, request.args.get("order", "").strip(), problem)
-        hold = _hold(view.event.event, request.args.get("hold", ""))
+        if view.event.hall:
+            sections = [section.name for section in office().hall(view.event.event).plan.sections]
+        order, problem = _order(view.event.event, asked.get("order", "").strip(), problem)
+        hold = _hold(view.event.event, asked.get("hold", ""))
+        if hold and paid_through:
+            if hold.status == "held" and hold.expires_at > now:
+                pay_at = paid_through.page(view.event.event, hold)
+            elif hold.status in ("confirmed", "sold") and order is None:
+                order, _ = _order(view.event.event, order_of(hold.hold), None)
     return Response(
         render_template(
             "office.html",
             views=views,
             more=last is not None,
             view=view,
+            shop=shop,
+            asking="ask" in asked,
+            charged=paid_through is not None,
+            pay_at=pay_at,
+            returned="returned" in asked,
+            doors=doors_of(view, now) if view else "",
+            name=_AFTER_THE_NAME.sub("", order.buyer or "") if order else "",
+            code=_drawn(order.order) if shop and order and order.status == "sold" else "",
             most=min(view.event.max_per_order, 10) if view else 0,
             order=order,
             hold=hold,
+            sections=sections,
+            mine=[seat for each in (hold, order) if each is not None for seat in each.seats],
+            taken=asked.getlist("taken")[:_MOST_NAMED],
+            wanted=asked.getlist("seat")[:_MOST_NAMED],
             hold_for=_in_words(usual_seconds(view.event.event)) if view else "",
-            now=datetime.now(UTC),
-            problem=TABLE[problem].title if problem in TABLE else None,
+            now=now,
+            utc=UTC,
+            problem=TABLE[problem].title if problem in TABLE else _MISTYPED.get(problem or ""),
             mode=mode,
             acting=office().acting_guard(view.event, mode) if view else mode.guard,
             store=office().store.name,
-            switched="switched" in request.args,
+            switched="switched" in asked,
             verdict=last_verdict(current_app.extensions["results"]),
-            key=operation_key(),
+            key=key or operation_key(),
+            again=bool(key),
         ),
         content_type="text/html; charset=utf-8",
     )
@@ -105,33 +161,44 @@ def show() -> Response:
     "A button of the page",
     tag="page",
     form=Button,
-    answers={303: None},
+    answers={200: "text/html", 303: None},
     problems=("unknown_event", "bad_request", "invalid_value"),
-    details="A refusal of the office is shown on the page that the answer leads to. A form that no button sends is "
-    "refused at once.",
+    details="A refusal of the office is shown on the page that the answer leads to. Where the outcome is not known the "
+    "answer is that page itself, with the same key in its forms. A form that no button sends is refused at once.",
 )
 def act() -> Response:
     """Carry one button out and redirect to the page, so that a reload repeats nothing."""
     request.stream = io.BytesIO(whole_body(current_request()))  # Flask's own reading of a form takes what there is
     form = request.form
     event = event_id(form.get("event", ""))
-    g.secrets = [value for name, value in form.items() if name not in ("event", "do", "guard", "quantity")]
+    g.secrets = [value for name, value in form.items() if name not in _PUBLIC]
     do, wanted = form.get("do", ""), _wanted()
     if do not in get_args(Do):
         raise Problem("bad_request")
-    seen: dict[str, str] = {"event": event}
+    seen: dict[str, Any] = {"event": event}
+    if form.get("email", "").strip() and not _EMAIL.fullmatch(form["email"].strip()):
+        g.outcome = "invalid_value"
+        return redirect(f"/?{urlencode(seen | {'problem': 'email'})}", 303)  # type: ignore[return-value]
     try:
         seen |= _carry_out(event, do, wanted)
     except Problem as problem:
         seen["problem"] = g.outcome = problem.code
         # After a refusal the page still shows the buyer's order or hold.
         seen |= {name: form[name] for name in ("order", "hold") if form.get(name)}
-    return redirect(f"/?{urlencode(seen)}", 303)  # type: ignore[return-value]
+        if problem.code == "seat_taken":
+            taken = cast("tuple[str, ...]", problem.extra["seats"])
+            seen |= {"taken": taken, "seat": [each for each in form.getlist("seat") if each not in taken]}
+        if not problem.kind.definite and form.get("key"):
+            # No redirect: who could name the key in an address could name it for a stranger, and be told their order.
+            return _page(MultiDict(seen), form["key"])
+    return redirect(f"/?{urlencode(seen, doseq=True)}", 303)  # type: ignore[return-value]
 
 
 def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
     """Carry it out; returns the query of the page that shows the result."""
     form = request.form
+    if do == "ask":
+        return {name: form[name] for name in ("order", "hold") if form.get(name)} | {"ask": ""}
     if do == "switch":
         if not is_admin_token(form.get("token", "")):
             raise Problem("forbidden" if form.get("token") else "unauthorized")
@@ -139,14 +206,18 @@ def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
         return {"switched": ""}
     # The key came with the page: a double click, or the same form sent again, is one operation.
     key = checked_key(form["key"]) if "key" in form else operation_key()
-    quantity, buyer = wanted.quantity, wanted.buyer
-    asked = fingerprint([do, event, quantity] if buyer is None else [do, event, quantity, buyer])
+    (quantity, wish), buyer = tickets_of(wanted), wanted.buyer
+    asked = fingerprint([do, event, quantity, *([] if buyer is None else [buyer]), *([] if wish == ANY else [wish])])
     with office().request_scope(event):
+        if do in ("buy", "confirm"):
+            refuse_unpaid(event)
         if do == "buy":
-            done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer)
+            done = office().buy(event, key=key, request=asked, quantity=quantity, buyer=buyer, wish=wish)
         elif do == "hold":
             seconds = usual_seconds(event)
-            done = office().hold(event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer)
+            done = office().hold(
+                event, key=key, request=asked, quantity=quantity, seconds=seconds, buyer=buyer, wish=wish
+            )  # fmt: skip
         else:
             named = form.get("order" if do == "cancel" else "hold", "")
             mutate = {"confirm": office().confirm, "release": office().release, "cancel": office().cancel}[do]
@@ -157,12 +228,35 @@ def _carry_out(event: str, do: str, wanted: NewOrder) -> dict[str, str]:
 
 
 def _wanted() -> NewOrder:
-    """The number of tickets and the buyer, by the rules of every order. Errors: ``invalid_value``."""
-    quantity = request.form.get("quantity", "1")
+    """The tickets or the seats, and the buyer, by the rules of every order. Errors: ``invalid_value``."""
+    form = request.form
+    name, email = form.get("buyer", "").strip(), form.get("email", "").strip()
+    given: dict[str, Any] = {"buyer": (f"{name} <{email}>".strip() if email else name) or None}
+    if form.getlist("seat"):
+        given["seats"] = form.getlist("seat")
+        return converted(given, NewOrder)
+    quantity = form.get("quantity", "1")
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7 and int(quantity)):
         raise Problem("invalid_value")
-    buyer = request.form.get("buyer", "").strip() or None
-    return converted({"quantity": int(quantity), "buyer": buyer}, NewOrder)
+    given["quantity"] = int(quantity)
+    if "section" in form:  # of an event with a hall
+        given |= {"together": "together" in form} | ({"section": form["section"]} if form["section"] else {})
+    return converted(given, NewOrder)
+
+
+def doors_of(view: View, now: datetime) -> Doors:
+    """Whether tickets are for sale at this instant; else why they are not."""
+    event = view.event
+    if event.closes_at is not None and event.closes_at <= now:
+        return "ended"
+    if event.opens_at is not None and event.opens_at > now:
+        return "early"
+    return "open" if view.remaining > 0 else "sold-out"
+
+
+def _drawn(order: str) -> str:
+    """The order's id as a QR code: an SVG without a size of its own."""
+    return segno.make_qr(order, error="m").svg_inline(omitsize=True)
 
 
 def _in_words(seconds: float) -> str:
@@ -200,7 +294,7 @@ class _Check(msgspec.Struct):
     witness: list[_Witness] = []
 
 
-class Verdict(msgspec.Struct):
+class ShownVerdict(msgspec.Struct):
     """The lab's verdict about one run."""
 
     verdict: str
@@ -215,7 +309,7 @@ class Verdict(msgspec.Struct):
         return [check for check in self.checks if check.verdict != "valid"]
 
 
-def last_verdict(results: Path) -> Verdict | None:
+def last_verdict(results: Path) -> ShownVerdict | None:
     """The newest ``results/<experiment>/latest/verdict.json`` that can be read; None where there is none.
 
     Anything else of that name is ignored: a pipe, a link to nothing, a file without an end.
@@ -226,7 +320,7 @@ def last_verdict(results: Path) -> Verdict | None:
         return None
     for changed, path in found[:_MAX_TRIED]:
         try:
-            verdict = msgspec.json.decode(_content(path), type=Verdict)
+            verdict = msgspec.json.decode(_content(path), type=ShownVerdict)
             verdict.drawn_at = datetime.fromtimestamp(changed, UTC)
         except (OSError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
             continue

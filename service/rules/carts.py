@@ -24,14 +24,14 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CartRefused:
     """The first event, in the order asked, that refused, and why. Nothing is sold in any event."""
 
     event: str
     refusal: Refusal
 
 
-def decide_cart(views: Mapping[str, View], sales: Mapping[str, Sell], now: datetime) -> Granted | Refused:
+def decide_cart(views: Mapping[str, View], sales: Mapping[str, Sell], now: datetime) -> Granted | CartRefused:
     """Decide a purchase in each event, all on the same ``now``; the views are moved on.
 
     What is to be appended is in the views' ``fresh``: of all if it is granted, of the one that refuses if it is
@@ -46,7 +46,7 @@ def decide_cart(views: Mapping[str, View], sales: Mapping[str, Sell], now: datet
         [outcome] = decide_all(views[event], [sale], now)
         match outcome:
             case Refusal():
-                return Refused(event, outcome)
+                return CartRefused(event, outcome)
             case Record():
                 records.append(outcome)
             case Replay(record):
@@ -55,11 +55,11 @@ def decide_cart(views: Mapping[str, View], sales: Mapping[str, Sell], now: datet
     return Granted(records, replayed)
 
 
-def _refused_by_key(views: Mapping[str, View], sales: Mapping[str, Sell], known: Sequence[str]) -> Refused:
+def _refused_by_key(views: Mapping[str, View], sales: Mapping[str, Sell], known: Sequence[str]) -> CartRefused:
     """The refusal where only some events know the key: they have it of another request, or of a half of this cart."""
     for event in known:
         view = views[event]
         if view.keys[sales[event].key].request != sales[event].request:
-            return Refused(event, view.refusal("key_reused"))
+            return CartRefused(event, view.refusal("key_reused"))
     torn = next(event for event in sales if event not in known)
-    return Refused(torn, views[torn].refusal("half_cart"))
+    return CartRefused(torn, views[torn].refusal("half_cart"))

@@ -14,9 +14,13 @@ as a new sale on the view that the expiry left. A hold that has expired stays ex
 Nothing here does input or output, waits, or knows of locks. So the same rules serve a JSON file and a database
 engine, and a guard that translates commands into an engine's own language can be tested against ``decide``.
 
+An event with a hall sells seats beside numbers. A hold keeps its seats, and a late payment gets exactly these or none.
+Why somebody cannot have seats is told in a fixed order: there are none of that name; what the event never allows; the
+doors; the buyer's limit; the wanted seats that are taken; too few that are free; not as many side by side.
+
 What always holds after any list of decisions on a true view: ``sold + held <= capacity``; versions grow by one for
 each record; ticket numbers are given out in order, from 1, and never twice; a key commits at most one record; a hold
-becomes at most one order.
+becomes at most one order; a seat belongs to at most one open order or hold.
 """
 
 from __future__ import annotations
@@ -25,8 +29,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
+from service.rules.halls import FREE, HELD, SOLD, Hall
 from service.rules.records import (
+    ANY,
     CHANGES,
+    Amend,
     Cancel,
     Command,
     Confirm,
@@ -43,16 +52,20 @@ from service.rules.records import (
     Sell,
     Sweep,
     Swept,
+    Wish,
     due_at,
     hold_after,
     order_after,
 )
 
 __all__ = [
-    "Cancel", "Command", "Confirm", "Event", "Held", "Hold", "Order", "Outcome", "Record", "Refusal", "Release",
-    "Replay", "Sell", "Sweep", "Swept", "View", "decide", "decide_all", "due_at", "expire", "hold_after",
-    "order_after", "records_of", "replay",
+    "Amend", "Cancel", "Command", "Confirm", "Event", "Held", "Hold", "Order", "Outcome", "Record", "Refusal",
+    "Release", "Replay", "Sell", "Sweep", "Swept", "View", "Wish", "decide", "decide_all", "due_at", "expire",
+    "hold_after", "order_after", "records_of", "replay", "seat",
 ]  # fmt: skip
+
+_STATES = {kind: SOLD if sold > 0 else HELD if held > 0 else FREE for kind, (sold, held, _) in CHANGES.items()}
+"""The state in which a record of each kind leaves its seats."""
 
 
 @dataclass(slots=True)
@@ -76,6 +89,11 @@ class View:
     """The open holds that have ended by the ``now`` of the decision, in the order in which they expire."""
     bought: dict[str, int] = field(default_factory=dict)
     """Tickets that each asked-for buyer has in open orders and holds; filled only where the event limits buyers."""
+    hall: Hall | None = None
+    """Of an event that sells seats."""
+    seats: bytearray = field(default_factory=bytearray)
+    """With a hall, the state of each seat at its index: at least of those that the commands name, of those of the holds
+    that they confirm, and of the sections of which they want the best. The others may stand there as free."""
     source: object = None
     fresh: list[Record] = field(default_factory=list, compare=False)
     """The records that were decided on this view and are to be appended, in order, those of expired holds included."""
@@ -84,14 +102,21 @@ class View:
     def remaining(self) -> int:
         return self.event.capacity - self.sold - self.held
 
-    def refusal(self, code: str, retry_after_s: int | None = None) -> Refusal:
+    def refusal(self, code: str, retry_after_s: int | None = None, seats: tuple[str, ...] = ()) -> Refusal:
         """A refusal that tells what this view shows."""
-        return Refusal(code, self.version, self.remaining, retry_after_s)
+        return Refusal(code, self.version, self.remaining, retry_after_s, seats)
+
+    def is_free(self, seat: str) -> bool:
+        """Whether there is such a seat in the hall, and it is free."""
+        index = None if self.hall is None else self.hall.index(seat)
+        return index is not None and self.seats[index] == FREE
 
     def apply(self, record: Record) -> None:
         """Take a record into the counters, the keys, the orders and the holds."""
         sold, held, numbered = CHANGES[record.kind]
         self.version = record.version
+        if record.about is not None:
+            self.event = record.about
         self.sold += sold * record.quantity
         self.held += held * record.quantity
         if numbered:
@@ -106,6 +131,16 @@ class View:
                 self.holds[record.hold] = found
         if record.buyer is not None and self.event.max_per_buyer is not None:
             self.bought[record.buyer] = self.bought.get(record.buyer, 0) + record.taken
+        if self.hall is not None:
+            seat(self.hall, self.seats, record)
+
+
+def seat(hall: Hall, states: bytearray, record: Record) -> None:
+    """Let the seats of a record have the state in which it leaves them. Seats that the hall has not are passed over."""
+    for each in record.seats:
+        index = hall.index(each)
+        if index is not None:
+            states[index] = _STATES[record.kind]
 
 
 def decide(view: View, command: Command, now: datetime) -> Outcome:
@@ -130,6 +165,8 @@ def decide(view: View, command: Command, now: datetime) -> Outcome:
             decided = _confirm(view, command)
         case Release():
             decided = _release(view, command)
+        case Amend():
+            decided = _amend(view, command)
         case Sweep():
             decided = Swept(view.version, view.remaining)
     return decided
@@ -143,21 +180,42 @@ def _answered(view: View, command: Command) -> Replay | Refusal | None:
     return Replay(known) if known.request == command.request else view.refusal("key_reused")
 
 
-def _refused(view: View, command: Sell | Hold, now: datetime) -> Refusal | None:
-    """Why this buyer cannot have the tickets now; None if they can."""
+def _granted(view: View, command: Sell | Hold, now: datetime) -> tuple[str, ...] | Refusal:
+    """The seats for this buyer, none where the event has no hall; or why they cannot have the tickets now."""
+    code, unknown = _unknown(view.hall, command.wish)
     opens_at, wait_s = view.event.opens_at, None
-    code = _never(view.event, command)
+    code = code or _never(view, command)
     if code is None and opens_at is not None and now < opens_at:
         code = "doors_closed"
         wait_s = -((now - opens_at) // timedelta(seconds=1))  # rounded up, so that the doors are open after the wait
-    code = code or _not_now(view, command)
-    return None if code is None else view.refusal(code, wait_s)
+    if code is None and view.event.closes_at is not None and now >= view.event.closes_at:
+        code = "doors_closed"
+    if code is None and _passes_buyer_limit(view, command.buyer, command.quantity):
+        code = "buyer_limit"
+    if code is not None:
+        return view.refusal(code, wait_s, unknown)
+    seats = () if view.hall is None else _seats(view, view.hall, command)
+    if isinstance(seats, Refusal):
+        return seats
+    code = _not_now(view, command)
+    return seats if code is None else view.refusal(code)
 
 
-def _never(event: Event, command: Sell | Hold) -> str | None:
+def _unknown(hall: Hall | None, wish: Wish) -> tuple[str | None, tuple[str, ...]]:
+    """Why there are no such seats, and which; None if there are."""
+    if hall is None:
+        return None if wish == ANY else "no_hall", ()
+    unknown = hall.missing(wish.seats)
+    return "unknown_seat" if unknown or not hall.has(wish.section) else None, unknown
+
+
+def _never(view: View, command: Sell | Hold) -> str | None:
     """The event's own rule that the command breaks, however many tickets there are."""
+    event, wish = view.event, command.wish
     if command.quantity > event.max_per_order:
         return "over_limit"
+    if wish.together and view.hall is not None and command.quantity > view.hall.longest_row(wish.section):
+        return "row_too_short"
     if command.buyer is None and event.max_per_buyer is not None:
         return "buyer_needed"
     if isinstance(command, Hold) and event.max_hold_s is not None and command.seconds > event.max_hold_s:
@@ -165,9 +223,19 @@ def _never(event: Event, command: Sell | Hold) -> str | None:
     return None
 
 
+def _seats(view: View, hall: Hall, command: Sell | Hold) -> tuple[str, ...] | Refusal:
+    """The wanted seats, or the best; or which are taken, or what is missing."""
+    wish = command.wish
+    if wish.seats:
+        taken = tuple(each for each in wish.seats if not view.is_free(each))
+        return view.refusal("seat_taken", seats=taken) if taken else wish.seats
+    if view.seats.count(FREE, *hall.span(wish.section)) < command.quantity:
+        return view.refusal("section_sold_out" if wish.section else "sold_out")
+    best = hall.best(view.seats, command.quantity, wish.section, together=wish.together)
+    return view.refusal("not_together") if best is None else tuple(map(hall.seat, best))
+
+
 def _not_now(view: View, command: Sell | Hold) -> str | None:
-    if _passes_buyer_limit(view, command.buyer, command.quantity):
-        return "buyer_limit"
     if command.quantity > view.remaining:
         return "sold_out"
     most = view.event.max_held
@@ -182,14 +250,18 @@ def _passes_buyer_limit(view: View, buyer: str | None, quantity: int) -> bool:
 
 
 def _sell(view: View, command: Sell, now: datetime) -> Record | Refusal:
-    refused = _refused(view, command, now)
-    return refused or _record(view, "sold", command, command, order=command.order, cart=command.cart)
+    seats = _granted(view, command, now)
+    if isinstance(seats, Refusal):
+        return seats
+    return _record(view, "sold", command, command, seats=seats, order=command.order, cart=command.cart)
 
 
 def _hold(view: View, command: Hold, now: datetime) -> Record | Refusal:
+    seats = _granted(view, command, now)
+    if isinstance(seats, Refusal):
+        return seats
     expires_at = now + timedelta(seconds=command.seconds)
-    refused = _refused(view, command, now)
-    return refused or _record(view, "held", command, command, hold=command.hold, expires_at=expires_at)
+    return _record(view, "held", command, command, seats=seats, hold=command.hold, expires_at=expires_at)
 
 
 def _confirm(view: View, command: Confirm) -> Record | Refusal:
@@ -200,16 +272,19 @@ def _confirm(view: View, command: Confirm) -> Record | Refusal:
         return _sell_late(view, command, held)
     if held.status != "held":
         return view.refusal("not_open")
-    return _record(view, "confirmed", command, held, held.tickets, order=command.order, hold=held.hold)
+    return _record(
+        view, "confirmed", command, held, held.tickets, seats=held.seats, order=command.order, hold=held.hold
+    )
 
 
 def _sell_late(view: View, command: Confirm, held: Held) -> Record | Refusal:
-    """A new sale for an expired hold. The doors were open when it was made, and it was within the limit of an order."""
-    if held.quantity > view.remaining:
+    """A new sale for an expired hold, of exactly its seats where it has some. The doors were open when it was made, and
+    it was within the limit of an order."""
+    if held.quantity > view.remaining or not all(map(view.is_free, held.seats)):
         return view.refusal("hold_expired")
     if _passes_buyer_limit(view, held.buyer, held.quantity):
         return view.refusal("buyer_limit")
-    return _record(view, "sold", command, held, order=command.order, hold=held.hold)
+    return _record(view, "sold", command, held, seats=held.seats, order=command.order, hold=held.hold)
 
 
 def _release(view: View, command: Release) -> Record | Refusal:
@@ -218,7 +293,9 @@ def _release(view: View, command: Release) -> Record | Refusal:
         return view.refusal("unknown_hold")
     if held.status != "held":
         return view.refusal("not_open")
-    return _record(view, "released", command, held, held.tickets, hold=held.hold)
+    return _record(
+        view, "released", command, held, held.tickets, seats=held.seats, hold=held.hold, operation=command.operation
+    )
 
 
 def _cancel(view: View, command: Cancel) -> Record | Refusal:
@@ -227,7 +304,30 @@ def _cancel(view: View, command: Cancel) -> Record | Refusal:
         return view.refusal("unknown_order")
     if order.status != "sold":
         return view.refusal("not_open")
-    return _record(view, "cancelled", command, order, order.tickets, order=order.order)
+    return _record(
+        view,
+        "cancelled",
+        command,
+        order,
+        order.tickets,
+        seats=order.seats,
+        order=order.order,
+        reason=command.reason,
+        operation=command.operation,
+    )
+
+
+def _amend(view: View, command: Amend) -> Record | Refusal:
+    event = msgspec.structs.replace(view.event, **{name: getattr(command, name) for name in command.fields})
+    if view.hall is not None and event.capacity != view.hall.size:
+        return view.refusal("hall_fixed")
+    if event.capacity < view.sold + view.held:
+        return view.refusal("too_many_sold")
+    remaining = event.capacity - view.sold - view.held
+    return Record(
+        view.version + 1, "amended", command.key, "", 0, (), remaining, command.request, about=event,
+        capacity_before=view.event.capacity,
+    )  # fmt: skip
 
 
 def _record(
@@ -237,10 +337,13 @@ def _record(
     about: Sell | Hold | Held | Order,
     tickets: tuple[int, ...] | None = None,
     *,
+    seats: tuple[str, ...],
     order: str = "",
     hold: str = "",
     expires_at: datetime | None = None,
     cart: str = "",
+    reason: str = "",
+    operation: str = "",
 ) -> Record:
     """The event's next record. It has the quantity and the buyer of ``about``, and new numbers without ``tickets``."""
     sold, held, _ = CHANGES[kind]
@@ -257,6 +360,9 @@ def _record(
         hold=hold,
         expires_at=expires_at,
         cart=cart,
+        seats=seats,
+        reason=reason,
+        operation=operation,
     )
 
 
@@ -281,7 +387,7 @@ def expire(view: View) -> None:
     """Expire the holds that are due, in order, each with a record and a version of its own."""
     due, view.due = view.due, ()
     for held in due:
-        _write(view, _record(view, "expired", Sweep(), held, held.tickets, hold=held.hold))
+        _write(view, _record(view, "expired", Sweep(), held, held.tickets, seats=held.seats, hold=held.hold))
 
 
 def _write(view: View, record: Record) -> None:
@@ -294,9 +400,9 @@ def records_of(outcomes: Sequence[Outcome]) -> list[Record]:
     return [outcome for outcome in outcomes if isinstance(outcome, Record)]
 
 
-def replay(event: Event, records: Iterable[Record]) -> View:
+def replay(event: Event, records: Iterable[Record], hall: Hall | None = None) -> View:
     """The view after a list of records, with every key, order and hold."""
-    view = View(event)
+    view = View(event, hall=hall, seats=bytearray(hall.size if hall else 0))
     for record in records:
         view.apply(record)
     return view

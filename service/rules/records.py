@@ -16,7 +16,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A show with a fixed number of tickets. Never changes after it was created."""
+    """A show with a number of tickets. Only an ``Amend`` changes it, and of the following only what that names."""
 
     event: str
     name: str
@@ -30,10 +30,30 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """Most tickets that all holds together may set aside at once."""
     max_hold_s: float | None = None
     """The longest that a hold may be asked for."""
+    hall: str = ""
+    """The name of its hall, whose seats are sold; empty where it sells numbers alone."""
+    closes_at: datetime | None = None
+    """From then on nothing is sold and nothing held. What is held already can be paid."""
+    born: str = ""
+    """With a hall: tells this event from others that had its name."""
+
+
+class Wish(msgspec.Struct, frozen=True, array_like=True):
+    """Which seats of a hall are wanted. By default the best that are free anywhere in it."""
+
+    seats: tuple[str, ...] = ()
+    """The ids of the wanted seats, each once; or else:"""
+    section: str = ""
+    """Where the best are wanted; empty for the whole hall."""
+    together: bool = False
+    """Only side by side."""
+
+
+ANY = Wish()
 
 
 class Sell(msgspec.Struct, frozen=True):
-    """Sell ``quantity`` tickets to one order, all or none."""
+    """Sell ``quantity`` tickets to one order, all or none. Where seats are named, ``quantity`` is their number."""
 
     key: str
     request: str
@@ -43,6 +63,7 @@ class Sell(msgspec.Struct, frozen=True):
     buyer: str | None = None
     cart: str = ""
     """The cart that it is part of; empty for a single purchase."""
+    wish: Wish = ANY
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -51,6 +72,10 @@ class Cancel(msgspec.Struct, frozen=True):
     key: str
     request: str
     order: str
+    reason: str = ""
+    """Why, where an admin does it."""
+    operation: str = ""
+    """Made for this request: an earlier one under the same key has another."""
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -62,10 +87,12 @@ class Hold(msgspec.Struct, frozen=True):
     quantity: int
     seconds: float
     buyer: str | None = None
+    wish: Wish = ANY
 
 
 class Confirm(msgspec.Struct, frozen=True):
-    """Turn a hold into an order. One that has expired is sold again, under new numbers, if the places are there."""
+    """Turn a hold into an order. One that has expired is sold again, under new numbers, if the places are there: of a
+    hall, the same seats."""
 
     key: str
     request: str
@@ -79,6 +106,19 @@ class Release(msgspec.Struct, frozen=True):
     key: str
     request: str
     hold: str
+    operation: str = ""
+
+
+class Amend(msgspec.Struct, frozen=True):
+    """Change how many tickets an event without a hall has, or when they are sold."""
+
+    key: str
+    request: str
+    fields: tuple[str, ...]
+    """Which of the following are changed."""
+    capacity: int = 0
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
 
 
 class Sweep(msgspec.Struct, frozen=True):
@@ -88,9 +128,9 @@ class Sweep(msgspec.Struct, frozen=True):
     request: str = ""
 
 
-Command = Sell | Cancel | Hold | Confirm | Release | Sweep
+Command = Sell | Cancel | Hold | Confirm | Release | Amend | Sweep
 
-Kind = Literal["sold", "cancelled", "held", "confirmed", "released", "expired"]
+Kind = Literal["sold", "cancelled", "held", "confirmed", "released", "expired", "amended"]
 
 CHANGES: dict[Kind, tuple[int, int, bool]] = {
     "sold": (1, 0, True),
@@ -99,13 +139,19 @@ CHANGES: dict[Kind, tuple[int, int, bool]] = {
     "confirmed": (1, -1, False),
     "released": (0, -1, False),
     "expired": (0, -1, False),
+    "amended": (0, 0, False),
 }
 """For each kind: the change of the tickets sold and of those held for each ticket, and whether the numbers are new.
 
 A later record of the same tickets repeats their numbers."""
 
 
-AUDITED = ("version", "kind", "key", "hold", "order", "cart", "quantity", "tickets", "expires_at")
+AMENDABLE = ("capacity", "opens_at", "closes_at")
+"""The fields of an event that an ``Amend`` may change; the audit has all of them in each such record."""
+AUDITED = (
+    "version", "kind", "key", "hold", "order", "cart", "quantity", "tickets", "seats",
+    "expires_at", "reason", "capacity_before",
+)  # fmt: skip
 """The fields of a record in the public audit, in this order."""
 
 
@@ -131,6 +177,16 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """Until when tickets are held; in ``held`` alone."""
     cart: str = ""
     """The cart that it was sold with: the same in each of its events."""
+    seats: tuple[str, ...] = ()
+    """The ids of the seats, as many as tickets; empty where the event has no hall."""
+    about: Event | None = None
+    """The event as it is from here on; in ``amended`` alone."""
+    reason: str = ""
+    """Why an admin cancelled the order."""
+    capacity_before: int = 0
+    """Of the event; in ``amended`` alone."""
+    operation: str = ""
+    """That of the cancellation or the release; not part of the public audit."""
 
     @property
     def sold(self) -> int:
@@ -149,7 +205,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def audit_line(self) -> dict[str, object]:
         """The public part: no buyer, no fingerprint, and no field that this kind does not have."""
-        return {name: value for name in AUDITED if (value := getattr(self, name))}
+        line = {name: value for name in AUDITED if (value := getattr(self, name))}
+        if self.about is not None:
+            line |= {name: getattr(self.about, name) for name in AMENDABLE}
+        return line
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -160,6 +219,7 @@ class Order(msgspec.Struct, frozen=True):
     tickets: tuple[int, ...]
     status: Literal["sold", "cancelled"]
     buyer: str | None = None
+    seats: tuple[str, ...] = ()
 
 
 class Held(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -173,6 +233,7 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_at: datetime
     status: Literal["held", "confirmed", "released", "expired", "sold"] = "held"
     buyer: str | None = None
+    seats: tuple[str, ...] = ()
 
     @property
     def ends(self) -> tuple[datetime, int]:
@@ -195,6 +256,8 @@ class Refusal:
     version: int
     remaining: int
     retry_after_s: int | None = None
+    seats: tuple[str, ...] = ()
+    """The wanted seats that are taken, or that there are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +275,16 @@ def order_after(record: Record, before: Order | None) -> Order:
     """The order that a record leaves."""
     buyer = record.buyer if before is None else before.buyer
     status: Literal["sold", "cancelled"] = "cancelled" if record.kind == "cancelled" else "sold"
-    return Order(record.order, record.quantity, record.tickets, status, buyer)
+    return Order(record.order, record.quantity, record.tickets, status, buyer, record.seats)
 
 
 def hold_after(record: Record, before: Held | None) -> Held | None:
     """The hold that a record leaves; None where the record that made it is not known."""
     if record.kind == "held" and record.expires_at is not None:
-        return Held(record.hold, record.version, record.quantity, record.tickets, record.expires_at, buyer=record.buyer)
+        return Held(
+            record.hold, record.version, record.quantity, record.tickets, record.expires_at, buyer=record.buyer,
+            seats=record.seats,
+        )  # fmt: skip
     if before is None or record.kind in ("held", "cancelled"):
         return before
     return msgspec.structs.replace(before, status=record.kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import inspect
 import logging
@@ -28,6 +29,7 @@ log = logging.getLogger("lastseat")
 
 _TIGHT = 100
 """A limit of fewer connections at once than this gives a warning, also where none was asked for."""
+_NEXT_ACCEPT_S = 0.05
 # Longer than a worker that started at the same time needs for the same refusal: at start it waits for an engine that
 # does not answer for 5 s an address ("localhost" has two), and for 5 s more once it has the connection. Otherwise a
 # worker that stands back would leave too early, and the worker in its place would report the refusal as well.
@@ -121,6 +123,33 @@ def bound_connections() -> None:
             most,
             f" instead of {wanted}" if wanted > most else "",
         )
+
+
+def outlive_accepts() -> None:
+    """Let a worker that has no descriptor for a connection go on serving those that it has, and try again.
+
+    gunicorn's sync and gthread workers would end, and all clients whose requests they have would get no answer. The
+    connection stays with the kernel meanwhile, and another worker may take it.
+    """
+    worker: Any = next((each for each in _gunicorns_objects() if hasattr(each, "accept")), None)
+    if worker is None:
+        return
+    accept, is_said = worker.accept, False
+
+    def accept_or_wait(listener: object) -> None:
+        nonlocal is_said
+        try:
+            accept(listener)
+            is_said = False
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            if not is_said:
+                log.warning("no descriptor is left for a connection (%s): it waits until one is free", error.strerror)
+            is_said = True
+            time.sleep(_NEXT_ACCEPT_S)
+
+    worker.accept = accept_or_wait
 
 
 def _open_descriptors() -> int:

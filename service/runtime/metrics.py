@@ -142,6 +142,9 @@ class Metrics(Unmeasured):
 
     def transacted(self, records: Sequence[Record], waits_ms: Iterable[float], hold_ms: float, store_ms: float) -> None:
         commands = 0
+        tickets: dict[Kind, int] = {}
+        for record in records:
+            tickets[record.kind] = tickets.get(record.kind, 0) + record.quantity
         with self._mutex:
             for wait_ms in waits_ms:
                 commands += 1
@@ -149,8 +152,8 @@ class Metrics(Unmeasured):
             self._hold.observe(hold_ms / 1e3)
             self._store.observe(store_ms / 1e3)
             self._batch.observe(commands)
-            for record in records:
-                self._tickets[record.kind].add(record.quantity)
+            for kind, quantity in tickets.items():
+                self._tickets[kind].add(quantity)
 
     def queued(self, change: int) -> None:
         with self._mutex:

@@ -20,26 +20,23 @@ from prometheus_client.mmap_dict import MmapedDict
 from service.runtime.files import reserve
 
 _HEAD = 8
-_value = struct.Struct("=d").pack
 
 
 class Number:
     """One number. Its callers see to it that no two threads change it at once."""
 
-    __slots__ = ("_begin", "_end", "_page", "value")
+    __slots__ = ("_doubles", "_place", "value")
 
-    def __init__(self, page: mmap.mmap | bytearray, begin: int, value: float) -> None:
-        self._page = page
-        self._begin = begin
-        self._end = begin + 8
+    def __init__(self, doubles: memoryview[float], place: int, value: float) -> None:
+        self._doubles = doubles
+        self._place = place
         self.value = value
 
     def add(self, amount: float) -> None:
-        self.put(self.value + amount)
+        self._doubles[self._place] = self.value = self.value + amount
 
     def put(self, value: float) -> None:
-        self.value = value
-        self._page[self._begin : self._end] = _value(value)
+        self._doubles[self._place] = self.value = value
 
 
 class Book:
@@ -53,11 +50,13 @@ class Book:
             self._page = mmap.mmap(fd, room)
         finally:
             os.close(fd)
+        # Every value stands at a multiple of its own eight bytes.
+        self._doubles = memoryview(self._page).cast("d")
         self._room = room
         self._used = max(_HEAD, struct.unpack_from("=i", self._page)[0])
         struct.pack_into("=i", self._page, 0, self._used)
         found = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
-        self._numbers = {key: Number(self._page, at, value) for key, value, _, at in found}
+        self._numbers = {key: Number(self._doubles, at // 8, value) for key, value, _, at in found}
 
     def number(self, key: str) -> Number:
         """The number of this key; 0 if it is new. Without room it is one that no other process sees."""
@@ -70,13 +69,14 @@ class Book:
         entry = struct.pack("=i", len(key)) + key + b" " * (8 - (len(key) + 4) % 8)
         begin, end = self._used + len(entry), self._used + len(entry) + 16
         if end > self._room:
-            return Number(bytearray(8), 0, 0.0)
+            return Number(memoryview(bytearray(8)).cast("d"), 0, 0.0)
         self._page[self._used : end] = entry + bytes(16)
         self._used = end
         # Last: a process that reads meanwhile must not take an unfinished entry for a number.
         self._page[0:4] = struct.pack("=i", end)
-        return Number(self._page, begin, 0.0)
+        return Number(self._doubles, begin // 8, 0.0)
 
     def close(self) -> None:
         """Nothing may be changed afterwards."""
+        self._doubles.release()
         self._page.close()

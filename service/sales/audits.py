@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from service.errors import Problem
+from service.rules.halls import Hall
 from service.rules.inventory import Event, Record, View
 from service.runtime.files import make_directory, sync_names, write_durably
 
@@ -21,13 +22,17 @@ SECRETS = ("key", "order", "hold")
 """The fields of a record with which anybody may cancel, confirm, or be told the first answer again."""
 
 
-def audit_lines(about: Event, records: Collection[Record], secret: str | None = None) -> Iterator[bytes]:
-    """A header with the event, its capacity and the number of records; then the records, some at a time.
+def audit_lines(
+    about: Event, records: Collection[Record], secret: str | None = None, hall: Hall | None = None
+) -> Iterator[bytes]:
+    """A header with the event, its capacity, its hall and the number of records; then the records, some at a time.
 
     With a ``secret`` the audit is for everybody: each key and id is replaced by an alias, the same wherever it stands,
     from which it cannot be worked out without the secret. The header says ``"aliases":true`` then.
     """
     header: dict[str, object] = {"event": about.event, "capacity": about.capacity, "versions": len(records)}
+    if hall is not None:
+        header["hall"] = hall.plan
     yield msgspec.json.encode(header | ({"aliases": True} if secret else {})) + b"\n"
     encoder, unread = msgspec.json.Encoder(), iter(records)
     while some := [record.audit_line() for record in itertools.islice(unread, LINES_AT_ONCE)]:
@@ -64,13 +69,13 @@ def refuse_removal(view: View, even_if_sold: int | None) -> None:
     )
 
 
-def keep_audit(data: Path, about: Event, records: Collection[Record], now: datetime) -> Path:
+def keep_audit(data: Path, about: Event, records: Collection[Record], now: datetime, hall: Hall | None) -> Path:
     """Write the audit of an event into the data directory, durably, for this user alone. Returns its path.
 
     Errors: ``OSError``; nothing is left then.
     """
     path = data / REMOVED / f"{about.event}-{now:%Y%m%dT%H%M%S.%fZ}.jsonl"
     make_directory(path.parent)
-    write_durably(path, b"".join(audit_lines(about, records)))
+    write_durably(path, b"".join(audit_lines(about, records, hall=hall)))
     sync_names(path.parent)
     return path

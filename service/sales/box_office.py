@@ -10,9 +10,9 @@ from __future__ import annotations
 import bisect
 import contextlib
 import math
+import os
 import random
 import re
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -24,7 +24,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from service.catalogue import GUARDS, OFF
 from service.errors import Problem
+from service.experiments.scheduled_clock import scheduled_clock
 from service.guards import Guard, LockLost, Transaction, fitting
+from service.rules.halls import Hall
 from service.rules.inventory import (
     Cancel,
     Command,
@@ -43,7 +45,7 @@ from service.rules.inventory import (
     View,
     decide_all,
 )
-from service.rules.records import Held
+from service.rules.records import ANY, Held, Wish
 from service.runtime.epoch import Mode, Switched
 from service.runtime.files import storage_problems
 from service.runtime.metrics import Unmeasured
@@ -72,7 +74,7 @@ _nothing = contextlib.nullcontext()
 _request_mode: ContextVar[Mode | None] = ContextVar("request_mode", default=None)
 
 
-class Times(NamedTuple):
+class AnswerTimes(NamedTuple):
     """Where the milliseconds of one answer went, and the epoch it was decided under."""
 
     wait_ms: float = 0.0
@@ -86,7 +88,7 @@ class Done(NamedTuple):
 
     record: Record
     replayed: bool
-    times: Times
+    times: AnswerTimes
 
 
 class NotCombined(Exception):
@@ -118,50 +120,54 @@ class BoxOffice:
         """Has the combiner of the host decide what waits in a line; None: this process decides everything."""
         self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
         """What surrounds every transaction, of a purchase or of a cart."""
-        self.clock: Callable[[], datetime] = utc_now
+        self.clock = scheduled_clock(Path(settings.gates), utc_now) if settings.gates else utc_now
         """The clock that decides whether a hold is due and whether the doors are open; tests set one of their own."""
         # A guard that cannot be right here has to say so now, not to the first buyer.
         self.transacting.guard(store.safe_guard)
 
     # -- buyers ---------------------------------------------------------------------------------------------------
 
-    def buy(self, event: str, *, key: str, request: str, quantity: int, buyer: str | None) -> Done:
-        """Sell ``quantity`` tickets, all or none.
+    def buy(self, event: str, *, key: str, request: str, quantity: int, buyer: str | None, wish: Wish = ANY) -> Done:
+        """Sell ``quantity`` tickets, all or none; of a hall, the seats of the ``wish``.
 
         Errors, definite: ``unknown_event``, ``over_limit``, ``sold_out``, ``doors_closed``, ``buyer_limit``,
-        ``buyer_needed``, ``key_reused``, ``overloaded``, ``lock_timeout``, ``contention``, ``switching``,
+        ``buyer_needed``, ``no_hall``, ``unknown_seat``, ``row_too_short``, ``seat_taken``, ``section_sold_out``,
+        ``not_together``, ``key_reused``, ``overloaded``, ``lock_timeout``, ``contention``, ``switching``,
         ``storage_full``, ``storage_refused``, ``store_closed``; indefinite: ``not_durable``, ``outcome_unknown``.
         """
-        order = f"o{secrets.token_hex(8)}"
-        return self._mutate(event, Sell(key, request, order, quantity, buyer))
+        order = _new("o")
+        return self._mutate(event, Sell(key, request, order, quantity, buyer, wish=wish))
 
     def cancel(self, event: str, order: str, *, key: str, request: str) -> Done:
         """Give the tickets of an order back. Errors: as for ``buy``, and ``unknown_order``, ``not_open``."""
         _refuse_foreign(order, "unknown_order")
-        return self._mutate(event, Cancel(key, request, order))
+        return self._mutate(event, Cancel(key, request, order, operation=_new()))
 
-    def hold(self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None) -> Done:
+    def hold(
+        self, event: str, *, key: str, request: str, quantity: int, seconds: float, buyer: str | None, wish: Wish = ANY
+    ) -> Done:
         """Set ``quantity`` tickets aside for ``seconds``, all or none.
 
         Errors: as for ``buy``, and ``hold_too_long``, ``too_many_held`` (definite).
         """
-        hold = f"h{secrets.token_hex(8)}"
-        return self._mutate(event, Hold(key, request, hold, quantity, seconds, buyer))
+        hold = _new("h")
+        return self._mutate(event, Hold(key, request, hold, quantity, seconds, buyer, wish))
 
-    def confirm(self, event: str, hold: str, *, key: str, request: str) -> Done:
+    def confirm(self, event: str, hold: str, *, key: str, request: str, order: str = "") -> Done:
         """Turn a hold into an order; one that has expired is sold anew, under new numbers, if the places are there.
+
+        The id of the order is ``order`` or, without it, a new one.
 
         Errors: as for ``buy``, and ``unknown_hold``, ``not_open`` (it was confirmed, released or sold anew already),
         ``hold_expired`` (the places are gone).
         """
         _refuse_foreign(hold, "unknown_hold")
-        order = f"o{secrets.token_hex(8)}"
-        return self._mutate(event, Confirm(key, request, hold, order))
+        return self._mutate(event, Confirm(key, request, hold, order or _new("o")))
 
     def release(self, event: str, hold: str, *, key: str, request: str) -> Done:
         """Give the tickets of a hold back. Errors: as for ``buy``, and ``unknown_hold``, ``not_open``."""
         _refuse_foreign(hold, "unknown_hold")
-        return self._mutate(event, Release(key, request, hold))
+        return self._mutate(event, Release(key, request, hold, _new()))
 
     def sweep(self, event: str) -> bool:
         """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
@@ -173,11 +179,11 @@ class BoxOffice:
         self._decided(event, Sweep())
         return True
 
-    def look(self, event: str) -> tuple[View, Times]:
+    def look(self, event: str) -> tuple[View, AnswerTimes]:
         """The counters of an event, durable."""
         return self._read(event)
 
-    def order(self, event: str, order: str) -> tuple[Order, View, Times]:
+    def order(self, event: str, order: str) -> tuple[Order, View, AnswerTimes]:
         """One order as it stands, durable. Errors: ``unknown_order``."""
         _refuse_foreign(order, "unknown_order")
         view, times = self._read(event, order)
@@ -222,6 +228,17 @@ class BoxOffice:
                     raise
         return views, names[first + limit - 1] if len(names) > first + limit else None
 
+    def hall(self, event: str) -> Hall:
+        """The hall of an event. Errors: ``no_hall``."""
+        hall = self.store.halls.of(self.about(event))
+        if hall is None:
+            raise Problem("no_hall")
+        return hall
+
+    def seats(self, event: str) -> tuple[View, AnswerTimes]:
+        """The state of every seat of an event's hall, durable. Errors: ``no_hall``."""
+        return self._timed(event, lambda: self.store.seats(event))
+
     def about(self, event: str) -> Event:
         """What an event was made as. Errors: ``unknown_event``."""
         return self.transacting.about(event, self.control.mode())
@@ -263,8 +280,8 @@ class BoxOffice:
 
     # -- the admin ------------------------------------------------------------------------------------------------
 
-    def create(self, event: Event) -> View:
-        """Make an event, durably.
+    def create(self, event: Event, hall: Hall | None = None) -> View:
+        """Make an event, durably, and before it the hall that it names.
 
         Errors, definite: ``event_exists``, ``switching``, ``storage_full``, ``storage_refused``, ``store_closed``;
         indefinite: ``not_durable``.
@@ -277,6 +294,8 @@ class BoxOffice:
             storage_problems(),
             creating,
         ):
+            if hall is not None:
+                self.store.halls.keep(hall)
             self.store.create(event)
         return View(event)
 
@@ -314,7 +333,7 @@ class BoxOffice:
 
     def _keep_audit(self, event: str) -> Path:
         about, records, _ = self.store.audit(event)
-        return keep_audit(self._settings.data, about, list(records), utc_now())
+        return keep_audit(self._settings.data, about, list(records), utc_now(), self.store.halls.of(about))
 
     def switch(self, wanted: str) -> Mode:
         """Make ``wanted`` (a guard's name, ``on`` or ``off``) the guard of all processes, drained.
@@ -323,7 +342,7 @@ class BoxOffice:
         """
         name = self.resolve(wanted)
         self.transacting.guard(name)
-        return self.control.switch(name, self._settings.lock_timeout_s)
+        return self.control.switch(name, self._settings.lock_timeout_s, self.transacting.waits_for_switch)
 
     def resolve(self, wanted: str) -> str:
         """The name of a guard that fits the store. Errors: ``unknown_guard``, ``guard_unfit``."""
@@ -351,9 +370,9 @@ class BoxOffice:
 
     def _mutate(self, event: str, command: Command) -> Done:
         outcome, times = self._decided(event, command)
-        return _done(outcome, times)
+        return done_of(outcome, times)
 
-    def _decided(self, event: str, command: Command) -> tuple[Outcome, Times]:
+    def _decided(self, event: str, command: Command) -> tuple[Outcome, AnswerTimes]:
         self.control.refuse_if_closed()
         # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
         self.transacting.about(event, self.control.mode())
@@ -374,7 +393,9 @@ class BoxOffice:
         finally:
             self.admission.leave()
 
-    def _have_decided(self, event: str, command: Command, mode: Mode | None, deadline: float) -> tuple[Outcome, Times]:
+    def _have_decided(
+        self, event: str, command: Command, mode: Mode | None, deadline: float
+    ) -> tuple[Outcome, AnswerTimes]:
         def lead(take: Take) -> Purchases | None:
             if mode is not None:
                 return self._transact(event, mode, take, deadline, command.key)
@@ -403,7 +424,7 @@ class BoxOffice:
         measured = waiting.measured
         if measured is None or waiting.outcome is None:
             raise RuntimeError("a purchase was answered without an outcome")
-        times = Times(waiting.wait_ms, measured.held_ms, measured.store_ms, measured.epoch)
+        times = AnswerTimes(waiting.wait_ms, measured.held_ms, measured.store_ms, measured.epoch)
         if waiting.asked_again:
             return told_again(waiting.command, waiting.outcome, of_an_engine=self.store.scope == "cluster"), times
         return waiting.outcome, times
@@ -427,7 +448,7 @@ class BoxOffice:
         blocked: list[Waiting] = []
         for first in range(0, len(gathered), self.limit):
             some = gathered[first : first + self.limit]
-            deadline = min(time.monotonic() + patience_s, *(waiting.deadline for waiting in some))
+            deadline = min(time.monotonic() + patience_s, *[waiting.deadline for waiting in some])
             self._lines[event].decide(some, partial(self._lead_combined, event, deadline))
             blocked += [each for each in some if _may_wait_on(each)]
         return blocked
@@ -466,7 +487,8 @@ class BoxOffice:
                 guard.run(transaction)
         finally:
             self.metrics.gave_back(transaction)
-        transaction.reach("durable")
+        with self.transacting.closing_if_not_durable():
+            transaction.reach("durable")
         began = time.perf_counter()
         for event, position in zip(transaction.answered, transaction.positions, strict=True):
             self.transacting.make_durable(event, position)
@@ -482,17 +504,21 @@ class BoxOffice:
         self._think()
         return decide_all(views[0], commands[0], now), views
 
-    def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, Times]:
+    def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, AnswerTimes]:
+        return self._timed(event, lambda: self.store.view(event, commands, order=order))
+
+    def _timed(self, event: str, read: Callable[[], View]) -> tuple[View, AnswerTimes]:
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
         with self.transacting.closing_if_not_durable():
-            view = self.store.view(event, commands, order=order)
+            view = read()
         self.transacting.make_durable(event, view.source)
-        return view, Times(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
+        return view, AnswerTimes(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 
 
-def _done(outcome: Outcome, times: Times) -> Done:
+def done_of(outcome: Outcome, times: AnswerTimes) -> Done:
+    """What a mutation came to. Errors: the problem of a command that was refused."""
     if isinstance(outcome, Refusal):
         raise problem_of(outcome, times)
     if isinstance(outcome, Replay):
@@ -502,8 +528,10 @@ def _done(outcome: Outcome, times: Times) -> Done:
     return Done(outcome, replayed=False, times=times)
 
 
-def problem_of(refusal: Refusal, times: Times, **more: Any) -> Problem:
+def problem_of(refusal: Refusal, times: AnswerTimes, **more: Any) -> Problem:
     """What to say of a command that was refused."""
+    if refusal.seats:
+        more["seats"] = refusal.seats
     return Problem(
         refusal.code,
         retry_after_s=refusal.retry_after_s,
@@ -517,9 +545,8 @@ def problem_of(refusal: Refusal, times: Times, **more: Any) -> Problem:
 def told_again(command: Command, outcome: Outcome, *, of_an_engine: bool) -> Outcome:
     """The outcome of a command that was asked again, since the process that may have decided it ended without a word.
 
-    What is under its key and has its own order or hold is the first answer. A cancellation and a release have no id of
-    their own, so an earlier request under the same key looks the same. Errors: ``outcome_unknown``; so is a refusal
-    where what the process sent may still arrive in an engine.
+    What is under its key and has its own order, hold or operation is the first answer. Errors: ``outcome_unknown`` for
+    a refusal where what the process sent may still arrive in an engine.
     """
     if isinstance(outcome, Replay):
         record = outcome.record
@@ -528,7 +555,8 @@ def told_again(command: Command, outcome: Outcome, *, of_an_engine: bool) -> Out
                 return record if record.order == mine else outcome
             case Hold(hold=mine):
                 return record if record.hold == mine else outcome
-        raise Problem("outcome_unknown")
+            case Cancel(operation=mine) | Release(operation=mine):
+                return record if record.operation == mine else outcome
     if of_an_engine and isinstance(outcome, Refusal):
         raise Problem("outcome_unknown")
     return outcome
@@ -541,6 +569,11 @@ def _may_wait_on(waiting: Waiting) -> bool:
         return False
     waiting.error = None
     return True
+
+
+def _new(kind: str = "") -> str:
+    """An id that nobody can guess: who knows an order's may cancel it."""
+    return kind + os.urandom(8).hex()
 
 
 def utc_now() -> datetime:

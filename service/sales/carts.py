@@ -17,11 +17,11 @@ from service.errors import Problem
 from service.experiments.wait_graph import WaitGraph
 from service.guards import Guard, Transaction
 from service.guards.transaction import LockOrder
-from service.rules.carts import Granted, Refused, decide_cart
+from service.rules.carts import CartRefused, Granted, decide_cart
 from service.rules.inventory import Command, Event, View
-from service.rules.records import Record, Sell
+from service.rules.records import Record, Sell, Wish
 from service.runtime.epoch import Mode
-from service.sales.box_office import BoxOffice, Times, problem_of, think
+from service.sales.box_office import AnswerTimes, BoxOffice, problem_of, think
 from service.settings import Settings
 
 
@@ -31,7 +31,7 @@ class CartDone(NamedTuple):
     cart: str
     records: Mapping[str, Record]
     replayed: bool
-    times: Times
+    times: AnswerTimes
 
 
 class Carts:
@@ -43,8 +43,8 @@ class Carts:
         self._transacting = office.transacting
         self._waits = WaitGraph(settings.data / "waits")
 
-    def buy(self, items: Mapping[str, int], *, key: str, request: str, buyer: str | None) -> CartDone:
-        """Sell the given number of tickets in each event, all or none.
+    def buy(self, items: Mapping[str, tuple[int, Wish]], *, key: str, request: str, buyer: str | None) -> CartDone:
+        """Sell the given number of tickets in each event, or the seats of the wish, all or none.
 
         Errors: as of ``BoxOffice.buy``, and ``not_supported``, ``half_cart`` (definite). If one event is the
         cause, the problem names it in ``event``; ``lock_timeout`` in a deadlock has its events in ``deadlock``.
@@ -60,8 +60,8 @@ class Carts:
         self._about_all(items, office.control.mode())
         cart = f"c{secrets.token_hex(8)}"
         sales = {
-            event: Sell(key, request, f"o{secrets.token_hex(8)}", quantity, buyer, cart)
-            for event, quantity in items.items()
+            event: Sell(key, request, f"o{secrets.token_hex(8)}", quantity, buyer, cart, wish)
+            for event, (quantity, wish) in items.items()
         }
         deadline = time.monotonic() + self._settings.lock_timeout_s
         transaction, times = office.admitted(
@@ -74,13 +74,13 @@ class Carts:
         match transaction.outcomes:
             case Granted(records, replayed):
                 return CartDone(records[0].cart, dict(zip(sales, records, strict=True)), replayed, times)
-            case Refused(event, refusal):
+            case CartRefused(event, refusal):
                 raise problem_of(refusal, times, event=event)
         raise RuntimeError("a cart was answered without an outcome")
 
     def _transact(
         self, cart: str, key: str, sales: Mapping[str, Sell], deadline: float, mode: Mode
-    ) -> tuple[Transaction[Granted | Refused], Times]:
+    ) -> tuple[Transaction[Granted | CartRefused], AnswerTimes]:
         office = self._office
         about = self._about_all(sales, mode)
         arrived, entered = time.perf_counter(), 0.0
@@ -94,15 +94,15 @@ class Carts:
 
         def decide(
             views: Sequence[View], _: Sequence[Sequence[Command]], now: datetime
-        ) -> tuple[Granted | Refused, Sequence[View]]:
+        ) -> tuple[Granted | CartRefused, Sequence[View]]:
             think(self._settings.think)
             seen = dict(zip(sales, views, strict=True))
             decided = decide_cart(seen, sales, now)
             # Nobody is told anything about the events beside one that refuses, so nothing is decided of them: no hold
             # expires there.
-            return decided, [seen[decided.event]] if isinstance(decided, Refused) else views
+            return decided, [seen[decided.event]] if isinstance(decided, CartRefused) else views
 
-        transaction: Transaction[Granted | Refused] = Transaction(
+        transaction: Transaction[Granted | CartRefused] = Transaction(
             office.store, list(sales), take, decide, deadline, epoch=mode.epoch, key=key, clock=office.clock,
             gates=self._transacting.gates, lock_order=LockOrder(cart, self._lock_order(about), self._waits),
         )  # fmt: skip
@@ -112,7 +112,7 @@ class Carts:
             if "deadlock" in problem.extra:
                 office.metrics.deadlocked()
             raise
-        times = Times((entered - arrived) * 1e3, transaction.held_ms, transaction.store_ms, mode.epoch)
+        times = AnswerTimes((entered - arrived) * 1e3, transaction.held_ms, transaction.store_ms, mode.epoch)
         return transaction, times
 
     def _about_all(self, names: Mapping[str, object], mode: Mode) -> Sequence[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.runtime.files import sync_names
+from service.runtime.json_types import prepare_types
 from service.settings import Settings
 from service.stores import SharesSwitch, Store, open_store
 from service.switch.engine import EngineControl
@@ -14,6 +15,7 @@ def open_store_and_control(settings: Settings) -> tuple[Store, Control | EngineC
     control = Control(settings.data, settings.store_identity)
     control.refuse_another_store()
     store = open_store(settings)
+    prepare_types()
     # The directory of the store's events must survive a power cut, or everything in it is lost.
     sync_names(settings.data)
     if isinstance(store, SharesSwitch):

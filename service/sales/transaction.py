@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from service.errors import Problem
 from service.experiments.gates import Gates
 from service.guards import Guard, LockLost, guard_class
 from service.rules.inventory import Event
-from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.epoch import Mode, Switched, ignore, taking_part
 from service.runtime.files import CommitFailed
 from service.settings import Settings
 from service.stores.base import Store
@@ -23,6 +23,15 @@ from service.switch.engine import EngineControl
 from service.switch.shared_memory import Control
 
 T = TypeVar("T")
+
+
+class _Acting(NamedTuple):
+    """Which guard acts on an event under a mode, and whether one process may decide under it for the others."""
+
+    mode: Mode
+    guard: str
+    combines: bool
+
 
 log = logging.getLogger("lastseat")
 
@@ -40,6 +49,8 @@ class Transacting:
     ) -> None:
         """``forget`` is called when an event was deleted: what was remembered of events may be of another one now."""
         self.gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
+        self.waits_for_switch = self._note_switching if self.gates is not None else ignore
+        """Called once by whoever waits until the guard is switched."""
         self._settings = settings
         self._store = store
         self._control = control
@@ -49,6 +60,7 @@ class Transacting:
         self._built: dict[str, Guard] = {}
         self._known: tuple[int, dict[str, Event]] = (-1, {})
         """What events were made as, and the generation in which that was read: of no other generation is it true."""
+        self._acting: dict[str, _Acting] = {}
 
     def in_current_epoch(self, deadline: float, run: Callable[[Mode], T]) -> T:
         """What ``run`` returns under the mode of the current epoch. It is run again if it met another epoch, or a lock
@@ -58,7 +70,7 @@ class Transacting:
         """
         while True:
             try:
-                with self._control.transaction(deadline) as mode:
+                with self._control.transaction(deadline, self.waits_for_switch) as mode:
                     return run(mode)
             except Switched:
                 # Decided under a guard that does not act any more, and not written.
@@ -67,6 +79,10 @@ class Transacting:
                 self.mend(lost, deadline)
             if time.monotonic() >= deadline:
                 raise Problem("switching", retry_after_s=1)
+
+    def _note_switching(self) -> None:
+        if self.gates is not None:
+            self.gates.note("switching", "", [])
 
     def mend(self, lost: LockLost, deadline: float) -> None:
         """Make a lock file anew, while nobody can hold the one that it had; to be called outside of the transaction.
@@ -88,6 +104,7 @@ class Transacting:
         if mode.generation > generation:
             events = {}
             self._known = (mode.generation, events)
+            self._acting.clear()
             self._forget()
         elif mode.generation < generation:
             events = {}  # this thread does not know yet what was deleted
@@ -112,8 +129,15 @@ class Transacting:
     def combines(self, event: str, mode: Mode) -> bool:
         """Whether one process of this host may decide for the others: under a guard that keeps apart all of them and
         that one. Otherwise what the guard lets happen would not happen. Errors: ``unknown_event``."""
-        acting = self.acting_guard(self.about(event, mode), mode)
-        return guard_class(acting).safe(self._store.scope, self._processes + 1)
+        return self._acting_on(event, mode).combines
+
+    def _acting_on(self, event: str, mode: Mode) -> _Acting:
+        acting = self._acting.get(event)
+        if acting is None or acting.mode != mode:
+            name = self.acting_guard(self.about(event, mode), mode)
+            safe = guard_class(name).safe(self._store.scope, self._processes + 1)
+            acting = self._acting[event] = _Acting(mode, name, safe)
+        return acting
 
     def guard(self, name: str) -> Guard:
         """The guard of that name, built when it is first asked for."""
@@ -125,7 +149,7 @@ class Transacting:
 
     def guard_for(self, event: str, mode: Mode) -> Guard:
         """The guard that acts on an event. Errors: ``unknown_event``."""
-        return self.guard(self.acting_guard(self.about(event, mode), mode))
+        return self.guard(self._acting_on(event, mode).guard)
 
     def make_durable(self, event: str, position: object) -> None:
         """Return when everything up to there is durable. Errors: ``not_durable`` (indefinite)."""

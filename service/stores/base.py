@@ -13,6 +13,7 @@ from service.errors import Problem
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode
 from service.settings import Settings
+from service.stores.halls import Halls
 
 Blocked = Callable[[], None]
 """Called once by whoever does not get in at once."""
@@ -33,18 +34,21 @@ class Store(ABC):
     """
 
     name: ClassVar[str]
-    spans_events: ClassVar[bool] = True
+    spans_events: ClassVar[bool]
     """Whether ``append`` takes several views."""
     scope: ClassVar[str]
     durable: ClassVar[bool]
     safe_guard: ClassVar[str]
     default_batch: ClassVar[int]
+    halls: Halls
+    """Where it keeps the halls of its events; one is kept before the event that names it is made."""
 
     def __init_subclass__(cls) -> None:
         """Give the class the traits that the catalogue has under its name."""
         traits = STORES[cls.name]
         cls.scope, cls.durable = traits.scope, traits.durable
         cls.safe_guard, cls.default_batch = traits.safe_guard, traits.default_batch
+        cls.spans_events = traits.spans_events
 
     @abstractmethod
     def __init__(self, settings: Settings) -> None: ...
@@ -93,12 +97,18 @@ class Store(ABC):
           them, sorted by ``Held.ends``: the expiry to the microsecond, then the version of the record that made the
           hold. Whoever decides expires them all, so one that is missing here is sold to nobody, and one that is here
           and not open is expired twice;
+        - ``hall`` and ``seats`` of an event that has a hall, as ``View`` says. No store refuses a second owner of a
+          seat: that is for the guard;
         - ``bought``: where the event limits buyers, for the buyer of each ``Sell`` and ``Hold``, *and* for the buyer of
           each hold that is in ``holds`` (a late confirmation is a sale to them), the tickets in open orders and holds.
 
         ``now`` is the caller's, taken once a transaction; a store must not ask a clock of its own, or what is due would
         be another thing for the view than for the decision. A view without ``now`` is for looking, not for deciding.
         """
+
+    @abstractmethod
+    def seats(self, event: str) -> View:
+        """The counters and the state of every seat of the hall, all of one version. Errors: ``no_hall``."""
 
     @abstractmethod
     def append(self, views: Sequence[View]) -> Sequence[object]:

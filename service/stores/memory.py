@@ -10,7 +10,8 @@ from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
 from service.settings import Settings
 from service.stores.base import Store
-from service.stores.reading import source_of
+from service.stores.halls import Halls
+from service.stores.reading import source_of, with_hall
 
 
 class Memory(Store):
@@ -20,10 +21,11 @@ class Memory(Store):
     """
 
     name: ClassVar[str] = "memory"
-    spans_events: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self._events: dict[str, tuple[Event, tuple[Record, ...]]] = {}
+        halls: dict[str, bytes] = {}
+        self.halls = Halls(halls.get, halls.__setitem__)
 
     def create(self, event: Event) -> None:
         mine = (event, ())
@@ -41,10 +43,13 @@ class Memory(Store):
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
         about, records = self._read(event)
-        view = replay(about, records)
+        view = replay(about, records, self.halls.of(about))
         view.due = due_at(view.holds.values(), now)
         view.source = records
         return view
+
+    def seats(self, event: str) -> View:
+        return with_hall(self.view(event))
 
     def append(self, views: Sequence[View]) -> Sequence[object]:
         [view] = views

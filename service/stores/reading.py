@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
+from service.errors import Problem
 from service.rules.inventory import (
     Cancel,
     Command,
     Confirm,
+    Event,
     Hold,
     Record,
     Release,
@@ -76,3 +80,34 @@ def source_of(view: View, kind: type[S]) -> S:
     if not isinstance(view.source, kind):
         raise TypeError("a store takes only views that it made")
     return view.source
+
+
+def with_hall(view: View) -> View:
+    """The view, of an event with a hall. Errors: ``no_hall``."""
+    if view.hall is None:
+        raise Problem("no_hall", version=view.version, remaining=view.remaining)
+    return view
+
+
+class More(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What few records have, in one column of an engine's table."""
+
+    about: Event | None = None
+    reason: str = ""
+    capacity_before: int = 0
+    operation: str = ""
+
+
+_NOTHING = More()
+_more = msgspec.json.Decoder(More)
+
+
+def more_of(record: Record) -> str | None:
+    """As it is stored; None where there is nothing."""
+    more = More(record.about, record.reason, record.capacity_before, record.operation)
+    return None if more == _NOTHING else msgspec.json.encode(more).decode()
+
+
+def more_in(stored: str | None) -> More:
+    """Errors: ``msgspec.DecodeError``."""
+    return _NOTHING if stored is None else _more.decode(stored)

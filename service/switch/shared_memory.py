@@ -40,7 +40,7 @@ from typing import Annotated
 import msgspec
 
 from service.errors import Problem, RefusedToStart
-from service.runtime.epoch import Mode, taking_part
+from service.runtime.epoch import Mode, ignore, taking_part
 from service.runtime.files import (
     close_directory,
     open_directory,
@@ -94,7 +94,7 @@ class Control:
         self._inside = 0
         self._mode = Mode("", -1, -1)
         self._master = ""
-        self._kept: tuple[Path, bytes] | None = None
+        self._kept: dict[Path, bytes] = {}
 
     def start(
         self,
@@ -182,18 +182,18 @@ class Control:
     def epoch(self) -> int:
         return self._words[EPOCH]
 
-    def transaction(self, deadline: float) -> TakingPart:
-        """Take part in the current epoch; waits while the guard is being switched.
+    def transaction(self, deadline: float, blocked: Callable[[], None] = ignore) -> TakingPart:
+        """Take part in the current epoch; waits while the guard is being switched, and calls ``blocked`` once then.
 
         Errors: ``switching`` (definite) past ``deadline`` (monotonic seconds); ``store_closed``, ``storage_refused``
         (definite).
         """
-        return TakingPart(self.enter, self.leave, deadline)
+        return TakingPart(self, deadline, blocked)
 
-    def enter(self, deadline: float) -> Mode:
+    def enter(self, deadline: float, blocked: Callable[[], None] = ignore) -> Mode:
         """Begin a transaction; ``leave`` must follow. Errors: those of ``transaction``; then nothing was begun."""
         while True:
-            self._enter(deadline)
+            self._enter(deadline, blocked)
             try:
                 if self._words.is_at(self._path):
                     self.refuse_if_closed()
@@ -206,7 +206,7 @@ class Control:
 
     def keep(self, path: Path, content: bytes) -> None:
         """Let ``look_after`` without a deadline make this file again where it was removed."""
-        self._kept = (path, content)
+        self._kept[path] = content
 
     def look_after(self, deadline: float | None = None) -> None:
         """Make ``control`` again where it was removed or replaced, from what this process knows; not to be called
@@ -214,35 +214,39 @@ class Control:
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """
-        if deadline is None and self._kept is not None and not self._kept[0].exists():
-            with storage_problems():
-                replace_durably(*self._kept)
+        for path, content in self._kept.items() if deadline is None else ():
+            if not path.exists():
+                with storage_problems():
+                    replace_durably(path, content)
         if not self._words.is_at(self._path):
             patience_s = 1.0 if deadline is None else max(0.0, deadline - time.monotonic())
             with self._excluding(patience_s, "switching"):
                 self._reconcile()
 
-    def switch(self, guard: str, timeout_s: float) -> Mode:
-        """Make ``guard`` the guard of all processes; returns when no transaction of an older epoch is left.
+    def switch(self, guard: str, timeout_s: float, blocked: Callable[[], None] = ignore) -> Mode:
+        """Make ``guard`` the guard of all processes; returns when no transaction of an older epoch is left. If one is,
+        ``blocked`` is called once, when all that come later wait.
 
         Errors: ``switch_timeout``, ``storage_full``, ``storage_refused`` (definite): the guard is unchanged.
         """
-        with storage_problems(), self.alone(timeout_s):
+        with storage_problems(), self.alone(timeout_s, blocked):
             self._begin_epoch(guard, self._words[EPOCH] + 1, self._saved_master())
             return self.mode()
 
     @contextlib.contextmanager
-    def alone(self, timeout_s: float) -> Iterator[None]:
+    def alone(self, timeout_s: float, blocked: Callable[[], None] = ignore) -> Iterator[None]:
         """No transaction in any process inside this block.
 
         Errors: ``switch_timeout``, ``storage_full``, ``storage_refused`` (definite).
         """
-        with self._excluding(timeout_s):
+        with self._excluding(timeout_s, blocked=blocked):
             self._reconcile()
             yield
 
     @contextlib.contextmanager
-    def _excluding(self, timeout_s: float, code: str = "switch_timeout") -> Iterator[None]:
+    def _excluding(
+        self, timeout_s: float, code: str = "switch_timeout", blocked: Callable[[], None] = ignore
+    ) -> Iterator[None]:
         deadline = time.monotonic() + timeout_s
         wish = time.monotonic_ns() + int(timeout_s * 1e9)
         with storage_problems():
@@ -253,6 +257,8 @@ class Control:
                 if time.monotonic() >= deadline:
                     raise Problem(code, f"They did not end within {timeout_s:g} s.", retry_after_s=1)
                 self._words[WISH] = wish
+                blocked()
+                blocked = ignore
                 time.sleep(_POLL_S)
             yield
         finally:
@@ -296,7 +302,7 @@ class Control:
 
     # -- the epoch's lock ---------------------------------------------------------------------------------------------
 
-    def _enter(self, deadline: float) -> None:
+    def _enter(self, deadline: float, blocked: Callable[[], None]) -> None:
         while True:
             with self._mutex:
                 if not self._somebody_wishes() and (self._inside or _try_lock(self._lock_fd, fcntl.LOCK_SH)):
@@ -304,6 +310,8 @@ class Control:
                     return
             if time.monotonic() >= deadline:
                 raise Problem("switching", retry_after_s=1)
+            blocked()
+            blocked = ignore
             time.sleep(_POLL_S)
 
     def leave(self) -> None:
@@ -426,21 +434,21 @@ class Control:
 class TakingPart:
     """A transaction's part in an epoch. Written by hand: ``@contextmanager`` is too slow for every purchase."""
 
-    __slots__ = ("_deadline", "_enter", "_leave", "_token")
+    __slots__ = ("_blocked", "_control", "_deadline", "_token")
 
-    def __init__(self, enter: Callable[[float], Mode], leave: Callable[[], None], deadline: float) -> None:
-        self._enter = enter
-        self._leave = leave
+    def __init__(self, control: Control, deadline: float, blocked: Callable[[], None]) -> None:
+        self._control = control
         self._deadline = deadline
+        self._blocked = blocked
 
     def __enter__(self) -> Mode:
-        mode = self._enter(self._deadline)
+        mode = self._control.enter(self._deadline, self._blocked)
         self._token: Token[Mode | None] = taking_part.set(mode)
         return mode
 
     def __exit__(self, *_: object) -> None:
         taking_part.reset(self._token)
-        self._leave()
+        self._control.leave()
 
 
 def _try_lock(fd: int, kind: int) -> bool:

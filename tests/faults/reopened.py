@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import msgspec
-from power_cut import Image
+
+from loadtests.lab.faults.disk.traced_disk import Image
 
 _CHUNK = 20
 

@@ -24,6 +24,7 @@ from typed import Answer, Typed, wait_for
 
 from loadtests.lab.servers.gate_server import GateServer
 from service.stores import store_class
+from tests.combinations import shortened
 
 pytestmark = pytest.mark.servers
 
@@ -163,7 +164,7 @@ def kill_at_gates(store: str, stage: GateServer, killer: Killer, folder: Path, *
     wait_for(lambda: not combiners(server), "the end of the combiner")
 
 
-@pytest.mark.parametrize("store", DURABLE)
+@pytest.mark.parametrize("store", shortened(DURABLE, "journal", "redis"))
 def test_who_is_under_way_when_the_combiner_is_killed_is_told_what_came_of_it_and_not_that_it_was_a_replay(
     store: str, stage: GateServer, killer: Killer, tmp_path: Path
 ) -> None:
@@ -210,10 +211,9 @@ WORKERS = ("-w 4", "-w 2 -k gthread --threads 8", "-w 2 -k gevent")
 
 @pytest.mark.parametrize(
     ("store", "worker"),
-    [
-        pytest.param(store, worker, marks=() if worker == WORKERS[0] or store == "journal" else pytest.mark.soak)
-        for store, worker in itertools.product(DURABLE, WORKERS)
-    ],
+    shortened(
+        itertools.product(DURABLE, WORKERS), ("journal", WORKERS[0]), ("journal", WORKERS[2]), ("redis", WORKERS[0])
+    ),
 )
 def test_a_sale_whose_combiners_are_killed_sells_every_place_once_and_loses_no_answered_order(
     store: str, worker: str, tmp_path: Path
@@ -238,7 +238,7 @@ def test_a_combiner_that_answers_and_does_not_write_is_found_out(tmp_path: Path)
             assert_all_is_there(server, "sale", answers)
 
 
-@pytest.mark.parametrize("worker", ["-w 2", "-w 1 -k gthread --threads 4", "-w 1 -k gevent"])
+@pytest.mark.parametrize("worker", shortened(["-w 2", "-w 1 -k gthread --threads 4", "-w 1 -k gevent"], "-w 2"))
 def test_a_combiner_that_hangs_is_killed_and_what_it_had_been_asked_is_unknown(worker: str, tmp_path: Path) -> None:
     variables = line_of("journal", tmp_path, LASTSEAT_LOCK_TIMEOUT_S="0.3")
     with Typed(f"{worker} service:app", tmp_path / "journal", **variables) as server:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -13,9 +15,16 @@ from pathlib import Path
 import pytest
 from disks import no_descriptor_left
 from flask.testing import FlaskClient
-from injected import SYNCS, failing
+from injected import failing
 from test_disk_of_every_store import every_store
 from typed import Answer, Typed, wait_for
+
+from loadtests.lab.faults.disk.tracing import SYNCS
+from loadtests.lab.faults.process.no_descriptors import NoDescriptors
+from loadtests.lab.faults.processes import replaced_by_master
+from loadtests.lab.servers.office import RunningOffice
+from service.errors import Problem
+from service.runtime.files import storage_problems
 
 
 def limited_to(descriptors: int) -> list[str]:
@@ -123,6 +132,33 @@ def test_whatever_is_asked_where_nothing_can_be_opened_is_done_or_definitely_ref
     sold = client.get("/events/show").json["version"] + client.get("/events/gala").json["version"]
     assert sold == sum(status == 201 for status, _ in refused[:4]) + 2 * (refused[4][0] == 201)
     assert {status for status, code in ask_everything() if code != "not_supported"} <= {200, 201, 204, 404, 409}
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(errno.EMFILE, 1), (errno.ENFILE, 1), (errno.EIO, 5)])
+def test_who_is_refused_for_want_of_descriptors_is_asked_back_soon(error: int, seconds: int) -> None:
+    with pytest.raises(Problem) as refused, storage_problems():
+        raise OSError(error, os.strerror(error))
+    assert refused.value.retry_after_s == seconds
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+def test_a_worker_without_a_descriptor_for_a_connection_does_not_end_and_takes_it_later(
+    serve: Callable[..., RunningOffice], worker: str
+) -> None:
+    office = serve(worker=worker, store="journal", guard="on")
+    shortage, before = NoDescriptors(), replaced_by_master(office)
+    try:
+        shortage.begin(office)
+        waiting = http.client.HTTPConnection("127.0.0.1", int(office.url.rpartition(":")[2]), timeout=60)
+        waiting.request("GET", "/readyz")
+        assert wait_for(lambda: "no descriptor is left for a connection" in office.log.read_text(), "it was refused")
+    finally:
+        shortage.heal(office)
+    assert waiting.getresponse().status == 200
+    waiting.close()
+    assert replaced_by_master(office) == before
+    assert "Exception in worker process" not in office.log.read_text()
 
 
 @pytest.mark.servers

@@ -14,9 +14,11 @@ from pathlib import Path
 import disks
 import pytest
 from flask.testing import FlaskClient
-from injected import SYNCS, WRITES, failing
+from injected import failing
 from typed import Answer, Typed
 
+from loadtests.lab.faults.disk.calls import WRITES
+from loadtests.lab.faults.disk.tracing import SYNCS
 from service.stores import STORES, store_class
 
 

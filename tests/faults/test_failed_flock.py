@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from system_calls import refuse_without_strace
 from typed import Typed, wait_for
 from werkzeug.test import TestResponse
+
+from loadtests.lab.faults.disk.tracing import why_not
 
 FAR = 90.0
 
@@ -84,7 +85,8 @@ def test_whichever_lock_fails_in_a_purchase_the_answer_is_definite_and_the_next_
 
 @pytest.mark.servers
 def test_a_flock_that_fails_in_a_real_worker_leaves_no_lock_held(tmp_path: Path) -> None:
-    refuse_without_strace()
+    if why := why_not():
+        pytest.skip(why)
     with Typed("-k gthread --threads 4 service:app", tmp_path / "here", LASTSEAT_STORE="journal") as server:
         [worker] = server.workers()
         for when in range(1, 7):

@@ -22,6 +22,7 @@ from typed import Answer, Typed, wait_for
 
 from loadtests.lab.servers.gate_server import Arrival, GateServer
 from service.stores import STORES, store_class
+from tests.combinations import shortened
 
 pytestmark = pytest.mark.servers
 
@@ -168,7 +169,7 @@ def test_who_asks_again_without_a_key_holds_twice(server: Typed, killer: Killer)
     assert server.call("GET", "/events/e").json["held"] == 2 * HELD
 
 
-@pytest.mark.parametrize("store", DURABLE)
+@pytest.mark.parametrize("store", shortened(DURABLE, "journal", "redis"))
 def test_after_kill_9_at_every_gate_who_asks_again_gets_what_came_of_it(
     store: str, server: Typed, killer: Killer
 ) -> None:

@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from injected import SYNCS, failing
+from injected import failing
 from typed import Answer, Typed, wait_for
+
+from loadtests.lab.faults.disk.tracing import SYNCS
 
 pytestmark = pytest.mark.servers
 

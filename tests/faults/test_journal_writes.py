@@ -18,7 +18,7 @@ from service.errors import Problem
 from service.rules.inventory import Event, Record, Sell, decide_all, records_of
 from service.runtime.files import CommitFailed
 from service.stores.journal.ledger import Ledger
-from service.stores.journal.lines import FORMAT, Counters, Head
+from service.stores.journal.lines import FORMAT, Counters, SegmentHead
 from service.stores.journal.segments import Position, begin_segment
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -30,7 +30,7 @@ DISK_SAYS = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO]
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "journal" / "show"
     made.mkdir(parents=True)
-    begin_segment(made, Head(FORMAT, "id-1", Event("show", "Show", 1000), 1, Counters()))
+    begin_segment(made, SegmentHead(FORMAT, "id-1", Event("show", "Show", 1000), 1, Counters()))
     return made
 
 

@@ -27,6 +27,7 @@ from service.rules.inventory import Event, Sell, decide_all
 from service.settings import Settings
 from service.stores import STORES, Store, store_class
 from service.stores.journal.store import Journal
+from tests.combinations import shortened
 
 BUYERS = 3
 SEED = 20261123
@@ -86,7 +87,8 @@ def assert_all_is_there_after_a_restart(service: Service, folder: Path, played: 
             event = f"x{number}"
             for line in each.operations:
                 headers = {"Content-Type": "application/json", "Idempotency-Key": line.key}
-                again = send(port, "POST", f"/events/{event}/orders", b'{"quantity":1}', headers)
+                body = json.dumps({"quantity": 1, "buyer": line.key}).encode()
+                again = send(port, "POST", f"/events/{event}/orders", body, headers)
                 assert again.status == 201, again
                 if line.outcome == "ok":
                     assert again.headers["Idempotency-Replayed"] == "true"
@@ -127,7 +129,7 @@ def test_a_store_that_forgets_at_the_kill_is_found_out() -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("store", durable_stores(), ids=lambda store: store.name)
+@pytest.mark.parametrize("store", shortened(durable_stores(), durable_stores()[0]), ids=lambda store: store.name)
 def test_after_kill_9_at_every_gate_each_answered_order_is_there_and_none_twice(store: type[Store]) -> None:
     kill_at_every_gate(store, "sync", rounds=1)
 

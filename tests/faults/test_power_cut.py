@@ -6,6 +6,7 @@ harness has to find out. Claimed is survival of a crash of process and system *i
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from power_cut import moments
+from cut_states import moments
 from reopened import Findings, Left, Run, judges, run_of
-from system_calls import Call, traced
-from traced_disk import Disk
 
+from loadtests.lab.faults.disk.traced_disk import Disk
+from loadtests.lab.faults.disk.tracing import Call, traced
 from service.stores import STORES, store_class
+from tests.combinations import shortened
 
 pytestmark = pytest.mark.servers
 
@@ -188,7 +190,7 @@ def test_a_document_that_names_a_page_before_it_is_synced_is_found_out(
     assert any("show.pages" in finding and "is refused" in finding for finding in found)
 
 
-@pytest.mark.parametrize("store", durable_stores())
+@pytest.mark.parametrize("store", shortened(durable_stores(), "journal"))
 def test_a_program_that_answers_for_a_hold_before_it_is_durable_is_found_out(
     sale: Callable[[str, str], Traced], findings: Findings, store: str
 ) -> None:
@@ -197,7 +199,7 @@ def test_a_program_that_answers_for_a_hold_before_it_is_durable_is_found_out(
     assert findings(held.run(), sampled(held.left(calls, most=2), SLICE))
 
 
-@pytest.mark.parametrize("store", ["json", "journal"])
+@pytest.mark.parametrize("store", shortened(["json", "journal"], "json"))
 def test_a_program_that_writes_a_cart_without_an_intent_is_found_out(
     sale: Callable[[str, str], Traced], findings: Findings, store: str
 ) -> None:
@@ -210,8 +212,13 @@ def test_a_program_that_writes_a_cart_without_an_intent_is_found_out(
 # -- the claim --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["alone", "together", "holds"])
-@pytest.mark.parametrize("store", durable_stores())
+@pytest.mark.parametrize(
+    ("store", "how"),
+    shortened(
+        itertools.product(durable_stores(), ["alone", "together", "holds"]),
+        ("json", "alone"), ("journal", "together"), ("sqlite", "holds"),
+    ),
+)  # fmt: skip
 def test_after_a_power_cut_at_any_moment_every_answer_still_holds(
     sale: Callable[[str, str], Traced], findings: Findings, store: str, how: str
 ) -> None:
@@ -221,7 +228,7 @@ def test_after_a_power_cut_at_any_moment_every_answer_still_holds(
     assert findings(held.run(), sampled(left, SLICE)) == []
 
 
-@pytest.mark.parametrize("store", durable_stores())
+@pytest.mark.parametrize("store", shortened(durable_stores(), "journal"))
 def test_after_a_power_cut_at_any_moment_every_cart_is_in_all_of_its_events_or_in_none(
     sale: Callable[[str, str], Traced], findings: Findings, store: str
 ) -> None:

@@ -27,6 +27,10 @@ CAPACITY = 60
 PATIENCE_S = 60.0
 
 
+BACK_MS = (0, 5, 20)
+"""By how much the office's clock may go back."""
+
+
 class Fight:
     """So many ``threads`` at one event, each with so many ``turns``."""
 
@@ -86,13 +90,16 @@ class Fight:
                 OfficeAdapter().understand(operation, answer.status_code, answer.data, answer.headers)
                 if operation.outcome == "unknown":
                     raise AssertionError(answer.data)
+                # By the buyers' clock a hold may end earlier by as much as the office's clock has gone back before.
+                lasts = (operation.seconds or 0) - BACK_MS[-1] / 1e3
+                operation.seconds = lasts if lasts > 0 else None
                 self._recorder.write(operation)
                 if operation.outcome == "ok" and operation.op == "hold" and operation.hold:
                     self._holds += [operation.hold] * 3
                 elif operation.outcome == "ok" and operation.order and operation.op in {"buy", "confirm"}:
                     self._orders.append(operation.order)
                 if dice.random() < 0.05:
-                    self._back = timedelta(milliseconds=dice.choice([0, 5, 20]))
+                    self._back = timedelta(milliseconds=dice.choice(BACK_MS))
         except BaseException as error:
             self._failed.append(error)
             raise

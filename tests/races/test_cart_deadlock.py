@@ -183,7 +183,7 @@ def test_a_shops_events_are_locked_in_one_order_whatever_the_setting(tmp_path: P
 def test_it_is_the_same_under_gunicorn(tmp_path: Path, stage: GateServer, worker: str, order: str) -> None:
     with Typed(
         f"{worker} service:app", tmp_path / "office", LASTSEAT_EVENT="", LASTSEAT_GATES=str(stage.path),
-        LASTSEAT_LOCK_TIMEOUT_S="1", LASTSEAT_LOCK_ORDER=order,
+        LASTSEAT_LOCK_TIMEOUT_S="3", LASTSEAT_LOCK_ORDER=order,
     ) as server:  # fmt: skip
         for event in "ab":
             assert server.call("POST", "/events", {"event": event, "capacity": 9, "lab": True}).status == 201

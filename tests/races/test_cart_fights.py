@@ -81,6 +81,7 @@ def test_half_a_cart_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "half a cart" in violations(verdict)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("store", "guard"), SAFE)
 def test_under_a_guard_every_cart_is_whole(tmp_path: Path, store: str, guard: str) -> None:
     crowd = CartCrowd(in_this_process(tmp_path, store=store, guard=guard, think=Think(0, 1)), tmp_path)

@@ -72,6 +72,7 @@ def test_a_planted_bug_is_judged_invalid(tmp_path: Path, monkeypatch: pytest.Mon
     assert verdict.verdict == "invalid", verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", list(STORES))
 def test_under_every_guard_that_excludes_each_has_an_answer_that_an_honest_clerk_could_have_given(
     tmp_path: Path, store: str

@@ -17,6 +17,7 @@ from loadtests.lab.experiment.runner import Experiment, Result, run
 from loadtests.lab.protocol.carts import NO_CARTS
 from loadtests.lab.servers.office import Service
 from service.stores import store_class
+from tests.combinations import shortened
 from workers import WORKER_MODELS
 
 pytestmark = pytest.mark.servers
@@ -46,10 +47,11 @@ SAFE = [
 ]  # fmt: skip
 
 
-def slice_of(cases: list[Case]) -> list[Case]:
-    """Every pair of guard and store once, and with them every worker model in turn."""
+def slice_of(cases: list[Case]) -> list[Any]:
+    """Every pair of guard and store once, and with them every worker model in turn; one of each store runs always."""
     workers, pairs = list(WORKER_MODELS), list(dict.fromkeys((case.guard, case.store) for case in cases))
-    return [Case(guard, store, workers[at % len(workers)]) for at, (guard, store) in enumerate(pairs)]
+    found = [Case(guard, store, workers[at % len(workers)]) for at, (guard, store) in enumerate(pairs)]
+    return shortened(found, *{case.store: case for case in found}.values())
 
 
 def operations(result: Result) -> list[dict[str, Any]]:

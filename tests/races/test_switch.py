@@ -117,9 +117,9 @@ def test_who_reads_the_event_while_it_is_deleted_lets_nobody_believe_it_afterwar
     office = open_office(tmp_path)
     delete, enter, at_the_door = office.store.delete, office.control._enter, threading.Event()
 
-    def seen_at_the_door(deadline: float) -> None:
+    def seen_at_the_door(deadline: float, blocked: Callable[[], None]) -> None:
         at_the_door.set()
-        enter(deadline)
+        enter(deadline, blocked)
 
     with ThreadPoolExecutor(1) as pool:
 

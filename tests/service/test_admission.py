@@ -265,8 +265,8 @@ def test_while_requests_are_logged_no_refusal_is_left_out(
 ) -> None:
     client = make_client(inside=1, queue=0)
     logged: list[dict[str, Any]] = []
-    monkeypatch.setattr("service.http.early_refusal.REQUESTS.isEnabledFor", lambda _level: True)
-    monkeypatch.setattr("service.http.request_checks.log_request", lambda **what: logged.append(what))
+    monkeypatch.setattr("service.http.middleware.early_refusal.REQUESTS.isEnabledFor", lambda _level: True)
+    monkeypatch.setattr("service.http.middleware.request_checks.log_request", lambda **what: logged.append(what))
     with full(client):
         client.post("/events/show/orders", json={"quantity": 1})
     assert [line["outcome"] for line in logged] == ["overloaded"]

@@ -38,6 +38,8 @@ EVENT_FIELDS = {
     "max_per_buyer",
     "max_held",
     "max_hold_s",
+    "hall",
+    "closes_at",
 }
 REFUSAL_FIELDS = {"type", "title", "status", "code", "definite", "remaining", "version"}
 
@@ -536,7 +538,7 @@ EVERY_KIND = {
     "an unknown event": ("GET", "/events/nobody", None, 404),
     "an unknown order": ("DELETE", "/events/show/orders/o404", None, 404),
     "an unknown address": ("GET", "/nowhere", None, 404),
-    "a wrong method": ("PATCH", "/events/show", None, 405),
+    "a wrong method": ("PUT", "/events/show", None, 405),
     "a wrong content type": ("POST", "/events/show/orders", None, 415),
     "a second event": ("POST", "/events", {"event": "show", "capacity": 1}, 409),
     "a head request": ("HEAD", "/events/show", None, 200),
@@ -580,7 +582,7 @@ def test_a_purchase_says_how_long_the_store_took(client: FlaskClient) -> None:
 
 
 def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient) -> None:
-    answer = client.patch("/events/show")
+    answer = client.put("/events/show")
     assert_problem(answer, 405, "method_not_allowed")
     assert {"GET", "DELETE"} <= set(answer.headers["Allow"].split(", "))
 

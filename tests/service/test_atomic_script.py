@@ -32,9 +32,22 @@ from servers import settings_of
 
 from service.errors import Problem
 from service.guards.atomic import AtomicGuard
-from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Record, Release, Sell, Sweep, View
+from service.rules.inventory import (
+    Amend,
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Sell,
+    Sweep,
+    View,
+)
+from service.stores.columns import microseconds
 from service.stores.redis import scripts
-from service.stores.redis.records import microseconds
 from service.stores.redis.store import Redis
 
 pytestmark = pytest.mark.servers
@@ -99,8 +112,9 @@ WRONG_WITH_HOLDS = {
     "a late payment passes the buyer's limit": ("has_enough(made.buyer, made.quantity)", "false"),
     "a late payment is taken twice": ("made.stands ~= 'expired' then",
                                       "made.stands ~= 'expired' and made.stands ~= 'sold' then"),
-    "a late payment gets the old tickets": ("put_down('sold', command, {quantity = made.quantity, buyer = made.buyer})",
-                                            "put_down('sold', command, made)"),
+    "a late payment gets the old tickets": (
+        "put_down('sold', command, {quantity = made.quantity, buyer = made.buyer, seats = made.seats})",
+        "put_down('sold', command, made)"),
     "what is confirmed is released": ("made.stands ~= 'held' then", "made.stands == 'released' then"),
     "a released hold keeps its places": ("released = {0, -1}", "released = {0, 0}"),
     "confirmed orders are never cancelled": ("last.kind == 'cancelled'", "last.kind ~= 'sold'"),
@@ -176,7 +190,7 @@ def _is_noticed(
 
 
 def test_there_is_a_rule_for_every_command_and_the_guard_looks(store: Redis) -> None:
-    assert Redis.translates == set(get_args(Command))
+    assert Redis.translates == set(get_args(Command)) - {Amend}
     assert AtomicGuard.fits(store)
 
 

@@ -16,7 +16,7 @@ from typed import as_admin
 from werkzeug.test import TestResponse
 
 from service.guards import fitting
-from service.rules.carts import Granted, Refused, decide_cart
+from service.rules.carts import CartRefused, Granted, decide_cart
 from service.rules.inventory import Event, Record, View
 from service.rules.records import Sell
 from service.sales.box_office import BoxOffice
@@ -325,5 +325,5 @@ def test_a_key_that_only_some_events_know_is_a_cart_torn_apart_and_is_not_sold_a
     there = views(a=2, b=2)
     there["a"].apply(Record(1, "sold", "k", "o", 1, (1,), 1, "r", cart="c0"))
     decided = decide_cart(there, sales("b", "a"), START)
-    assert isinstance(decided, Refused)
+    assert isinstance(decided, CartRefused)
     assert (decided.event, decided.refusal.code) == ("b", "half_cart")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from clerk import Clerk, audit_line, told
 from hypothesis import HealthCheck, Phase, settings
@@ -30,7 +31,9 @@ from hypothesis.stateful import (
 from servers import address_of
 
 from service.rules import inventory
+from service.rules.halls import HELD, Hall, Plan, Row, Section
 from service.rules.inventory import (
+    Amend,
     Cancel,
     Command,
     Confirm,
@@ -41,10 +44,12 @@ from service.rules.inventory import (
     Release,
     Sell,
     Sweep,
-    View,
+    Wish,
     decide_all,
     due_at,
+    replay,
 )
+from service.rules.records import AMENDABLE
 from service.settings import Settings
 from service.stores import STORES, Store, open_store
 from service.stores.journal.ledger import Ledger
@@ -67,6 +72,22 @@ EVENTS = st.builds(
 )
 
 
+HALL = Hall(Plan((Section("stalls", (Row("A", 5), Row("B", 4))), Section("box", (Row("Z", 3),)))))
+ROWS = [
+    (section.name, [f"{section.name}-{row.name}-{number}" for number in range(1, row.seats + 1)])
+    for section in HALL.plan.sections
+    for row in section.rows
+]
+HOUSES = EVENTS.map(lambda event: msgspec.structs.replace(event, capacity=HALL.size, hall=HALL.name, born="b1"))
+NAMED = st.lists(
+    st.sampled_from([*(seat for _, row in ROWS for seat in row), "box-Z-9"]), min_size=1, max_size=3, unique=True
+)
+WISHES = st.one_of(
+    st.builds(Wish, st.just(()), st.sampled_from(["", "", "stalls", "box", "moon"]), st.booleans()),
+    NAMED.map(lambda seats: Wish(tuple(seats))),
+)
+
+
 class Office(RuleBasedStateMachine):
     """The rules alone, on one view that is never thrown away."""
 
@@ -82,7 +103,7 @@ class Office(RuleBasedStateMachine):
     # -- what a subclass does otherwise
 
     def open(self, event: Event) -> None:
-        self.view = View(event)
+        self.view = replay(event, [], HALL if event.hall else None)
         self.written: list[Record] = []
 
     def carry_out(self, commands: Sequence[Command]) -> list[Outcome]:
@@ -100,18 +121,28 @@ class Office(RuleBasedStateMachine):
 
     # -- what happens
 
-    @initialize(event=EVENTS)
+    @initialize(event=EVENTS | HOUSES)
     def begin(self, event: Event) -> None:
-        self.clerk = Clerk(event)
+        self.clerk = Clerk(event, ROWS if event.hall else [])
         self.open(event)
 
-    @rule(target=orders, quantity=QUANTITIES, buyer=BUYERS)
-    def buy(self, quantity: int, buyer: str | None) -> Any:
-        return self.ask(Sell(self.key(), "r", self.name("o"), quantity, buyer))
+    @rule(target=orders, quantity=QUANTITIES, buyer=BUYERS, wish=WISHES)
+    def buy(self, quantity: int, buyer: str | None, wish: Wish) -> Any:
+        return self.ask(self.wanting(Sell(self.key(), "r", self.name("o"), quantity, buyer), wish))
 
-    @rule(target=holds, quantity=QUANTITIES, buyer=BUYERS, seconds=SECONDS)
-    def hold(self, quantity: int, buyer: str | None, seconds: float) -> Any:
-        return self.ask(Hold(self.key(), "r", self.name("h"), quantity, seconds, buyer))
+    @rule(target=holds, quantity=QUANTITIES, buyer=BUYERS, seconds=SECONDS, wish=WISHES)
+    def hold(self, quantity: int, buyer: str | None, seconds: float, wish: Wish) -> Any:
+        return self.ask(self.wanting(Hold(self.key(), "r", self.name("h"), quantity, seconds, buyer), wish))
+
+    def wanting(self, command: Sell | Hold, wish: Wish) -> Sell | Hold:
+        """With a hall, the seats of the wish."""
+        if not self.clerk.rows:
+            return command
+        return msgspec.structs.replace(command, wish=wish, quantity=len(wish.seats) or command.quantity)
+
+    @rule(wish=WISHES)
+    def ask_for_seats_of_whatever_event(self, wish: Wish) -> None:
+        self.together(Sell(self.key(), "r", self.name("o"), len(wish.seats) or 1, wish=wish))
 
     @rule(target=orders, hold=holds)
     def confirm(self, hold: str) -> Any:
@@ -134,6 +165,23 @@ class Office(RuleBasedStateMachine):
             Release(self.key(), "r", hold),
             Confirm(self.key(), "r", hold, self.name("o")),
         )
+
+    @rule(
+        capacity=st.integers(1, 14), after_s=st.sampled_from([None, -1.0, 0.0, 1.0]), field=st.sampled_from(AMENDABLE)
+    )
+    def amend(self, capacity: int, after_s: float | None, field: str) -> None:
+        moment = None if after_s is None else self.now + timedelta(seconds=after_s)
+        value: Any = capacity if field == "capacity" else moment
+        self.together(msgspec.structs.replace(Amend(self.key(), "r", (field,)), **{field: value}))
+
+    @rule(hold=holds)
+    def somebody_wants_the_seats_of_a_hold_that_is_then_paid(self, hold: str) -> None:
+        slip = self.clerk.holds[hold]
+        seats = tuple(slip.seats)
+        if seats and slip.until:
+            self.now = max(self.now, slip.until)
+            wanting = Sell(self.key(), "r", self.name("o"), len(seats), wish=Wish(seats))
+            self.together(wanting, Confirm(self.key(), "r", hold, self.name("o")))
 
     @rule()
     def sweep(self) -> None:
@@ -219,6 +267,8 @@ class OverAStore(Office):
     def open(self, event: Event) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="clerk-"))
         self.store = self.opened()
+        if event.hall:
+            self.store.halls.keep(HALL)
         self.store.create(event)
 
     def opened(self) -> Store:
@@ -246,6 +296,13 @@ class OverAStore(Office):
         if hasattr(self, "clerk"):
             ends = [slip.until for slip in self.clerk.holds.values() if slip.is_open and slip.until]
             assert self.store.next_expiry("show") == min(ends, default=None)
+
+    @invariant()
+    def the_map_shows_what_is_taken(self) -> None:
+        if hasattr(self, "clerk") and self.clerk.rows:
+            view = self.store.seats("show")
+            assert {HALL.seat(index) for index, state in enumerate(view.seats) if state} == self.clerk.taken
+            assert view.seats.count(HELD) == self.clerk.held == view.held
 
     @precondition(lambda self: hasattr(self, "store") and self.store.durable)
     @rule()
@@ -310,6 +367,16 @@ BUGS: dict[str, tuple[str, Callable[..., Any]]] = {
     "a buyer's limit is forgotten": (
         "_passes_buyer_limit", lambda view, buyer, quantity: False,
     ),
+    "a seat is sold twice": ("_seats", lambda view, hall, command, right=inventory._seats:
+        command.wish.seats or right(view, hall, command)),
+    "a late payment does not look at its seats": (
+        "_sell_late",
+        lambda view, command, held: inventory._record(
+            view, "sold", command, held, seats=held.seats, order=command.order, hold=held.hold
+        ) if held.quantity <= view.remaining else view.refusal("hold_expired"),
+    ),
+    "a change is forgotten": ("_amend", lambda view, command, right=inventory._amend:
+        msgspec.structs.replace(made, about=None) if isinstance(made := right(view, command), Record) else made),
     "everything is held": ("_not_now", lambda view, command, right=inventory._not_now:
         None if (why := right(view, command)) == "too_many_held" else why),
     "a hold is as long as it likes": ("_never", lambda event, command, right=inventory._never:
@@ -321,6 +388,7 @@ BUGS: dict[str, tuple[str, Callable[..., Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, wrong = BUGS[bug]

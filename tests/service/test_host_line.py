@@ -136,6 +136,16 @@ def next_number(connection: Connection) -> int:
 # -- what the combiner decides ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("processes", "policy"), [(2, "SCHED_OTHER"), (1000, "SCHED_BATCH")])
+def test_the_combiner_of_many_workers_interrupts_none_of_them(
+    open_worker: Open, monkeypatch: pytest.MonkeyPatch, processes: int, policy: str
+) -> None:
+    monkeypatch.setattr(gunicorn, "look_around", lambda: Surroundings("of many workers", processes))
+    office = open_worker()
+    assert os.sched_getscheduler(combiner_of(office)) == getattr(os, policy)
+    assert buy(office, "a").record.remaining == 99
+
+
 def test_a_worker_without_a_combiner_decides_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control: what the tests below forbid a worker to do is done here."""
     monkeypatch.setenv("LASTSEAT_DATA", str(tmp_path))
@@ -357,8 +367,10 @@ def test_what_was_committed_before_the_answer_was_lost_is_the_first_answer_and_n
     assert told_again(others, Replay(SOLD), of_an_engine=False) == Replay(SOLD)
     held = Record(1, "held", "k", "", 1, (1,), 9, hold="mine")
     assert told_again(Hold("k", "r", "mine", 1, 1.0), Replay(held), of_an_engine=False) == held
-    with pytest.raises(Problem, match="outcome_unknown"):
-        told_again(Cancel("k", "r", "mine"), Replay(SOLD), of_an_engine=False)
+    cancelled = Record(2, "cancelled", "k", "mine", 1, (1,), 10, operation="x1")
+    assert told_again(Cancel("k", "r", "mine", operation="x1"), Replay(cancelled), of_an_engine=False) == cancelled
+    again = Cancel("k", "r", "mine", operation="x2")
+    assert told_again(again, Replay(cancelled), of_an_engine=False) == Replay(cancelled)
 
 
 def test_a_refusal_that_is_asked_again_is_definite_only_where_nothing_can_arrive_late() -> None:

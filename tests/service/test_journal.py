@@ -19,7 +19,7 @@ from service.stores.base import Conflict
 from service.stores.journal import store as journal
 from service.stores.journal.index import open_indexes
 from service.stores.journal.ledger import Ledger
-from service.stores.journal.lines import FORMAT, Counters, Damaged, Head, decode, encode
+from service.stores.journal.lines import FORMAT, Counters, Damaged, SegmentHead, decode, encode
 from service.stores.journal.mark import DurableMark
 from service.stores.journal.segments import begin_segment, segment_numbers
 
@@ -31,7 +31,7 @@ SMALL = 4
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    begin_segment(tmp_path, Head(FORMAT, "id-1", SHOW, 1, Counters()))
+    begin_segment(tmp_path, SegmentHead(FORMAT, "id-1", SHOW, 1, Counters()))
     return tmp_path
 
 
@@ -232,7 +232,7 @@ def test_the_mark_of_another_boot_spares_nobody_a_sync(tmp_path: Path) -> None:
     mark.advance(80)
     mark.begin(100)
     assert mark.place == 80
-    mark._set_word(0, 12345)
+    mark._words[0] = 12345
     mark.begin(100)
     assert mark.place == 0
 
@@ -255,7 +255,7 @@ def test_whatever_is_asked_a_journal_in_segments_decides_as_one_list_of_records(
 ) -> None:
     folder = tmp_path_factory.mktemp("journal")
     about = Event("show", "Show", 12, lab=True, max_per_buyer=7)
-    begin_segment(folder, Head(FORMAT, "id", about, 1, Counters()))
+    begin_segment(folder, SegmentHead(FORMAT, "id", about, 1, Counters()))
     ledgers = [Ledger(folder, 3), Ledger(folder, 3)]
     model = View(about)
     for command, first in zip(wanted, which, strict=False):

@@ -15,7 +15,7 @@ from service.errors import Problem
 from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Sell, decide_all
 from service.stores.journal import mark
 from service.stores.journal.ledger import Ledger
-from service.stores.journal.lines import FORMAT, Counters, Head
+from service.stores.journal.lines import FORMAT, Counters, SegmentHead
 from service.stores.journal.segments import begin_segment
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -23,7 +23,7 @@ SHOW = Event("show", "Show", 100)
 
 
 def begun(folder: Path, about: Event = SHOW) -> Path:
-    begin_segment(folder, Head(FORMAT, "id-1", about, 1, Counters()))
+    begin_segment(folder, SegmentHead(FORMAT, "id-1", about, 1, Counters()))
     return folder
 
 
@@ -88,7 +88,7 @@ def begun_elsewhere(folder: Path) -> bytes:
     """A head of the same event that is longer."""
     from service.stores.journal.lines import encode
 
-    return encode(Head(FORMAT, "id-1-and-more", SHOW, 1, Counters()))
+    return encode(SegmentHead(FORMAT, "id-1-and-more", SHOW, 1, Counters()))
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
@@ -226,7 +226,7 @@ def test_a_record_that_cannot_be_taken_in_for_want_of_a_descriptor_is_counted_on
     for key in "bcd":
         ask(one, Sell(key, "r", f"o-{key}", 1), later)
     other.view([], None)
-    other._old.clear()
+    other._closed.close()
     ask(one, Confirm("x", "r", "h1", "o-x") if late else Cancel("x", "r", "o-a"), later)
     with no_descriptor_left():
         for _ in range(3):
@@ -246,7 +246,7 @@ def test_what_was_written_is_not_reported_as_refused_for_want_of_a_descriptor(fo
     command: Command = Confirm("x", "r", "h1", "o-x") if late else Cancel("x", "r", "o-a")
     view = ledger.view([command], None, later)
     decide_all(view, [command], later)
-    ledger._old.clear()  # closed meanwhile, for another lookup
+    ledger._closed.close()  # closed meanwhile, for another lookup
     refused = False
     with no_descriptor_left():
         try:

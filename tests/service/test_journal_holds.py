@@ -29,7 +29,7 @@ from service.rules.inventory import (
 )
 from service.settings import Settings
 from service.stores.journal.ledger import Ledger
-from service.stores.journal.lines import FORMAT, Head, decode, encode
+from service.stores.journal.lines import FORMAT, SegmentHead, decode, encode
 from service.stores.journal.store import Journal
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -126,7 +126,7 @@ def test_the_head_of_the_next_segment_has_all_open_holds_in_the_order_of_their_e
     ask(store, Release("r", "r", "gone"))
     sell_some(store, "a", 3)
     heads = [decode(path.read_bytes().splitlines(keepends=True)[0]) for path in segments(tmp_path)]
-    assert [[held.hold for held in head.open] for head in heads if isinstance(head, Head)] == [
+    assert [[held.hold for held in head.open] for head in heads if isinstance(head, SegmentHead)] == [
         [], ["gone", "early", "late"], ["early", "late"],
     ]  # fmt: skip
 
@@ -189,8 +189,8 @@ def test_a_head_that_forgets_an_open_hold_is_damage(tmp_path: Path, store: Journ
     path = segments(tmp_path)[1]
     head, *rest = path.read_bytes().splitlines(keepends=True)
     meaning = decode(head)
-    assert isinstance(meaning, Head)
-    path.write_bytes(encode(Head(meaning.journal, meaning.id, GALA, 2, meaning.before)) + b"".join(rest))
+    assert isinstance(meaning, SegmentHead)
+    path.write_bytes(encode(SegmentHead(meaning.journal, meaning.id, GALA, 2, meaning.before)) + b"".join(rest))
     ran = run(tmp_path, "verify")
     assert ran.return_value == 1
     assert "it says other holds are open than stood before" in ran.output
@@ -243,7 +243,7 @@ def test_a_journal_from_before_holds_is_read_and_goes_on_in_a_segment_of_the_new
     assert segments(old)[0].read_bytes() == before + segments(old)[0].read_bytes()[len(before) :]
     assert segments(old)[0].read_bytes()[len(before) :].startswith(b'{"sealed":1')
     head = decode(segments(old)[1].read_bytes().splitlines(keepends=True)[0])
-    assert isinstance(head, Head)
+    assert isinstance(head, SegmentHead)
     assert (head.journal, head.before.sold, head.before.held, head.open) == (FORMAT, 2, 0, ())
     assert run(old, "verify").return_value == 0
     again = Journal(Settings(data=old))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click import ClickException
 from click.testing import CliRunner, Result
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from service.commands.journal import journal
 from service.errors import Problem
+from service.rules.halls import Hall, Plan, Row, Section
 from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, decide_all
 from service.settings import Settings
 from service.stores.journal import ledger
@@ -23,6 +25,8 @@ from service.stores.journal.store import Journal
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SHOW = Event("show", "Show", 12, max_per_order=4)
+HALL = Hall(Plan((Section("stalls", (Row("A", 5), Row("B", 7))),)))
+HOUSE = msgspec.structs.replace(SHOW, hall=HALL.name, born="b1")
 
 
 class Office:
@@ -537,9 +541,25 @@ def open_orders(records: Sequence[Record]) -> dict[str, int]:
     [[("scramble", 3, 0)], [("lose a segment", 0, 1), ("truncate", 2, 0)]],
     [("sell", 3)],
 )
+def open_seats(records: Sequence[Record]) -> list[str]:
+    """The seats of all orders and holds that stand open, those of the holds that nobody ended included."""
+    seats: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        if record.kind in ("confirmed", "released", "expired"):
+            seats.pop(record.hold, None)
+        if record.kind == "cancelled":
+            seats.pop(record.order, None)
+        if record.kind in ("sold", "held", "confirmed"):
+            seats[record.order or record.hold] = record.seats
+    return [seat for each in seats.values() for seat in each]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("about", [SHOW, HOUSE], ids=["numbers", "seats"])
 @given(wishes, st.lists(damages, min_size=1, max_size=2), wishes)
 def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
     tmp_path_factory: pytest.TempPathFactory,
+    about: Event,
     before: list[tuple[str, int]],
     harms: list[list[tuple[str, int, int]]],
     after: list[tuple[str, int]],
@@ -547,7 +567,9 @@ def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
     data = tmp_path_factory.mktemp("repair")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ledger, "SEGMENT_RECORDS", 4)
-        Journal(Settings(data=data)).create(SHOW)
+        store = Journal(Settings(data=data))
+        store.halls.keep(HALL)
+        store.create(about)
         office = Office(data)
         truth = commands(before, office)
         for harm in harms:
@@ -579,6 +601,8 @@ def test_whatever_happens_to_some_lines_a_repair_sells_no_place_twice(
         occupied = open_orders([*truth, *new])
         assert sum(occupied.values()) <= SHOW.capacity, (truth, kept, new)
         assert later.remaining >= 0
+        seats = open_seats([*truth, *new])
+        assert len(seats) == len(set(seats)) == (sum(occupied.values()) if about.hall else 0), (truth, kept, new)
         given_out = {ticket for record in truth for ticket in record.tickets}
         fresh = [ticket for record in new if record.kind in ("sold", "held") for ticket in record.tickets]
         assert len(fresh) == len(set(fresh))

@@ -183,7 +183,7 @@ def test_a_field_that_is_not_known_is_passed_over_and_a_later_format_is_refused(
     head = json.loads(head_of(tmp_path).read_bytes())
     head_of(tmp_path).write_text(json.dumps({"colour": "red", **head}))
     assert opened(tmp_path).view("show").version == FEW + 1
-    later = json.dumps({**head, "format": 3})
+    later = json.dumps({**head, "format": 4})
     head_of(tmp_path).write_text(later)
     with pytest.raises(Problem, match="format") as refused:
         ask(opened(tmp_path), sell("more"))

@@ -209,12 +209,12 @@ def test_a_schema_from_before_holds_is_refused_with_the_command_that_upgrades_it
     with closing(opened(before_holds, tmp_path)) as store:
         with pytest.raises(RefusedToStart) as refused:
             store.check()
-        assert "in version 1, and this service needs 3" in str(refused.value)
+        assert f"in version 1, and this service needs {VERSION}" in str(refused.value)
         assert "`lastseat store init`" in str(refused.value)
 
 
 def test_an_upgrade_keeps_what_is_sold_and_then_there_are_holds(before_holds: str, tmp_path: Path) -> None:
-    assert init(before_holds)[1] == "postgres: the schema lastseat was brought from version 1 to 3\n"
+    assert init(before_holds)[1] == f"postgres: the schema lastseat was brought from version 1 to {VERSION}\n"
     with closing(opened(before_holds, tmp_path)) as store:
         store.check()
         view = store.view("show", [Sell("a", "r", "o", 1)], order="o2")
@@ -242,7 +242,7 @@ def test_events_of_the_version_before_limits_have_none_and_new_ones_keep_theirs(
             "INSERT INTO lastseat.events (name, about, capacity, max_per_order) "
             """VALUES ('old', '{"event":"old","name":"Old","capacity":9}', 9, 10)"""
         )
-    assert init(address)[1] == "postgres: the schema lastseat was brought from version 2 to 3\n"
+    assert init(address)[1] == f"postgres: the schema lastseat was brought from version 2 to {VERSION}\n"
     with closing(opened(address, tmp_path)) as store:
         store.create(Event("new", "New", 9, max_held=3, max_hold_s=60))
         for name, wanted in (("old", ["held", "held"]), ("new", ["too_many_held", "hold_too_long"])):
@@ -290,7 +290,7 @@ def test_who_had_rights_on_the_records_has_them_on_the_holds_after_an_upgrade(
 
 def test_nothing_in_the_schema_saves_the_day_when_the_guard_is_off(settings: Settings) -> None:
     unique = ask(settings, "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'lastseat'")
-    assert {name for name, made in unique if "UNIQUE" in made} == {"events_pkey", "events_name_key"}
+    assert {name for name, made in unique if "UNIQUE" in made} == {"events_pkey", "events_name_key", "halls_pkey"}
     kinds = ask(
         settings, "SELECT DISTINCT contype::text FROM pg_constraint WHERE connamespace = 'lastseat'::regnamespace"
     )

@@ -26,7 +26,7 @@ from differential import (
 from hypothesis import given, settings
 from servers import settings_of
 
-from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Record, Sell, Sweep, View
+from service.rules.inventory import Amend, Cancel, Command, Confirm, Event, Hold, Outcome, Record, Sell, Sweep, View
 from service.stores.postgres.atomic import FUNCTION
 from service.stores.postgres.store import Postgres
 
@@ -57,7 +57,7 @@ def test_the_engine_decides_as_the_rules_do(store: Postgres, event: Event, told:
 
 
 def test_there_is_a_rule_for_every_command() -> None:
-    assert Postgres.translates == set(get_args(Command))
+    assert Postgres.translates == set(get_args(Command)) - {Amend}
 
 
 PLACES = "show.sold + show.held + fresh.quantity > show.capacity"

@@ -14,7 +14,8 @@ import pytest
 from servers import settings_of
 
 from service.guards import Transaction, guard_class
-from service.rules.inventory import Command, Event, Hold, Record, Sell, View, decide_all
+from service.rules.halls import Hall, Plan, Row, Section
+from service.rules.inventory import Command, Confirm, Event, Hold, Record, Sell, View, Wish, decide_all
 from service.runtime.epoch import Switched, taking_part
 from service.settings import Settings
 from service.stores.postgres.connections import Connections, Patient
@@ -54,14 +55,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def buy(store: Postgres, settings: Settings) -> Callable[[str, list[Command]], list[Record]]:
-    """Have commands decided together under a guard."""
+    """Have commands of an event decided together under a guard."""
 
     def decide(views: Any, commands: Any, now: datetime) -> Any:
         return decide_all(views[0], commands[0], now), views
 
-    def run(guard: str, commands: list[Command]) -> list[Record]:
+    def run(guard: str, commands: list[Command], event: str = "show") -> list[Record]:
         transaction: Transaction[Any] = Transaction(
-            store, ("show",), lambda: (commands,), decide, time.monotonic() + FAR_S
+            store, (event,), lambda: (commands,), decide, time.monotonic() + FAR_S
         )
         guard_class(guard)(settings, store).run(transaction)
         return list(transaction.records)
@@ -87,6 +88,82 @@ def test_a_batch_of_sixteen_needs_as_many_round_trips_as_one_purchase(
         assert len(sent) == ROUND_TRIPS[guard], count
 
 
+@pytest.fixture
+def seated(store: Postgres) -> None:
+    """An event with a hall."""
+    hall = Hall(Plan((Section("s", tuple(Row(name, 30) for name in "ABCD")),)))
+    store.halls.keep(hall)
+    store.create(Event("seated", "Show", hall.size, lab=True, hall=hall.name, born="b"))
+    return hall
+
+
+def of_seats(count: int, name: str, row: str) -> list[Command]:
+    """As many commands: half of them name a seat, the others want a best one held."""
+    return [
+        Sell(f"{name}-{number}", "r", f"o-{name}-{number}", 1, wish=Wish((f"s-{row}-{number + 1}",)))
+        if number % 2 == 0
+        else Hold(f"{name}-{number}", "r", f"h-{name}-{number}", 1, 60)
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("guard", ROUND_TRIPS)
+@pytest.mark.usefixtures("seated")
+def test_seats_need_no_more_round_trips_than_numbers(
+    buy: Callable[..., list[Record]], sent: list[str], guard: str
+) -> None:
+    buy(guard, of_seats(1, "first", "D"), "seated")  # tells the process of the hall
+    for count, row in ((1, "C"), (16, "B")):
+        sent.clear()
+        assert len(buy(guard, of_seats(count, f"batch of {count}", row), "seated")) == count
+        assert len(sent) == ROUND_TRIPS[guard], count
+
+
+@pytest.mark.usefixtures("seated")
+def test_the_map_is_one_statement_so_that_its_counters_and_its_states_are_of_one_version(
+    store: Postgres, scripts: list[str]
+) -> None:
+    store.seats("seated")
+    scripts.clear()
+    assert len(store.seats("seated").seats) == 120
+    assert len(scripts) == 1
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent to the engine, also when a statement is prepared."""
+    told: list[str] = []
+    run, execute = Patient.run, Patient.execute
+
+    def running(connection: Patient, statements: Any) -> Any:
+        told.extend(statements)
+        return run(connection, statements)
+
+    def executing(connection: Patient, query: Any, *more: Any, **options: Any) -> Any:
+        told.append(str(query))
+        return execute(connection, query, *more, **options)
+
+    monkeypatch.setattr(Patient, "run", running)
+    monkeypatch.setattr(Patient, "execute", executing)
+    return told
+
+
+@pytest.mark.parametrize("guard", ["row", "atomic"])
+@pytest.mark.usefixtures("seated")
+def test_of_an_event_without_a_hall_nothing_is_sent_about_seats(
+    buy: Callable[..., list[Record]], scripts: list[str], guard: str
+) -> None:
+    """The control is in it: of the event with a hall something is."""
+    asked: list[Command] = [*sales(2, "a"), Hold("h", "r", "h1", 1, 60), Confirm("c", "r", "h1", "o1")]
+    about = {}
+    for event, commands in (("show", asked), ("seated", of_seats(2, "a", "A"))):
+        scripts.clear()
+        assert len(buy(guard, commands, event)) == len(commands)
+        about[event] = [each for each in scripts if "seats" in each or "s-A-" in each or '"named"' in each]
+    assert about["show"] == []
+    assert about["seated"]
+
+
 def test_a_replay_writes_nothing_and_needs_no_more_of_them(buy: Callable[..., list[Record]], sent: list[str]) -> None:
     buy("row", sales(1, "first"))
     sent.clear()
@@ -94,6 +171,7 @@ def test_a_replay_writes_nothing_and_needs_no_more_of_them(buy: Callable[..., li
     assert len(sent) == 3
 
 
+@pytest.mark.usefixtures("seated")
 def test_where_the_session_is_not_its_own_nothing_is_prepared_and_commit_goes_by_itself(
     store: Postgres, sent: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +190,12 @@ def test_where_the_session_is_not_its_own_nothing_is_prepared_and_commit_goes_by
         other.append([view])
         assert len(sent) == 2
         assert list(store.audit("show")[1]) == view.fresh
+        for _ in range(2):  # the second time the hall is known
+            view = other.view("seated", of_seats(3, "a", "A"), datetime.now(UTC))
+        decide_all(view, of_seats(3, "a", "A"), datetime.now(UTC))
+        other.append([view])
+        assert list(store.audit("seated")[1]) == view.fresh
+        assert store.seats("seated").seats == view.seats
         assert other._transactions.ask("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Problem
-from service.http.rate_limit import RateLimit, client_of
+from service.http.middleware.rate_limit import RateLimit, client_of
 
 
 def refused_for(limit: RateLimit, client: str, now: float) -> int | None:

@@ -12,9 +12,10 @@ import pytest
 
 from loadtests.lab.servers.engines import set_up
 from loadtests.lab.servers.valkey import ValkeyServer
-from service.rules.inventory import Cancel, Command, Event, Record, Sell, decide_all
+from service.rules.halls import SOLD, Hall, Plan, Row, Section
+from service.rules.inventory import Cancel, Command, Event, Record, Sell, Wish, decide_all
 from service.settings import Settings
-from service.stores.redis.store import Redis
+from service.stores.redis.store import PARTS, Redis
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -64,3 +65,57 @@ def test_more_records_than_one_call_has_room_for_are_all_found_again(store: Redi
     found = store.view("show", [*commands, Cancel("c", "r", "o-many-0")], NOW)
     assert len(found.keys) == 5_001
     assert found.orders["o-many-0"].status == "cancelled"
+
+
+SEAT_COMMANDS = {"getrange", "setrange", "get", "strlen"}
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_an_event_without_a_hall_asks_for_no_seats_and_names_no_key_of_them(store: Redis, atomic: bool) -> None:
+    assert _asked_of_the_engine(store, "show", sales(1, "first"), atomic=atomic).keys().isdisjoint(SEAT_COMMANDS)
+    assert store._arguments("show", b"[]")[0] == 2 + 1 + len(PARTS)
+    arena = _arena(store)
+    found = _asked_of_the_engine(store, arena.event, [_named(1)], atomic=atomic)
+    assert found["setrange"] == 2, "the canary: they are seen"
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_seats_come_with_the_view_once_the_hall_is_known(store: Redis, atomic: bool) -> None:
+    """One script for the view, and one for what is appended; or one for all. At first also two to know the hall."""
+    arena = _arena(store)
+    found = _asked_of_the_engine(store, arena.event, [_named(1)], atomic=atomic)
+    assert (found["get"], found["getrange"]) == (1, 2)
+    found = _asked_of_the_engine(store, arena.event, [_named(2), Cancel("c", "r", "o-1")], atomic=atomic)
+    assert "get" not in found
+    assert found["evalsha"] == (1 if atomic else 2)
+    assert (found["getrange"], found["setrange"]) == (2, 4)
+    found = _asked_of_the_engine(store, arena.event, [Sell("k3", "r", "o-3", 5, wish=Wish())], atomic=atomic)
+    assert (found["getrange"], found["setrange"]) == (1, 5), "all seats of the house in one string"
+    calls(store)
+    view = store.seats(arena.event)
+    assert (len(view.seats), view.seats.count(SOLD)) == (20_000, 7)
+    found = calls(store)
+    assert (found["evalsha"], found["getrange"]) == (1, 1)
+
+
+def _arena(store: Redis) -> Event:
+    hall = Hall(Plan((Section("s", tuple(Row(f"R{row}", 50) for row in range(400))),)))
+    store.halls.keep(hall)
+    event = Event("arena", "Arena", hall.size, hall=hall.name, born="b")
+    store.create(event)
+    return event
+
+
+def _named(number: int) -> Sell:
+    return Sell(f"k{number}", "r", f"o-{number}", 2, wish=Wish((f"s-R{number}-7", f"s-R{number}-9")))
+
+
+def _asked_of_the_engine(store: Redis, event: str, commands: list[Command], *, atomic: bool) -> dict[str, int]:
+    calls(store)
+    if atomic:
+        store.commit_atomically(event, commands, NOW, FAR)
+    else:
+        view = store.view(event, commands, NOW)
+        decide_all(view, commands, NOW)
+        store.append([view])
+    return calls(store)

@@ -48,6 +48,22 @@ def test_an_empty_event_makes_none() -> None:
     assert from_environment({"LASTSEAT_EVENT": ""}).first_event is None
 
 
+@pytest.mark.parametrize(
+    ("environment", "is_shop"),
+    [
+        ({}, False),
+        ({"LASTSEAT_EVENT": "gala:7"}, False),
+        ({"LASTSEAT_EVENT": ""}, True),
+        ({"LASTSEAT_PAGE": "shop"}, True),
+        ({"LASTSEAT_EVENT": "", "LASTSEAT_PAGE": "lab"}, False),
+    ],
+)
+def test_an_office_that_makes_no_lab_event_is_a_shop_unless_it_is_said(
+    environment: dict[str, str], *, is_shop: bool
+) -> None:
+    assert from_environment(environment).is_shop is is_shop
+
+
 IN_A_POD = {
     "LASTSEAT_SERVICE_HOST": "10.96.7.7",
     "LASTSEAT_SERVICE_PORT": "8000",
@@ -100,6 +116,7 @@ def test_what_is_passed_over_is_said_at_debug_without_its_value(caplog: pytest.L
         ("LASTSEAT_THINK", "hard"),
         ("LASTSEAT_GUARD_SCOPE", "all"),
         ("LASTSEAT_EVENT", "show"),
+        ("LASTSEAT_PAGE", "theatre"),
         ("LASTSEAT_EVENT", "Show:10"),
         ("LASTSEAT_EVENT", "show:0"),
         ("LASTSEAT_EVENT", "../show:10"),

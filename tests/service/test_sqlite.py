@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +16,8 @@ from flask.testing import FlaskClient
 from sqlite_sales import FAR_S, NOW, SHOW, sell
 
 from service.errors import Problem, RefusedToStart
-from service.rules.inventory import Hold, decide_all
+from service.rules.halls import Hall, Plan, Row, Section
+from service.rules.inventory import Cancel, Event, Hold, Record, Sell, Wish, decide_all
 from service.runtime.gunicorn import Surroundings, refuse_unsafe
 from service.settings import Settings
 from service.stores.sqlite import connections, schema
@@ -99,6 +101,41 @@ def test_each_error_says_whether_it_is_definite_and_only_a_doubtful_commit_close
         assert (again.json["code"], again.json["definite"]) == ("store_closed", True)
     else:
         assert again.json["tickets"] == [1], "an error left something behind"
+
+
+# -- what a view costs ------------------------------------------------------------------------------------------------
+
+
+def test_what_several_commands_need_to_see_is_found_by_the_index_however_many_records_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for several keys in the order of the rows, SQLite would read every record of the event."""
+    steps: list[int] = []
+    really_open = connections.open_connection
+
+    def counting(path: Path) -> sqlite3.Connection:
+        opened = really_open(path)
+        opened.set_progress_handler(lambda: steps.append(10), 10)
+        return opened
+
+    monkeypatch.setattr(connections, "open_connection", counting)
+    store = Sqlite(Settings(data=tmp_path, lock_timeout_s=FAR_S))
+    store.create(SHOW)
+    wanted = [Sell(f"key-{number}", "r", f"o-{number}", 1) for number in range(8)]
+    wanted += [Cancel("c", "r", "order-1"), Cancel("d", "r", "order-2")]
+    found = []
+    for _ in range(2):
+        del steps[:]
+        store.view("show", wanted)
+        found.append(sum(steps))
+        view = store.view("show")
+        decide_all(
+            view, [Sell(f"{view.version}-{number}", "r", f"{view.version}-{number}", 1) for number in range(2_000)], NOW
+        )
+        store.append([view])
+    store.close()
+    few, many = found
+    assert many <= 3 * few + 300, found
 
 
 # -- guards that do not fit ------------------------------------------------------------------------------------------
@@ -186,7 +223,7 @@ def test_what_a_killed_start_left_is_tidied(store: Sqlite, tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.tmp*"))
 
 
-# -- a database of format 1 -------------------------------------------------------------------------------------------
+# -- a database of an older format ------------------------------------------------------------------------------------
 
 BEFORE_HOLDS = """
 PRAGMA journal_mode = WAL;
@@ -211,19 +248,34 @@ INSERT INTO records (event, version, kind, key, order_id, quantity, first_ticket
     VALUES (1, 1, 'sold', 'a', 'o-a', 2, 1, 7, 'r', NULL);
 """
 
+BEFORE_HALLS = (
+    BEFORE_HOLDS.replace("user_version = 1", "user_version = 3")
+    .replace("next_ticket INTEGER NOT NULL DEFAULT 1", "next_ticket INTEGER NOT NULL DEFAULT 1, held INTEGER DEFAULT 0")
+    .replace("buyer TEXT\n", "buyer TEXT, hold_id TEXT, expires_at INTEGER, cart TEXT\n")
+    + """
+CREATE INDEX records_by_hold ON records (event, hold_id) WHERE hold_id IS NOT NULL;
+CREATE TABLE open_holds (
+    event INTEGER NOT NULL, expires_at INTEGER NOT NULL, version INTEGER NOT NULL, hold_id TEXT NOT NULL,
+    PRIMARY KEY (event, expires_at, version, hold_id)
+) WITHOUT ROWID;
+"""
+)
+OLDER = {1: BEFORE_HOLDS, 3: BEFORE_HALLS}
 
-@pytest.fixture
-def before_holds(tmp_path: Path) -> Path:
-    """A data directory as the version without holds left it."""
+
+@pytest.fixture(params=OLDER)
+def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A data directory as a version without holds, or without halls, left it."""
     connection = sqlite3.connect(tmp_path / "lastseat.db", isolation_level=None)
-    connection.executescript(BEFORE_HOLDS)
+    connection.executescript(OLDER[request.param])
     connection.close()
     return tmp_path
 
 
-def test_a_database_from_before_holds_keeps_its_sales_and_has_holds(before_holds: Path) -> None:
-    for _ in range(2):  # the second opening finds it upgraded
-        store = Sqlite(Settings(data=before_holds))
+def test_a_database_from_before_holds_or_halls_keeps_its_sales_and_has_both(older: Path) -> None:
+    hall = Hall(Plan((Section("s", (Row("A", 2),)),)))
+    for opening in range(2):  # the second opening finds it upgraded
+        store = Sqlite(Settings(data=older))
         view = store.view("show", [Hold("b", "r", "h1", 3, 60)], NOW)
         if not view.keys:
             decide_all(view, [Hold("b", "r", "h1", 3, 60)], NOW)
@@ -232,22 +284,35 @@ def test_a_database_from_before_holds_keeps_its_sales_and_has_holds(before_holds
             ("sold", (1, 2)), ("held", (3, 4, 5)),
         ]  # fmt: skip
         assert (store.view("show").sold, store.view("show").held) == (2, 3)
+        if opening == 0:
+            store.halls.keep(hall)
+            store.create(Event("seated", "Seated", 2, hall=hall.name, born="b"))
+            asked = [Sell("a", "r", "o", 1, wish=Wish(("s-A-2",)))]
+            [sold], _ = store.commit_atomically("seated", asked, NOW, monotonic() + FAR_S)
+            assert isinstance(sold, Record)
+        assert list(store.seats("seated").seats) == [0, 2]
         store.close()
 
 
+@pytest.mark.parametrize("step", ["_FROM_1", "_FROM_3"])
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
-    before_holds: Path, monkeypatch: pytest.MonkeyPatch
+    older: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    right = schema._FROM_1
-    monkeypatch.setattr(schema, "_FROM_1", right.replace("CREATE TABLE open_holds", "CREATE TABEL open_holds"))
-    with pytest.raises(sqlite3.Error):
-        schema.upgrade_file(before_holds / "lastseat.db")
-    connection = sqlite3.connect(before_holds / "lastseat.db")
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-    assert "held" not in [column[1] for column in connection.execute("PRAGMA table_info(events)")]
-    connection.close()
-    monkeypatch.setattr(schema, "_FROM_1", right)
-    assert Sqlite(Settings(data=before_holds)).view("show").held == 0
+    def schema_of_file() -> list[tuple[object, ...]]:
+        with contextlib.closing(sqlite3.connect(older / "lastseat.db")) as connection:
+            asked = "SELECT type, name, sql, (SELECT user_version FROM pragma_user_version) FROM sqlite_schema"
+            return connection.execute(asked).fetchall()
+
+    before, right = schema_of_file(), getattr(schema, step)
+    # The last statement of a step: all before it have been carried out by then.
+    monkeypatch.setattr(schema, step, f"{right.rstrip().rstrip(';')}; CREATE TABEL nothing" + ";" * (step == "_FROM_1"))
+    if step == "_FROM_3" or before[0][-1] == 1:
+        with pytest.raises(sqlite3.Error):
+            schema.upgrade_file(older / "lastseat.db")
+        assert schema_of_file() == before
+    monkeypatch.setattr(schema, step, right)
+    assert Sqlite(Settings(data=older)).view("show").held == 0
+    assert schema_of_file() != before
 
 
 @contextlib.contextmanager
@@ -263,10 +328,10 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_a_start_that_meets_the_file_locked_waits_and_upgrades_it_then(
-    before_holds: Path, monkeypatch: pytest.MonkeyPatch
+    older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = []
-    with locked(before_holds / "lastseat.db") as unlock:
+    with locked(older / "lastseat.db") as unlock:
 
         def let_go_at_the_third_look(_poll_s: float) -> None:
             looked.append(1)
@@ -274,27 +339,27 @@ def test_a_start_that_meets_the_file_locked_waits_and_upgrades_it_then(
                 unlock()
 
         monkeypatch.setattr("service.stores.sqlite.schema.time.sleep", let_go_at_the_third_look)
-        assert Sqlite(Settings(data=before_holds)).view("show").held == 0
+        assert Sqlite(Settings(data=older)).view("show").held == 0
     assert len(looked) == 3
 
 
-def test_a_file_that_stays_locked_is_refused_and_said(before_holds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_stays_locked_is_refused_and_said(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "_PATIENCE_S", 0.05)
-    with locked(before_holds / "lastseat.db"):
+    with locked(older / "lastseat.db"):
         with pytest.raises(RefusedToStart, match=r"locked by another program for 0\.05 s\. Nothing was written"):
-            Sqlite(Settings(data=before_holds))
+            Sqlite(Settings(data=older))
         with pytest.raises(RefusedToStart, match="start again"):
-            schema.upgrade_file(before_holds / "lastseat.db")
+            schema.upgrade_file(older / "lastseat.db")
 
 
-def test_workers_that_start_at_once_upgrade_it_once(before_holds: Path) -> None:
+def test_workers_that_start_at_once_upgrade_it_once(older: Path) -> None:
     failed: list[Exception] = []
     together = threading.Barrier(8)
 
     def start() -> None:
         try:
             together.wait(30)
-            Sqlite(Settings(data=before_holds)).view("show")
+            Sqlite(Settings(data=older)).view("show")
         except Exception as error:
             failed.append(error)
 

@@ -211,6 +211,14 @@ REFUSED: dict[str, Refused] = {
         variables={"LASTSEAT_ADMIN_TOKEN": ""},
         prepare=in_data("admin-token", b"\n"),
     ),
+    "a secret of payment that can be guessed": Refused(
+        ("pay-secret is empty or damaged, or too short", "Remove it"),
+        variables={"LASTSEAT_PAY_URL": "https://pay.example"},
+        prepare=in_data("pay-secret", b"short\n"),
+    ),
+    "a secret of payment without a page": Refused(
+        ("LASTSEAT_PAY_SECRET needs LASTSEAT_PAY_URL",), variables={"LASTSEAT_PAY_SECRET": "s" * 32}
+    ),
 }  # fmt: skip
 
 

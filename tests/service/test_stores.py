@@ -126,6 +126,7 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors where Linux shows them")
 @pytest.mark.parametrize("closes", [True, False])
 @pytest.mark.parametrize("name", [name for name in STORES if name != "memory"])

@@ -91,7 +91,7 @@ def send(client: FlaskClient, ask: Ask, event: str) -> tuple[int, Any]:
         key = ask.key.encode("utf-8", "surrogatepass").decode("latin-1")
         headers |= {"Idempotency-Key": key.replace("\r", " ").replace("\n", " ")}
     answer = client.open(ask.path.replace("{event}", event), method=ask.method, headers=headers, data=data)
-    if not answer.mimetype.endswith("json"):
+    if not answer.is_json:  # a page, or an audit, which is JSON Lines
         return answer.status_code, answer.headers.get("Location", "")[:30]
     theirs = {"order", "hold", "expires_at", "guard", "guards", "epoch", "events", "next", "detail"}
     return answer.status_code, {name: value for name, value in answer.json.items() if name not in theirs}

@@ -1,9 +1,9 @@
-"""The form that all lessons share: parameters, the time limit, children that end with it, and the command."""
+"""The form that all lessons share: parameters, the time limit, pages, and the command."""
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,12 +20,20 @@ from click.testing import CliRunner, Result
 from workers.lessons import LESSONS, load
 from workers.lessons.command import lesson
 from workers.lessons.common.figures import BarChart, Span, Table, Timeline
-from workers.lessons.common.lesson import Lesson, LessonResult, Parameter, Progress, TimeLimit, run_lesson
-from workers.lessons.common.pages import BEGIN, END, page, refresh_docs
-from workers.lessons.common.processes import MOST_PROCESSES, ChildFailed, ProcessGroup, call_in_child
+from workers.lessons.common.lesson import (
+    ClassQuestion,
+    Lesson,
+    LessonResult,
+    Parameter,
+    Progress,
+    TimeLimit,
+    run_lesson,
+)
+from workers.lessons.common.pages import answers_page, page, refresh_docs
+from workers.lessons.common.processes import ProcessGroup
+from workers.lessons.common.story import BEGIN, END
 from workers.lessons.common.translation import translator
 
-HERE = "tests.workers.test_form"
 NUMBER = Parameter("doors", 3, "doors", 1, 10)
 SHARE = Parameter("share", 0.5, "a share", 0, 1)
 WORD = Parameter("colour", "red", "a colour", choices=("red", "green"))
@@ -56,6 +64,18 @@ def made(run: Callable[[Mapping[str, Any], Progress], LessonResult] = example, l
         run=run,
         parameters=(NUMBER, SHARE, WORD),
         limit_s=limit_s,
+        questions=[ClassQuestion("Why {doors} doors?", "For `{doors}` guests & <no> more.")],
+        chinese_words=lambda: {
+            "title": "一个例子",
+            "claim": "它有门。",
+            "wrong": "没有门。",
+            "right": "有门。",
+            "service": "在入口。",
+            "questions": [ClassQuestion("为什么有 {doors} 扇门？", "因为有 {doors} 位客人。")],
+        },
+        story=lambda language: (
+            f"# Title\n\n> Claim.\n\nOnce, in {language}, [far](away.md).\n\n## M\n\n{BEGIN}\nold\n{END}\n\n## See\n"
+        ),
         chinese=lambda: {"Doors": "门", "door": "门", "front": "前门", "visitor": "访客", "share": "份额(比例)"},
     )
 
@@ -163,105 +183,11 @@ def test_a_lesson_that_hangs_leaves_no_process(method: str) -> None:
     assert not any(psutil.pid_exists(pid) for pid in members)
 
 
-# -- children -------------------------------------------------------------------------------------------------------
-
-
-def double(number: int) -> int:
-    print("said beside the result")
-    return 2 * number
-
-
-def fail() -> None:
-    raise RuntimeError("as it was meant to")
-
-
-def start_one_more_and_hang(path: str) -> None:
-    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(path).write_text(f"{os.getpid()} {grandchild.pid}")
-    time.sleep(600)
-
-
-def sleeps_by_gevent() -> list[str]:
-    return [time.sleep.__module__, str("gevent" in sys.modules)]
-
-
-@pytest.mark.servers
-@pytest.mark.usefixtures("nothing_left_running")
-def test_a_child_answers_whatever_else_it_prints() -> None:
-    assert call_in_child(f"{HERE}:double", 21) == 42
-
-
-@pytest.mark.servers
-def test_a_child_that_fails_says_why() -> None:
-    with pytest.raises(ChildFailed, match="as it was meant to"):
-        call_in_child(f"{HERE}:fail")
-
-
-@pytest.mark.servers
-@pytest.mark.usefixtures("nothing_left_running")
-def test_a_child_past_its_time_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
-    noted = tmp_path / "pids"
-    with pytest.raises(ChildFailed, match="did not end within 4 s"):
-        call_in_child(f"{HERE}:start_one_more_and_hang", str(noted), timeout_s=4)
-    for pid in map(int, noted.read_text().split()):
-        assert _gone(pid)
-
-
-@pytest.mark.servers
-def test_a_child_is_patched_where_it_is_wanted_and_only_there() -> None:
-    assert call_in_child(f"{HERE}:sleeps_by_gevent", gevent=True) == ["gevent.hub", "True"]
-    assert call_in_child(f"{HERE}:sleeps_by_gevent") == ["time", "False"]
-    assert time.sleep.__module__ == "time"
-
-
-@pytest.mark.servers
-@pytest.mark.usefixtures("nothing_left_running")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_group_kills_the_processes_that_are_left_when_its_block_ends(method: str) -> None:
-    with ProcessGroup(method) as group:
-        pids = [group.start(time.sleep, lasts_s).pid for lasts_s in (600, 0)]
-        assert not group.join(0.01)
-    assert not any(psutil.pid_exists(pid) for pid in pids if pid)
-
-
-@pytest.mark.servers
-@pytest.mark.usefixtures("nothing_left_running")
-def test_a_group_has_at_most_fifty_processes_alive() -> None:
-    with ProcessGroup("fork") as group:
-        for _ in range(MOST_PROCESSES):
-            group.start(time.sleep, 600)
-        with pytest.raises(ValueError, match=f"at most {MOST_PROCESSES} processes"):
-            group.start(time.sleep, 600)
-
-
-@pytest.mark.servers
-@pytest.mark.parametrize("started", ["a group of processes", "a fresh interpreter"])
-def test_an_interrupted_lesson_leaves_no_process_behind(started: str) -> None:
-    with subprocess.Popen([sys.executable, "-m", HERE, started], stderr=subprocess.DEVNULL) as running:
-        family: list[psutil.Process] = []
-        while not family:
-            time.sleep(0.01)
-            family = psutil.Process(running.pid).children(recursive=True)
-        running.send_signal(signal.SIGINT)
-        assert running.wait(20) != 0
-    assert all(_gone(member.pid) for member in family)
-
-
-def _gone(pid: int) -> bool:
-    """Within a moment: a killed process is still listed until whoever inherited it has looked."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.01)
-    return False
-
-
 # -- pages ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_translator_knows_numbered_names_and_leaves_the_rest() -> None:
-    translate = translator(LESSON)
+    translate = translator(LESSON.chinese())
     assert translate("front") == "前门"
     assert translate("visitor 12") == "访客 12"
     assert translate("visitor  1") == "访客 1"
@@ -271,7 +197,7 @@ def test_the_translator_knows_numbered_names_and_leaves_the_rest() -> None:
 
 
 def test_chinese_punctuation_is_as_wide_as_its_signs() -> None:
-    assert translator(LESSON)("share") == "份额（比例）"
+    assert translator(LESSON.chinese())("share") == "份额（比例）"
 
 
 @pytest.fixture
@@ -306,16 +232,61 @@ def test_a_page_without_marks_is_not_touched(docs: Path) -> None:
 
 
 def test_a_page_stands_alone_and_says_whether_the_claim_held() -> None:
-    held, failed = (page(LESSON, run_lesson(LESSON, {"doors": doors})) for doors in (3, 10))
-    assert "The claim held here." in held
-    assert "The claim did not hold here." in failed
+    held, failed = (page(LESSON, run_lesson(LESSON, {"doors": doors}), "a.html") for doors in (3, 10))
+    assert "✓ the claim held here" in held
+    assert "✗ the claim did NOT hold here" in failed
     assert "3 doors &amp; &lt;no&gt; windows." in held
     _loads_nothing(held)
 
 
+def test_a_page_tells_the_story_without_what_was_measured_for_it_and_without_its_links() -> None:
+    text = page(LESSON, run_lesson(LESSON), "a.html")
+    assert "<p>Once, in en, far.</p>" in text
+    assert "<h2>See</h2>" in text
+    for left_out in ("Title", "Claim.", "<h2>M</h2>", "old\n", "measured: begin"):
+        assert left_out not in text
+
+
+def test_a_page_says_what_one_types_for_a_run_like_it() -> None:
+    plain, other = (run_lesson(LESSON, given).command for given in ({}, {"doors": "4", "colour": "red"}))
+    assert plain == "lastseat lesson example"
+    assert other == "lastseat lesson example --doors 4"
+    assert f"<code>{other}</code>" in page(LESSON, run_lesson(LESSON, {"doors": 4}), "a.html")
+
+
+def test_the_questions_stand_on_the_page_and_the_answers_on_a_page_of_their_own() -> None:
+    found = run_lesson(LESSON, {"doors": 4})
+    asked, answered = page(LESSON, found, "a.html"), answers_page(LESSON, found, "page.html")
+    assert "Why 4 doors?" in asked
+    assert "guests" not in asked
+    assert 'href="a.html"' in asked
+    assert "For <code>4</code> guests &amp; &lt;no&gt; more." in answered
+    assert 'href="page.html"' in answered
+    _loads_nothing(answered)
+
+
+def test_in_chinese_the_page_the_figures_and_the_words_around_them_are_chinese() -> None:
+    told = LESSON.told_in("zh")
+    found = run_lesson(told)
+    text = page(told, found, "a.html") + answers_page(told, found, "page.html")
+    assert '<html lang="zh-Hans">' in text
+    for words in (
+        "它有门。",
+        "前门",
+        "访客 1",
+        "in zh",
+        "课堂提问",
+        "为什么有 3 扇门？",
+        "因为有 3 位客人。",
+        "✓ 这个说法在这里成立",
+    ):
+        assert words in text
+    assert "Questions" not in text
+
+
 def _loads_nothing(html: str) -> None:
     """No address but the name of the SVG language, which nobody fetches."""
-    rest = html.replace("http://www.w3.org/2000/svg", "")
+    rest = html.replace("http://www.w3.org/2000/svg", "").replace("url(#h-", "")
     for reference in ("http://", "https://", "//cdn", "<script", "<link", "@import", "url("):
         assert reference not in rest
 
@@ -360,11 +331,30 @@ def test_a_claim_that_does_not_hold_says_so_and_exits_1() -> None:
 
 
 @pytest.mark.usefixtures("registry")
-def test_html_writes_a_page_that_loads_nothing(tmp_path: Path) -> None:
-    call("example", "--html", str(tmp_path / "page.html"))
+def test_html_writes_a_page_that_loads_nothing_and_the_answers_beside_it(tmp_path: Path) -> None:
+    said = call("example", "--html", str(tmp_path / "page.html")).stderr
     text = (tmp_path / "page.html").read_text()
     assert "<svg" in text
+    assert 'href="page-answers.html"' in text
+    assert "For <code>3</code> guests" in (tmp_path / "page-answers.html").read_text()
+    assert "page-answers.html" in said
     _loads_nothing(text)
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_language_is_that_of_the_terminal_and_of_the_page(tmp_path: Path) -> None:
+    said = call("example", "--lang", "zh", "--html", str(tmp_path / "page.html")).stdout
+    for words in ("它有门。", "门", "访客", "这个说法在这里成立"):
+        assert words in said
+        assert words in (tmp_path / "page.html").read_text()
+    assert "the claim held here" not in said
+
+
+def test_the_help_shows_how_to_write_a_page_and_how_to_have_it_in_chinese() -> None:
+    said = call("--help").output
+    assert "lesson mutex --html m.html" in said
+    assert "m-answers.html" in said
+    assert "--lang zh" in said
 
 
 @pytest.mark.usefixtures("registry")
@@ -373,6 +363,16 @@ def test_all_runs_every_lesson_and_gives_a_list(tmp_path: Path) -> None:
     assert [found["name"] for found in json.loads(result.stdout)] == ["example"]
     assert result.return_value == 0
     assert (tmp_path / "example.html").exists()
+    assert (tmp_path / "example-answers.html").exists()
+
+
+def test_all_in_chinese_has_every_claim_whole_and_a_chinese_frame(registry: dict[str, Lesson]) -> None:
+    long = "很长的说法，中间没有空格" * 12
+    registry["example"] = replace(LESSON, chinese_words=lambda: {"claim": long})
+    said = call("all", "--lang", "zh").stdout
+    assert long in "".join(re.findall("[\u4e00-\u9fff，]", said.partition("┡")[2])).replace("是", "")
+    assert "成立" in said
+    assert not re.search("[…]|claim|held|yes", said)
 
 
 def test_all_exits_1_where_one_claim_did_not_hold(registry: dict[str, Lesson]) -> None:
@@ -400,17 +400,3 @@ def _lastseat(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=150,
         check=False,
     )
-
-
-def hang() -> None:
-    time.sleep(600)
-
-
-if __name__ == "__main__":
-    # A lesson in a process of its own, for somebody to interrupt.
-    if sys.argv[1] == "a group of processes":
-        with ProcessGroup("fork") as group:
-            group.start(hang)
-            hang()
-    else:
-        call_in_child(f"{HERE}:hang")

@@ -14,7 +14,6 @@ from workers.lessons.common.figures import Arrow, Graph
 from workers.lessons.common.lesson import LessonResult, run_lesson
 from workers.lessons.common.svg import svg
 from workers.lessons.common.terminal import show
-from workers.lessons.common.translation import translator
 from workers.lessons.deadlock.locks import GaveUp, WaitForGraph, WatchedLock, find_cycle
 from workers.lessons.deadlock.strategies import (
     ONE_ORDER,
@@ -145,14 +144,14 @@ def test_the_circle_is_drawn_in_both_languages_and_written_in_the_terminal() -> 
     circle = ["thread 1", "lock 2", "thread 2", "lock 1"]
     arrows = [Arrow("thread 1", "lock 2", "waits for", "bad"), Arrow("lock 2", "thread 2", "is held by", "bad")]
     graph = Graph("Who waits", circle, arrows, frozenset({"lock 1", "lock 2"}))
-    drawn, chinese = svg(graph), svg(graph, translator(LESSON))
+    drawn, chinese = svg(graph), svg(graph, LESSON.told_in("zh").translate)
     assert all(f">{name}</text>" in drawn for name in circle)
     assert drawn.count("marker-end") == 2
     assert ">线程 1</text>" in chinese
     assert ">等待</text>" in chinese
     console = Console(width=80, record=True, file=io.StringIO())
     show(console, LESSON, LessonResult(True, {}, figures=[graph]))
-    assert "thread 1  ── waits for ─▶  lock 2" in console.export_text()
+    assert "thread 1  ╌╌ waits for ╌▶  lock 2" in console.export_text()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from workers.lessons.mutex.failures import (
     FILE_LOCK,
     KILLED,
     PROCESS_LOCK,
-    Failure,
+    HolderFailure,
     fail_while_holding,
     read_while_writing,
 )
@@ -82,7 +82,7 @@ def test_a_buyer_who_finds_half_a_document_counts_as_crashed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: f"{failure.lock}, {failure.end}")
-def test_only_a_finally_or_the_kernel_gives_a_lock_back(failure: Failure, tmp_path: Path) -> None:
+def test_only_a_finally_or_the_kernel_gives_a_lock_back(failure: HolderFailure, tmp_path: Path) -> None:
     got_in, in_vain = fail_while_holding(failure, "fork", 2, 0.15, tmp_path)
     assert (got_in, in_vain) == ((2, 0) if failure.given_back else (0, 2))
 
@@ -91,7 +91,7 @@ def test_only_a_finally_or_the_kernel_gives_a_lock_back(failure: Failure, tmp_pa
 def test_a_kill_leaves_the_process_lock_taken_and_frees_the_file_lock_under_spawn_too(
     lock: str, got_in: int, tmp_path: Path
 ) -> None:
-    assert fail_while_holding(Failure(lock, KILLED), "spawn", 1, 0.15, tmp_path).got_in == got_in
+    assert fail_while_holding(HolderFailure(lock, KILLED), "spawn", 1, 0.15, tmp_path).got_in == got_in
 
 
 def test_flock_excludes_a_second_one_in_the_same_process(tmp_path: Path) -> None:

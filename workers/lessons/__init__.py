@@ -3,7 +3,8 @@
 A lesson is a folder here and a name in ``LESSONS``. Its ``lesson.toml`` states the claim, names the place where the
 service meets the same question, and has the parameters. The function ``run`` in its ``lesson.py`` carries out the wrong
 way and the right way, measures both, and decides whether the claim held here. Its ``zh.toml`` has the Chinese of its
-tables and figures. ``common`` has what all lessons share.
+words, tables and figures. Its story is a page of ``docs/lessons``, to which ``stories`` is a link. ``common`` has what
+all lessons share.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ from rich.console import Console
 from loadtests.lab.commands.places import WRITTEN_FILE, WRITTEN_FOLDER
 from workers.lessons import LESSONS, load
 from workers.lessons.common.lesson import Lesson, LessonResult, TimeLimit, run_lesson
-from workers.lessons.common.pages import page, refresh_docs
+from workers.lessons.common.pages import refresh_docs, write_pages
 from workers.lessons.common.processes import ChildFailed
 from workers.lessons.common.terminal import show, titled_table
+from workers.lessons.common.translation import LANGUAGES, shared_words
 
 
 class LessonGroup(click.Group):
@@ -41,7 +42,8 @@ def lesson(ctx: click.Context) -> None:
       lastseat lesson                       the list
       lastseat lesson gil                   one, in the terminal
       lastseat lesson semaphore --places 3  with other numbers
-      lastseat lesson mutex --html m.html   as a page with the plot
+      lastseat lesson mutex --html m.html   as a page for the class, its answers in m-answers.html
+      lastseat lesson mutex --lang zh       in Chinese, here and on the page
       lastseat lesson all --json            all of them, for scripts
     """
     if ctx.invoked_subcommand is None:
@@ -52,13 +54,14 @@ def lesson(ctx: click.Context) -> None:
 
 
 def _command(chosen: Lesson) -> click.Command:
-    def run(as_json: bool, html: Path | None, docs: Path | None, **given: Any) -> int:
-        findings = _run(chosen, given)
-        _write(chosen, findings, html, docs)
+    def run(as_json: bool, html: Path | None, docs: Path | None, lang: str, **given: Any) -> int:
+        told = chosen.told_in(lang)
+        findings = _run(told, given)
+        _write(told, findings, html, docs)
         if as_json:
-            click.echo(json.dumps(_summary(chosen, findings)))
+            click.echo(json.dumps(_summary(told, findings)))
         else:
-            show(Console(), chosen, findings)
+            show(Console(), told, findings)
         return 0 if findings.holds else 1
 
     options = [
@@ -83,33 +86,44 @@ def _output_options(*, several: bool) -> list[click.Parameter]:
     """The options of one lesson, or of several together."""
     target = WRITTEN_FOLDER if several else WRITTEN_FILE
     docs = click.Path(path_type=Path, exists=True, file_okay=False)
-    page_help = "Write a page for each into this folder." if several else "Write a page with the plots."
+    each = "a page for each lesson into this folder" if several else "the lesson as a page"
+    page_help = f"Write {each}: story, code, this run's figures, questions; and beside it the answers (…-answers.html)."
     return [
         click.Option(["--json", "as_json"], is_flag=True, help="The result as JSON on standard output."),
         click.Option(["--html"], type=target, help=page_help),
+        click.Option(
+            ["--lang"],
+            type=click.Choice(LANGUAGES),
+            default="en",
+            show_default=True,
+            help="English or Chinese (简体中文).",
+        ),
         click.Option(
             ["--docs"], type=docs, help="Refresh the measured part of the pages in this folder, docs/lessons."
         ),
     ]
 
 
-def _run_all(as_json: bool, html: Path | None, docs: Path | None) -> int:
+def _run_all(as_json: bool, html: Path | None, docs: Path | None, lang: str) -> int:
     summaries = []
-    table = titled_table("The lessons", "lesson", "claim", "held")
+    words = shared_words(lang)
+    table = titled_table(words["course"], words["lesson"], words["claim"], words["held_or_not"])
     for name in LESSONS:
-        chosen = load(name)
+        chosen = load(name).told_in(lang)
         try:
             findings = _run(chosen, {})
         except click.ClickException as error:
             # A lesson that could not be carried out does not stop the others; its claim did not hold.
             summaries.append({"name": name, "claim": chosen.claim, "holds": False, "measured": {}, "error": str(error)})
-            table.add_row(name, chosen.claim, f"[red]NO: {error}[/]")
+            table.add_row(name, chosen.claim, f"[red]{words['no'].upper()}: {error}[/]")
             continue
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
         _write(chosen, findings, html and html / f"{name}.html", docs)
         summaries.append(_summary(chosen, findings))
-        table.add_row(name, chosen.claim, "[green]yes[/]" if findings.holds else "[red]NO[/]")
+        table.add_row(
+            name, chosen.claim, f"[green]{words['yes']}[/]" if findings.holds else f"[red]{words['no'].upper()}[/]"
+        )
     if as_json:
         click.echo(json.dumps(summaries))
     else:
@@ -140,8 +154,7 @@ def _run(chosen: Lesson, given: Mapping[str, Any]) -> LessonResult:
 def _write(chosen: Lesson, findings: LessonResult, html: Path | None, docs: Path | None) -> None:
     written = [] if docs is None else refresh_docs(docs, chosen, findings)
     if html is not None:
-        html.write_text(page(chosen, findings), encoding="utf-8")
-        written.append(html)
+        written += write_pages(html, chosen, findings)
     for path in written:
         click.echo(f"wrote {path}", err=True)
 

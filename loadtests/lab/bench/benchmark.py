@@ -17,17 +17,17 @@ from loadtests.lab.bench.cells import BenchCell, largest_batches, plan, stubbed
 from loadtests.lab.bench.growth import measure_growth, sizes
 from loadtests.lab.bench.load_client import GeneratorFailed, LoadGenerator
 from loadtests.lab.bench.paired import SOLD, Measurer, NothingSold, Sampling
-from loadtests.lab.bench.plain import GROWN_MARKS, growing, marks, measure_beside, pairings
+from loadtests.lab.bench.plain import growing, marks, measure_beside, pairings
 from loadtests.lab.bench.results import BenchResults, GeneratorItself, NotMeasured
 from loadtests.lab.bench.scaling import QUICK_WORKERS, WORKERS, measure_scaling
 from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, plain_beside, subject
 from loadtests.lab.bench.targets import CLIENTS, speed_targets
 from loadtests.lab.bench.without_http import ChildFailed, InProcess
 from loadtests.lab.protocol.admin_api import OfficeError
-from loadtests.lab.report.progress import OneBar
+from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
-from service.catalogue import GROWN
+from service.catalogue import GROWN, GROWN_MARKS
 
 PARTS = ("cells", "growth", "scaling", "in-process")
 BESIDE_PLAIN = "plain"
@@ -45,7 +45,7 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool
 
 
-class BenchProgress(OneBar):
+class BenchProgress(ProgressBar):
     """A bar on a terminal, and above it what came out so far; elsewhere a line for each thing measured."""
 
     def __init__(self, screen: Console) -> None:

@@ -61,17 +61,20 @@ def write_page(path: Path, results: BenchResults, *, when: str, command: str) ->
 
 
 def write_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:
-    """Replace what stands between the two markers of a Markdown page; the plots go into ``pictures`` beside it, under
-    the page's name: another page's stay what they are."""
+    """Replace what stands between the two markers of a Markdown page: the targets, the plots, the other tables, and how
+    it was measured. The plots go into ``pictures`` beside it, under its name: another page's stay what they are."""
     pictures = path.parent / "pictures"
     pictures.mkdir(exist_ok=True)
-    parts = [f"`{command}`, {when}. {machine_in_words(results)}"]
+    tables = [grid.markdown() for grid in grids(results)]
+    first = 1 if results.targets else 0
+    parts = tables[:first]
     for name, title, drawing in drawings(results):
         picture = f"{path.stem}-{name.removeprefix('bench-')}.svg"
         (pictures / picture).write_text(drawing, encoding="utf-8")
         parts.append(f"![{title}](pictures/{picture})")
-    parts += [grid.markdown() for grid in grids(results)]
+    parts += tables[first:]
     parts += [note.removeprefix("! ") for note in notes(results)]
+    parts.append(f"`{command}`, {when}. {machine_in_words(results)}")
     section = "\n\n".join(part.strip() for part in parts)
     markdown.replace_section(path, BEGIN, END, section)
 

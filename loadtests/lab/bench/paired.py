@@ -12,6 +12,7 @@ import numpy as np
 
 from loadtests.lab.bench.load_client import Load, LoadGenerator, Window
 from loadtests.lab.bench.servers import Subject
+from loadtests.lab.experiment.measurement import quantile
 from loadtests.lab.history.generator_load import LIMIT
 
 SOLD, _SOLD_OUT = 201, 409
@@ -66,13 +67,6 @@ def quotient_interval(above: Sequence[float], below: Sequence[float], seed: int)
     random = np.random.default_rng(seed)
     drawn = _medians_of_resamples(above, random) / _medians_of_resamples(below, random)
     return _interval(float(np.median(above)) / float(np.median(below)), drawn)
-
-
-def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The value below which ``share`` of them lie (nearest rank); None where there are none."""
-    if not ordered:
-        return None
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def _medians_of_resamples(values: Sequence[float], random: np.random.Generator) -> np.ndarray:
@@ -352,5 +346,5 @@ def others(windows: Sequence[Window]) -> dict[int, int]:
 
 def latency_ms(windows: Sequence[Window], share: float) -> float | None:
     """The time within which this share of the answers came; None where there were none."""
-    us = percentile(sorted(us for window in windows for us in window.latencies_us), share)
+    us = quantile(np.array([us for window in windows for us in window.latencies_us], np.float64), share)
     return None if us is None else us / 1e3

@@ -24,7 +24,7 @@ from loadtests.lab.bench.paired import (
 from loadtests.lab.bench.servers import Subject
 from loadtests.lab.bench.targets import CLIENTS, SpeedTarget
 from loadtests.lab.servers.office import Service
-from service.catalogue import Plain
+from service.catalogue import GROWING, GROWN_MARKS, Plain
 
 SHAPES = (("sync", 4), ("sync", 16), ("gthread", 2), ("gevent", 2))
 """Worker models and numbers of processes, in the order of the marks."""
@@ -49,9 +49,6 @@ RIVALS = tuple(
     for each in benchmarked
     if each.plain is not None
 )
-GROWING = "json"
-GROWN_MARKS = {1_000: 0.9, 100_000: 0.7}
-"""The share of a fresh event's rate that ``GROWING`` is to keep from this number of orders on."""
 _GROWN_UNDER = (SHAPES[0], SHAPES[3])
 
 

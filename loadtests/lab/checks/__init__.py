@@ -20,11 +20,24 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.checks import answers, attempts, audit_laws, bounds, carts, observers, orders, overlap, replay, seats
+from loadtests.lab.checks import (
+    answers,
+    attempts,
+    audit_laws,
+    bounds,
+    carts,
+    hold_times,
+    observers,
+    orders,
+    overlap,
+    replay,
+)
 from loadtests.lab.checks.case import Case, prepare
 from loadtests.lab.checks.findings import VIOLATIONS, Findings
 from loadtests.lab.checks.ordering import counters, real_time, tiers
 from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.checks.seats import answers as seat_answers
+from loadtests.lab.checks.seats import best, records, refusals, unplaced
 from loadtests.lab.checks.verdict import (
     EXIT_STATUS,
     CheckResult,
@@ -38,6 +51,7 @@ from loadtests.lab.checks.verdict import (
 from loadtests.lab.history.audit import Audit, read_audit
 from loadtests.lab.history.columns import Count
 from loadtests.lab.history.history import History, HistoryError, read_history
+from loadtests.lab.protocol.halls import Hall, HallError
 from loadtests.lab.untrusted import NOT_JSON, read_file
 
 __all__ = [
@@ -70,12 +84,17 @@ CHECKS: dict[str, Check] = {
     "real time": real_time.check,
     "counters": counters.check,
     "bounds": bounds.check,
+    "seats": seat_answers.check,
+    "seats in records": records.check,
+    "seats refused": refusals.check,
+    "seats free": best.check,
+    "seats in time": unplaced.check,
+    "hold times": hold_times.check,
     "overlap": overlap.check,
 }
 
 ACROSS: dict[str, Callable[[History, Mapping[str, Audit]], Findings]] = {
     "carts": carts.check,
-    "seats": seats.check,
 }
 """Checks that look at all events together."""
 
@@ -199,6 +218,7 @@ def _judge(
     began: float,
 ) -> Verdict:
     problems = problems + _unusable(history, audits)
+    halls = _halls(audits, problems)
     found: dict[str, dict[str, Findings]] = {name: {} for name in CHECKS}
     events: dict[str, EventCounts] = {}
     tiers_met: dict[str, str] = {}
@@ -207,7 +227,7 @@ def _judge(
         if audit is not None and audit.event != event:
             audit = None  # it belongs to another event; ``_unusable`` says so
         try:
-            case = prepare(history, number, audit, capacity)
+            case = prepare(history, number, audit, capacity, None if audit is None else halls.get(event))
             placement = tiers.place(case)
             events[event] = answers.counts(case, placement.tier)
             if audit is None and event in lists and not lists[event].missing:
@@ -242,6 +262,18 @@ def _unusable(history: History, audits: dict[str, Audit]) -> list[str]:
         elif event not in history.events and len(audit):
             problems.append(f"there is an audit of the event {event}, and no operation of it in the history")
     return problems
+
+
+def _halls(audits: Mapping[str, Audit], problems: list[str]) -> dict[str, Hall]:
+    """The halls that the audits' headers show, by event; one that is none becomes a problem."""
+    halls = {}
+    for event, audit in audits.items():
+        if audit.hall is not None:
+            try:
+                halls[event] = Hall.of(audit.hall)
+            except HallError as error:
+                problems.append(f"the hall in the audit of the event {event}: {error}")
+    return halls
 
 
 def _guarded(check: Callable[[], Findings]) -> Findings:

@@ -11,7 +11,7 @@ import numpy as np
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.ordering.placement import Placement
-from loadtests.lab.checks.seats import sold_twice
+from loadtests.lab.checks.seats.answers import sold_twice
 from loadtests.lab.checks.verdict import EventCounts
 from loadtests.lab.history.arrays import ABSENT, NEVER, Bools, Ints, lookup, one_of, pick
 from loadtests.lab.history.history import BUY, CANCEL, CONFIRM
@@ -28,7 +28,8 @@ def check(case: Case, placement: Placement) -> Findings:
 def counts(case: Case, tier: str) -> EventCounts:
     """An event in numbers. Orders are lost where the audit has no record of their key."""
     m = case.mutations
-    acknowledged = int(_standing(case)[1].sum())
+    standing, tickets = _standing(case)
+    acknowledged = int(tickets.sum())
     repeated = case.repeated_numbers
     number, order = np.unique(np.stack((repeated.number, repeated.order))[:, repeated.order >= 0], axis=1)
     twice = (number[1:] == number[:-1]) & ~_one_after_the_other(case, order[:-1], order[1:])
@@ -37,12 +38,14 @@ def counts(case: Case, tier: str) -> EventCounts:
         orders = one_of(m.op, BUY, CONFIRM) & m.acknowledged & (case.history.key[m.row] >= 0)
         lost = int((orders & (case.audit.record_of(len(m)) < 0)).sum())
     return EventCounts(
-        capacity=case.capacity,
+        capacity=case.most,
         acknowledged=acknowledged,
-        oversold=0 if case.capacity is None else max(0, acknowledged - case.capacity),
-        double_booked=len(np.unique(number[1:][twice])) + _seats_sold_twice(case),
+        oversold=0 if case.most is None else max(0, acknowledged - case.most),
+        double_booked=len(np.unique(number[1:][twice])),
         lost=lost,
         tier=tier,
+        seats_sold_twice=len(np.unique(sold_twice(case).seat)),
+        seats_sold=None if case.seats is None else len(np.unique(case.seats.of_mutation.take(standing).flat)),
     )
 
 
@@ -59,17 +62,12 @@ def _one_after_the_other(case: Case, one: Ints, other: Ints) -> Bools:
     back_from = np.full(h.orders.bound, NEVER)
     np.minimum.at(back_from, m.order[cancels], pick(h.invoke_ns, m.start[cancels], -1))
     # Times of several machines do not compare: then what was given back at all may have been so before.
-    returned = h.return_ns if len(np.unique(h.host)) <= 1 else np.full(len(h), NEVER - 1)
+    returned = h.return_ns if case.one_clock else np.full(len(h), NEVER - 1)
 
     def is_back(a: Ints, b: Ints) -> Bools:
         return pick(back_from, m.order[a], NEVER) < pick(returned, m.answer[b], NEVER)
 
     return is_back(one, other) | is_back(other, one)
-
-
-def _seats_sold_twice(case: Case) -> int:
-    first, _ = sold_twice(case.history)
-    return len(np.unique(case.history.seat[first]))
 
 
 def _standing(case: Case) -> tuple[Ints, Ints]:
@@ -91,7 +89,7 @@ def _standing(case: Case) -> tuple[Ints, Ints]:
 
 
 def _oversold(case: Case, findings: Findings) -> None:
-    h, m, capacity = case.history, case.mutations, case.capacity
+    h, m, capacity = case.history, case.mutations, case.most
     orders, tickets = _standing(case)
     if capacity is None or tickets.sum() <= capacity:
         return

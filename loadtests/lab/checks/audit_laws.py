@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from loadtests.lab.checks.case import Case
-from loadtests.lab.checks.case.ledger import LATE, Ledger
+from loadtests.lab.checks.case.ledger import LATE, AuditLedger
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ordering.placement import Placement
+from loadtests.lab.checks.seats.lists import same_seats
 from loadtests.lab.history.arrays import ABSENT, Ints, one_of, pick, same_rows
-from loadtests.lab.history.audit import CANCELLED, CONFIRMED, HELD, KINDS, RELEASED, SOLD
+from loadtests.lab.history.audit import AMENDED, CANCELLED, CONFIRMED, HELD, KINDS, RELEASED, SOLD
 from loadtests.lab.history.history import BUY, CANCEL, CONFIRM, HOLD, OK, RELEASE, SOLD_OUT
 
 _KINDS_OF_OP = {
@@ -45,9 +46,9 @@ def check(case: Case, placement: Placement) -> Findings:
     return findings
 
 
-def _whole(case: Case, audit: Ledger, findings: Findings) -> None:
+def _whole(case: Case, audit: AuditLedger, findings: Findings) -> None:
     if audit.capacity != case.capacity:
-        text = f"the audit's header names a capacity of {audit.capacity}; the event was created with {case.capacity}"
+        text = f"the audit begins with a capacity of {audit.capacity}; the event was created with {case.capacity}"
         findings.add_one("torn audit", case.evidence(text))
     if audit.versions != len(audit):
         text = f"the audit's header says {audit.versions} records; there are {len(audit)}"
@@ -62,7 +63,7 @@ def _whole(case: Case, audit: Ledger, findings: Findings) -> None:
     )
 
 
-def _keys_are_known_and_once(case: Case, audit: Ledger, findings: Findings) -> None:
+def _keys_are_known_and_once(case: Case, audit: AuditLedger, findings: Findings) -> None:
     m, file = case.mutations, audit.audit
     if file is None:
         raise ValueError("a derived ledger has no keys of its own")
@@ -78,7 +79,7 @@ def _keys_are_known_and_once(case: Case, audit: Ledger, findings: Findings) -> N
     )
     keyless = bool(((case.history.key[m.row] < 0) & m.possible).any())  # one of them may be behind a strange key
     known = pick(m.possible, audit.group, 0)
-    strange = (file.key >= 0) & ~known & ~((audit.group < 0) & keyless)
+    strange = (file.key >= 0) & ~known & ~((audit.group < 0) & keyless) & (file.kind != AMENDED)  # an admin's
     findings.add(
         "phantom",
         np.flatnonzero(strange),
@@ -91,7 +92,7 @@ def _keys_are_known_and_once(case: Case, audit: Ledger, findings: Findings) -> N
     )
 
 
-def _acknowledged_are_recorded(case: Case, audit: Ledger, record: Ints, findings: Findings) -> None:
+def _acknowledged_are_recorded(case: Case, audit: AuditLedger, record: Ints, findings: Findings) -> None:
     m = case.mutations
     keyed = m.acknowledged & (case.history.key[m.row] >= 0)
     findings.add(
@@ -111,7 +112,7 @@ def _acknowledged_are_recorded(case: Case, audit: Ledger, record: Ints, findings
     )
 
 
-def _records_say_what_was_asked(case: Case, audit: Ledger, findings: Findings) -> None:
+def _records_say_what_was_asked(case: Case, audit: AuditLedger, findings: Findings) -> None:
     h, m = case.history, case.mutations
     known = np.flatnonzero(audit.group >= 0)
     known = known[m.possible[audit.group[known]]]
@@ -123,6 +124,9 @@ def _records_say_what_was_asked(case: Case, audit: Ledger, findings: Findings) -
     fits &= ~one_of(op, BUY, HOLD) | (audit.quantity[known] == h.quantity[asked])
     fits &= (op != CANCEL) | (audit.order[known] == h.order[asked])
     fits &= ~one_of(op, CONFIRM, RELEASE) | (audit.hold[known] == h.hold[asked])
+    if case.seats is not None and audit.seats is not None:
+        named = same_seats(audit.seats.take(known), case.seats.wanted.take(asked))
+        fits &= ~one_of(op, BUY, HOLD) | ~case.seats.asked[asked] | named
     findings.add(
         "answer differs",
         known[~fits],
@@ -132,7 +136,7 @@ def _records_say_what_was_asked(case: Case, audit: Ledger, findings: Findings) -
     )
 
 
-def _answers_say_what_is_recorded(case: Case, audit: Ledger, record: Ints, findings: Findings) -> None:
+def _answers_say_what_is_recorded(case: Case, audit: AuditLedger, record: Ints, findings: Findings) -> None:
     h = case.history
     rows = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
     at = record[case.group[rows]]
@@ -143,6 +147,8 @@ def _answers_say_what_is_recorded(case: Case, audit: Ledger, record: Ints, findi
         differs |= (a != b) & (a >= 0) & (b >= 0)
     given, kept = h.tickets.take(rows), audit.tickets.take(at)
     differs |= ~same_rows(given, kept) & (given.lengths > 0) & (kept.lengths > 0)
+    if case.seats is not None and audit.seats is not None:
+        differs |= ~same_seats(case.seats.given.take(rows), audit.seats.take(at)) & case.seats.told[rows]
     findings.add(
         "answer differs",
         np.flatnonzero(differs),
@@ -182,7 +188,7 @@ def _refused_and_sold(case: Case, findings: Findings) -> None:
     )
 
 
-def _nothing_is_beyond(case: Case, audit: Ledger, record: Ints, findings: Findings) -> None:
+def _nothing_is_beyond(case: Case, audit: AuditLedger, record: Ints, findings: Findings) -> None:
     h = case.history
     mutation = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
     recorded = np.ones(len(h), np.bool_)

@@ -21,7 +21,8 @@ def check(case: Case, placement: Placement) -> Findings:
     rows = case.observers[placement.seen == ABSENT]
     shows = (h.remaining[rows] != ABSENT) | ((h.outcome[rows] == SOLD_OUT) & one_of(h.op[rows], BUY, HOLD))
     rows = rows[shows]
-    if capacity is None or not len(rows) or len(np.unique(h.host)) > 1:
+    # Where an admin changed it, nobody knows which capacity a look at a time met.
+    if capacity is None or capacity != case.most or not len(rows) or not case.one_clock:
         return Findings(applies=False)
     least, most = _taken(case, capacity, h.invoke_ns[rows], h.return_ns[rows])
     taken = capacity - h.remaining[rows]

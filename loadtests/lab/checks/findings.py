@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,16 +35,28 @@ VIOLATIONS: dict[str, str] = {
     "false refusal": "something was refused that was open",
     "inversion": "an operation had answered before one that is ordered ahead of it was even asked",
     "half a cart": "a cart is in some of its events and not in the others",
+    "seat sold twice": "one seat was acknowledged to two buyers",
+    "other seats": "something has other seats than were asked for, held or sold",
+    "repeated seat": "one seat stands twice in one answer or in one record",
+    "unknown seat": "a seat or a section is answered that the hall does not have",
+    "seat recorded twice": "a record takes a seat that was not free",
+    "false seat-taken": "a refusal does not name exactly those of the wanted seats that were taken",
+    "false not-together": "neighbouring seats were refused that were there, or too few seats were free at all",
+    "not neighbours": "seats that were asked for together are not neighbours in one row",
+    "not the best": "other seats were given than the best of those that were free",
+    "wrong map": "a map shows a seat in another state than it was in",
+    "hold cut short": "what was held was refused to its buyer or sold to another one before the hold's time was over",
     "uncounted sale": "no order of the sales explains the counts that were read",
 }
 
 
 class Evidence(NamedTuple):
-    """A sentence, the operations that take part, and the places in the audit (1 is its first record)."""
+    """A sentence, the operations that take part, the places in the audit (1 is its first record), and the seats."""
 
     text: str
     operations: list[WitnessOperation]
     records: list[int]
+    seats: Sequence[str] = ()
 
 
 @dataclass
@@ -81,7 +93,10 @@ class Findings:
         self.counts[violation] = self.counts.get(violation, 0) + (len(found) if count is None else count)
         shown = [0] if badness is None else sorted({0, int(np.argmax(badness))})
         for at in shown:
-            self.witnesses.append(Witness(violation, *explain(int(found[at]))))
+            evidence = explain(int(found[at]))
+            self.witnesses.append(
+                Witness(violation, evidence.text, evidence.operations, evidence.records, list(evidence.seats))
+            )
 
     def add_one(self, violation: str, evidence: Evidence) -> None:
         """Count and explain a single violation."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from loadtests.lab.checks.case import Case
-from loadtests.lab.checks.case.ledger import LATE, Ledger
+from loadtests.lab.checks.case.ledger import LATE, AuditLedger
 from loadtests.lab.checks.case.lifetimes import FOREVER, range_maximum
 from loadtests.lab.checks.findings import Evidence, Findings
 from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.history.arrays import ABSENT, lookup, pick, same_rows
-from loadtests.lab.history.audit import EXPIRED, KINDS
+from loadtests.lab.history.audit import AMENDED, EXPIRED
 
 
 def check(case: Case, placement: Placement) -> Findings:
@@ -30,20 +31,20 @@ def check(case: Case, placement: Placement) -> Findings:
     return findings
 
 
-def _places_suffice(case: Case, ledger: Ledger, findings: Findings) -> None:
+def _places_suffice(case: Case, ledger: AuditLedger, findings: Findings) -> None:
     """No record takes places that are not left, also where a later cancellation hides it."""
     if case.capacity is None:
         return
-    taken = (ledger.sold + ledger.held)[1:]
+    taken, capacity = (ledger.sold + ledger.held)[1:], ledger.capacity_after(case.capacity)[1:]
     findings.add(
         "over-recorded",
-        found := np.flatnonzero((taken > case.capacity) & ledger.gives),
-        lambda i: _evidence(case, ledger, f"with it {taken[i]} places are sold or held, of {case.capacity}", i),
+        found := np.flatnonzero((taken > capacity) & (ledger.gives | (ledger.kind == AMENDED))),
+        lambda i: evidence_of(case, ledger, f"with it {taken[i]} places are sold or held, of {capacity[i]}", i),
         taken[found],
     )
 
 
-def _numbers_follow(case: Case, ledger: Ledger, findings: Findings) -> None:
+def _numbers_follow(case: Case, ledger: AuditLedger, findings: Findings) -> None:
     """Ticket numbers are 1, 2, 3 … along the records that give new ones."""
     giving = np.flatnonzero(ledger.gives)
     given = ledger.tickets.take(giving)
@@ -53,7 +54,7 @@ def _numbers_follow(case: Case, ledger: Ledger, findings: Findings) -> None:
     findings.add(
         "answer differs",
         giving[given.lengths != ledger.quantity[giving]],
-        lambda i: _evidence(
+        lambda i: evidence_of(
             case, ledger, f"it is of {ledger.quantity[i]} tickets and has the numbers {ledger.tickets.row(i)}", i
         ),
     )
@@ -65,7 +66,7 @@ def _numbers_follow(case: Case, ledger: Ledger, findings: Findings) -> None:
     findings.add(
         "duplicate",
         np.flatnonzero(~is_first),
-        lambda at: _evidence(
+        lambda at: evidence_of(
             case,
             ledger,
             f"ticket number {number[at]} is given twice",
@@ -77,25 +78,25 @@ def _numbers_follow(case: Case, ledger: Ledger, findings: Findings) -> None:
     findings.add(
         "gap",
         np.flatnonzero(is_first & (number != highest + 1)),
-        lambda at: _evidence(
+        lambda at: evidence_of(
             case, ledger, f"ticket number {number[at]} is given where {highest[at] + 1} was next", int(record[at])
         ),
     )
 
 
-def _lifetimes_are_honest(case: Case, ledger: Ledger, findings: Findings, thing: Literal["order", "hold"]) -> None:
+def _lifetimes_are_honest(case: Case, ledger: AuditLedger, findings: Findings, thing: Literal["order", "hold"]) -> None:
     """Each order and each hold is opened once, closed only while open, and given back as it was taken."""
     ids, lifetimes = (ledger.order, ledger.orders) if thing == "order" else (ledger.hold, ledger.holds)
     opening = lifetimes.opening_of(ids)
     findings.add(
         "duplicate",
         lifetimes.again,
-        lambda i: _evidence(case, ledger, f"the {thing} had been made before", int(opening[i]), i),
+        lambda i: evidence_of(case, ledger, f"the {thing} had been made before", int(opening[i]), i),
     )
     findings.add(
         "double cancel",
         lifetimes.wrongly,
-        lambda i: _evidence(case, ledger, f"it is {_kind(ledger, i)} while its {thing} is not open", i),
+        lambda i: evidence_of(case, ledger, f"it is {ledger.kind_of(i)} while its {thing} is not open", i),
     )
     closed = np.flatnonzero(lifetimes.closed != FOREVER)
     close, opened = lifetimes.closed[closed], lifetimes.opened[closed]
@@ -106,17 +107,17 @@ def _lifetimes_are_honest(case: Case, ledger: Ledger, findings: Findings, thing:
     findings.add(
         "answer differs",
         np.flatnonzero(differs),
-        lambda at: _evidence(
+        lambda at: evidence_of(
             case,
             ledger,
-            f"it is {_kind(ledger, int(close[at]))} with other tickets than the {thing} has",
+            f"it is {ledger.kind_of(int(close[at]))} with other tickets than the {thing} has",
             int(opened[at]),
             int(close[at]),
         ),
     )
 
 
-def _late_sales_replace_expired_holds(case: Case, ledger: Ledger, findings: Findings) -> None:
+def _late_sales_replace_expired_holds(case: Case, ledger: AuditLedger, findings: Findings) -> None:
     """A confirmation stands as a sale only if its hold had expired, once, and for the hold's quantity."""
     late = np.flatnonzero(ledger.kind == LATE)
     hold = ledger.hold[late]
@@ -130,7 +131,7 @@ def _late_sales_replace_expired_holds(case: Case, ledger: Ledger, findings: Find
     findings.add(
         "false late sale",
         late[~expired | used_up | other_quantity],
-        lambda i: _evidence(
+        lambda i: evidence_of(
             case,
             ledger,
             "it sells anew for a hold that had not expired, was sold late before, or was of another size",
@@ -139,7 +140,7 @@ def _late_sales_replace_expired_holds(case: Case, ledger: Ledger, findings: Find
     )
 
 
-def _holds_expire_in_turn(case: Case, ledger: Ledger, findings: Findings) -> None:
+def _holds_expire_in_turn(case: Case, ledger: AuditLedger, findings: Findings) -> None:
     """No hold is open, due earlier, when another one expires; ties go by the holds' versions.
 
     For each hold, the latest of those that expired while it was open must have been due before it.
@@ -157,21 +158,17 @@ def _holds_expire_in_turn(case: Case, ledger: Ledger, findings: Findings) -> Non
     def explain(at: int) -> Evidence:
         between = expired_turn[opened[at] : closed[at]]
         overtaker = int(opened[at] + np.flatnonzero(between > turn[at])[0])
-        return _evidence(
+        return evidence_of(
             case, ledger, "the second expires while the first is open and due earlier", int(opened[at]), overtaker
         )
 
     findings.add("false expiry", overtaken, explain)
 
 
-def _kind(ledger: Ledger, record: int) -> str:
-    return "sold" if ledger.kind[record] == LATE else KINDS[ledger.kind[record]]
-
-
-def _evidence(case: Case, ledger: Ledger, text: str, *records: int) -> Evidence:
+def evidence_of(case: Case, ledger: AuditLedger, text: str, *records: int, seats: Iterable[int] = ()) -> Evidence:
     """A record is shown by its place in the audit, and by an attempt of its key."""
     m = case.mutations
     groups = [int(ledger.group[record]) for record in records if ledger.group[record] >= 0]
     rows = [int(m.answer[group] if m.answer[group] >= 0 else m.row[group]) for group in groups]
     places = [record + 1 for record in records if ledger.audit is not None]
-    return case.evidence(text, *rows, records=places)
+    return case.evidence(text, *rows, records=places, seats=seats)

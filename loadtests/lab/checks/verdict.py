@@ -41,13 +41,15 @@ class WitnessOperation(msgspec.Struct, omit_defaults=True):
 class Witness(msgspec.Struct, omit_defaults=True):
     """The smallest proof of one violation: its name, the sentence that explains it, and who took part.
 
-    ``operations`` are lines of the history, ``records`` are positions in the audit (1 is its first record).
+    ``operations`` are lines of the history, ``records`` are positions in the audit (1 is its first record), ``seats``
+    are the ids of the seats that it is about.
     """
 
     violation: str
     text: str
     operations: list[WitnessOperation] = []
     records: list[int] = []
+    seats: list[str] = []
 
 
 class CheckResult(msgspec.Struct):
@@ -64,7 +66,8 @@ class CheckResult(msgspec.Struct):
 class EventCounts(msgspec.Struct):
     """An event in numbers, from the buyers' answers.
 
-    ``lost`` is None without an audit, ``capacity`` where neither an audit nor the caller named it.
+    ``lost`` is None without an audit, ``capacity`` where neither an audit nor the caller named it. ``seats_sold`` is
+    how many different seats somebody has, None where no answer names seats.
     """
 
     capacity: int | None
@@ -73,6 +76,13 @@ class EventCounts(msgspec.Struct):
     double_booked: int
     lost: int | None = None
     tier: str = "A"
+    seats_sold_twice: int = 0
+    seats_sold: int | None = None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether there was an oversell, a double booking, a seat sold twice or a lost order."""
+        return bool(self.oversold or self.lost or self.double_booked or self.seats_sold_twice)
 
 
 class Verdict(msgspec.Struct):
@@ -106,3 +116,14 @@ class Verdict(msgspec.Struct):
     def double_booked(self) -> int:
         """Ticket numbers acknowledged to two orders, over all events."""
         return sum(counts.double_booked for counts in self.events.values())
+
+    @property
+    def seats_sold(self) -> int | None:
+        """Different seats that somebody has, over all events; None where no answer names seats."""
+        known = [counts.seats_sold for counts in self.events.values() if counts.seats_sold is not None]
+        return sum(known) if known else None
+
+    @property
+    def seats_sold_twice(self) -> int:
+        """Seats acknowledged to two buyers at once, over all events."""
+        return sum(counts.seats_sold_twice for counts in self.events.values())

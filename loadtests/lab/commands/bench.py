@@ -24,7 +24,6 @@ from loadtests.lab.servers.office import NotReady
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from workers import WORKER_MODELS
 
-_WIDE_ENOUGH = 160
 _FULL_CLIENTS, _QUICK_CLIENTS = (64, 1, 8, 512), (64,)
 
 
@@ -130,10 +129,11 @@ def _keep(folder: Path, found: BenchResults, settings: BenchSettings, screen: Co
 
 
 def _say(found: BenchResults) -> None:
-    out = output.wide(_WIDE_ENOUGH)
+    out = output.standard()
     for grid in grids(found):
         output.say(out, f"\n{grid.title}", "bold")
-        out.print(grid.rich())
+        for table in grid.for_console(out):
+            out.print(table)
     out.print()
     output.say_notes(out, notes(found))
     output.say(out, machine_in_words(found))

@@ -54,12 +54,12 @@ def check(history: Path, audits: tuple[Path, ...], capacity: int | None, resolut
       lastseat check history.jsonl --resolution 1ms       times that were rounded to milliseconds
       lastseat check results/demo/latest --json | jq .why
     """
-    if cells := _cells(history):
-        return _check_cells(cells, audits, capacity=capacity, resolution_ns=resolution, as_json=as_json)
-    if not history.is_dir() and not history.is_file():
-        raise click.UsageError(f"{history} is neither a file nor a folder of results.")
     if history.is_dir() and audits:
         raise click.UsageError("A results folder brings its own audits; give --audit with a history file only.")
+    if cells := _cells(history):
+        return _check_cells(cells, capacity=capacity, resolution_ns=resolution, as_json=as_json)
+    if not history.is_dir() and not history.is_file():
+        raise click.UsageError(f"{history} is neither a file nor a folder of results.")
     try:
         verdict = (
             judge_folder(history, capacity=capacity, resolution_ns=resolution)
@@ -82,11 +82,7 @@ def _cells(folder: Path) -> list[Path]:
     return sorted({path.parent for path in folder.glob("cells/*/history.jsonl*")})
 
 
-def _check_cells(
-    cells: list[Path], audits: tuple[Path, ...], *, capacity: int | None, resolution_ns: int, as_json: bool
-) -> int:
-    if audits:
-        raise click.UsageError("A results folder brings its own audits; give --audit with a history file only.")
+def _check_cells(cells: list[Path], *, capacity: int | None, resolution_ns: int, as_json: bool) -> int:
     judged, console = {}, Console()
     for cell in cells:
         try:
@@ -124,12 +120,15 @@ def show(verdict: Verdict, console: Console) -> None:
 
 
 def _counts(verdict: Verdict) -> Table:
+    of_seats = ["seats sold", "sold twice"] if verdict.seats_sold is not None else []
     table = Table(
         Column("event", overflow="fold"), "tier", "capacity", "acknowledged", "oversold", "lost", "double-booked",
+        *of_seats,
         box=None,
     )  # fmt: skip
     for event, counts in verdict.events.items():
-        numbers = (counts.capacity, counts.acknowledged, counts.oversold, counts.lost, counts.double_booked)
+        numbers = [counts.capacity, counts.acknowledged, counts.oversold, counts.lost, counts.double_booked]
+        numbers += [counts.seats_sold, counts.seats_sold_twice] if of_seats else []
         table.add_row(
             Text(printable(event)), counts.tier, *("–" if number is None else f"{number:,}" for number in numbers)
         )

@@ -32,7 +32,6 @@ from service.catalogue import GUARDS, STORES
 _TABLE = "anomalies.md"
 _MATRIX = (reports.BEGIN, reports.END)
 _EVIDENCE = (evidence.BEGIN, evidence.END)
-_WIDE_ENOUGH = 200
 
 
 def read_budget(text: str) -> float:
@@ -156,9 +155,10 @@ def _tell(
 
 
 def _say(results: Results, *, out_of_time: bool) -> None:
-    out = output.wide(_WIDE_ENOUGH)
+    out = output.standard()
     if results.found:
-        out.print(reports.cells_grid(results).rich())
+        for table in reports.cells_grid(results).for_console(out):
+            out.print(table)
     said = answers(results)
     for name, question in reports.QUESTIONS.items():
         if sentences := getattr(said, name):

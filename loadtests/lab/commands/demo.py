@@ -14,6 +14,7 @@ from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result
 from loadtests.lab.paths import BUY_LOCUSTFILE, as_text, new_results_folder, shown
+from loadtests.lab.report.demo_halls import demo_halls
 from loadtests.lab.report.demo_picture import picture
 from loadtests.lab.report.demo_report import write_page
 from loadtests.lab.report.progress import RunProgress
@@ -27,7 +28,6 @@ from service.catalogue import GUARDS, OFF
 from workers import WORKER_MODELS
 
 _OF_ONE_PROCESS = next(name for name, guard in GUARDS.items() if guard.scope == "threads")
-_WIDE_ENOUGH = 160
 _EXIT = {Met.YES: 0, Met.NO: 1, Met.UNDECIDED: 2}
 
 
@@ -124,11 +124,13 @@ def _conclude(folder: Path, done: list[Result], screen: Console) -> None:
         machine = describe(folder)
         write_page(folder / "report.html", done, machine, when=output.now(), command=output.as_typed())
         (folder / "picture.svg").write_text(picture(done), encoding="utf-8")
+        if halls := demo_halls(done):
+            (folder / "halls.svg").write_text(halls.svg, encoding="utf-8")
         output.say_report(screen, folder / "report.html")
 
 
 def say(done: list[Result], folder: Path, *, full: bool) -> None:
-    out = output.wide(_WIDE_ENOUGH)
+    out = output.standard()
     out.print()
     for table in [matrix_table(done)] if full else cell_tables(done, out):
         out.print(table)

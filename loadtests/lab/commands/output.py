@@ -41,12 +41,9 @@ def refuse_page_without_place(page: Path | None, begin: str, end: str) -> None:
         raise click.UsageError(f"{page} has no place for results: it needs the lines {begin} and {end}")
 
 
-def wide(columns: int) -> Console:
-    """Standard output. A file or a pipe gets at least this many columns: it need not wrap."""
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = max(out.width, columns)
-    return out
+def standard() -> Console:
+    """Standard output. A file or a pipe has 80 columns, or as many as ``COLUMNS`` says."""
+    return Console(highlight=False)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -76,6 +73,8 @@ def figures(result: Result) -> dict[str, Any]:
         "oversold": verdict.oversold,
         "lost": verdict.lost,
         "double_booked": verdict.double_booked,
+        "seats_sold": verdict.seats_sold,
+        "seats_sold_twice": verdict.seats_sold_twice,
         "sold_per_s": measures.sold_per_s,
         "refused_per_s": measures.refused_per_s,
         "unavailable": measures.unavailable,

@@ -18,10 +18,10 @@ from loadtests.lab.commands.check import show
 from loadtests.lab.commands.output import say, say_notes, say_report
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
-from loadtests.lab.paths import as_text, new_results_folder
+from loadtests.lab.paths import as_text, new_results_folder, write_json
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.record.proxy import Proxy
-from loadtests.lab.record.recording import Recording, lines_of
+from loadtests.lab.record.recording import OperationWriter, lines_of
 from loadtests.lab.report.run_report import REPORT, write_run_report
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import NotReady
@@ -85,14 +85,14 @@ def record(
         "workload": {"capacity": tickets},
         "machine": msgspec.to_builtins(describe(folder)),
     }
-    (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
+    write_json(folder / "experiment.json", facts)
     try:
         with RunningTarget(target, folder, tickets, is_own_host=i_own_this_host) as service:
             office = service.office
             if target.start is not None:
                 office.create_event(target.event, tickets)
             adapter = TargetAdapter(target, RunValues(values=office.values, capacity=tickets))
-            recording = Recording(folder / HISTORY, target, adapter)
+            recording = OperationWriter(folder / HISTORY, target, adapter)
             was = "was started and set up" if target.start else "is taken as it is"
             about = f"The service {was}; the event is {target.event!r}."
             incomplete = _record(recording, Proxy(service.url, address, recording.add), for_ns, screen, about)
@@ -124,7 +124,7 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _record(recording: Recording, proxy: Proxy, for_ns: int | None, screen: Console, about: str) -> list[str]:
+def _record(recording: OperationWriter, proxy: Proxy, for_ns: int | None, screen: Console, about: str) -> list[str]:
     """Record until Ctrl-C, SIGTERM or the end of the time; returns what is missing in the history, in words."""
     with contextlib.closing(recording), proxy:
         what = f"{proxy.url} forwards to {proxy.to}; Ctrl-C ends it and gives the verdict. {about}"
@@ -141,7 +141,7 @@ def _record(recording: Recording, proxy: Proxy, for_ns: int | None, screen: Cons
     return incomplete
 
 
-def _wait(recording: Recording, for_ns: int | None, screen: Console) -> None:
+def _wait(recording: OperationWriter, for_ns: int | None, screen: Console) -> None:
     end = None if for_ns is None else time.monotonic() + for_ns / 1e9
     over = threading.Event()
     with screen.status("waiting for the first request") as status:
@@ -151,7 +151,7 @@ def _wait(recording: Recording, for_ns: int | None, screen: Console) -> None:
             status.update(f"{recording.operations:,} operations recorded, {others:,} other requests forwarded")
 
 
-def _say(conclusion: Conclusion, recording: Recording) -> None:
+def _say(conclusion: Conclusion, recording: OperationWriter) -> None:
     out = Console(highlight=False)
     show(conclusion.verdict, out)
     for line in lines_of(recording):
@@ -163,7 +163,7 @@ def _say(conclusion: Conclusion, recording: Recording) -> None:
     say_report(out, conclusion.folder / REPORT)
 
 
-def _as_json(conclusion: Conclusion, recording: Recording) -> dict[str, Any]:
+def _as_json(conclusion: Conclusion, recording: OperationWriter) -> dict[str, Any]:
     verdict: dict[str, Any] = msgspec.to_builtins(conclusion.verdict)
     return verdict | {
         "notes": conclusion.notes,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from loadtests.lab.commands import options, output
 from loadtests.lab.commands.output import say
 from loadtests.lab.commands.places import WRITTEN_FILE
 from loadtests.lab.experiment.knobs import SERVICE, WORKLOAD, WORKLOADS
+from loadtests.lab.experiment.minimization import fewest
 from loadtests.lab.experiment.result import Conclusion, load_conclusion
 from loadtests.lab.experiment.runner import LabFailed, Result, SettingsRefused
+from loadtests.lab.experiment.runner import run as run_experiment
 from loadtests.lab.experiment.thresholds import EXIT_MISSED, Threshold, missed, read_threshold
-from loadtests.lab.faults import read as read_faults
+from loadtests.lab.faults.happened import read as read_faults
+from loadtests.lab.faults.schedule import Injection, read_injections, written
 from loadtests.lab.history.operations import read_operations
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, shown
@@ -39,6 +44,7 @@ from loadtests.lab.untrusted import printable
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
 @options.all_settings()
+@click.option("--minimize", is_flag=True, help="Where faults broke the sale: run it again with fewer, to find which.")
 @click.option("--i-own-this-host", is_flag=True, help="Load a target that is not on this machine; it is yours.")
 @options.results()
 @click.option(
@@ -55,6 +61,7 @@ from loadtests.lab.untrusted import printable
 def run(
     *,
     file: Path | None,
+    minimize: bool,
     i_own_this_host: bool,
     results: str,
     thresholds: tuple[Threshold, ...],
@@ -79,6 +86,11 @@ def run(
       lastseat run --worker gthread --rate 200          arrivals at 200 a second, whatever the answers
       lastseat run --workload mixed --time-outs 0.01    holds, payments, carts, buyers who hang up and ask again
       lastseat run --workload mixed --fault kill-worker  the same while workers are killed
+      lastseat run --fault starve@20%,kill-worker@40%   two faults, each at its share of the sale: docs/faults.md
+      lastseat run --fault kill-worker --fault-every 2s  again and again
+      lastseat run --faults 5 --seed 7 --minimize       five at random; and if they break it, which are enough
+      lastseat run --workload seats --guard none        everybody wants the best seats: docs/doors.md
+      lastseat run --workload seats --taste spread --hall theatre
       lastseat run --workload rush --buyers 200         everybody waits for the door to open
       lastseat run --workload pay-inside                a lock held over a payment; pay-after-hold is the cure
       lastseat run sale.toml --buyers 100               as the file says, with more buyers
@@ -99,6 +111,7 @@ def run(
     except KeyboardInterrupt:
         _say_what_is_kept(folder, screen)
         raise
+    enough = _fewest_faults(result, screen, is_own_host=i_own_this_host) if minimize and result.rounds_wrong else None
     failed = missed(thresholds, read_operations(result.folder / HISTORY)) if thresholds else []
     if junit is not None:
         junit.write_bytes(junit_xml(result.conclusion, [each.text for each in thresholds], failed))
@@ -106,14 +119,34 @@ def run(
         with markdown.open("a", encoding="utf-8") as summary:
             summary.write(as_markdown(result.conclusion, failed))
     if as_json:
-        click.echo(msgspec.json.encode(_as_json(result) | {"missed": failed}))
+        click.echo(msgspec.json.encode(_as_json(result) | {"missed": failed, "enough": enough}))
     else:
         out = Console(highlight=False)
         _say(result, out)
+        if enough is not None:
+            say(out, f"enough to break it: --fault {enough}" if enough else "it breaks without any fault")
         for each in failed:
             say(out, f"threshold missed: {each}", "bold red")
     status = EXIT_STATUS[result.verdict.verdict]
     return EXIT_MISSED if failed and not status else status
+
+
+def _fewest_faults(result: Result, screen: Console, *, is_own_host: bool) -> str:
+    """The fewest of the injected faults with which the sale went wrong again, as ``--fault`` takes them."""
+    runs = itertools.count(1)
+
+    def breaks(injections: list[Injection]) -> bool:
+        again = msgspec.structs.replace(result.experiment, fault=written(injections))
+        say(screen, f"again with {again.fault or 'no fault'}")
+        try:
+            tried = run_experiment(again, result.folder / f"fewer-{next(runs)}", is_own_host=is_own_host)
+        except LabFailed as error:
+            say(screen, str(error))
+            return False
+        return bool(tried.rounds_wrong)
+
+    with sigterm_as_interrupt():
+        return written(fewest(read_injections(result.experiment.fault), breaks))
 
 
 def _say(result: Result, out: Console) -> None:
@@ -143,9 +176,7 @@ def _say(result: Result, out: Console) -> None:
             f"{arrived.most_in_flight:,} in flight of {arrived.bound:,} · started late by {arrived.lag_p99_ms:,.1f} ms "
             f"(p99), {arrived.lag_max_ms:,.1f} ms at most · {arrived.waited_at_bound:,} waited in line",
         )
-    for happened in read_faults(result.folder):
-        lasted_s = (happened.end_ns - happened.begin_ns) / 1e9
-        say(out, f"fault {happened.name}: {printable(happened.text)} ({lasted_s:,.1f} s)")
+    _say_faults(result, out)
     if result.growth is not None:
         say(out, result.growth.words)
     for line in [*result.conclusion.answered.lines, *found(verdict)]:
@@ -157,6 +188,17 @@ def _say(result: Result, out: Console) -> None:
     say(out, f"again:  {again}")
     if result.experiment.target is not None and (secrets := without_secrets(result.experiment.target)[1]):
         say(out, f"        with the secrets that the record leaves out in the environment: {', '.join(secrets)}")
+
+
+def _say_faults(result: Result, out: Console) -> None:
+    """Each fault and its recovery; of one that came again and again the first time, and how often."""
+    happened = read_faults(result.folder)
+    for name, times in Counter(each.name for each in happened).items():
+        first = next(each for each in happened if each.name == name)
+        lasted_s, more = (first.end_ns - first.begin_ns) / 1e9, f", and {times - 1} times more" if times > 1 else ""
+        say(out, f"fault {name}: {printable(first.text)} ({lasted_s:,.1f} s){more}")
+        if recovery := next((each for each in result.measures.recovery if each.name == name), None):
+            say(out, f"recovery from {name}: {recovery.words}")
 
 
 def _say_verdict(conclusion: Conclusion, out: Console) -> None:
@@ -186,6 +228,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "fairness": msgspec.to_builtins(result.measures.fairness),
         "arrivals": msgspec.to_builtins(result.conclusion.arrivals),
         "faults": msgspec.to_builtins(read_faults(result.folder)),
+        "recovery": msgspec.to_builtins(result.measures.recovery),
         "growth": msgspec.to_builtins(result.growth),
         "notes": result.conclusion.notes,
         SERVICE: None if experiment.target else msgspec.to_builtins(experiment.service.shown),

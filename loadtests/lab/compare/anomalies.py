@@ -12,10 +12,10 @@ from rich.text import Text
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.evidence import PairEvidence, Schedules, cases, gather, keep_schedules, read_schedules
 from loadtests.lab.compare.findings import first_line
-from loadtests.lab.compare.matrix import NO_DELAY, Cell, CellSettings, Matrix, Plan, plan
+from loadtests.lab.compare.matrix import NO_DELAY, Cell, CellSettings, Matrix, PlannedCells, plan
 from loadtests.lab.compare.run import CompareProgress, Comparison
-from loadtests.lab.explore.execution import Stuck
 from loadtests.lab.explore.exploration import Scenario, run
+from loadtests.lab.explore.settling import Stuck
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.servers.office import NotReady
 from service.catalogue import OFF
@@ -86,7 +86,7 @@ def compare_anomalies(
     return found, _status(found, running.results.status)
 
 
-def provoking_cells(matrix: Matrix, whole: Plan) -> Plan:
+def provoking_cells(matrix: Matrix, whole: PlannedCells) -> PlannedCells:
     """The cells in which purchases overlap most: the worker models' own processes, no delay and one that sleeps.
 
     First one of each pair, with threads and a delay, or what is nearest to that; then the others.
@@ -99,10 +99,10 @@ def provoking_cells(matrix: Matrix, whole: Plan) -> Plan:
     ]
     ordered = sorted(cells, key=lambda cell: (cell.think != _SLEEPS, cell.worker != "gthread"))
     first = list({(cell.store, cell.guard): cell for cell in reversed(ordered)}.values())[::-1]
-    return Plan([first, [cell for cell in ordered if cell not in first]], {})
+    return PlannedCells([first, [cell for cell in ordered if cell not in first]], {})
 
 
-def _by_pair(whole: Plan) -> list[Cell]:
+def _by_pair(whole: PlannedCells) -> list[Cell]:
     """In the order of the catalogue, the control of each store first."""
     stores = list(dict.fromkeys(cell.store for cell in whole.cells))
     return sorted(whole.cells, key=lambda cell: (stores.index(cell.store), cell.guard != OFF))

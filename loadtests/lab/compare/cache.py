@@ -13,16 +13,17 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from loadtests.lab.compare.matrix import Cell, CellSettings
 from loadtests.lab.compare.results import Sale
-from loadtests.lab.paths import PACKAGES, new_results_folder
+from loadtests.lab.paths import PACKAGES, new_results_folder, write_json
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe
+from service import catalogue
 
 EXPERIMENT = "experiment.json"
 CELLS = "cells"
@@ -48,7 +49,7 @@ class Started(msgspec.Struct, kw_only=True):
 
 
 class FolderInUse(Exception):
-    """Another compare works in this folder. The message says which."""
+    """Another command of the lab works in this folder. The message says which folder."""
 
 
 class SalesCache:
@@ -85,12 +86,14 @@ class SalesCache:
 
 
 @contextlib.contextmanager
-def open_cache(results: str, shape: CellSettings, *, fresh: bool) -> Iterator[tuple[SalesCache, str]]:
+def open_cache(
+    results: str, shape: CellSettings, *, fresh: bool, kind: str = "compare"
+) -> Iterator[tuple[SalesCache, str]]:
     """Give a folder to work in, alone, and a sentence about it. Raises ``FolderInUse``.
 
     It is ``latest`` if that was measured under the same conditions, unless ``fresh``; else a new one.
     """
-    latest = Path(results).resolve() / "compare" / "latest"
+    latest = Path(results).resolve() / kind / "latest"
     latest.parent.mkdir(parents=True, exist_ok=True)
     here = describe(latest.parent)
     now = Conditions(
@@ -100,17 +103,10 @@ def open_cache(results: str, shape: CellSettings, *, fresh: bool) -> Iterator[tu
     if not differs:
         folder, said = latest.resolve(), "going on with what was measured there"
     else:
-        folder, said = new_results_folder(results, "compare"), differs
+        folder, said = new_results_folder(results, kind), differs
         write_json(folder / EXPERIMENT, Started(conditions=now, machine=here))
     with _alone(folder):
         yield SalesCache(folder, here), said
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write it in one step: whoever is killed meanwhile leaves nothing of that name."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
-    unfinished.rename(path)
 
 
 def _differs(latest: Path, now: Conditions) -> str:
@@ -127,12 +123,21 @@ def _differs(latest: Path, now: Conditions) -> str:
 
 
 def source_digest() -> str:
-    """A digest of whatever decides how the service behaves: its source, the worker models, gunicorn's settings."""
-    digest = hashlib.sha256()
+    """A digest of whatever decides how the service behaves: its source, the worker models, gunicorn's settings.
+
+    What is expected of stores and guards under a fault is no part of it: it is asked for when results are shown.
+    """
+    digest = hashlib.sha256(repr(_traits()).encode())
     files = [*(PACKAGES / "workers").glob("*.py"), *(PACKAGES / "service").rglob("*.py")]
-    for path in sorted(files):
+    for path in sorted({*files} - {Path(catalogue.__file__)}):
         digest.update(f"{path.relative_to(PACKAGES)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _traits() -> tuple[object, ...]:
+    """The catalogue without what is expected under a fault."""
+    stores = [replace(each, refuses_under=(), loses_under=()) for each in catalogue.STORES.values()]
+    return stores, [replace(each, loses_under=()) for each in catalogue.GUARDS.values()], catalogue.HOST_LINE_WORKERS
 
 
 @contextlib.contextmanager
@@ -144,7 +149,8 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderInUse(
-                f"another compare works in {folder}; wait for it, or begin a new one with --fresh"
+                f"Another lastseat works in {folder}. Nothing was written; wait until it has ended, or say --fresh "
+                "for a new folder."
             ) from None
         yield
     finally:

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.checks.anomalies import ANOMALIES
-from loadtests.lab.compare.cache import write_json
 from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.results import Sale, seen_in
 from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
+from loadtests.lab.paths import write_json
 from loadtests.lab.report.text import counted
 from service.catalogue import GUARDS
 
@@ -67,7 +67,8 @@ class PairEvidence(msgspec.Struct, kw_only=True):
 
 def cases(store: str, guard: str) -> list[Scenario]:
     """The explorations of a pair, under sync workers, so that every buyer is in a process of their own."""
-    plain = Scenario(store=store, guard=guard, worker="sync")
+    # All schedules, so that one can say in how many an anomaly was seen.
+    plain = Scenario(store=store, guard=guard, worker="sync", prune=False)
     return [plain, msgspec.structs.replace(plain, pause=True)] if GUARDS[guard].is_lease else [plain]
 
 

@@ -19,7 +19,7 @@ from loadtests.lab.report.text import counted
 from service.catalogue import OFF
 
 
-class Answers(msgspec.Struct, kw_only=True):
+class AnswerSentences(msgspec.Struct, kw_only=True):
     """Sentences, under the question that each answers."""
 
     wrong: list[str]
@@ -29,8 +29,8 @@ class Answers(msgspec.Struct, kw_only=True):
     """Notes for the reader of the rest; the alarming ones begin with ``!``."""
 
 
-def answers(results: Results) -> Answers:
-    return Answers(
+def answers(results: Results) -> AnswerSentences:
+    return AnswerSentences(
         wrong=_wrong(results.found),
         fastest=_fastest(results.found),
         worth=_worth(results),
@@ -46,10 +46,10 @@ def _wrong(found: Sequence[Found]) -> list[str]:
     right = [each for each in found if each.right]
     if right:
         guards = ", ".join(f"`{guard}`" for guard in dict.fromkeys(each.cell.guard for each in right))
+        sales = counted(sum(each.sales for each in right), "sale")
         said.append(
-            f"No violation was found in {sum(each.sales for each in right):,} sales of {counted(len(right), 'cell')} "
-            f"in which a guard keeps the purchases apart: {guards}; "
-            f"{sum(each.acknowledged for each in right):,} tickets."
+            f"No violation was found in {sales} of {counted(len(right), 'cell')} in which a guard keeps the purchases "
+            f"apart: {guards}; {sum(each.acknowledged for each in right):,} tickets."
         )
     return [each for each in said if each]
 

@@ -34,6 +34,8 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     """About how long a sale takes: its seats are chosen by what was measured before."""
     think_ms: float = 5.0
     seed: int = 1
+    retries: int = 1
+    """How often a buyer who got no answer, or who is to come again, asks again under their key."""
 
     def workload(self, seats: int, number: int) -> Workload:
         """The sale held as the ``number``-th one of a cell. One ticket a purchase, so that a sale is a ticket."""
@@ -43,11 +45,12 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
             rounds=1,
             max_quantity=1,
             seed=self.seed + number,
+            retries=self.retries,
             limit_s=max(5.0, 4 * self.seconds),
         )
 
 
-class Cell(msgspec.Struct, frozen=True):
+class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
     """One combination."""
 
     store: str
@@ -56,16 +59,20 @@ class Cell(msgspec.Struct, frozen=True):
     processes: int
     think: str
     """``none``, ``io`` (it sleeps) or ``cpu`` (it computes), between reading and writing."""
+    fault: str = ""
+    nodes: int = 1
 
     @property
     def name(self) -> str:
-        return f"{self.worker}-{self.processes}-{self.store}-{self.guard}-{self.think}"
+        fault = f"-{self.fault}" if self.fault else ""
+        return f"{self.worker}-{self.processes}-{self.store}-{self.guard}-{self.think}{fault}"
 
     @property
     def spelled(self) -> str:
         """The name in reports: ``gthread 2 × 16, journal + file, think io``."""
         delay = f", think {self.think}" if self.delays else ""
-        return f"{self.shape}, {self.pair}{delay}"
+        fault = f", {self.fault}" if self.fault else ""
+        return f"{self.shape}, {self.pair}{delay}{fault}"
 
     @property
     def shape(self) -> str:
@@ -85,15 +92,20 @@ class Cell(msgspec.Struct, frozen=True):
             think_ms=think_ms if self.delays else 0.0,
             think_kind="cpu" if self.think == "cpu" else "io",
             allow_unsafe=True,
+            nodes=self.nodes,
         )
 
     def experiment(self, shape: CellSettings, seats: int, number: int) -> Experiment:
-        return Experiment(service=self.service(shape.think_ms), workload=shape.workload(seats, number))
+        service, workload = self.service(shape.think_ms), shape.workload(seats, number)
+        return Experiment(service=service, workload=workload, fault=self.fault)
 
     def expectation(self, shape: CellSettings) -> Expectation:
-        """The expected outcome. Without a delay it is luck whether two processes meet that nothing keeps apart."""
+        """The expected outcome. Without a delay it is luck whether two processes meet that nothing keeps apart; a fault
+        under which a guard loses makes them meet."""
         expected = self.experiment(shape, 1, 0).expectation
-        return Expectation.EITHER if expected is Expectation.WRONG and not self.delays else expected
+        loses_under = GUARDS[self.guard].loses_under + STORES[self.store].loses_under
+        by_luck = not self.delays and self.fault not in loses_under
+        return Expectation.EITHER if expected is Expectation.WRONG and by_luck else expected
 
     @property
     def delays(self) -> bool:
@@ -110,7 +122,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     thinks: tuple[str, ...] = ()
 
 
-class Plan(msgspec.Struct, frozen=True):
+class PlannedCells(msgspec.Struct, frozen=True):
     """The cells in blocks, the most telling first; and those that make no sense, with the reason."""
 
     blocks: list[list[Cell]]
@@ -121,7 +133,7 @@ class Plan(msgspec.Struct, frozen=True):
         return [cell for block in self.blocks for cell in block]
 
 
-def plan(matrix: Matrix) -> Plan:
+def plan(matrix: Matrix) -> PlannedCells:
     """Every cell of the catalogue that was asked for, once. By default of the stores that outlive a process."""
     wanted = matrix.stores or [name for name, store in STORES.items() if store.scope != "process"]
     stores = [store for store in STORES if store in wanted]
@@ -135,7 +147,7 @@ def plan(matrix: Matrix) -> Plan:
                 rank = _rank(cell, matrix, first=store == stores[0])
                 ranks.setdefault((rank, _group(cell, rank)), []).append(cell)
     groups = [ranks[key] for key in sorted(ranks, key=lambda key: key[0])]
-    return Plan([block for group in groups for block in _blocks(group)], impossible)
+    return PlannedCells([block for group in groups for block in _blocks(group)], impossible)
 
 
 def _cells(matrix: Matrix, store: str) -> list[Cell]:

@@ -8,15 +8,18 @@ from typing import Any
 import msgspec
 
 from loadtests.lab.bench.tables import Column, grid_of, number
-from loadtests.lab.compare.cache import write_json
-from loadtests.lab.compare.findings import Answers, answers, rate_of
+from loadtests.lab.compare.findings import AnswerSentences, answers, rate_of
 from loadtests.lab.compare.heat_map import heat_map
+from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.results import Found, Results
 from loadtests.lab.experiment.expectation import Met
-from loadtests.lab.paths import as_text
+from loadtests.lab.paths import as_text, write_json
 from loadtests.lab.report import markdown as sections
+from loadtests.lab.report.hall.drawing import HallDrawing
+from loadtests.lab.report.hall.pair import HallSource, draw_pair, first_wrong
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.tables import Grid
+from service.catalogue import OFF
 
 REPORT, MARKDOWN, PICTURE, JSON = "report.html", "report.md", "heat-map.svg", "compare.json"
 BEGIN, END = "<!-- matrix: written by `lastseat compare --write` -->", "<!-- end of matrix -->"
@@ -41,6 +44,7 @@ def write_report(folder: Path, results: Results, *, when: str, command: str) -> 
         questions=_questions(said),
         notes=said.notes,
         picture=heat_map(results) if results.found else "",
+        halls=_halls(folder, results),
         grid=cells_grid(results),
         found=[_linked(each) for each in results.by_think],
         meaning=MEANING,
@@ -67,15 +71,16 @@ def write_section(path: Path, results: Results, *, when: str, command: str) -> N
 
 
 def markdown(results: Results, *, when: str, command: str, picture: str = PICTURE) -> str:
-    """The answers, the heat map as a link, the table."""
+    """The answers, the heat map as a link, the table; last how it was measured."""
     said = answers(results)
-    parts = [f"`{command}`, {when}. {results.machine.in_words}"]
+    parts = []
     for question, sentences in _questions(said):
         parts.append(f"**{question}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     if results.found:
         parts.append(f"![Right or wrong, and tickets sold a second]({picture})")
     parts += [cells_grid(results).markdown().strip(), MEANING]
     parts += [note.removeprefix("! ") for note in said.notes]
+    parts.append(f"`{command}`, {when}. {results.machine.in_words}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -101,9 +106,29 @@ def _flat(found: Found, folder: Path) -> dict[str, Any]:
     return {**content.pop("cell"), **content, "folders": places}
 
 
-def _questions(said: Answers) -> list[tuple[str, list[str]]]:
+def _questions(said: AnswerSentences) -> list[tuple[str, list[str]]]:
     """The questions that have an answer."""
     return [(question, getattr(said, name)) for name, question in QUESTIONS.items() if getattr(said, name)]
+
+
+def _halls(folder: Path, results: Results) -> list[HallDrawing]:
+    """The hall of the first sale that went wrong without a lock, and of the same cell under a guard that was right."""
+    wrong = next((each for each in results.found if each.cell.guard == OFF and each.wrong), None)
+    if wrong is None:
+        return []
+    right = next((each for each in results.found if _but_for_guard(each) == _but_for_guard(wrong) and each.right), None)
+    pair = draw_pair(_sale(folder, wrong), None if right is None else _sale(folder, right))
+    return pair.halls if pair else []
+
+
+def _but_for_guard(found: Found) -> Cell:
+    return msgspec.structs.replace(found.cell, guard="")
+
+
+def _sale(folder: Path, found: Found) -> HallSource:
+    """The first sale of a cell that went wrong; the first of all where none did."""
+    places = [folder / "cells" / place for place in found.folders]
+    return HallSource(first_wrong(places), f"{found.shape}: {found.cell.pair}")
 
 
 def _linked(found: Found) -> dict[str, Any]:

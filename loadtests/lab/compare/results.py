@@ -11,7 +11,7 @@ import msgspec
 
 from loadtests.lab.bench.paired import Interval, median_interval
 from loadtests.lab.checks.verdict import worst
-from loadtests.lab.compare.matrix import THINKS, Cell, CellSettings, Plan
+from loadtests.lab.compare.matrix import THINKS, Cell, CellSettings, PlannedCells
 from loadtests.lab.experiment.expectation import Expectation, Met, met
 from loadtests.lab.servers.machine import Machine
 
@@ -61,6 +61,12 @@ class Sale(Figures, kw_only=True):
     slow_load: bool
     """The load generator was the bottleneck, so the rates are lower bounds."""
     folder: str
+    failed: int = 0
+    """How often a buyer was told definitely that it is not possible now, or reached nobody."""
+    stood_still_s: float | None = None
+    """The longest time without a sale, of a fault that was injected."""
+    load_average: float | None = None
+    """Of the machine at the end of the sale, over one minute; the sale's own processes are in it."""
 
 
 class Found(Figures, kw_only=True):
@@ -123,7 +129,7 @@ class Results(msgspec.Struct, kw_only=True):
 
 
 def summarize(
-    plan: Plan,
+    plan: PlannedCells,
     sales: dict[Cell, list[Sale]],
     failures: dict[Cell, str],
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,15 +16,15 @@ from rich.text import Text
 from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.findings import first_line
-from loadtests.lab.compare.matrix import Cell, CellSettings, Plan
+from loadtests.lab.compare.matrix import Cell, CellSettings, PlannedCells
 from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, Sale, summarize
 from loadtests.lab.experiment.measurement import quantile, span_ns
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Step, run
 from loadtests.lab.history.generator_load import bottleneck_message
-from loadtests.lab.history.history import BUY, READ
+from loadtests.lab.history.history import BUY, FAIL, READ
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.shards import HISTORY
-from loadtests.lab.report.progress import OneBar
+from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.report.run_report import write_run_report
 from service.catalogue import OFF
 
@@ -40,7 +41,7 @@ class Turn(msgspec.Struct, frozen=True):
     number: int
 
 
-class CompareProgress(OneBar):
+class CompareProgress(ProgressBar):
     """A bar on a terminal, and above it what came out so far; elsewhere a line for each sale."""
 
     def __init__(self, screen: Console) -> None:
@@ -118,16 +119,23 @@ def figures(result: Result) -> Sale:
         seats_per_s=_seats_per_s(operations, result.capacity),
         slow_load=bottleneck_message(result.conclusion.loads) is not None,
         folder=f"{result.folder.parent.name}/{result.folder.name}",
+        failed=int((operations.outcome == FAIL).sum()),
+        stood_still_s=max((each.stood_still_s for each in measures.recovery if each.stood_still_s), default=None),
+        load_average=os.getloadavg()[0],
     )
 
 
 def seats_for(cell: Cell, shape: CellSettings, measured: Mapping[Cell, Sequence[Sale]]) -> int:
-    """The seats that should last as long as the shape says, by earlier sales of this cell or of one like it."""
+    """The seats that should last as long as the shape says, by earlier sales of this cell or of those like it.
+
+    Of several that are like it the quickest counts: a fault makes a sale slower, and shall not be its end.
+    """
     mine = [sale.seats_per_s for sale in measured.get(cell, ())]
     if not mine:
         alike = {other: sales for other, sales in measured.items() if other.think == cell.think and sales}
-        nearest = max(alike, key=lambda other: _likeness(cell, other), default=None)
-        mine = [sale.seats_per_s for sale in alike[nearest]] if nearest is not None else []
+        likest = max((_likeness(cell, other) for other in alike), default=None)
+        rates = [[sale.seats_per_s for sale in alike[other]] for other in alike if _likeness(cell, other) == likest]
+        mine = max(rates, key=np.median, default=[])
     rate = float(np.median(mine)) if mine else _first_guess(cell, shape)
     return int(min(MOST, max(FEWEST, rate * shape.seconds)))
 
@@ -164,7 +172,7 @@ class Comparison:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: PlannedCells,
         shape: CellSettings,
         cache: SalesCache,
         progress: CompareProgress,

@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 
 from loadtests.lab.history.arrays import ABSENT, one_of
-from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK, OUTCOMES, SOLD_OUT, UNKNOWN
+from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK, OUTCOMES, SOLD_OUT, TICKETS_REFUSED, UNKNOWN
 from loadtests.lab.history.operations import Operations
 
 WORTH_SAYING = 0.05
 """From this share of unknown outcomes on, a verdict says little, and that is said."""
 _SHOWN = 4
+_UNDERSTOOD = {OUTCOMES[outcome] for outcome in (OK, *TICKETS_REFUSED)}
 
 
 class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.held and not self.purchases:
             return f"no purchase came to its end: {self.held:,} were begun, and given back or left"
-        if self.purchases and not self.outcomes.get("ok") and not self.outcomes.get("sold_out"):
+        if self.purchases and not _UNDERSTOOD & self.outcomes.keys():
             came = {status: count for each in self.statuses.values() for status, count in each.items()}
             return f"no purchase was answered with a sale or a refusal: {_with_status(came)}"
         return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from loadtests.lab.faults.schedule import names_of
 from loadtests.lab.servers.office import Service
 from service.catalogue import GUARDS, OFF
 
@@ -34,7 +35,17 @@ class Met(Enum):
 
 
 def expectation_of(service: Service, fault: str = "") -> Expectation:
-    """What to expect of a service under enough buyers, and under a fault of that name."""
+    """What to expect of a service under enough buyers, and under faults, written as ``faults.schedule`` reads them."""
+    traits = service.store_traits
+    names = set(names_of(fault))
+    if traits is not None and names.intersection(traits.loses_under):
+        return Expectation.WRONG
+    if traits is not None and "power-cut" in names and set(service.engine_settings.split(",")) & {*traits.loses_with}:
+        return Expectation.WRONG
+    return _of_the_guard(service, fault)
+
+
+def _of_the_guard(service: Service, fault: str) -> Expectation:
     processes, threads = service.shape
     processes *= service.nodes
     # The office refuses to start with a guard that does not exist.
@@ -42,7 +53,7 @@ def expectation_of(service: Service, fault: str = "") -> Expectation:
     if guard.is_leaky:
         return Expectation.EITHER
     if not guard.refuses_late_writes:
-        if fault == "pause":
+        if set(guard.loses_under).intersection(names_of(fault)):
             return Expectation.WRONG if processes > 1 else Expectation.EXACT
         longest_ms = service.think_ms if service.think_high_ms is None else service.think_high_ms
         return Expectation.EXACT if longest_ms < (service.lease_ms or _DEFAULT_LEASE_MS) else Expectation.EITHER

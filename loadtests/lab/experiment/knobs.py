@@ -16,13 +16,14 @@ import click
 import msgspec
 
 from loadtests.lab.durations import duration_ns
-from loadtests.lab.faults import FAULTS
-from loadtests.lab.knob import Delay, Knob, OneOf, Real, knobs_of
+from loadtests.lab.experiment.halls import HallName
+from loadtests.lab.faults.schedule import read_injections, read_moment
+from loadtests.lab.knob import Delay, Knob, Real, Text, knobs_of
 from loadtests.lab.paths import LOCUSTFILES
 from loadtests.lab.servers.office import Service
 
 SERVICE, WORKLOAD, FAULT, TARGET = "service", "workload", "fault", "target"
-BUY, RUSH, MIXED, PAY = "buy", "rush", "mixed", "pay"
+BUY, RUSH, MIXED, PAY, SEATS = "buy", "rush", "mixed", "pay", "seats"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class WorkloadKind:
     locust_file: str
     holds: bool = False
     """Whether it needs a service that can set tickets aside."""
+    hall: bool = False
+    """Whether its event has a hall, whose seats are sold."""
+    think: str = ""
+    """The office's delay between reading and writing, ms, where nothing else is asked for."""
     pays_inside: bool = False
     """Whether the service itself pays, under its guard."""
 
@@ -49,6 +54,7 @@ WORKLOADS: dict[str, WorkloadKind] = {
     "buy": WorkloadKind(BUY),
     "rush": WorkloadKind(RUSH),
     "mixed": WorkloadKind(MIXED, holds=True),
+    "seats": WorkloadKind(SEATS, holds=True, hall=True, think="2"),
     "pay-inside": WorkloadKind(BUY, pays_inside=True),
     "pay-after-hold": WorkloadKind(PAY, holds=True),
 }
@@ -69,19 +75,6 @@ def stages_of(text: str) -> list[tuple[int, float]]:
     return stages
 
 
-class _Stages(click.ParamType[str]):
-    """Stages of load: ``10:30s,50:1m``."""
-
-    name = "stages"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            stages_of(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
-
-
 _WHOLE: tuple[tuple[type, ...], str] = (int,), "a whole number"
 IN_TOML: dict[type, tuple[tuple[type, ...], str]] = {
     click.IntRange: _WHOLE,
@@ -100,8 +93,10 @@ def _knob(
     return Knob(kind, says, name, only=only, by_hand=by_hand, of_locust=of_locust)
 
 
+TASTES = ("front", "spread", "together")
 _Whole, _Choice = click.IntRange, click.Choice
-_SHARE, _ARRIVALS, _HOLDING = Real(0, 1), _Choice(["poisson", "uniform"]), (MIXED, PAY)
+_STAGES = Text("stages", stages_of)
+_SHARE, _ARRIVALS, _HOLDING = Real(0, 1), _Choice(["poisson", "uniform"]), (MIXED, PAY, SEATS)
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +106,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     capacity: Annotated[int, _knob(_Whole(1, 10_000_000), "Tickets of a round.", by_hand=100)] = 200
     rounds: Annotated[int, _knob(_Whole(1, 1000), "Sales, one after another.", of_locust=False)] = 1
     buyers: Annotated[int, _knob(_Whole(1, 100_000), "Buyers at the same time.", of_locust=False)] = 32
-    stages: Annotated[str, _knob(_Stages(), "Buyers over time, 10:30s,50:1m; instead of buyers and limit.")] = ""
+    stages: Annotated[str, _knob(_STAGES, "Buyers over time, 10:30s,50:1m; instead of buyers and limit.")] = ""
     max_quantity: Annotated[int, _knob(_Whole(1, 1_000_000), "A purchase asks for 1 to this many.")] = 4
     read_share: Annotated[float, _knob(_SHARE, "How often a buyer reads what remains before buying.")] = 0.2
     cancel_share: Annotated[float, _knob(_SHARE, "How often an order is given back.")] = 0.05
@@ -120,8 +115,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     time_outs: Annotated[float, _knob(_SHARE, "How often a buyer hangs up and asks again, same key.")] = 0.0
     opens_in_s: Annotated[float, _knob(Real(0, 3600), "Seconds until the doors open.", RUSH)] = 3.0
     too_early: Annotated[float, _knob(_SHARE, "How many try the doors before they open.", RUSH)] = 0.2
-    hold_share: Annotated[float, _knob(_SHARE, "How often tickets are held and paid for.", MIXED)] = 0.5
+    hold_share: Annotated[float, _knob(_SHARE, "How often tickets are held and paid for.", MIXED, SEATS)] = 0.5
     cart_share: Annotated[float, _knob(_SHARE, "How often a cart over two events is filled.", MIXED)] = 0.1
+    taste: Annotated[str, _knob(_Choice(TASTES), "Which they want: the best, any, or side by side.", SEATS)] = "front"
+    hall: Annotated[str, _knob(HallName(), "The hall: a name in examples/halls, or a file.", SEATS)] = "studio"
     hold_s: Annotated[float, _knob(Real(0.001, 3600), "How long a hold lasts, s.", *_HOLDING)] = 2.0
     payment: Annotated[str, _knob(Delay(), "How long a payment takes, ms: 20 or 10-50.", *_HOLDING)] = "20-60"
     payment_refused: Annotated[float, _knob(_SHARE, "How many payments are refused.", *_HOLDING)] = 0.05
@@ -135,10 +132,16 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int, _knob(click.INT, "Decides what each buyer wishes for, and when arrivals come.")] = 1
 
 
+_FAULTS, _MOMENT = Text("faults", read_injections), Text("moment", read_moment)
+_PAUSE = Text("duration", duration_ns)
+
 KNOBS: tuple[Knob, ...] = (
     *knobs_of(SERVICE, Service),
     *knobs_of(WORKLOAD, Workload),
-    Knob(OneOf(lambda: [*FAULTS]), "What is made to go wrong, once a round.", "fault", None, part=FAULT),
+    Knob(_FAULTS, "What is made to go wrong: pause or starve@30%,kill-worker@2s.", "fault", None, part=FAULT),
+    Knob(_MOMENT, "When: 30% of the sale, or 2s after its first ticket.", "fault_at", None, part=FAULT),
+    Knob(_PAUSE, "Again and again, so long after each was healed: 2s.", "fault_every", None, part=FAULT),
+    Knob(_Whole(1, 100), "Instead: so many faults at random, decided by the seed.", "faults", None, part=FAULT),
     Knob(click.Path(path_type=Path), "Another service instead of the office: its file.", "target", None, part=TARGET),
 )
 

@@ -47,12 +47,13 @@ def _add_own(parser: Any, workloads: Sequence[str]) -> None:
         default = knob.default if knob.by_hand is None else knob.by_hand
         choices = knob.kind.choices if isinstance(knob.kind, click.Choice) else None
         between = f"{knob.kind.min} to {knob.kind.max}, " if isinstance(knob.kind, click.IntRange | Real) else ""
+        is_number = between or knob.kind is click.INT
         action = group.add_argument(
             knob.option,
             type=partial(_read, knob),
             default=default,
             choices=choices,
-            metavar=None if choices else "<number>",
+            metavar=None if choices else "<number>" if is_number else f"<{knob.kind.name}>",
             help=f"{knob.says.rstrip('.')} ({between}default {default})",
         )
         # What locust's own parser sets where no group is used: show it in the form of the web page.

@@ -7,14 +7,17 @@ of them, and each event has a course of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from loadtests.lab.experiment.fairness import Fairness, overtaken
-from loadtests.lab.history.arrays import Floats, Ints, lookup
-from loadtests.lab.history.history import BUY, CANCEL, OK, SOLD_OUT
+from loadtests.lab.experiment.recovery import Recovery, recoveries
+from loadtests.lab.faults.happened import Happened
+from loadtests.lab.history.arrays import Floats, Ints, lookup, one_of
+from loadtests.lab.history.history import BUY, CANCEL, OK, TICKETS_REFUSED
 from loadtests.lab.history.operations import Operations, read_operations
 
 MOST_POINTS = 400
@@ -38,21 +41,26 @@ class Measures(msgspec.Struct):
     p99_ms: float | None
     courses: list[Course]
     fairness: Fairness = msgspec.field(default_factory=Fairness)
+    recovery: list[Recovery] = []
 
 
-def measure(history: Path) -> Measures:
-    """Measure a ``history.jsonl``. Raises ``HistoryError`` at a line that is no operation."""
+def measure(history: Path, happened: Sequence[Happened] = ()) -> Measures:
+    """Measure a ``history.jsonl``, and the recovery from the faults in it.
+
+    Raises ``HistoryError`` at a line that is no operation.
+    """
     run = read_operations(history)
     bought = run.sales[run.op[run.sales] == BUY]
     latencies = run.latency_ms[bought]
     return Measures(
         sold_per_s=_rate(run, run.sales, run.tickets_sold),
-        refused_per_s=_rate(run, np.flatnonzero(run.outcome == SOLD_OUT), np.ones(len(run), np.int64)),
+        refused_per_s=_rate(run, np.flatnonzero(one_of(run.outcome, *TICKETS_REFUSED)), np.ones(len(run), np.int64)),
         unavailable=int((run.status == 503).sum()),
         p50_ms=_rounded(quantile(latencies, 0.50)),
         p99_ms=_rounded(quantile(latencies, 0.99)),
         courses=courses(run),
         fairness=_fairness(run, latencies),
+        recovery=recoveries(run, happened),
     )
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from loadtests.lab.durations import duration_ns
+from loadtests.lab.experiment.halls import known_halls, read_hall
 from loadtests.lab.experiment.knobs import (
     BY_NAME,
-    FAULT,
     IN_TOML,
     KNOBS,
     SERVICE,
@@ -26,7 +27,9 @@ from loadtests.lab.experiment.knobs import (
 )
 from loadtests.lab.experiment.load_options import locust_file
 from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
-from loadtests.lab.faults import FaultUnfit, refuse_unfit
+from loadtests.lab.faults.base import FaultUnfit
+from loadtests.lab.faults.injection import fitting, refuse_unfit
+from loadtests.lab.faults.schedule import at_moment, at_random, read_injections, written
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import Elsewhere, Service
 from loadtests.lab.target.file import TargetError, read_target, refuse_problems
@@ -62,6 +65,8 @@ def _checked(name: str, value: Any, path: Path) -> tuple[str, Any]:
         raise SettingsError(f"{path}: there is no setting {name}{meant}. The settings are: {', '.join(BY_NAME)}.")
     if knob.part == TARGET:
         return knob.name, path.parent / str(value)
+    if knob.name == "hall" and value not in known_halls():
+        value = str(path.parent / str(value))
     types, wanted = IN_TOML.get(type(knob.kind), ((str,), "a text in quotes"))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}.")
@@ -92,6 +97,9 @@ def _of_record(path: Path, text: str) -> dict[str, Any]:
     parts = {SERVICE: record.service, WORKLOAD: record.workload}
     settings = {knob.name: getattr(parts[knob.part], knob.field or knob.name) for knob in KNOBS if knob.part in parts}
     settings |= {"think": record.service.think, "fault": record.fault or None}
+    settings |= {"fault_every": f"{record.fault_every_s:g}s" if record.fault_every_s else None}
+    if WORKLOADS[record.workload.kind].hall:
+        settings["capacity"] = None  # the hall's, and it may be run again with another hall
     if record.target is not None:
         settings = {name: value for name, value in settings.items() if BY_NAME[name].part != SERVICE}
         try:
@@ -112,6 +120,8 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     if named is not None:
         return _of_target(named if isinstance(named, Target) else _target(named), given)
     service, workload = _fields(SERVICE, given), _fields(WORKLOAD, given)
+    if WORKLOADS[workload["kind"]].hall:
+        workload["capacity"] = _seats(workload["hall"], given.get("capacity"))
     together = service["nodes"] > 1 and not service["apart"]
     if given.get("store") is None:
         service["store"] = _store_of(service["guard"], together)
@@ -121,8 +131,14 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
         raise SettingsError("apart gives each of several nodes a store of its own: it takes nodes, and no address.")
     if service["threads"] is not None and service["worker"] != "gthread":
         raise SettingsError(f"threads is for gthread; a {service['worker']} worker has no threads to count.")
+    if given.get("think") is None and WORKLOADS[workload["kind"]].think:
+        service["think_ms"] = WORKLOADS[workload["kind"]].think
     if WORKLOADS[workload["kind"]].pays_inside:
         _pay_inside(service, workload["payment"], given)
+    if service["engine_settings"] and service["store"] not in ENGINES:
+        raise SettingsError(
+            f"engine_settings is for an engine that the lab starts: --store {' or '.join(ENGINES)}, without an address."
+        )
     guard = GUARDS.get(service["guard"])
     if service["leak"] and not (guard and guard.is_leaky):
         raise SettingsError(f"leak is for the guard leaky, and the guard is {service['guard']}.")
@@ -131,13 +147,28 @@ def experiment_of(file: Mapping[str, Any], options: Mapping[str, Any]) -> Experi
     service |= {"think_ms": float(low), "think_high_ms": float(high) if dash else None}
     # A user who names a guard wants to see what it does, also where it excludes too few.
     service["allow_unsafe"] = service["guard"] != "on"
-    experiment = Experiment(service=Service(**service), workload=Workload(**workload), fault=given.get("fault") or "")
-    if experiment.fault:
-        try:
-            refuse_unfit(experiment.fault, experiment.service, experiment.workload.capacity)
-        except FaultUnfit as error:
-            raise SettingsError(str(error)) from None
-    return experiment
+    return _with_faults(Experiment(service=Service(**service), workload=Workload(**workload)), given)
+
+
+def _with_faults(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
+    """The experiment with the faults that are asked for. Those at random are chosen here: the record names them."""
+    service, capacity, of_target = experiment.service, experiment.workload.capacity, experiment.target is not None
+    injections = at_moment(read_injections(given.get("fault") or ""), given.get("fault_at") or "")
+    every_s = duration_ns(given.get("fault_every") or "0") / 1e9
+    if given.get("faults"):
+        if injections:
+            raise SettingsError("faults are chosen at random, and fault names some: give one of them.")
+        names = fitting(service, capacity, of_target=of_target)
+        if not names:
+            raise SettingsError("no fault fits this experiment here: `lastseat faults` says what each needs.")
+        injections = at_random(given["faults"], experiment.workload.seed, names)
+    if not injections and (given.get("fault_at") or every_s):
+        raise SettingsError("fault_at and fault_every say when, but not which fault: --fault kill-worker.")
+    try:
+        refuse_unfit(injections, service, capacity, of_target=of_target)
+    except FaultUnfit as error:
+        raise SettingsError(str(error)) from None
+    return msgspec.structs.replace(experiment, fault=written(injections), fault_every_s=every_s)
 
 
 def _not_shared(nodes: int, store: str) -> str:
@@ -157,6 +188,17 @@ def _store_of(guard: str, together: bool) -> str:
     return found
 
 
+def _seats(hall: str, capacity: int | None) -> int:
+    """How many seats the hall has, which are the tickets on sale. Raises ``SettingsError`` for another number."""
+    try:
+        seats = read_hall(hall).seats
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if capacity not in {None, seats}:
+        raise SettingsError(f"capacity cannot be {capacity}: the {seats:,} seats of the hall {hall} are on sale.")
+    return seats
+
+
 def _pay_inside(service: dict[str, Any], payment: str, given: Mapping[str, Any]) -> None:
     """Let the office wait for each payment while it holds the guard: its delay is the payment, one at a time."""
     decided = {"think": payment, "guard_scope": "request", "batch": 1}
@@ -171,7 +213,7 @@ def _pay_inside(service: dict[str, Any], payment: str, given: Mapping[str, Any])
 def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
     """The experiment with another service; nothing is asked that the service cannot do."""
     for name, value in given.items():
-        if BY_NAME[name].part in {SERVICE, FAULT} and value is not None:
+        if BY_NAME[name].part == SERVICE and value is not None:
             raise SettingsError(f"{name} is a setting of the ticket office; a target is run as its file says.")
     if given.get("capacity") not in {None, target.capacity} and not target.obeys_capacity:
         raise SettingsError(
@@ -198,11 +240,14 @@ def _of_target(target: Target, given: dict[str, Any]) -> Experiment:
     own: dict[str, Any] = {"capacity": target.capacity, "max_quantity": target.buy.max_quantity}
     own |= {"read_share": 0.2 if target.read else 0.0, "cancel_share": 0.05 if target.cancels_can_be_judged else 0.0}
     called = target.name or target.url or "the target"
-    return Experiment(
+    experiment = Experiment(
         service=Elsewhere(url=target.url, called=called, guard="unknown"),
         workload=Workload(**_fields(WORKLOAD, own | given)),
         target=target,
     )
+    if target.start is None and any(given.get(name) for name in ("fault", "faults")):
+        raise SettingsError("a fault is done to a service that the lab has started: the target file has no [start].")
+    return _with_faults(experiment, given)
 
 
 def _target(path: Path) -> Target:

@@ -15,7 +15,7 @@ import numpy as np
 
 from loadtests.lab.experiment.measurement import quantile
 from loadtests.lab.history.arrays import one_of
-from loadtests.lab.history.history import BUY, CONFIRM, FAIL, OK, SOLD_OUT, UNKNOWN
+from loadtests.lab.history.history import BUY, CONFIRM, FAIL, OK, TICKETS_REFUSED, UNKNOWN
 from loadtests.lab.history.operations import Operations
 
 EXIT_MISSED = 3
@@ -44,7 +44,7 @@ def _a_second(run: Operations, outcome: int) -> float:
 SHARES: dict[str, Callable[[Operations], float]] = {
     "errors": lambda run: _share(run, FAIL, UNKNOWN),
     "unknown": lambda run: _share(run, UNKNOWN),
-    "refused": lambda run: _share(run, SOLD_OUT),
+    "refused": lambda run: _share(run, *TICKETS_REFUSED),
 }
 RATES: dict[str, Callable[[Operations], float]] = {
     "sold": lambda run: _a_second(run, OK),

@@ -1,41 +1,45 @@
 """One execution of a schedule: a few buyers on the real service, each held at its gates and let through in turn.
 
-Every execution has an event of its own. The buyers send their requests at once and come to their first gate. Then,
-decision by decision, one of them continues, and the next decision is made only when every buyer stands at a gate again,
-waits for somebody, or has an answer. So the schedule decides what happens, not the machine.
+Every execution has events of its own. The buyers send their requests and come to their first gates. Then, decision by
+decision, one of them continues, or time moves, or something fails; and the next decision is made only when every buyer
+is at rest again (``settling``). So the schedule decides what happens, not the machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from loadtests.lab.checks import Verdict, judge_folder
-from loadtests.lab.explore.schedules import Choices, Chooser, buyer_names
+from loadtests.lab.explore.buyers import HOLD_S, BuyerThread, ScheduledBuyer
+from loadtests.lab.explore.failures import failure_of, possible
+from loadtests.lab.explore.programs import BUY, Program, events_of
+from loadtests.lab.explore.schedules import (
+    LEASE,
+    TIME,
+    Choices,
+    Chooser,
+    Standing,
+    Token,
+    buyer_names,
+    buyer_of,
+)
+from loadtests.lab.explore.settling import PATIENCE_S, Settling, Stuck
 from loadtests.lab.explore.trace import Step, Trace
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.admin_api import OfficeError
-from loadtests.lab.protocol.answers import keep_fields, outcome_of, parse
-from loadtests.lab.protocol.http_calls import NoAnswer, ask
-from loadtests.lab.servers.gate_server import Answered, Arrival, GateServer
+from loadtests.lab.servers.gate_server import Arrival, GateServer
 from loadtests.lab.servers.office import RunningOffice
+from service.catalogue import GUARDS
 
-DEFAULT_GATES = ("acquire", "view", "append", "answer")
-_PATIENCE_S = 15.0
-_WAKE_S = 3.0
-
-
-class Stuck(Exception):
-    """No buyer can continue and some have no answer. The message says who waits, and who continued last."""
+_MOVE_NS = int((HOLD_S + 1) * 1e9)
 
 
 @dataclass(slots=True)
@@ -53,37 +57,6 @@ class ExecutedSchedule:
         return bool(self.stuck) or (self.verdict is not None and self.verdict.verdict == "invalid")
 
 
-@dataclass(slots=True)
-class _Buyer:
-    name: str
-    process: int
-    pid: int = 0
-    """The worker that handles the purchase, 0 while it is unknown."""
-    arrival: Arrival | None = None
-    blocked: bool = False
-    paused: bool = False
-    answered: Answered | None = None
-    killed: bool = False
-    thread: threading.Thread | None = None
-
-    @property
-    def at_rest(self) -> bool:
-        return self.arrival is not None or self.blocked or self.answered is not None
-
-    @property
-    def able(self) -> bool:
-        """Can the buyer continue if chosen?"""
-        return self.arrival is not None and not self.paused
-
-    @property
-    def state(self) -> str:
-        if self.answered is not None:
-            return "has an answer"
-        if self.arrival is not None:
-            return f"stands at “{self.arrival.gate}”"
-        return "waits for the guard" if self.blocked else "is under way and came to no gate"
-
-
 @dataclass
 class ScheduleRunner:
     """Executes schedules on one running service. Buyers are held at ``gates``; all other gates are open."""
@@ -91,22 +64,45 @@ class ScheduleRunner:
     office: RunningOffice
     gate_server: GateServer
     folder: Path
-    buyers: int
+    programs: Sequence[Program]
     tickets: int
-    gates: tuple[str, ...] = DEFAULT_GATES
-    may_kill: bool = False
-    may_pause: bool = False
+    gates: tuple[str, ...]
+    moves: int = 0
+    """How often time moves on."""
+    failures: frozenset[str] = frozenset()
+    """What the scheduler may let fail, at most one of them in an execution."""
     on_decision: Callable[[list[Step]], None] = lambda _steps: None
     """Called with the steps so far, before each decision."""
     executed: int = 0
+    events: list[str] = field(init=False)
+    """The letters of the events."""
+
+    def __post_init__(self) -> None:
+        self.events = events_of(self.programs)
+
+    @property
+    def buyers(self) -> int:
+        return len(self.programs)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The events of the last execution, by their letters. These stand at the end: events have their order."""
+        return {letter: f"x{self.executed}{letter if len(self.events) > 1 else ''}" for letter in self.events}
 
     def execute(self, chooser: Chooser) -> ExecutedSchedule:
-        """Execute one schedule. Raises ``Diverged`` if the chooser's prefix cannot be followed."""
+        """Execute one schedule. Raises ``Diverged`` if the chooser's prefix cannot be followed, and what the chooser
+        raises to end it early."""
         self.executed += 1
-        event = f"x{self.executed}"
+        names = self.names
         self._wait_for_workers()
-        self.office.office.create_event(event, self.tickets)
-        execution = _Execution(self, event, chooser)
+        self.gate_server.set_clock()
+        if any(operation.verb == "switch" for program in self.programs for operation in program):
+            self.office.office.switch(self.office.service.guard)
+        for name in names.values():
+            self.office.office.create_event(name, self.tickets, hall=self._hall())
+        if "combiner" in self.failures:
+            self._wait_for_a_combiner()
+        execution = _Execution(self, names, chooser)
         stuck = ""
         try:
             execution.run()
@@ -114,228 +110,215 @@ class ScheduleRunner:
             stuck = str(error)
         finally:
             execution.end()
-        execution.trace.finish([buyer.answered for buyer in execution.buyers if buyer.answered is not None])
-        operations = [_operation(event, buyer) for buyer in execution.buyers]
-        verdict = None if stuck else self._judge(event, operations)
+            if execution.closed:
+                # As whoever mends the disk does: it opens the store, and shows what has lasted.
+                self.office.restart()
+        operations = [line for buyer in execution.buyers for line in buyer.lines]
+        verdict = None if stuck else self._judge(names, operations)
         return ExecutedSchedule(chooser.choices, execution.trace.steps, operations, verdict, stuck)
+
+    def _hall(self) -> object:
+        """A row with as many seats as there are tickets, if a program names seats."""
+        if not any(operation.seats for program in self.programs for operation in program):
+            return None
+        return {"sections": [{"name": "stalls", "rows": 1, "seats": self.tickets}]}
 
     def _wait_for_workers(self) -> None:
         """After a kill gunicorn needs a moment for a new worker."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while self.office.office.ready() is None:
             if time.monotonic() > deadline:
                 raise Stuck(f"the service does not answer any more; its log {self.office.log} may say why")
             time.sleep(0.01)
 
-    def _judge(self, event: str, operations: Sequence[Operation]) -> Verdict:
-        folder = self.folder / event
+    def _wait_for_a_combiner(self) -> None:
+        """Let somebody buy until the combiner decides it: the first purchase starts one, and is not decided by it."""
+        event, deadline = f"c{self.executed}", time.monotonic() + PATIENCE_S
+        self.office.office.create_event(event, 1)
+        runner = replace(self, programs=(BUY,), gates=(), failures=frozenset())
+        while True:
+            execution = _Execution(runner, {"a": event}, Chooser())
+            execution.run()
+            if execution.buyers[0].was_combined:
+                return
+            if time.monotonic() > deadline:
+                raise Stuck(f"no combiner decides; the service's log {self.office.log} may say why")
+
+    def _judge(self, names: dict[str, str], operations: Sequence[Operation]) -> Verdict:
+        folder = self.folder / f"x{self.executed}"
         folder.mkdir(parents=True)
         recorder = Recorder(folder / "history.jsonl")
         for operation in operations:
             recorder.write(operation)
         recorder.close()
-        (folder / "audit.jsonl").write_bytes(self.office.office.audit(event))
+        for name in names.values():
+            (folder / f"audit-{name}.jsonl").write_bytes(self.office.office.audit(name))
         return judge_folder(folder)
 
 
-def _operation(event: str, buyer: _Buyer) -> Operation:
-    """A buyer's purchase as a line of the history."""
-    answered = buyer.answered
-    operation = Operation(
-        process=buyer.process,
-        op="buy",
-        event=event,
-        key=buyer.name,
-        quantity=1,
-        invoke_ns=answered.invoke_ns if answered else 0,
-        return_ns=None,
-        outcome="unknown",
-    )
-    if answered is not None and answered.status:
-        answer = parse(msgspec.json.encode(answered.content))
-        operation.outcome = outcome_of("buy", answered.status, answer)
-        operation.return_ns = None if operation.outcome == "unknown" else answered.return_ns
-        keep_fields(operation, answer, {})
-    return operation
-
-
 class _Execution:
-    def __init__(self, runner: ScheduleRunner, event: str, chooser: Chooser) -> None:
+    def __init__(self, runner: ScheduleRunner, names: dict[str, str], chooser: Chooser) -> None:
         self._runner = runner
         self._gate_server = runner.gate_server
-        self._event = event
+        self._names = names
+        self._letters = {name: letter for letter, name in names.items()}
         self._chooser = chooser
-        self._disturbed = False
-        self._wakes = False
-        self._ended = False
-        self.trace = Trace(self._is_recorded)
-        self.buyers = [_Buyer(name, number) for number, name in enumerate(buyer_names(runner.buyers))]
+        self._moves = runner.moves
+        self._failed = False
+        self.closed = False
+        """The store is closed after a failed sync."""
+        switched = any(operation.verb == "switch" for program in runner.programs for operation in program)
+        guard = GUARDS[runner.office.service.acting_guard]
+        fenced = guard.is_lease and guard.refuses_late_writes and not switched
+        self.trace = Trace(self._is_recorded, len(names), is_fenced=fenced)
+        of_names = dict(zip(buyer_names(runner.buyers), runner.programs, strict=True))
+        first = {name: program[0] for name, program in of_names.items()}
+        self.buyers = [
+            ScheduledBuyer(name, number, program, program[0], first)
+            for number, (name, program) in enumerate(of_names.items())
+        ]
         self._by_name = {buyer.name: buyer for buyer in self.buyers}
+        self._clients = {
+            buyer.name: BuyerThread(buyer, runner.gate_server, runner.office.office, names, patience_s=PATIENCE_S)
+            for buyer in self.buyers
+        }
+        self._settling = Settling(runner.gate_server, self.buyers, self._letters, self.trace)
+        self._settling.has_combiner = runner.office.service.line == "host"
 
     def run(self) -> None:
         for buyer in self.buyers:
-            buyer.thread = threading.Thread(target=self._buy, args=(buyer.name,), daemon=True)
-            buyer.thread.start()
-        self._settle()
-        while not all(buyer.answered for buyer in self.buyers):
-            enabled = self._enabled()
+            # One after the other: what has happened before happens in this order.
+            buyer.started = True
+            self._clients[buyer.name].start()
+            self._settle()
+        while not all(buyer.finished for buyer in self.buyers):
+            standings = dict(self._enabled())
             self._runner.on_decision(self.trace.steps)
-            token = self._chooser.choose(enabled)
-            buyer = self._by_name[token[-1].upper()]
-            if buyer.arrival is None:
-                raise Stuck(f"{buyer.name} stands at no gate")
-            if token.islower():
-                self._kill(buyer, buyer.arrival)
-            elif token.startswith("-"):
-                self._pause(buyer, buyer.arrival)
-            else:
-                self._continue(buyer, buyer.arrival)
+            blocked = [self._standing(buyer, "blocked") for buyer in self.buyers if buyer.blocked_on]
+            token = self._chooser.choose(list(standings), standings, blocked)
+            self._do(token, standings[token])
+            self.trace.steps[-1].token = token
             self._settle()
 
     def end(self) -> None:
         """Let every buyer through all gates and wait for the answers, whatever happened."""
-        self._ended = True
+        self._settling.ended = True
         for buyer in self.buyers:
             self._resume(buyer)
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline and any(each.thread and each.thread.is_alive() for each in self.buyers):
+            self._clients[buyer.name].stop()
+        deadline = time.monotonic() + PATIENCE_S
+        waiting = [client for client in self._clients.values() if client.started]
+        while waiting and time.monotonic() < deadline:
             self._gate_server.let_everybody_go()
-            for buyer in self.buyers:
-                if buyer.thread is not None:
-                    buyer.thread.join(0.02)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._hear(self._gate_server.happenings.get_nowait())
+            waiting = [client for client in waiting if not client.has_ended(0.02)]
+        self._settling.hear_what_is_left()
 
-    def _is_recorded(self, buyer: str) -> bool:
-        """Does the office's own list contain a buyer's sale now? The buyers' names are their keys."""
+    def _settle(self) -> None:
+        self._settling.gates = self._runner.gates
+        self._settling.settle()
+
+    def _is_recorded(self, key: str, event: str, times: int) -> bool:
+        """Does the office's own list contain what was committed under a key so often?"""
         try:
-            audit = self._runner.office.office.audit(self._event, timeout_s=_PATIENCE_S)
+            audit = self._runner.office.office.audit(self._names[event], timeout_s=PATIENCE_S)
         except OfficeError:
             return False
-        return any(line.get("key") == buyer for line in map(msgspec.json.decode, audit.splitlines()))
-
-    def _buy(self, name: str) -> None:
-        url = f"{self._runner.office.url}/events/{self._event}/orders"
-        headers = {"Content-Type": "application/json", "Idempotency-Key": name}
-        status, content, invoke_ns = 0, {}, time.monotonic_ns()
-        with contextlib.suppress(NoAnswer, msgspec.DecodeError):
-            answer = ask("POST", url, b'{"quantity":1}', headers, timeout_s=_PATIENCE_S * 4)
-            content = msgspec.json.decode(answer.body, type=dict[str, object])
-            status = answer.status
-        self._gate_server.happenings.put(Answered(name, status, content, invoke_ns, time.monotonic_ns()))
+        recorded: list[dict[str, object]] = [msgspec.json.decode(line) for line in audit.splitlines()]
+        return sum(line.get("key") == key for line in recorded) >= times
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
-    def _enabled(self) -> list[str]:
+    def _enabled(self) -> Iterator[tuple[Token, Standing]]:
         if not any(buyer.able for buyer in self.buyers):
             for buyer in self.buyers:
                 self._resume(buyer)
-        tokens = [buyer.name for buyer in self.buyers if buyer.able]
-        if not tokens:
-            raise Stuck(self._who_waits())
-        kills = [name.lower() for name in tokens if self._runner.may_kill and not self._disturbed]
-        pauses = [f"-{name}" for name in tokens if self._runner.may_pause and not self._disturbed]
-        return [*tokens, *kills, *pauses]
+        standing = {buyer.name: self._standing(buyer, buyer.arrival.gate) for buyer in self.buyers if buyer.arrival}
+        standing = {name: each for name, each in standing.items() if self._by_name[name].able}
+        if not standing:
+            raise Stuck(self._settling.who_waits())
+        yield from standing.items()
+        if self._moves:
+            yield TIME, Standing("", "time", 0, self._runner.events[0], "")
+        if not self._failed:
+            combined = {buyer.name for buyer in self.buyers if buyer.is_combined}
+            yield from possible(self._runner.failures, standing.values(), combined)
 
-    def _continue(self, buyer: _Buyer, arrival: Arrival) -> None:
+    def _standing(self, buyer: ScheduledBuyer, gate: str) -> Standing:
+        event = buyer.blocked_on or (self._letters[buyer.arrival.event] if buyer.arrival else buyer.events[0])
+        return Standing(buyer.name, gate, buyer.pid, event, buyer.operation.text)
+
+    def _do(self, token: Token, standing: Standing) -> None:
+        self._failed |= failure_of(token) is not None
+        if not buyer_of(token):
+            self._do_for_all(token, standing)
+            return
+        buyer = self._by_name[standing.buyer]
+        if (arrival := buyer.arrival) is None:
+            raise Stuck(f"{buyer.name} stands at no gate")
+        match failure_of(token):
+            case "kill":
+                self._kill(buyer, arrival)
+            case "pause":
+                self._pause(buyer, arrival)
+            case "disk":
+                self._refuse(buyer, arrival)
+            case failure:
+                self._clients[buyer.name].lost = failure is not None
+                self._continue(buyer, arrival)
+
+    def _do_for_all(self, token: Token, standing: Standing) -> None:
+        if token == TIME:
+            self._moves -= 1
+            self._gate_server.move_clock(_MOVE_NS)
+            self.trace.add("", "time", f"Time moves on by {HOLD_S + 1:g} s: every hold has ended.")
+        elif token == LEASE:
+            self._runner.office.engine.remove(f"*{self._names[standing.event]}*lease*")
+            self.trace.add(
+                "", "lease-end", "The lease ends in the engine: somebody else can have it.", event=standing.event
+            )
+        else:
+            self.trace.add("", "combiner", "The combiner is killed (-9): the workers decide.", event=standing.event)
+            self._settling.has_combiner = False
+            self._kill_the_process(standing.pid)
+
+    def _continue(self, buyer: ScheduledBuyer, arrival: Arrival, word: str = "go") -> None:
         buyer.arrival = None
-        self.trace.passes(buyer.name, arrival)
-        self._pass(arrival)
+        self.trace.passes(buyer, arrival.gate, self._letters[arrival.event])
+        self._settling.open(buyer, arrival, word)
 
-    def _pass(self, arrival: Arrival) -> None:
-        if arrival.gate == "release":
-            self._wakes = True
-        self._gate_server.let_go(arrival)
+    def _refuse(self, buyer: ScheduledBuyer, arrival: Arrival) -> None:
+        self._continue(buyer, arrival, "refuse")
+        self.closed = arrival.gate == "durable"
+        what = "the sync fails, and the store is closed" if self.closed else "the disk is full, and nothing is written"
+        self.trace.steps[-1].text = f"{buyer.name} finds that {what}."
 
-    def _kill(self, buyer: _Buyer, arrival: Arrival) -> None:
-        self._disturbed, self._wakes = True, True
-        self.trace.add(buyer.name, arrival.gate, f"loses the worker: killed (-9) at “{arrival.gate}”.")
-        for other in self._in_worker(arrival.pid):
-            other.killed, other.arrival, other.blocked = True, None, False
+    def _kill(self, buyer: ScheduledBuyer, arrival: Arrival) -> None:
+        self.trace.add(buyer.name, arrival.gate, f"{buyer.name} loses the worker: killed (-9) at “{arrival.gate}”.")
+        for other in self._in_process(arrival.pid):
+            other.killed = True
+        self._kill_the_process(arrival.pid)
+
+    def _kill_the_process(self, pid: int) -> None:
+        for buyer in self._in_process(pid):
+            self._settling.loses(buyer)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(arrival.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
-    def _pause(self, buyer: _Buyer, arrival: Arrival) -> None:
-        self._disturbed = True
-        self.trace.add(buyer.name, arrival.gate, f"is stopped, with the worker, at “{arrival.gate}”.")
-        for other in self._in_worker(arrival.pid):
+    def _pause(self, buyer: ScheduledBuyer, arrival: Arrival) -> None:
+        what = f"{buyer.name} is stopped, with the worker, at “{arrival.gate}”."
+        self.trace.add(buyer.name, arrival.gate, what)
+        for other in self._in_process(arrival.pid):
             other.paused = True
         os.kill(arrival.pid, signal.SIGSTOP)
 
-    def _in_worker(self, pid: int) -> list[_Buyer]:
-        """The buyers whose purchases are in this worker."""
-        return [buyer for buyer in self.buyers if buyer.answered is None and buyer.pid == pid]
+    def _in_process(self, pid: int) -> list[ScheduledBuyer]:
+        """The buyers whose requests are in this process."""
+        return [buyer for buyer in self.buyers if buyer.pid == pid]
 
-    def _resume(self, buyer: _Buyer) -> None:
+    def _resume(self, buyer: ScheduledBuyer) -> None:
         if buyer.paused:
             buyer.paused = False
             with contextlib.suppress(ProcessLookupError):
                 os.kill(buyer.pid, signal.SIGCONT)
             if buyer.arrival is not None:
-                self.trace.add(buyer.name, buyer.arrival.gate, "may go on, with the worker.")
-
-    # -- what happens ---------------------------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """Listen until every buyer is at rest, and one that waited for a free guard has come to its next gate."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not all(buyer.at_rest for buyer in self.buyers):
-            self._hear_within(deadline - time.monotonic())
-        blocked = any(buyer.blocked for buyer in self.buyers)
-        if self._wakes or (blocked and not any(buyer.able for buyer in self.buyers)):
-            self._wakes = False
-            self._let_one_wake()
-
-    def _let_one_wake(self) -> None:
-        """One of the waiting buyers gets the guard now, or is told that it took too long."""
-        waiting = self._waiting()
-        deadline = time.monotonic() + _WAKE_S
-        while waiting and waiting == self._waiting():
-            if time.monotonic() > deadline:
-                return
-            with contextlib.suppress(Stuck):
-                self._hear_within(deadline - time.monotonic())
-        if waiting:
-            self._settle()
-
-    def _waiting(self) -> set[str]:
-        return {buyer.name for buyer in self.buyers if buyer.blocked}
-
-    def _hear_within(self, seconds: float) -> None:
-        try:
-            self._hear(self._gate_server.happenings.get(timeout=max(0.01, seconds)))
-        except queue.Empty:
-            raise Stuck(self._who_waits()) from None
-
-    def _hear(self, heard: Arrival | Answered) -> None:
-        if isinstance(heard, Answered):
-            buyer = self._by_name.get(heard.buyer)
-            if buyer is not None:
-                buyer.answered, buyer.arrival, buyer.blocked = heard, None, False
-                if heard.status == 0 and not buyer.killed:
-                    raise Stuck(f"{buyer.name}'s worker died by itself, or closed the connection without an answer")
-            return
-        if heard.event != self._event:
-            self._gate_server.let_go(heard)
-            return
-        for buyer in (self._by_name[key] for key in heard.keys if key in self._by_name):
-            self._come(buyer, heard)
-
-    def _come(self, buyer: _Buyer, heard: Arrival) -> None:
-        buyer.pid = heard.pid
-        if heard.note:
-            buyer.blocked = heard.note == "blocked"
-            return
-        buyer.blocked = False
-        if not self._ended:
-            self.trace.learn(buyer.name, heard)
-        if heard.gate in self._runner.gates:
-            buyer.arrival = heard
-        else:
-            self._pass(heard)
-
-    def _who_waits(self) -> str:
-        states = "; ".join(f"{buyer.name} {buyer.state}" for buyer in self.buyers)
-        last = self.trace.steps[-1].buyer if self.trace.steps else "nobody"
-        return f"nobody can go on: {states}; the last to go on was {last}"
+                self.trace.add(buyer.name, buyer.arrival.gate, f"{buyer.name} may go on, with the worker.")

@@ -15,5 +15,6 @@ def report(explored: Explored) -> str:
     """The verdict, then the schedule that lost (or one that did not), then the number of schedules."""
     case, first = explored.case, explored.first
     title = f"The losing schedule: guard {case.guard}" if first else f"One of the schedules: guard {case.guard}"
-    drawing = draw(first.steps if first else explored.example, case.buyers, title)
+    steps, reason = (first.steps, first.reason) if first else (explored.example, None)
+    drawing = draw(steps, case.buyers, title, reason=reason)
     return template("explored.html", HERE).render(explored=explored, case=case, drawing=drawing)

@@ -10,19 +10,42 @@ a *prefix*; after it, the buyer who has the turn keeps it. The execution reports
 each decision, and every choice that was not made becomes a new prefix. Every schedule is executed exactly once, because
 each prefix differs from all executions before it.
 
-On request there are two more decisions, at most one of them in an execution: ``a`` kills the worker of A's purchase
-(-9), and ``-A`` stops A until no other buyer can continue.
+In a case that has a time, ``t`` moves the service's clock on. On request there are *failures*, at most one of them in
+an execution: ``a`` kills the worker of A's request (-9), ``-A`` stops it until no other buyer can continue, ``~A``
+loses A's answer, ``!A`` has the disk refuse what A is about to write, ``x`` ends the event's lease, ``*`` kills the
+combiner.
 """
 
 from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import msgspec
 
 Token = str
-"""``A``: A continues; ``a``: A's worker is killed; ``-A``: A is stopped."""
+"""``A``: A continues; ``t``: time moves; all others are failures: ``a``, ``-A``, ``~A``, ``!A``, ``x``, ``*``."""
+TIME, LEASE, COMBINER = "t", "x", "*"
+PAUSED, LOST, REFUSED = "-", "~", "!"
+_OF_A_BUYER, _OF_NOBODY = frozenset({PAUSED, LOST, REFUSED}), frozenset({TIME, LEASE, COMBINER})
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What the step of a token is about."""
+
+    buyer: str
+    """Empty where it is no buyer's step: then the gate is ``time``, ``lease-end`` or ``combiner``."""
+    gate: str
+    """The gate that is passed; of a buyer who waits for somebody, ``blocked``."""
+    pid: int
+    """The process in which it happens; 0 where it is none of the service's."""
+    event: str
+    """The event's letter in the programs: ``a``, ``b``, …"""
+    operation: str
+    """The buyer's operation, as it is written in their program."""
 
 
 def buyer_names(count: int) -> list[str]:
@@ -64,28 +87,52 @@ def tokens(schedule: str) -> list[Token]:
     found: list[Token] = []
     rest = iter(schedule)
     for letter in rest:
-        token = letter + next(rest, "") if letter == "-" else letter
-        if not token[-1].isascii() or not token[-1].isalpha() or (len(token) == 2 and not token[-1].isupper()):
-            raise ValueError(f"{token!r} is no step: A, a or -A, with the letter of a buyer")
+        token = letter + next(rest, "") if letter in _OF_A_BUYER else letter
+        is_letter = token[-1].isascii() and token[-1].isalpha()
+        if token not in _OF_NOBODY and (not is_letter or (len(token) == 2 and not token[-1].isupper())):
+            raise ValueError(f"{token!r} is no step: A, a, -A, ~A or !A, with the letter of a buyer; t, x or *")
         found.append(token)
     return found
+
+
+def buyer_of(token: Token) -> str:
+    """The buyer whose step a token is; empty where it is nobody's."""
+    return "" if token in _OF_NOBODY else token[-1].upper()
+
+
+def is_step(token: Token) -> bool:
+    """Whether it is a buyer who goes on, not a failure and not the clock."""
+    return len(token) == 1 and token.isupper()
+
+
+def is_failure(token: Token) -> bool:
+    """Whether it is one of the decisions of which there is at most one in an execution."""
+    return not is_step(token) and token != TIME
+
+
+_NONE: Mapping[Token, Standing] = MappingProxyType({})
 
 
 class Chooser:
     """Makes the decisions of one execution, and records them."""
 
     def __init__(self, prefix: Sequence[Token] = (), prefer: Callable[[Sequence[Token]], Token] | None = None) -> None:
-        self._prefix = list(prefix)
+        self.prefix = list(prefix)
         self._prefer = prefer
         self.choices = Choices()
         self._turn: str | None = None
 
-    def choose(self, enabled: Sequence[Token]) -> Token:
-        """Choose one of the enabled tokens (plain steps come first). Raises ``Diverged`` if the prefix has another."""
+    def choose(
+        self, enabled: Sequence[Token], standings: Mapping[Token, Standing] = _NONE, blocked: Sequence[Standing] = ()
+    ) -> Token:
+        """Choose one of the enabled tokens (plain steps come first). Raises ``Diverged`` if the prefix has another.
+
+        ``standings``: what the step of each enabled token is about; ``blocked``: the buyers who wait for somebody.
+        """
         turn = self._turn if self._turn in enabled else None
         place = len(self.choices.decisions)
-        if place < len(self._prefix):
-            chosen = self._prefix[place]
+        if place < len(self.prefix):
+            chosen = self.prefix[place]
             if chosen not in enabled:
                 raise Diverged(f"step {place + 1} is {chosen!r}, but only {', '.join(enabled)} could go on there")
         elif self._prefer is not None:
@@ -93,7 +140,7 @@ class Chooser:
         else:
             chosen = turn or enabled[0]
         self.choices.decisions.append(Decision(chosen, tuple(enabled), turn))
-        self._turn = chosen if chosen.isupper() and len(chosen) == 1 else self._turn
+        self._turn = chosen if is_step(chosen) else self._turn
         return chosen
 
 
@@ -128,18 +175,14 @@ def explore(execute: Execute, *, most: int) -> Iterator[Choices]:
 def _alternatives(choices: Choices, fixed: int) -> Iterator[tuple[int, list[Token]]]:
     """The prefixes that differ from these choices after the first ``fixed`` decisions, and the preemptions they add."""
     chosen = [decision.chosen for decision in choices.decisions]
-    disturbed = any(not _plain(token) for token in chosen)
+    disturbed = any(map(is_failure, chosen))
     for place in range(fixed, len(chosen)):
         decision = choices.decisions[place]
         for other in decision.enabled:
-            if other == decision.chosen or (disturbed and not _plain(other)):
+            if other == decision.chosen or (disturbed and is_failure(other)):
                 continue
-            added = int(not _plain(other) or (decision.turn is not None and other != decision.turn))
+            added = int(is_failure(other) or (decision.turn is not None and other != decision.turn))
             yield added, [*chosen[:place], other]
-
-
-def _plain(token: Token) -> bool:
-    return len(token) == 1 and token.isupper()
 
 
 def pct(seed: int, buyers: Sequence[str], *, steps: int, depth: int) -> Callable[[Sequence[Token]], Token]:

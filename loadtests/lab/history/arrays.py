@@ -1,7 +1,7 @@
 """Columns: what histories and audits are made of, and the few array functions that all checks share.
 
 A column has one entry for each operation or record. A number that nobody told is ``ABSENT``; strings are ids of
-``Names``; lists of ticket numbers are one flat array with offsets, ``Ragged``.
+``StringIds``; lists of ticket numbers are one flat array with offsets, ``Ragged``; lists of strings are ``WordLists``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEVER = 2**63 - 1
 """The return of an operation that never returned: later than every time in a file."""
 
 
-class Names:
+class StringIds:
     """Strings as integers: a string's id is the row it was first met in; None is -1.
 
     Ids have gaps but stay below the number of rows, so an array of that length can be indexed by them. Of a string its
@@ -83,7 +83,7 @@ class Names:
         """Greater than every id."""
         return int(self._rows[-1]) + 1 if len(self._rows) else 0
 
-    def translation(self, other: Names) -> Ints:
+    def translation(self, other: StringIds) -> Ints:
         """An array that, indexed by an id of ``other``, gives the id of the same string here, or -1."""
         table = np.full(other.bound + 1, -1)  # the last one answers index -1
         if len(self._rows):
@@ -163,6 +163,25 @@ class Ragged:
         return Ragged(taken.offsets, self.flat[at])
 
 
+@dataclass(frozen=True)
+class WordLists:
+    """One list of strings per row: those of row i are the ``words`` at ``lists.row(i)``.
+
+    ``told`` says which rows had a list at all, be it an empty one.
+    """
+
+    words: tuple[str, ...]
+    lists: Ragged
+    told: Bools
+
+    def row(self, index: int) -> list[str]:
+        return [self.words[word] for word in self.lists.row(index)]
+
+    def take(self, index: Ints) -> WordLists:
+        """The rows at ``index``, in that order."""
+        return WordLists(self.words, self.lists.take(index), self.told[index])
+
+
 def same_rows(a: Ragged, b: Ragged) -> Bools:
     """Row by row, whether two ragged arrays of as many rows hold the same values in the same order."""
     equal: Bools = a.lengths == b.lengths
@@ -193,7 +212,7 @@ def one_of(values: NDArray[Any], *choices: int) -> Bools:
 def lookup(ids: Ints, values: Ints, wanted: Ints, missing: int) -> Ints:
     """For each wanted id, the value at its first place in ``ids``, or ``missing``; negative ids match nothing.
 
-    Ids are those of ``Names`` or of mutations, so that an array of the greatest one's length can be made.
+    Ids are those of ``StringIds`` or of mutations, so that an array of the greatest one's length can be made.
     """
     known = np.flatnonzero(ids >= 0)[::-1]
     first = np.full(max(ids.max(initial=-1), wanted.max(initial=-1)) + 2, -1)  # the last one answers index -1

@@ -17,14 +17,14 @@ from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 import numpy as np
-from msgspec import Meta
+from msgspec import NODEFAULT, Meta
 
-from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Names, Ragged, compact
-from loadtests.lab.untrusted import NOT_JSON, open_file
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Ragged, StringIds, WordLists, compact
+from loadtests.lab.untrusted import NOT_JSON, open_file, unpacked
 
 LARGEST = 2**60
 """Numbers beyond it are refused, so that positions such as 2·version + 1 cannot overflow."""
@@ -51,17 +51,19 @@ class HistoryError(ValueError):
 
 def read_table(
     source: Source, row_type: type[msgspec.Struct], *, first_row: int = 0
-) -> tuple[dict[str, Any], dict[str, Names]]:
+) -> tuple[dict[str, Any], dict[str, StringIds]]:
     """A JSON Lines file as columns: ``line``, and one for each field of ``row_type``, by the field's type.
 
     A missing number or time (in microseconds) is ABSENT, a missing float NaN. A ``Literal`` becomes its place among the
-    choices, a truth value 1, 0, or -1 for missing; tuples are ``Ragged``. Strings become ids of the ``Names`` that are
-    returned by field. Raises HistoryError as ``read_rows`` does.
+    choices, a truth value 1, 0, or -1 for missing; tuples of numbers are ``Ragged``, tuples of strings ``WordLists``.
+    Strings become ids of the ``StringIds`` that are returned by field. A field that no line has costs next to nothing.
+    Raises HistoryError as ``read_rows`` does.
     """
-    kinds = {field.name: _without_none(field.type) for field in msgspec.structs.fields(row_type)}
-    names = {name: Names() for name, kind in kinds.items() if kind is str}
-    flats = {name: bytearray() for name, kind in kinds.items() if get_origin(kind) is tuple}
-    makers = {name: _maker_of(kind, flats.get(name)) for name, kind in kinds.items() if kind is not str}
+    fields = {field.name: field for field in msgspec.structs.fields(row_type)}
+    kinds = {name: _without_none(field.type) for name, field in fields.items()}
+    names = {name: StringIds() for name, kind in kinds.items() if kind is str}
+    lists = {name: _Lists({}, bytearray()) for name, kind in kinds.items() if get_origin(kind) is tuple}
+    makers = {name: _maker_of(kind, lists.get(name)) for name, kind in kinds.items() if kind is not str}
     buffers = {name: bytearray() for name in ("line", *kinds)}
     count = 0
     for lines, rows in read_rows(source, row_type, first_row=first_row):
@@ -69,22 +71,49 @@ def read_table(
             continue
         buffers["line"] += lines.tobytes()
         cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
-        for place, name in enumerate(kinds):
-            values = cells[place :: len(kinds)]
+        for place, (name, field) in enumerate(fields.items()):
+            values = cells[place :: len(fields)]
+            if values[0] is field.default and not buffers[name] and values.count(field.default) == len(values):
+                continue  # nobody has had it so far
+            if count and not buffers[name]:
+                buffers[name] += _missing(field.default, makers.get(name), count).tobytes()
             column = makers[name](values) if name in makers else names[name].intern(values, count)
             buffers[name] += column.tobytes()
         count += len(rows)
     columns: dict[str, Any] = {}
+    columns["line"] = compact(np.frombuffer(buffers.pop("line"), np.int64))
     for name, buffer in buffers.items():
-        column = np.frombuffer(buffer, makers[name]([]).dtype if name in makers else np.int64)
+        missing = _missing(fields[name].default, makers.get(name), count)
+        column = np.frombuffer(buffer, missing.dtype) if buffer else missing
         if name in names:
             try:
                 column = names[name].settle(column)
             except ValueError as error:
                 raise HistoryError(f"{name_of(source)}: {error}") from error
-        whole = compact(column)
-        columns[name] = Ragged.of_lengths(whole, np.frombuffer(flats[name], np.int64)) if name in flats else whole
+        columns[name] = lists[name].column(compact(column), kinds[name]) if name in lists else compact(column)
     return columns, names
+
+
+class _Lists(NamedTuple):
+    """The lists of a field as they are collected: the words met, each with its id, and all lists one after another."""
+
+    ids: dict[str, int]
+    flat: bytearray
+
+    def column(self, lengths: Ints, kind: Any) -> Ragged | WordLists:
+        """The finished column; a list that is not there has the length -1 among ``lengths``."""
+        flat = np.frombuffer(self.flat, np.int64)
+        if len(flat):
+            ragged = Ragged.of_lengths(np.maximum(lengths, 0), flat)
+        else:
+            ragged = Ragged(np.broadcast_to(np.int64(0), len(lengths) + 1), flat)
+        return WordLists(tuple(self.ids), ragged, lengths >= 0) if get_args(kind)[0] is str else ragged
+
+
+def _missing(default: Any, maker: _Maker | None, count: int) -> Any:
+    """The column of so many rows that lack a field."""
+    absent = np.full(1, -1) if maker is None else maker([] if default is NODEFAULT else [default])
+    return np.broadcast_to(absent, count) if count and len(absent) else absent[:0]
 
 
 _Maker = Callable[[list[Any]], Any]
@@ -97,11 +126,11 @@ def _without_none(kind: Any) -> Any:
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-def _maker_of(kind: Any, flat: bytearray | None) -> _Maker:
+def _maker_of(kind: Any, lists: _Lists | None) -> _Maker:
     if get_origin(kind) is Literal:
         return partial(_codes, {value: code for code, value in enumerate(get_args(kind))})
-    if flat is not None:
-        return partial(_lengths, flat)
+    if lists is not None:
+        return partial(_word_lengths, lists) if get_args(kind)[0] is str else partial(_lengths, lists.flat)
     by_type: dict[Any, _Maker] = {
         int: _ints,
         float: _floats,
@@ -134,6 +163,14 @@ def _lengths(flat: bytearray, values: list[tuple[int, ...] | None]) -> Ints:
         return _lengths(flat, [value or () for value in values])
     flat += np.fromiter(chain.from_iterable(cast("list[tuple[int, ...]]", values)), np.int64).tobytes()
     return lengths
+
+
+def _word_lengths(lists: _Lists, values: list[tuple[str, ...] | None]) -> Ints:
+    """The lengths of some lists of words, -1 for None; the ids of their words are appended to the others."""
+    ids = lists.ids
+    words = chain.from_iterable(value for value in values if value)
+    lists.flat.extend(np.fromiter((ids.setdefault(word, len(ids)) for word in words), np.int64).tobytes())
+    return np.fromiter([-1 if value is None else len(value) for value in values], np.int64, len(values))
 
 
 def _moments(values: list[datetime | None]) -> Ints:
@@ -220,10 +257,7 @@ def refuse(bad: Bools, line: Ints, name: str, why: str, other_line: Ints | None 
 
 
 def _open(source: Source) -> BinaryIO:
-    file: BinaryIO = open_file(source) if isinstance(source, Path) else BytesIO(source)
-    gzipped = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    return cast("BinaryIO", gzip.GzipFile(fileobj=file)) if gzipped else file
+    return unpacked(open_file(source) if isinstance(source, Path) else BytesIO(source))
 
 
 def _numbered(first_line: int, block: bytes) -> list[tuple[int, bytes]]:

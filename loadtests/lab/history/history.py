@@ -1,7 +1,7 @@
 """Histories: what a load test recorded, from JSON Lines into columns.
 
 A history is immutable and columnar: row i of every column belongs to one operation. Numbers that the file does
-not have are ``ABSENT``, strings are ids of ``Names``, times are nanoseconds, and an operation that never
+not have are ``ABSENT``, strings are ids of ``StringIds``, times are nanoseconds, and an operation that never
 returned returns at ``NEVER``.
 
 What cannot have been recorded honestly is refused here, with its line, so that no check draws a verdict from it: a
@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, get_args
 
 import msgspec
 import numpy as np
 
-from loadtests.lab.history.arrays import ABSENT, NEVER, Codes, Ints, Names, Ragged, one_of
+from loadtests.lab.history.arrays import ABSENT, NEVER, Codes, Floats, Ints, Ragged, StringIds, one_of, same_rows
 from loadtests.lab.history.audit import Audit, read_audit
 from loadtests.lab.history.columns import (
     Count,
@@ -31,25 +31,32 @@ from loadtests.lab.history.columns import (
     read_table,
     refuse,
 )
+from loadtests.lab.history.recorder import Op, Outcome
+from loadtests.lab.history.seating import SeatColumns, seat_columns
 
 __all__ = ["ABSENT", "NEVER", "Audit", "History", "HistoryError", "read_audit", "read_history"]
 
-OPS = ("buy", "read", "cancel", "hold", "confirm", "release")
+OPS: tuple[str, ...] = get_args(Op)
 BUY, READ, CANCEL, HOLD, CONFIRM, RELEASE = range(6)
 
-OUTCOMES = ("ok", "sold_out", "refused", "fail", "unknown")
-OK, SOLD_OUT, REFUSED, FAIL, UNKNOWN = range(5)
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
+OK, SOLD_OUT, REFUSED, FAIL, UNKNOWN, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER = range(8)
+TICKETS_REFUSED = (SOLD_OUT, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER)
+"""The outcomes of a wish for tickets that was refused."""
+
+
+Lifetime = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class HistoryLine(msgspec.Struct, gc=False):
     """A line of a history, as the contract gives it; fields that a reader does not use are ignored."""
 
     process: Number
-    op: Literal["buy", "read", "cancel", "hold", "confirm", "release"]
+    op: Op
     event: str
     invoke_ns: Time
     return_ns: Time | None
-    outcome: Literal["ok", "sold_out", "refused", "fail", "unknown"]
+    outcome: Outcome
     key: str | None = None
     attempt: Number = 1
     quantity: Number | None = ABSENT
@@ -59,6 +66,11 @@ class HistoryLine(msgspec.Struct, gc=False):
     tickets: tuple[Number, ...] | None = ()
     remaining: Number | None = ABSENT
     version: Number | None = ABSENT
+    seats: tuple[str, ...] | None = None
+    wanted: tuple[str, ...] | None = None
+    taken: tuple[str, ...] | None = None
+    together: bool | None = None
+    section: str | None = None
 
 
 class _CheckedLine(HistoryLine, gc=False):
@@ -68,30 +80,32 @@ class _CheckedLine(HistoryLine, gc=False):
     quantity: Quantity | None = ABSENT
     version: Count | None = ABSENT
     cart: str | None = None
+    map: str | None = None
     seat: str | None = None
+    seconds: Lifetime | None = None
     host: str | None = None
     resolution_ns: Time | None = ABSENT
 
 
 @dataclass(frozen=True)
 class History:
-    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``seat``, ``host`` are ids (-1: none).
+    """Operations in columns: ``key``, ``order``, ``hold``, ``cart``, ``host`` are ids (-1: none).
 
     ``event`` indexes ``events``; ``op`` and ``outcome`` are codes (``OPS``, ``OUTCOMES``); ``replayed`` is 1, 0 or -1
     for absent; ``return_ns`` is NEVER for an unknown outcome. ``marks_replays`` says whether the whole history has that
-    field anywhere.
+    field anywhere. ``seconds`` is how long a hold was asked for, NaN where nobody said. ``seating`` is what the
+    operations say of seats, None where they say nothing.
 
     A clock that tells milliseconds alone may be wrong by one: each time is widened by its ``resolution_ns``, so that a
     rounded time never makes a violation. ``recorded`` has the times as they stand in the file.
     """
 
     events: tuple[str, ...]
-    keys: Names
-    orders: Names
-    holds: Names
-    carts: Names
-    seats: Names
-    hosts: Names
+    keys: StringIds
+    orders: StringIds
+    holds: StringIds
+    carts: StringIds
+    hosts: StringIds
     marks_replays: bool
     line: Ints
     event: Ints
@@ -109,10 +123,11 @@ class History:
     order: Ints
     hold: Ints
     cart: Ints
-    seat: Ints
     remaining: Ints
     version: Ints
+    seconds: Floats
     tickets: Ragged
+    seating: SeatColumns | None
 
     def __len__(self) -> int:
         return len(self.line)
@@ -123,7 +138,8 @@ class History:
             for field in fields(self)
             if isinstance(column := getattr(self, field.name), np.ndarray)
         }
-        return replace(self, tickets=self.tickets.take(rows), **columns)
+        seating = None if self.seating is None else self.seating.take(rows)
+        return replace(self, tickets=self.tickets.take(rows), seating=seating, **columns)
 
     def recorded(self, rows: Ints) -> tuple[Ints, Ints]:
         """When the operations at ``rows`` were invoked and when they returned, not widened; NEVER stays NEVER."""
@@ -144,6 +160,12 @@ def read_history(source: Source | str, *, resolution_ns: int = 0) -> History:
     """
     source = Path(source) if isinstance(source, str) else source
     columns, names = read_table(source, _CheckedLine)
+    of_a_seat = (columns["seat"] >= 0) & (columns["outcome"] == SOLD_OUT) & one_of(columns["op"], BUY, HOLD)
+    seating = seat_columns(columns, names, of_a_seat)
+    if seating is not None:
+        columns["outcome"] = np.where(of_a_seat, np.int8(SEAT_TAKEN), columns["outcome"])
+        asks = one_of(columns["op"], BUY, HOLD) & (columns["quantity"] == ABSENT) & seating.wanted.told
+        columns["quantity"] = np.where(asks, seating.wanted.lists.lengths, columns["quantity"])
     event_ids, event = np.unique(columns["event"], return_inverse=True)
     never = (columns["outcome"] == UNKNOWN) | (columns["return_ns"] == ABSENT)
     silent = one_of(columns["outcome"], FAIL, UNKNOWN)  # whatever else such a line has is no answer
@@ -161,9 +183,9 @@ def read_history(source: Source | str, *, resolution_ns: int = 0) -> History:
         orders=names["order"],
         holds=names["hold"],
         carts=names["cart"],
-        seats=names["seat"],
         hosts=names["host"],
         marks_replays=bool((columns["replayed"] >= 0).any()),
+        seating=seating,
         **columns,
     )
     _refuse_what_cannot_be(history, name_of(source))
@@ -183,7 +205,12 @@ def _refuse_what_cannot_be(history: History, name: str) -> None:
     odd = ((h.outcome == SOLD_OUT) & ~one_of(h.op, BUY, HOLD, CONFIRM)) | (
         (h.outcome == REFUSED) & ~one_of(h.op, CANCEL, CONFIRM, RELEASE)
     )
+    odd |= one_of(h.outcome, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER) & ~one_of(h.op, BUY, HOLD)
     refuse(odd, h.line, name, "an outcome that this operation cannot have")
+    if h.seating is not None:
+        wanted = h.seating.wanted
+        other = one_of(h.op, BUY, HOLD) & wanted.told & (wanted.lists.lengths != h.quantity)
+        refuse(other, h.line, name, "it wants another number of seats than its `quantity`")
     _refuse_clashing_attempts(h, np.flatnonzero(mutation & (h.key >= 0)), name)
     _refuse_overlap_in_a_process(h, np.flatnonzero(returned), name)
 
@@ -199,6 +226,10 @@ def _refuse_clashing_attempts(h: History, rows: Ints, name: str) -> None:
     for column, ops in (("quantity", (BUY, HOLD)), ("order", (CANCEL,)), ("hold", (CONFIRM, RELEASE))):
         values = getattr(h, column)
         payload |= one_of(h.op[a], *ops) & (values[a] != values[b])
+    if h.seating is not None:
+        wanted, together, section = h.seating.wanted.lists, h.seating.together, h.seating.section
+        differs = ~same_rows(wanted.take(a), wanted.take(b)) | (together[a] != together[b]) | (section[a] != section[b])
+        payload |= one_of(h.op[a], BUY, HOLD) & differs
     refuse(payload, h.line[b], name, "its key stands with another payload", h.line[a])
 
 

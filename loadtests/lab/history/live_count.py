@@ -11,13 +11,18 @@ class _PurchaseLine(msgspec.Struct):
     op: str
     outcome: str
     quantity: int = 1
+    invoke_ns: int = 0
 
 
 class LiveCount:
-    """The tickets acknowledged so far in the round that writes into ``folder``. Reads only what is new."""
+    """The tickets acknowledged so far in the round that writes into ``folder``. Reads only what is new.
 
-    def __init__(self, folder: Path) -> None:
+    ``since_ns``: those alone that were asked for after this moment of the history's clock.
+    """
+
+    def __init__(self, folder: Path, since_ns: int = 0) -> None:
         self._folder = folder
+        self._since_ns = since_ns
         self._decoder = msgspec.json.Decoder(_PurchaseLine)
         self._shard: Path | None = None
         self._offset = 0
@@ -42,5 +47,7 @@ class LiveCount:
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._offset += len(whole)
         self._tickets += sum(
-            line.quantity for line in self._decoder.decode_lines(whole) if line.op == "buy" and line.outcome == "ok"
+            line.quantity
+            for line in self._decoder.decode_lines(whole)
+            if line.op in {"buy", "confirm"} and line.outcome == "ok" and line.invoke_ns >= self._since_ns
         )

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Names, Ragged, one_of
+from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Floats, Ints, Ragged, StringIds, WordLists, one_of
 from loadtests.lab.history.columns import Number, Source, Time, read_table
 from loadtests.lab.history.history import BUY, CONFIRM, OK, HistoryLine
 
@@ -21,6 +21,7 @@ class _ReportLine(HistoryLine, gc=False):
 
     worker: Number | None = None
     node: Number | None = None
+    seat: str | None = None
     status: Number | None = None
     intended_ns: Time | None = None
     wait_ms: float | None = None
@@ -32,10 +33,11 @@ class _ReportLine(HistoryLine, gc=False):
 class Operations:
     """Operations in columns, in the order of the file. Numbers that are not there are ABSENT, times in ms are NaN.
 
-    ``event``, ``key``, ``order``, ``hold`` are ids of ``names``; ``op`` and ``outcome`` are codes as in ``history``.
+    ``event``, ``key``, ``order``, ``hold``, ``seat`` are ids of ``names``; ``op`` and ``outcome`` are codes as in
+    ``history``.
     """
 
-    names: dict[str, Names]
+    names: dict[str, StringIds]
     line: Ints
     event: Ints
     key: Ints
@@ -53,12 +55,18 @@ class Operations:
     version: Ints
     worker: Ints
     node: Ints
+    seat: Ints
     status: Ints
     intended_ns: Ints
     wait_ms: Floats
     hold_ms: Floats
     store_ms: Floats
     tickets: Ragged
+    seats: WordLists
+    wanted: WordLists
+    taken: WordLists
+    together: Codes
+    section: Ints
 
     def __len__(self) -> int:
         return len(self.line)

@@ -13,7 +13,10 @@ from typing import Literal
 
 import msgspec
 
-Outcome = Literal["ok", "sold_out", "refused", "fail", "unknown"]
+Op = Literal["buy", "read", "cancel", "hold", "confirm", "release"]
+Outcome = Literal[
+    "ok", "sold_out", "refused", "fail", "unknown", "seat_taken", "section_sold_out", "not_together"
+]  # fmt: skip
 
 
 class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -37,8 +40,20 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     cart: str | None = None
     """The buyer's own name of the cart that it belongs to, the same in each of the cart's events."""
     tickets: list[int] | None = None
+    seats: list[str] | None = None
+    """The seats of the answer."""
+    wanted: list[str] | None = None
+    """The seats that were asked for, where a buyer names them."""
+    together: bool | None = None
+    """Whether the best seats were asked for as neighbours, of an event with a hall."""
+    section: str | None = None
+    """The section in which the best seats were asked for."""
+    taken: list[str] | None = None
+    """Which of the wanted seats a refusal names as taken."""
+    map: str | None = None
+    """The state of every seat, two bits each, in base64, as a read showed it."""
     seat: str | None = None
-    """Which seat it is about, where buyers choose them."""
+    """Which seat it is about, where buyers of another service choose one."""
     remaining: int | None = None
     version: int | None = None
     replayed: bool | None = None

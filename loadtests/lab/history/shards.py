@@ -45,6 +45,8 @@ class RunNotice(msgspec.Struct):
 
     mark: str = ""
     """New in every run: what names are made of that a service must not have met before. Empty for an office."""
+    hall: Any = None
+    """The hall of the events in its canonical form, where they have one."""
     values: dict[str, Any] = {}
     """What the set-up has taken from the answers of a service."""
 

@@ -8,7 +8,7 @@ by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,13 +121,25 @@ def draw(size: int, clients: int, seed: int, *, holds: float = 0.0, retries: flo
     )
 
 
-def write(folder: Path, run: Run) -> list[Path]:
+@dataclass(frozen=True)
+class Seating:
+    """The seats of a run, as fields of its lines: what a step asks for, what it is given, and the audit's hall."""
+
+    asked: Mapping[int, str]
+    given: Mapping[int, str]
+    hall: str
+
+
+_NO_SEATS = Seating({}, {}, "")
+
+
+def write(folder: Path, run: Run, seating: Seating = _NO_SEATS) -> list[Path]:
     """Write a run's ``history.jsonl`` and ``audit.jsonl`` as the lab and the service do."""
     history, audit = folder / "history.jsonl", folder / "audit.jsonl"
     with history.open("w", encoding="ascii") as file:
-        file.writelines(_line(run, step) for step in range(len(run)))
+        file.writelines(_line(run, step, seating) for step in range(len(run)))
     with audit.open("w", encoding="ascii") as file:
-        file.writelines(_audit(run))
+        file.writelines(_audit(run, seating))
     return [history, audit]
 
 
@@ -146,7 +158,7 @@ def _processes(unknown: Bools, clients: int) -> Ints:
     return np.arange(len(unknown)) % clients + clients * lost_before
 
 
-def _line(run: Run, step: int) -> str:
+def _line(run: Run, step: int, seating: Seating) -> str:
     op, key, answer = run.op[step], run.key[step], run.answer[step]
     text = (
         f'{{"op":"{OPS[op]}","event":"show","process":{run.process[step]},"invoke_ns":{run.invoke_ns[step]},'
@@ -155,7 +167,7 @@ def _line(run: Run, step: int) -> str:
     if op != READ:
         text += f',"key":"k-{key}"' + (',"attempt":2' if key != step else "")
     if op in (BUY, HOLD):
-        text += f',"quantity":{run.quantity[step]}'
+        text += f',"quantity":{run.quantity[step]}{seating.asked.get(int(key), "")}'
     if run.unknown[step]:
         return text + ',"outcome":"unknown"}\n'
     text += f',"remaining":{run.remaining[answer]},"version":{run.version[answer]},{_SERVED}'
@@ -165,22 +177,23 @@ def _line(run: Run, step: int) -> str:
         about = run.about[step]
         text += f',{_names(run, answer)},"replayed":{"true" if answer != step else "false"}'
         if op in (BUY, HOLD, CONFIRM):
-            text += f",{_tickets(run, about if op == CONFIRM else answer)}"
+            text += f",{_tickets(run, about if op == CONFIRM else answer)}{seating.given.get(int(answer), '')}"
     return text + ',"outcome":"ok"}\n'
 
 
-def _audit(run: Run) -> Iterator[str]:
-    yield f'{{"event":"show","capacity":{run.capacity},"versions":{run.version[-1]}}}\n'
+def _audit(run: Run, seating: Seating) -> Iterator[str]:
+    yield f'{{"event":"show","capacity":{run.capacity},"versions":{run.version[-1]}{seating.hall}}}\n'
     for step in np.flatnonzero(run.committed | (run.expires >= 0)).tolist():
         version, hold = run.version[step], run.expires[step]
         if hold >= 0:
             before = version - run.committed[step]
             about = f'"hold":"{_name("h", hold)}","quantity":{run.quantity[hold]},{_tickets(run, hold)}'
-            yield f'{{"version":{before},"kind":"expired",{about}}}\n'
+            yield f'{{"version":{before},"kind":"expired",{about}{seating.given.get(hold, "")}}}\n'
         if run.committed[step]:
             op, about = run.op[step], run.about[step]
             record = f'{{"version":{version},"kind":"{_KINDS[op]}","key":"k-{run.key[step]}",{_names(run, step)}'
             record += f',"quantity":{run.quantity[step]},{_tickets(run, step if about < 0 else about)}'
+            record += seating.given.get(step, "")
             if op == HOLD:
                 due = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=step + LIFETIME)
                 record += f',"expires_at":"{due.isoformat()}"'

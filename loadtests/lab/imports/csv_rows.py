@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from loadtests.lab.imports.errors import ImportFailed
-from loadtests.lab.untrusted import open_file
+from loadtests.lab.untrusted import open_file, unpacked
 
 _DELIMITERS = ",;\t|"
 
@@ -39,10 +38,7 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def open_text(path: Path) -> IO[str]:
     """The text of a file, plain or gzip. Errors: ``ImportFailed`` where it cannot be opened."""
     try:
-        file = open_file(path)
+        content = unpacked(open_file(path))
     except OSError as error:
         raise ImportFailed(f"{path} cannot be read: {error.strerror or error}") from None
-    gzipped = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    content = gzip.GzipFile(fileobj=file) if gzipped else file
-    return io.TextIOWrapper(cast("IO[bytes]", content), encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(content, encoding="utf-8-sig", newline="")

@@ -19,11 +19,11 @@ import msgspec
 
 from loadtests.lab.durations import UNITS_NS, duration_ns
 from loadtests.lab.history.columns import LARGEST, MOST_TICKETS
-from loadtests.lab.history.recorder import Operation
+from loadtests.lab.history.history import OPS
+from loadtests.lab.history.recorder import Op, Operation
 from loadtests.lab.imports.errors import ImportFailed
 from loadtests.lab.target.validation import struct_of, text_of, toml_of
 
-_OPS = ("buy", "read", "cancel", "hold", "confirm", "release")
 _TEXTS = ("key", "order", "hold", "cart")
 _NUMBERS = ("attempt", "quantity", "remaining", "version")
 _SHOWN = 8
@@ -61,7 +61,7 @@ class FactFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Always(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is the same in every row."""
 
-    op: Literal["buy", "read", "cancel", "hold", "confirm", "release"] | None = None
+    op: Op | None = None
     event: str | None = None
     quantity: int | None = None
 
@@ -88,7 +88,7 @@ class Map(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     fields: FactFields = FactFields()
     always: Always = Always()
     only: dict[str, str | int | bool] = {}
-    op: dict[str, Literal["buy", "read", "cancel", "hold", "confirm", "release"]] = {}
+    op: dict[str, Op] = {}
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _problems(found: Map) -> Iterator[str]:
     if (fields.op is None) == (always.op is None):
         yield "say either in [fields] in which field the operation stands (`op`), or in [always] which it is"
     elif fields.op is not None and not found.op:
-        yield f"[op] is missing: say which value of {fields.op!r} is which of {', '.join(_OPS)}"
+        yield f"[op] is missing: say which value of {fields.op!r} is which of {', '.join(OPS)}"
     if (fields.event is None) == (always.event is None):
         yield "say either in [fields] in which field the event stands (`event`), or in [always] which it is"
 
@@ -139,8 +139,8 @@ def operations_of(rows: Iterable[tuple[int, dict[str, Any]]], meaning: Map, name
 
     TimeFields count from the earliest beginning. A process that met an unknown outcome goes on under a new number.
     """
-    clock = _Clock(meaning.time)
-    result, numbers, ended = Imported(resolution_ns=clock.resolution_ns), _Numbers(), Counter[str]()
+    clock = _RowClock(meaning.time)
+    result, numbers, ended = Imported(resolution_ns=clock.resolution_ns), _NumberOfName(), Counter[str]()
     for line, row in rows:
         if any(_text(row.get(name)) != _text(value) for name, value in meaning.only.items()):
             continue
@@ -222,7 +222,7 @@ def _outcome(row: dict[str, Any], outcomes: OutcomeValues, result: Imported) -> 
     return "unknown"
 
 
-class _Clock:
+class _RowClock:
     """When the operation of a row began and ended, in nanoseconds."""
 
     def __init__(self, times: TimeFields) -> None:
@@ -261,7 +261,7 @@ class _Clock:
         return (since.days * 86_400 + since.seconds) * UNITS_NS["s"] + since.microseconds * UNITS_NS["us"]
 
 
-class _Numbers(dict[str, int]):
+class _NumberOfName(dict[str, int]):
     def of(self, name: str) -> int:
         return self.setdefault(name, len(self))
 

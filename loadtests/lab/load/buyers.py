@@ -10,7 +10,7 @@ from locust import task
 
 from loadtests.lab.history.recorder import Operation
 from loadtests.lab.load.client import Client
-from loadtests.lab.load.open_loop import ArrivalStream, found_nothing_left
+from loadtests.lab.load.open_loop import ArrivalStream
 from loadtests.lab.load.users import OfficeUser
 
 GIVE_UP_AFTER = 20
@@ -31,11 +31,11 @@ class Demand:
         """A request was granted."""
         self.most, self.disappointments = self._largest, 0
 
-    def refused(self, wish: Operation) -> None:
+    def refused(self, wish: Operation, *, nothing_left: bool) -> None:
         """Ask for fewer tickets the next time; count the refusal if not even one ticket remains."""
         left = (wish.quantity or 1) - 1 if wish.remaining is None else wish.remaining
         self.most = max(1, min(self._largest, left))
-        if found_nothing_left(wish):
+        if nothing_left:
             self.disappointments += 1
 
 
@@ -104,9 +104,9 @@ class BuyerUser(OfficeUser):
                 self.failures = 0
                 self.demands[wish.event].fed()
                 return True
-            case "sold_out":
+            case "sold_out" | "seat_taken" | "section_sold_out" | "not_together":
                 self.failures = 0
-                self.demands[wish.event].refused(wish)
+                self.demands[wish.event].refused(wish, nothing_left=self.nothing_left(wish))
             case _:
                 self.failures += 1
                 gevent.sleep(min(0.05 * 2**self.failures, 0.5))

@@ -22,7 +22,9 @@ from loadtests.lab.history.recorder import Operation, Outcome, Recorder
 from loadtests.lab.load.bounded_client import UNCOMPRESSED, bound
 from loadtests.lab.protocol.adapter import Adapter, Exchange, Reply, Request
 from loadtests.lab.protocol.carts import lines_of
+from loadtests.lab.protocol.halls import Hall
 from loadtests.lab.protocol.office import OfficeAdapter
+from loadtests.lab.protocol.seat_map import SeatMap
 
 RETRY_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -45,8 +47,9 @@ class ClientContext:
 
     ``first_process`` keeps the numbers of several locust processes apart. The default ``adapter`` is that of an office
     that keeps the contract. ``time_outs`` is the share of mutations whose buyer hangs up before the answer.
-    ``opens_at`` is when the doors open, by the Unix clock. ``over`` is set when the run ends. A client sets
-    ``sells_carts`` to False when the service says that it sells no carts.
+    ``opens_at`` is when the doors open, by the Unix clock. ``hall`` is that of the events, where they have one.
+    ``over`` is set when the run ends. A client sets ``sells_carts`` to False when the service says that it sells no
+    carts.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class ClientContext:
         adapter: Adapter | None = None,
         time_outs: float = 0.0,
         opens_at: float | None = None,
+        hall: Hall | None = None,
     ) -> None:
         self.events = events
         self.sells_carts = True
@@ -68,6 +72,7 @@ class ClientContext:
         self.retries = retries
         self.time_outs = time_outs
         self.opens_at = opens_at
+        self.hall = hall
         self.over = gevent.event.Event()
         self.gone = 0
         self._processes: Iterator[int] = itertools.count(first_process)
@@ -101,9 +106,14 @@ class Client:
         self._asked = 0
         self._turn = self._process
 
-    def buy(self, quantity: int, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
-        """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained, where the service says it."""
-        return self._mutate("buy", event, intended_ns, quantity=quantity)
+    def buy(
+        self, quantity: int, *, event: str | None = None, intended_ns: int | None = None, **seats: Any
+    ) -> Operation:
+        """Ask for tickets; ``ok`` has the order, ``sold_out`` says what remained, where the service says it.
+
+        ``seats`` says which, of an event with a hall: those ``wanted``, or ``together``, or in a ``section``.
+        """
+        return self._mutate("buy", event, intended_ns, quantity=quantity, **seats)
 
     def buy_together(self, items: Mapping[str, int], *, intended_ns: int | None = None) -> list[Operation]:
         """Ask for tickets of several events in one cart, all or none; a line for each event."""
@@ -129,9 +139,13 @@ class Client:
         event: str | None = None,
         seconds: float | None = None,
         intended_ns: int | None = None,
+        **seats: Any,
     ) -> Operation:
-        """Ask for tickets to be set aside; ``ok`` has the hold, which ends after ``seconds`` by the service's clock."""
-        return self._mutate("hold", event, intended_ns, quantity=quantity, seconds=seconds)
+        """Ask for tickets to be set aside; ``ok`` has the hold, which ends after ``seconds`` by the service's clock.
+
+        ``seats`` is as in ``buy``.
+        """
+        return self._mutate("hold", event, intended_ns, quantity=quantity, seconds=seconds, **seats)
 
     def confirm(self, hold: str, *, event: str | None = None) -> Operation:
         """Turn a hold into an order, after the payment; ``refused`` if it is not open and cannot be sold anew."""
@@ -144,6 +158,15 @@ class Client:
     def read(self, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
         """Look at what remains."""
         return self._ask([self._operation("read", event, intended_ns=intended_ns)])[0]
+
+    def look(self, seat_map: SeatMap, *, event: str | None = None, intended_ns: int | None = None) -> Operation:
+        """Look at the seats, which brings ``seat_map`` up to date; it stays as it is where no answer came.
+
+        What is asked next is asked of the same node: of nodes that share no store, only that one has what it showed.
+        """
+        looked = self._ask([self._operation("read", event, intended_ns=intended_ns)], seat_map)[0]
+        self._turn -= 1
+        return looked
 
     def _mutate(self, op: str, event: str | None, intended_ns: int | None, **fields: Any) -> Operation:
         def line(key: str, attempt: int) -> list[Operation]:
@@ -187,14 +210,14 @@ class Client:
             **fields,
         )
 
-    def _ask(self, lines: list[Operation]) -> list[Operation]:
+    def _ask(self, lines: list[Operation], seat_map: SeatMap | None = None) -> list[Operation]:
         """Ask for the operations: as many requests as the service needs; and record a line for each event."""
         if self.context.over.is_set():
             # Also for users that locust spawns while it stops: after Ctrl-C each worker that goes makes the master
             # give its users to the others. They would write into a shard that is being closed.
             raise StopUser
         session, adapter = self._next_node(lines), self.context.adapter
-        exchange = Exchange(lines, self.buyer, session.base_url or "")
+        exchange = Exchange(lines, self.buyer, session.base_url or "", seat_map=seat_map)
         try:
             for line in lines:
                 line.invoke_ns = time.monotonic_ns()

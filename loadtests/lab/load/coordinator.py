@@ -16,12 +16,13 @@ import gevent
 import msgspec
 from gevent.event import Event
 
+from loadtests.lab.experiment.halls import read_hall
 from loadtests.lab.experiment.knobs import WORKLOADS, of_locust_files
 from loadtests.lab.experiment.load_options import OF_LOCUST, addresses, locust_file
 from loadtests.lab.experiment.result import VERDICT, Conclusion, conclude, fetch_audit, fetch_orders, load_conclusion
 from loadtests.lab.history.shards import RunNotice, gather_shards, rounds_of, second_of
-from loadtests.lab.paths import as_text, new_results_folder
-from loadtests.lab.protocol.admin_api import Office, Offices, find_token
+from loadtests.lab.paths import as_text, new_results_folder, write_json
+from loadtests.lab.protocol.admin_api import Office, OfficeError, Offices, find_token
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers.machine import Machine, describe
 from loadtests.lab.target.file import TargetError, read_target
@@ -64,10 +65,11 @@ class Coordinator:
         carts = "mixed" in workloads and options.cart_share > 0
         second = second_of(event) if carts else None
         notice = RunNotice(event, "", rounds, second=second, opens_at=opens_at)
-        for each in notice.events:
-            self.office.create_event(each, int(options.capacity), opens_at)
         if isinstance(self.office, TargetOffice):
+            self.office.create_event(event, int(options.capacity), opens_at)
             notice.mark, notice.values = secrets.token_hex(4), self.office.values
+        else:
+            notice.hall = _make_events(self.office, notice, workloads, options)
         if self._alone:
             folder = new_results_folder(options.results, "-".join(workloads))
             self._describe(folder, workloads, event, options)
@@ -136,7 +138,7 @@ class Coordinator:
         chosen = {name: getattr(options, name) for name in (*of_locust_files(workloads), *OF_LOCUST)}
         chosen["target"] = as_text(options.target)
         experiment = ByHand("-".join(workloads), event, self.office.url, chosen, describe(folder))
-        (folder / "experiment.json").write_bytes(msgspec.json.format(msgspec.json.encode(experiment)) + b"\n")
+        write_json(folder / "experiment.json", experiment)
 
 
 def _office(url: str, target: Target | None, options: Any, given: str | None) -> Offices | TargetOffice:
@@ -145,6 +147,23 @@ def _office(url: str, target: Target | None, options: Any, given: str | None) ->
         return Offices([Office(each, token) for each in (url, *addresses(options.nodes))])
     data = Path(options.into).resolve() / "data" if options.into else None
     return TargetOffice(target, url, is_own_host=bool(options.i_own_this_host), data=data)
+
+
+def _make_events(office: Offices, notice: RunNotice, workloads: Sequence[str], options: Any) -> Any:
+    """Make the events that are announced. Returns their hall in its canonical form, where the workloads need one.
+
+    The number of its seats is the capacity then, whatever the options say.
+    """
+    hall = None
+    if {kind.locust_file for kind in WORKLOADS.values() if kind.hall}.intersection(workloads):
+        try:
+            described = read_hall(options.hall)
+        except ValueError as error:
+            raise OfficeError(str(error)) from error
+        hall, options.capacity = described.content, described.seats
+    for each in notice.events:
+        office.create_event(each, int(options.capacity), notice.opens_at, hall)
+    return None if hall is None else office.hall(notice.event)
 
 
 def _refuse_holding(workloads: Sequence[str]) -> None:

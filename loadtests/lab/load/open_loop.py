@@ -44,14 +44,16 @@ def found_nothing_left(refused: Operation) -> bool:
     if refused.seat:
         return False
     if refused.remaining is None:
-        return (refused.quantity or 1) == 1
+        return refused.outcome == "sold_out" and (refused.quantity or 1) == 1
     return refused.remaining <= 0
 
 
 class ArrivalStream:
     """What the arrivals found, one after another: it decides when the stream ends."""
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, nothing_left: Callable[[Operation], bool] = found_nothing_left) -> None:
+        """``nothing_left`` says of a refusal whether not even one ticket remained."""
+        self._nothing_left = nothing_left
         self._most_refusals = REFUSALS_PER_PATIENCE * patience
         self._refusals = 0
         self._failures = 0
@@ -74,10 +76,10 @@ class ArrivalStream:
             case "ok":
                 self._refusals = self._failures = self._errors = 0
                 self._well = time.monotonic()
-            case "sold_out":
+            case "sold_out" | "seat_taken" | "section_sold_out" | "not_together":
                 self._failures = self._errors = 0
                 self._well = time.monotonic()
-                if found_nothing_left(purchase):
+                if self._nothing_left(purchase):
                     self._refusals += 1
             case _:
                 self._errors += 1

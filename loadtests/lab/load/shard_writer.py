@@ -20,6 +20,7 @@ from loadtests.lab.load.client import ClientContext
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.adapter import Adapter
 from loadtests.lab.protocol.carts import NO_CARTS
+from loadtests.lab.protocol.halls import Hall
 from loadtests.lab.protocol.office import OfficeAdapter
 from loadtests.lab.target.adapter import RunValues, TargetAdapter
 from loadtests.lab.target.file import read_target
@@ -61,6 +62,7 @@ class ShardWriter:
             time_outs=float(options.time_outs),
             opens_at=notice.opens_at,
             adapter=self._adapter,
+            hall=None if notice.hall is None else Hall.of(notice.hall),
         )
 
     def locust_warned(self) -> None:

@@ -9,8 +9,9 @@ from locust.contrib.fasthttp import FastHttpSession, FastHttpUser
 from locust.env import Environment
 
 from loadtests.lab.experiment.load_options import addresses
+from loadtests.lab.history.recorder import Operation
 from loadtests.lab.load.client import Client
-from loadtests.lab.load.open_loop import ArrivalStream, OpenLoop
+from loadtests.lab.load.open_loop import ArrivalStream, OpenLoop, found_nothing_left
 from loadtests.lab.load.roles import ROLES
 
 _LINGER_S = 0.25
@@ -61,6 +62,10 @@ class OfficeUser(FastHttpUser):
         if self.has_left:
             self._role.context.gone -= 1
 
+    def nothing_left(self, refused: Operation) -> bool:
+        """Whether a refusal says that not even one ticket remained."""
+        return found_nothing_left(refused)
+
     @property
     def is_stream(self) -> bool:
         """Whether this user is a stream of buyers: the open loop."""
@@ -76,7 +81,7 @@ class OfficeUser(FastHttpUser):
         if self.has_left or context.over.is_set():
             self.leave()
             return
-        stream = ArrivalStream(int(options.patience))
+        stream = ArrivalStream(int(options.patience), self.nothing_left)
         share = float(options.rate) / int(options.last_seat_notice["users"])
         rng = context.rng_of(context.next_process())
         loop = OpenLoop(share, options.arrivals, int(options.most_in_flight), rng, context.over)

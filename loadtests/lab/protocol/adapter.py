@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loadtests.lab.history.recorder import Operation
+from loadtests.lab.protocol.seat_map import SeatMap
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -67,6 +68,8 @@ class Exchange:
     records: list[Operation] = dataclasses.field(default_factory=list)
     """The lines of the history; by default those that were asked for. Kept right at every moment of a conversation:
     it may be broken off."""
+    seat_map: SeatMap | None = None
+    """What the buyer knows of the seats, where it is to be brought up to date by a read."""
     word: str = ""
     """For locust's statistics: why it failed, if it did."""
 

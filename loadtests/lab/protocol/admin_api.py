@@ -60,6 +60,11 @@ class _Problem(msgspec.Struct):
     detail: str | None = None
 
 
+# Made here, before there are threads: msgspec 0.22 ends a process in which two threads use a type first at once.
+_guard_state = msgspec.json.Decoder(GuardState)
+_problem = msgspec.json.Decoder(_Problem)
+
+
 def find_token(given: str | None, data: Path | str | None) -> str | None:
     """The admin token as given, or from the environment, or from the file that the service made."""
     if given or os.environ.get(TOKEN_VARIABLE):
@@ -78,9 +83,13 @@ class Office:
         self.url = url.rstrip("/")
         self.token = token
 
-    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
-        """Make a fresh lab event, which unsafe guards may touch; it opens at that time of the Unix clock."""
-        wanted: dict[str, Any] = {"event": event, "name": event, "capacity": capacity, "lab": True}
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None, hall: Any = None) -> None:
+        """Make a fresh lab event, which unsafe guards may touch; it opens at that time of the Unix clock.
+
+        With a ``hall``, as ``POST /events`` takes it, its seats are sold, and they are the capacity.
+        """
+        tickets = {"capacity": capacity} if hall is None else {"hall": hall}
+        wanted: dict[str, Any] = {"event": event, "name": event, "lab": True, **tickets}
         if opens_at is not None:
             wanted["opens_at"] = datetime.fromtimestamp(opens_at, UTC)
         self._call("POST", "/events", wanted)
@@ -88,6 +97,14 @@ class Office:
     def audit(self, event: str, *, timeout_s: float = 60.0) -> bytes:
         """The committed mutations of ``event`` as JSON lines, byte for byte as sent."""
         return self._call("GET", f"/events/{event}/audit", timeout_s=timeout_s, most_bytes=MOST_AUDIT_BYTES).body
+
+    def hall(self, event: str) -> Any:
+        """The hall of ``event`` in its canonical form, every row by itself."""
+        return self._read(f"/events/{event}/hall", "hall")
+
+    def event(self, event: str) -> Any:
+        """What ``event`` says of itself: its capacity, what is sold, held and left, the version."""
+        return self._read(f"/events/{event}", "event")
 
     def guard(self) -> GuardState:
         return self._state("GET")
@@ -104,12 +121,18 @@ class Office:
             return None
 
     def workers(self) -> int | None:
-        """How many processes sell here, where the service counts them."""
+        """How many processes sell here, where the service counts them. Raises ``OfficeError`` if it is silent."""
         try:
             found = _WORKERS.search(self._call("GET", "/metrics", timeout_s=2.0).body)
-        except OfficeError:
+        except CallRefused:
             return None
         return int(found[1]) if found else None
+
+    def _read(self, path: str, kind: str) -> Any:
+        try:
+            return msgspec.json.decode(self._call("GET", path).body)
+        except NOT_JSON as error:
+            raise OfficeError(f"GET {path} was answered by {self.url} with no {kind}: {error}") from None
 
     def _call(
         self,
@@ -134,13 +157,13 @@ class Office:
 
     def _state(self, method: str, body: Any = None, **limits: Any) -> GuardState:
         try:
-            return msgspec.json.decode(self._call(method, "/guard", body, **limits).body, type=GuardState)
+            return _guard_state.decode(self._call(method, "/guard", body, **limits).body)
         except NOT_JSON as error:
             raise OfficeError(f"{method} /guard was answered by {self.url} with no guard: {error}") from None
 
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> CallRefused:
         try:
-            problem = msgspec.json.decode(answer.body, type=_Problem)
+            problem = _problem.decode(answer.body)
         except NOT_JSON:
             problem = _Problem()
         what = printable((problem.detail or problem.title or answer.reason)[:_SHOWN]).rstrip(".")
@@ -172,7 +195,9 @@ class Offices:
 
     has_audit = True
     ANSWERS_WITHIN_S = 15.0
-    """How long nodes are asked: one or an engine may be restarting. A single node that is gone fails at once."""
+    """How long several nodes are asked: one or an engine may be restarting."""
+    ANSWERS_ALONE_WITHIN_S = 5.0
+    """How long a single node is asked at which nobody answers: what keeps it from accepting may pass."""
 
     def __init__(self, nodes: Sequence[Office]) -> None:
         self.nodes = list(nodes)
@@ -181,18 +206,22 @@ class Offices:
     def url(self) -> str:
         return self.nodes[0].url
 
-    def create_event(self, event: str, capacity: int, opens_at: float | None = None) -> None:
-        self.nodes[0].create_event(event, capacity, opens_at)
+    def create_event(self, event: str, capacity: int, opens_at: float | None = None, hall: Any = None) -> None:
+        self.nodes[0].create_event(event, capacity, opens_at, hall)
         for node in self.nodes[1:]:
             try:
-                node.create_event(event, capacity, opens_at)
+                node.create_event(event, capacity, opens_at, hall)
             except CallRefused as refused:
                 if refused.code != "event_exists":
                     raise
 
+    def hall(self, event: str) -> Any:
+        """As of ``Office``; a hall is the same at every node."""
+        return self.nodes[0].hall(event)
+
     def audit(self, event: str) -> bytes:
         """The event's audit, of the first node that answers."""
-        deadline = time.monotonic() + self.ANSWERS_WITHIN_S
+        began = time.monotonic()
         while True:
             for node in self.nodes:
                 try:
@@ -200,9 +229,8 @@ class Offices:
                 except OfficeError as error:
                     if isinstance(error, CallRefused) and error.status < _SERVER_ERROR:
                         raise
-                    if isinstance(error, Unreachable) and len(self.nodes) == 1:
-                        raise
                     failed = error
-            if time.monotonic() > deadline:
+            alone = isinstance(failed, Unreachable) and len(self.nodes) == 1
+            if time.monotonic() > began + (self.ANSWERS_ALONE_WITHIN_S if alone else self.ANSWERS_WITHIN_S):
                 raise failed
             time.sleep(_POLL_S)

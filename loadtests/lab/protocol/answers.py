@@ -19,6 +19,9 @@ from loadtests.lab.untrusted import NOT_JSON
 
 _TIMING = re.compile(r"\b(wait|hold|store);dur=([0-9]{1,12}(?:\.[0-9]{1,9})?)(?![0-9.])")
 _MOST_DIGITS = 15
+_REFUSES_SEATS: dict[str | None, Outcome] = {
+    "seat_taken": "seat_taken", "section_sold_out": "section_sold_out", "not_together": "not_together",
+}  # fmt: skip
 _CAN_BE_REFUSED = frozenset({"cancel", "confirm", "release"})
 _REFUSALS = frozenset({"not_open", "unknown_order", "unknown_hold", "hold_expired"})
 
@@ -38,6 +41,7 @@ class OfficeAnswer(msgspec.Struct):
     hold: Id | None = None
     quantity: Quantity | None = None
     tickets: list[Number] | None = None
+    seats: list[Id] | None = None
     remaining: Number | None = None
     version: Count | None = None
     code: str | None = None
@@ -89,6 +93,8 @@ def outcome_of(op: str, status: int, answer: OfficeAnswer) -> Outcome:
         return "ok"
     if answer.code == "sold_out":
         return "sold_out"
+    if op in {"buy", "hold"} and answer.code in _REFUSES_SEATS:
+        return _REFUSES_SEATS[answer.code]
     if op in _CAN_BE_REFUSED and status in {404, 409} and answer.code in _REFUSALS:
         return "refused"
     return "fail" if answer.definite is True else "unknown"
@@ -114,7 +120,10 @@ def keep_fields(operation: Operation, answer: OfficeAnswer, headers: Mapping[str
         if operation.op == "confirm":
             operation.quantity = answer.quantity
         operation.tickets = answer.tickets
+        operation.seats = answer.seats
         operation.replayed = _text(headers, "Idempotency-Replayed").lower() == "true"
+    if operation.outcome == "seat_taken":
+        operation.taken = answer.seats
     operation.worker = _number(_text(headers, "Last-Seat-Worker"))
     operation.epoch = _number(_text(headers, "Last-Seat-Epoch"))
     operation.retry_after_s = _number(_text(headers, "Retry-After"))

@@ -29,6 +29,7 @@ class _OfEvent(OfficeAnswer):
     event: str = ""
 
 
+_sold = msgspec.json.Decoder(_Sold)
 _decoder = msgspec.json.Decoder(_OfEvent)
 
 
@@ -76,7 +77,7 @@ def _orders(body: bytes) -> tuple[dict[str, OfficeAnswer], list[str]]:
     orders: dict[str, OfficeAnswer] = {}
     unreadable = []
     try:
-        sold = msgspec.json.decode(body, type=_Sold).orders
+        sold = _sold.decode(body).orders
     except NOT_JSON:
         return {}, ["body"]
     for each in sold:

@@ -126,7 +126,7 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is nobody's error."""
 
 
-class _Kept:
+class _BodyBeginning:
     """The first bytes of a body, or None where there are more."""
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._exchange()
 
     def _exchange(self) -> None:
-        proxy, asked, answered = self.server.proxy, _Kept(), _Kept()
+        proxy, asked, answered = self.server.proxy, _BodyBeginning(), _BodyBeginning()
         headers = [(name, value) for name, value in self.headers.items() if name.lower() not in _OF_A_CONNECTION]
         status, answer_headers, sent, whole = None, {}, False, False
         invoke_ns = time.monotonic_ns()
@@ -202,13 +202,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _connection(self) -> http.client.HTTPConnection:
         """One that is open: what the service has closed meanwhile is not asked again."""
         upstream = self._upstream
-        if upstream is not None and (upstream.sock is None or select.select([upstream.sock], [], [], 0)[0]):
+        if upstream is not None and (upstream.sock is None or _has_something_to_read(upstream.sock)):
             upstream.close()
             upstream = None
         self._upstream = upstream = upstream or self.server.proxy.connect()
         return upstream
 
-    def _send(self, upstream: http.client.HTTPConnection, headers: list[tuple[str, str]], kept: _Kept) -> None:
+    def _send(self, upstream: http.client.HTTPConnection, headers: list[tuple[str, str]], kept: _BodyBeginning) -> None:
         service = self.server.proxy.service
         upstream.putrequest(self.command, service.path + self.path, skip_host=True, skip_accept_encoding=True)
         upstream.putheader("Host", service.netloc.rpartition("@")[2])
@@ -240,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.readline(_CHUNK_BYTES).strip():
             pass
 
-    def _pass_on(self, response: http.client.HTTPResponse, kept: _Kept) -> bool:
+    def _pass_on(self, response: http.client.HTTPResponse, kept: _BodyBeginning) -> bool:
         """Give the client the answer as it arrives; whether it came whole."""
         self.send_response_only(response.status, response.reason)
         for name, value in response.getheaders():
@@ -287,6 +287,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not begun:
             with contextlib.suppress(OSError):
                 self.send_error(502, "lastseat record had no answer from the service", str(error))
+
+
+def _has_something_to_read(connection: socket.socket) -> bool:
+    """Between two requests: that the service has ended the connection, or sent what nobody asked for."""
+    waiting = select.poll()  # select() itself takes no descriptor beyond 1,023
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _framed(chunk: bytes, *, chunked: bool) -> bytes:

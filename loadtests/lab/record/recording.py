@@ -16,7 +16,7 @@ from loadtests.lab.target.tables import Target
 _AN_ID = re.compile(r"(?<=/)(?:[0-9]+|[0-9a-fA-F-]{16,}|[^/]{33,})(?=/|$)")
 
 
-class Recording:
+class OperationWriter:
     """Writes the operations that pass by into one file; threads share it. No header, cookie or body is kept."""
 
     def __init__(self, path: Path, target: Target, adapter: Adapter) -> None:
@@ -75,7 +75,7 @@ class Recording:
         self._recorder.close()
 
 
-def lines_of(recording: Recording) -> list[str]:
+def lines_of(recording: OperationWriter) -> list[str]:
     """What was recorded, a line for each kind of operation."""
     lines = []
     for op in OPS:

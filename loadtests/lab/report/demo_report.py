@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from loadtests.lab.experiment.runner import Result
 from loadtests.lab.history.generator_load import bottleneck_message
+from loadtests.lab.report.demo_halls import demo_halls
 from loadtests.lab.report.demo_picture import picture
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.run_report import REPORT, draw_counterexamples
@@ -38,6 +39,7 @@ def write_page(path: Path, results: list[Result], machine: Machine, *, when: str
         matrix=_matrix(results),
         pairs=pairs,
         summary=summary(results),
+        opening=demo_halls(results),
         machine=machine,
         packages=", ".join(f"{name} {version}" for name, version in machine.packages.items()),
         picture=Markup(picture(results)),

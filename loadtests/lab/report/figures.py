@@ -9,8 +9,17 @@ import numpy as np
 
 from loadtests.lab.experiment.fairness import by_event, bypass_counts
 from loadtests.lab.experiment.measurement import quantile, span_ns
-from loadtests.lab.history.arrays import ABSENT, Floats
-from loadtests.lab.history.history import FAIL, OK, OPS, OUTCOMES, READ, REFUSED, SOLD_OUT
+from loadtests.lab.history.arrays import ABSENT, Bools, Floats, one_of
+from loadtests.lab.history.history import (
+    FAIL,
+    OK,
+    OPS,
+    OUTCOMES,
+    READ,
+    REFUSED,
+    TICKETS_REFUSED,
+    UNKNOWN,
+)
 from loadtests.lab.history.operations import Operations
 from loadtests.lab.report.svg.chart import round_step
 
@@ -58,6 +67,9 @@ class Overtaking:
     worst: int
 
 
+_ANSWERS = (OK, *TICKETS_REFUSED, REFUSED, FAIL)
+
+
 def distribution(name: str, values: Floats) -> Distribution | None:
     """The distribution of the values that are not NaN; None if there are none."""
     values = np.sort(values[~np.isnan(values)])
@@ -74,7 +86,7 @@ def distribution(name: str, values: Floats) -> Distribution | None:
 
 def latencies(run: Operations) -> list[Distribution]:
     """Latency by operation and outcome; operations without an answer have none."""
-    kinds = [(op, outcome) for op in range(len(OPS)) for outcome in (OK, SOLD_OUT, REFUSED, FAIL)]
+    kinds = [(op, outcome) for op in range(len(OPS)) for outcome in _ANSWERS]
     return _distributions(
         (f"{OPS[op]}: {OUTCOMES[outcome].replace('_', ' ')}", run.latency_ms[(run.op == op) & (run.outcome == outcome)])
         for op, outcome in kinds
@@ -108,7 +120,7 @@ def rates(run: Operations) -> list[Rates]:
     found = []
     for (event, rows), (begin, end) in zip(events, spans, strict=True):
         size = int((end - begin) / 1e9 / width) + 1
-        sales, refusals = rows[sold_at[rows]], rows[(run.outcome[rows] == SOLD_OUT) & run.returned[rows]]
+        sales, refusals = rows[sold_at[rows]], rows[one_of(run.outcome[rows], *TICKETS_REFUSED) & run.returned[rows]]
         counted = []
         for chosen, weights in ((sales, run.tickets_sold[sales]), (refusals, np.ones(len(refusals), np.int64))):
             # An operation that claims to have returned before it began counts in the first bucket.
@@ -156,13 +168,23 @@ def overtaking(run: Operations) -> Overtaking | None:
 
 
 def nodes(run: Operations) -> list[tuple[int, list[int]]]:
-    """The outcomes at each node, a count for each of ``OUTCOMES``; empty if no answer names a node."""
+    """The outcomes at each node, a count for each of ``kinds``; empty if no answer names a node."""
     named = np.unique(run.node[run.node != ABSENT]).tolist()
-    return [(node, np.bincount(run.outcome[run.node == node], minlength=len(OUTCOMES)).tolist()) for node in named]
+    return [(node, _counts(run, run.node == node)) for node in named]
+
+
+def kinds(run: Operations) -> list[int]:
+    """The outcomes that a run can have had: those of seats only where some operation had them."""
+    return [kind for kind in range(len(OUTCOMES)) if kind <= UNKNOWN or (run.outcome == kind).any()]
 
 
 def outcomes(run: Operations) -> Iterator[tuple[str, list[int]]]:
-    """The outcomes of each operation: its name, and a count for each of ``OUTCOMES``."""
+    """The outcomes of each operation: its name, and a count for each of ``kinds``."""
     for op, name in enumerate(OPS):
         if (chosen := run.op == op).any():
-            yield name, np.bincount(run.outcome[chosen], minlength=len(OUTCOMES)).tolist()
+            yield name, _counts(run, chosen)
+
+
+def _counts(run: Operations, chosen: Bools) -> list[int]:
+    counts = np.bincount(run.outcome[chosen], minlength=len(OUTCOMES))
+    return [int(counts[kind]) for kind in kinds(run)]

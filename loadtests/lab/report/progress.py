@@ -42,7 +42,7 @@ class Bars:
         self._bars.stop()
 
 
-class OneBar(Bars):
+class ProgressBar(Bars):
     """A single bar for ``_task``, gone when the block ends. What is printed on ``_screen`` stands above it."""
 
     def __init__(

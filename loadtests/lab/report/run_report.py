@@ -16,15 +16,17 @@ import msgspec
 from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file, judge_folder
 from loadtests.lab.experiment.knobs import BUY, KNOBS
 from loadtests.lab.experiment.measurement import courses, span_ns
+from loadtests.lab.experiment.recovery import recoveries
 from loadtests.lab.experiment.result import VERDICT, Conclusion, load_conclusion
-from loadtests.lab.faults import Happened
-from loadtests.lab.faults import read as read_faults
+from loadtests.lab.faults.happened import Happened
+from loadtests.lab.faults.happened import read as read_faults
 from loadtests.lab.history.audit import Audit, read_audit
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.history import OUTCOMES
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.report import figures
 from loadtests.lab.report.counterexample.drawing import Drawing, draw_all
+from loadtests.lab.report.hall.recorded import RecordedSale
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
 from loadtests.lab.report.text import counted, headline, numbers, what_was_lost
@@ -63,6 +65,7 @@ def write_run_report(folder: Path) -> Path:
             *([trouble] if trouble else []),
         ],
         drawings=drawings,
+        **({"halls": []} if run is None or not len(run) else _halls(folder, conclusion.verdict, run)),
         more=_violations(conclusion.verdict),
         figures=None if run is None or not len(run) else _figures(run, conclusion.verdict, happened),
         experiment=(experiment := _experiment(folder)),
@@ -85,6 +88,15 @@ def draw_counterexamples(
     except (HistoryError, FileNotFoundError):
         return []
     return draw_all(verdict, run, _audits(folder), name)
+
+
+def _halls(folder: Path, verdict: Verdict, run: Operations) -> dict[str, Any]:
+    """The hall of the first event that went wrong, or of the first of all, and which one it is; none without places."""
+    sale = RecordedSale(folder, verdict, run)
+    at, events = sale.first_wrong, sale.events
+    hall = sale.drawing(at, "After the sale")
+    which = f"Event {at + 1} of {len(events)}, {events[at]}. " if len(events) > 1 else ""
+    return {"halls": [] if hall is None else [hall], "which_hall": which}
 
 
 def _audits(folder: Path) -> dict[str, Audit]:
@@ -122,6 +134,8 @@ def _lead(verdict: Verdict) -> str:
         parts.append(f"the office has no record of {counted(verdict.lost, 'confirmed order')}")
     if verdict.double_booked:
         parts.append(f"{counted(verdict.double_booked, 'ticket number')} with two buyers")
+    if verdict.seats_sold_twice:
+        parts.append(f"{counted(verdict.seats_sold_twice, 'seat')} with two buyers")
     return said + (f" {'; '.join(parts).capitalize()}." if parts else " No honest clerk could have answered like that.")
 
 
@@ -155,8 +169,9 @@ def _figures(run: Operations, verdict: Verdict, happened: Sequence[Happened]) ->
         "nodes": figures.nodes(run),
         "overtaking": figures.overtaking(run),
         "outcomes": list(figures.outcomes(run)),
-        "kinds": [outcome.replace("_", " ") for outcome in OUTCOMES],
+        "kinds": [OUTCOMES[kind].replace("_", " ") for kind in figures.kinds(run)],
         "faults": bands,
+        "recovery": recoveries(run, happened),
     }
 
 

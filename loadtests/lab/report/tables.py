@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +24,8 @@ VERDICT_COLOURS = {"valid": "green", "invalid": "red", "unknown": "yellow"}
 
 @dataclass
 class Grid:
-    """A table as text. Cells that begin with ``!`` are alarming; ``ends`` are the rows that end a group."""
+    """A table as text. ``ends`` are the rows that end a group; on a terminal a cell whose text begins with a key of
+    ``styles`` has that style."""
 
     title: str
     columns: list[str]
@@ -31,19 +33,36 @@ class Grid:
     ends: set[int] = field(default_factory=set)
     words: frozenset[str] = frozenset()
     """The columns that hold words; the others hold numbers."""
+    styles: dict[str, str] = field(default_factory=lambda: {"!": "red"})
 
     def left(self, column: str) -> bool:
         return column in self.words
 
-    def rich(self) -> Table:
-        """The table for the terminal."""
+    def for_console(self, console: Console) -> list[Table]:
+        """The table, or several where it is too wide: each begins with the words that say whose row it is."""
+        named = len(list(itertools.takewhile(self.left, self.columns)))
+        shown: list[list[int]] = [[]]
+        for place in range(named, len(self.columns)):
+            more = [*shown[-1], place]
+            if shown[-1] and _width(self._table([*range(named), *more]), console) > console.width:
+                shown.append([place])
+            else:
+                shown[-1] = more
+        return [self._table([*range(named), *places]) for places in shown]
+
+    def _table(self, places: Sequence[int]) -> Table:
         table = empty_table()
-        for name in self.columns:
+        for place in places:
+            name = self.columns[place]
             table.add_column(name, justify="left" if self.left(name) else "right", no_wrap=True)
         for number, row in enumerate(self.rows):
-            cells = [Text(cell, style="red" if cell.startswith("!") else "") for cell in row]
-            table.add_row(*cells, end_section=number in self.ends)
+            table.add_row(
+                *(Text(row[place], self._style(row[place])) for place in places), end_section=number in self.ends
+            )
         return table
+
+    def _style(self, text: str) -> str:
+        return next((style for begin, style in self.styles.items() if text.startswith(begin)), "")
 
     def markdown(self) -> str:
         """The table for the documentation."""
@@ -68,9 +87,13 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
 def cell_tables(results: list[Result], console: Console) -> list[Table]:
     """One table, or two if the terminal is too narrow for it: the outcomes, and the speed."""
     whole = _table(results, [_identity, _outcome, _speed])
-    if Measurement.get(console, console.options.update(max_width=1000), whole).maximum <= console.width:
+    if _width(whole, console) <= console.width:
         return [whole]
     return [_table(results, [_identity, _outcome]), _table(results, [_identity, _speed])]
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
 def _table(results: list[Result], groups: list[_Group]) -> Table:

@@ -37,7 +37,15 @@ def numbers(verdict: Verdict) -> list[tuple[str, str]]:
         ("oversold", f"{verdict.oversold:,}"),
         ("lost", "unknown" if verdict.lost is None else f"{verdict.lost:,}"),
         ("double-booked", f"{verdict.double_booked:,}"),
+        *_of_seats(verdict),
     ]
+
+
+def _of_seats(verdict: Verdict) -> list[tuple[str, str]]:
+    """How many seats were sold, and sold twice, where the answers name seats."""
+    if verdict.seats_sold is None:
+        return []
+    return [("seats sold", f"{verdict.seats_sold:,}"), ("seats sold twice", f"{verdict.seats_sold_twice:,}")]
 
 
 def found(verdict: Verdict) -> list[str]:
@@ -94,6 +102,8 @@ def sentence(result: Result) -> str:
     said = f"{which}: {result.rounds_wrong} of {rounds} went wrong."
     if verdict.oversold:
         said += f" Buyers were promised {sold}: {verdict.oversold:,} too many."
+    if verdict.seats_sold_twice:
+        said += f" {counted(verdict.seats_sold_twice, 'seat')} had two buyers at once."
     if verdict.lost:
         said += f" The office has no record of {counted(verdict.lost, 'order')} that it had confirmed to buyers."
     return said

@@ -13,12 +13,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from loadtests.lab.servers import process
+from loadtests.lab.servers.traced import Traced
 
 ENGINES: dict[str, str] = {
     "postgres": "loadtests.lab.servers.postgres:PostgresServer",
@@ -42,13 +43,15 @@ class PrivateServer(process.ServerProcess):
 
     name: ClassVar[str]
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), under: Sequence[str] = ()) -> None:
         super().__init__(folder / f"{self.name}.log")
         self.folder = folder
         self._options = list(options)
         self._own = Path(tempfile.mkdtemp(prefix=f"lastseat-{self.name}-"))
         self._address = ""
         self._network: int | None = None
+        self.variables: process.Variables = process.no_variables
+        self.traced = Traced(under, self._own / "strace", self._files, names_with_files=True)
 
     def __enter__(self) -> Self:
         try:
@@ -62,6 +65,16 @@ class PrivateServer(process.ServerProcess):
             self.discard()
             shutil.rmtree(self._own, ignore_errors=True)
 
+    @property
+    def temporary(self) -> list[Path]:
+        """The folders that are removed when it has ended, and that stay where the lab is killed."""
+        return [self._own]
+
+    @property
+    def _files(self) -> Path:
+        """The folder of what it keeps."""
+        return self._own / "data"
+
     def start(self) -> None:
         """Start on the existing data, and return when it answers. Raises ``NoEngine``; then nothing is left."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +83,11 @@ class PrivateServer(process.ServerProcess):
     def discard(self) -> None:
         """End it when its data are not needed any more."""
         self.stop()
+
+    @staticmethod
+    def written(settings: Mapping[str, str]) -> list[str]:
+        """Settings as its ``options``."""
+        return [f"{name}={value}" for name, value in settings.items()]
 
     def restart(self) -> None:
         """``kill -9``, and start again on what the disk kept."""
@@ -89,9 +107,23 @@ class PrivateServer(process.ServerProcess):
 class Engines:
     """The engines that were asked for; ``folder`` gets a folder of each."""
 
-    def __init__(self, folder: Path, listen_at: tuple[str, int] | None = None) -> None:
-        """``listen_at``: an address, and a process in whose network namespace the engines also listen there."""
+    def __init__(
+        self,
+        folder: Path,
+        listen_at: tuple[str, int] | None = None,
+        *,
+        variables: process.Variables = process.no_variables,
+        settings: str = "",
+        under: Sequence[str] = (),
+    ) -> None:
+        """``listen_at``: an address, and a process in whose network namespace the engines also listen there.
+
+        ``settings``: more of theirs, as ``read_engine_settings`` reads them. ``under``: a tracer; see ``Traced``.
+        """
         self._folder = folder
+        self._variables = variables
+        self._settings = read_engine_settings(settings)
+        self._under = under
         self._listen_at = listen_at
         self._running = ExitStack()
         self._servers: dict[str, Any] = {}
@@ -99,7 +131,9 @@ class Engines:
     def server(self, store: str) -> Any:
         """The running server of a store's engine."""
         if store not in self._servers:
-            server = pkgutil.resolve_name(ENGINES[store])(self._folder / store)
+            kind = pkgutil.resolve_name(ENGINES[store])
+            server = kind(self._folder / store, kind.written(self._settings), self._under)
+            server.variables = self._variables
             if self._listen_at is not None:
                 server.listen_at(*self._listen_at)
             self._servers[store] = self._running.enter_context(server)
@@ -111,6 +145,7 @@ class Engines:
             return store
         address: str = self.server(store).fresh_database()
         set_up(address)
+        self.server(store).traced.settle()
         return address if self._listen_at is None else str(self.server(store).by_address(address))
 
     def __enter__(self) -> Self:
@@ -118,6 +153,20 @@ class Engines:
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
+
+
+def remove_temporary(folders: str) -> None:
+    """Remove folders, one a line, that a lab has left which was killed. Idempotent."""
+    for folder in folders.splitlines():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_engine_settings(text: str) -> dict[str, str]:
+    """The settings in a text like ``appendfsync=everysec``. Raises ``ValueError``, which says what is allowed."""
+    settings = dict(each.partition("=")[::2] for each in text.split(",")) if text else {}
+    if not all(re.fullmatch(r"[a-z][a-z_-]*", name) and value for name, value in settings.items()):
+        raise ValueError(f"{text!r} is no list of settings like appendfsync=everysec,save=60.")
+    return settings
 
 
 def set_up(address: str) -> None:

@@ -8,13 +8,15 @@ in, and what it sends is lost. None of this is visible outside of these namespac
 namespaces have no names and last as long as the processes in them. (RFC 2544 reserves the addresses for tests.) Only
 the nodes' connections to the engine are inside; buyers come in through a socket that was bound outside.
 
-It needs Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux).
+It needs Linux, root, and the commands ``ip`` (iproute2), ``unshare`` and ``nsenter`` (util-linux), and to drop single
+packets ``nft`` (nftables).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,7 @@ ENGINE = "198.18.0.1"
 _PREFIX = 24
 _READY_WITHIN_S = 10.0
 _POLL_S = 0.005
+_NEW_TABLE = "table ip lastseat {}\n"
 _BESIDE_PATH = "/usr/sbin:/sbin"
 
 
@@ -36,16 +39,23 @@ class NoNetwork(Exception):
     """This machine cannot have such hosts; the message says what is missing."""
 
 
-def find_tools() -> dict[str, str]:
-    """The paths of the commands. Raises ``NoNetwork``."""
+def find_tools(*more: str) -> dict[str, str]:
+    """The paths of the commands, and of some more. Raises ``NoNetwork``."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NoNetwork("hosts with addresses of their own take network namespaces: Linux, and root.")
     path = f"{os.environ.get('PATH', '')}:{_BESIDE_PATH}"
-    found = {name: shutil.which(name, path=path) for name in ("ip", "unshare", "nsenter", "sleep")}
+    found = {name: shutil.which(name, path=path) for name in ("ip", "unshare", "nsenter", "sleep", *more)}
     missing = [name for name, place in found.items() if place is None]
     if missing:
-        raise NoNetwork(f"there is no command {', '.join(missing)}: `sudo apt-get install iproute2 util-linux`.")
+        packages = "iproute2 util-linux" + " nftables" * ("nft" in missing)
+        raise NoNetwork(f"there is no command {', '.join(missing)}: `sudo apt-get install {packages}`.")
     return {name: place for name, place in found.items() if place is not None}
+
+
+def refuse_undroppable() -> None:
+    """Try it in a namespace: a kernel may have no nftables. Raises ``NoNetwork`` where no packets can be dropped."""
+    tools = find_tools("nft")
+    _nft([tools["unshare"], "--net", "--", tools["nft"]], _rules("numgen random mod 100 < 1", ""))
 
 
 def node_address(number: int) -> str:
@@ -79,6 +89,21 @@ class Network:
     def heal(self, number: int) -> None:
         """The node is connected again. Idempotent."""
         self._ip(0, "link", "set", "dev", f"node{number}", "master", "switch")
+
+    def drop(self, *, to_engine: str = "", from_engine: str = "") -> None:
+        """From now on what arrives at the engine, or leaves it, is lost silently where it fits an expression of nft's.
+
+        Empty: nothing that way.
+        """
+        self._nft(_rules(to_engine, from_engine))
+
+    def dropped(self) -> int:
+        """How many packets were lost since."""
+        return sum(map(int, re.findall(r"counter packets (\d+)", self._nft("list table ip lastseat"))))
+
+    def drop_nothing(self) -> None:
+        """Idempotent."""
+        self._nft(f"{_NEW_TABLE}delete table ip lastseat")
 
     def __enter__(self) -> Self:
         try:
@@ -123,6 +148,11 @@ class Network:
             self._ip(number, "addr", "add", f"{node_address(number)}/{_PREFIX}", "dev", "eth0")
             self._ip(number, "link", "set", "dev", "eth0", "up")
 
+    def _nft(self, script: str) -> str:
+        """Run a script of nft's in the engine's namespace; returns what it printed."""
+        inside = [self._tools["nsenter"], f"--net=/proc/{self.engine}/ns/net", "--"]
+        return _nft([*inside, find_tools("nft")["nft"]], script)
+
     def _ip(self, host: int, *what: str) -> None:
         """Run ``ip`` in the namespace of a host; 0 is the engine's."""
         inside = [self._tools["nsenter"], f"--net=/proc/{self._hosts[host].pid}/ns/net", "--"]
@@ -130,6 +160,22 @@ class Network:
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode:
             raise NoNetwork(f"`ip {' '.join(what)}` failed: {done.stderr.strip()}")
+
+
+def _rules(to_engine: str, from_engine: str) -> str:
+    into, out = (f"{each} counter drop;" if each else "" for each in (to_engine, from_engine))
+    return (
+        f"{_NEW_TABLE}flush table ip lastseat\ntable ip lastseat {{\n"
+        f"chain arrives {{ type filter hook input priority 0; {into} }}\n"
+        f"chain leaves {{ type filter hook output priority 0; {out} }}\n}}\n"
+    )
+
+
+def _nft(command: list[str], script: str) -> str:
+    done = subprocess.run([*command, "-f", "-"], input=script, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise NoNetwork(f"packets cannot be dropped here (nftables): {done.stderr.strip().splitlines()[0]}")
+    return done.stdout
 
 
 def _namespace(pid: int) -> str:

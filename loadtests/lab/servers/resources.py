@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import median
 from typing import Self
 
@@ -115,9 +115,12 @@ def look(master: int, began_s: float = 0.0) -> Sample:
 
 
 class Watch:
-    """Looks at a server's workers regularly, for as long as a ``with`` block lasts."""
+    """Looks at a server's workers regularly, for as long as a ``with`` block lasts.
 
-    def __init__(self, master: int, every_s: float = 1.0) -> None:
+    ``master`` tells its first process, which is another one after a restart.
+    """
+
+    def __init__(self, master: Callable[[], int], every_s: float = 1.0) -> None:
         self._master = master
         self._every_s = every_s
         self._over = threading.Event()
@@ -138,11 +141,11 @@ class Watch:
         self._seen |= self._workers()
 
     def _workers(self) -> set[int]:
-        return {worker.pid for worker in children_of(self._master)}
+        return {worker.pid for worker in children_of(self._master())}
 
     def _look_again(self) -> None:
         while not self._over.wait(self._every_s):
-            self.samples.append(look(self._master, self._began_s))
+            self.samples.append(look(self._master(), self._began_s))
             self._seen |= self._workers()
 
     def growth(self) -> Growth | None:

@@ -27,6 +27,7 @@ from loadtests.lab.history.history import read_history
 from loadtests.lab.history.synthetic import draw, write
 from loadtests.lab.report.tables import plain_table
 from loadtests.lab.studies.general_search import search
+from loadtests.lab.studies.seated import seated
 
 CLIENTS = 50
 SEARCHED_CLIENTS = (4, 10, 50)
@@ -94,6 +95,12 @@ class SearchFigures:
     help="Share of the operations that send the key of an earlier purchase or hold again, where there is one.",
 )
 @click.option(
+    "--seats",
+    is_flag=True,
+    help="Of an event with a hall: half of the purchases name their seats, the others get the best. A hall has at most "
+    "100,000 seats, so that histories have at most 100,000 operations.",
+)
+@click.option(
     "--unknown",
     type=click.FloatRange(0, 0.1),
     default=0.02,
@@ -111,6 +118,7 @@ def bench_check(
     largest: int,
     holds: float,
     retries: float,
+    seats: bool,
     unknown: float,
     repeat: int,
     limit_s: float,
@@ -128,14 +136,15 @@ def bench_check(
       python -m loadtests.lab.studies.checker_speed --max 10000000 --repeat 1
     """
     console = Console(stderr=as_json)
+    if seats:
+        largest = min(largest, 10**5)
     sizes = [size for size in (10**4, 10**5, 10**6, 10**7) if size <= largest] or [largest]
     with tempfile.TemporaryDirectory() as name:
-        measured = [
-            _measure(
-                write(Path(name), draw(size, CLIENTS, seed, holds=holds, retries=retries, unknown=unknown)), repeat
-            )
-            for size in sizes
-        ]
+        measured = []
+        for size in sizes:
+            run = draw(size, CLIENTS, seed, holds=holds, retries=retries, unknown=unknown)
+            files = write(Path(name), run, seated(run)) if seats else write(Path(name), run)
+            measured.append(_measure(files, repeat))
         console.print("From the files to the verdict, and json.loads over the history:", _figures(measured))
         searched = _search_prefixes(Path(name), seed, limit_s)
         console.print(f"A general search (Wing and Gong) of the first operations, at most {limit_s:g} s each:")

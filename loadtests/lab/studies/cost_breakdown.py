@@ -15,15 +15,7 @@ import click
 
 from loadtests.lab.bench.cells import BATCH, BenchCell, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator, Window
-from loadtests.lab.bench.paired import (
-    SOLD,
-    Measurer,
-    Sampling,
-    in_pairs,
-    load_of,
-    percentile,
-    refuse_if_nothing_sold,
-)
+from loadtests.lab.bench.paired import SOLD, Measurer, Sampling, in_pairs, latency_ms, load_of, refuse_if_nothing_sold
 from loadtests.lab.bench.servers import OfficeSubject, Subject, subject
 from loadtests.lab.exit_status import run_command
 from workers import WORKER_MODELS
@@ -107,7 +99,7 @@ def _cpu_us(window: Window) -> float:
 
 
 def _p99_ms(window: Window) -> float:
-    return (percentile(window.latencies_us, 0.99) or 0) / 1e3
+    return latency_ms([window], 0.99) or 0.0
 
 
 @click.command(help=__doc__)

@@ -24,6 +24,7 @@ from loadtests.lab.report import svg
 from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.studies.held_sale import ENDLESS, SaleLine, held_sale
+from service.catalogue import REFERENCE
 from workers import WORKER_MODELS
 
 _LEFT, _RIGHT, _TOP, _ROW_H, _BAR_H = 160.0, 940.0, 40.0, 44.0, 22.0
@@ -89,7 +90,7 @@ def pay_plot(rows: Sequence[tuple[str, Paid]], payment: str, line_per_s: float) 
 
 @click.command()
 @click.option("--worker", type=click.Choice(list(WORKER_MODELS)), default="gevent", show_default=True)
-@click.option("--store", default="journal", show_default=True)
+@click.option("--store", default=REFERENCE[0], show_default=True)
 @click.option("--payment", type=Delay(), default="40-60", show_default=True, help="How long a payment takes, ms.")
 @click.option("--buyers", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="How long each is measured.")

@@ -23,7 +23,7 @@ from rich.table import Table
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.record.proxy import Proxy
-from loadtests.lab.record.recording import Recording
+from loadtests.lab.record.recording import OperationWriter
 from loadtests.lab.target.adapter import TargetAdapter
 from loadtests.lab.target.file import read_target
 from loadtests.lab.target.server import RunningTarget
@@ -68,7 +68,7 @@ def proxy_cost(pairs: int, seconds: float, clients: int, as_json: bool) -> None:
     windows: dict[str, list[AnswersInAWindow]] = {"direct": [], "recorded": []}
     with tempfile.TemporaryDirectory() as name, RunningTarget(target, Path(name), target.capacity) as service:
         service.office.create_event(target.event, target.capacity)
-        recording = Recording(Path(name) / "history.jsonl", target, TargetAdapter(target))
+        recording = OperationWriter(Path(name) / "history.jsonl", target, TargetAdapter(target))
         with contextlib.closing(recording), Proxy(service.url, ("127.0.0.1", 0), recording.add) as proxy:
             measure(proxy.url, path, clients, seconds)
             for number in range(pairs):

@@ -244,14 +244,28 @@ class RunningTarget(process.ServerProcess):
     cannot listen and ends, and the lab reports that.
     """
 
-    def __init__(self, target: Target, folder: Path, capacity: int, *, is_own_host: bool = False) -> None:
+    def __init__(
+        self,
+        target: Target,
+        folder: Path,
+        capacity: int,
+        *,
+        is_own_host: bool = False,
+        variables: process.Variables = process.no_variables,
+    ) -> None:
+        """``variables``: what more the processes that the lab starts have in their environment."""
         super().__init__(folder / "server.log")
+        self._variables = variables
         self.target = target
         self.url = target.url
         self._data = folder / "data"
         self._capacity = capacity
         self._is_own_host = is_own_host
         self._why_not_ready = "it did not answer"
+
+    @property
+    def folder(self) -> Path:
+        return self.log.parent
 
     @property
     def office(self) -> TargetOffice:
@@ -271,10 +285,16 @@ class RunningTarget(process.ServerProcess):
 
     def _launch(self) -> subprocess.Popen[bytes]:
         self._data.mkdir(0o700, parents=True, exist_ok=True)
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        if self._process is None:  # started again, it is where its buyers look for it
+            self.url = f"http://127.0.0.1:{_free_port()}"
         values = {**environment(), "capacity": self._capacity}
         program = Command.of(self.target, self._how.command, values, self._data, self.url)
-        return process.start(program.words, log=self.log, environment=program.environment, directory=program.directory)
+        everything = {**program.environment, **self._variables(self.folder)}
+        return process.start(program.words, log=self.log, environment=everything, directory=program.directory)
+
+    @property
+    def ready_path(self) -> str:
+        return self._how.ready
 
     @property
     def _how(self) -> StartCommand:

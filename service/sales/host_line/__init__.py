@@ -24,9 +24,10 @@ only the combiner's word is definite:
 
 - Silence past the deadline is ``outcome_unknown``, and the combiner is killed, so that its successor serves the next.
 - The connection ends, and the combiner's process is seen to have ended (its flock is free then): the commands are
-  asked again under the same keys, of the next combiner, or decided by the worker. Its own order or hold under the key
-  is the first answer and no replay (``told_again``). A definite problem tells nothing about the first time: it is
-  ``outcome_unknown``. So is a refusal where the store is an engine: what the dead combiner sent may still arrive there.
+  asked again under the same keys, of the next combiner, or decided by the worker. Its own order, hold or operation
+  under the key is the first answer and no replay (``told_again``). A definite problem tells nothing about the first
+  time: it is ``outcome_unknown``. So is a refusal where the store is an engine: what the dead combiner sent may still
+  arrive there.
 - The connection ends, and the combiner lives: ``outcome_unknown``.
 
 *The combiner never waits for a worker.* It sends without blocking, keeps what a worker does not read, up to a bound,

@@ -100,21 +100,29 @@ class Connection:
             return self._answers(mine, deadline)
         finally:
             self._pending.pop(number, None)
-            if not self._receiving.locked():
+            if self._pending and not self._receiving.locked():
                 self._let_another_receive()
 
     def _send(self, message: bytes, deadline: float) -> None:
         try:
             with self._sending:
                 for packet in packets(message):
-                    self._socket.settimeout(max(_POLL_S, deadline - time.monotonic()))
-                    self._socket.send(packet)
+                    self._send_packet(packet, deadline)
         except BaseException as error:
             # The rest of a message that broke off must not follow: whoever asks next would continue it.
             self.close()
             if isinstance(error, OSError):
                 raise NotSent from error
             raise
+
+    def _send_packet(self, packet: bytes, deadline: float) -> None:
+        # The descriptor of a socket with a time-out does not block, and there is nearly always room. The socket's own
+        # ``send`` would look first.
+        try:
+            os.write(self._socket.fileno(), packet)
+        except BlockingIOError:
+            self._socket.settimeout(max(_POLL_S, deadline - time.monotonic()))
+            self._socket.send(packet)
 
     def _answers(self, mine: _Pending, deadline: float) -> list[Answer]:
         while mine.answers is None:
@@ -168,7 +176,9 @@ class Connection:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError
-            self._socket.settimeout(left_s)
+            # Seldom set anew: it is a system call, and a time-out that is a little too short only looks again.
+            if not left_s / 2 <= (self._socket.gettimeout() or 0.0) <= left_s:
+                self._socket.settimeout(max(left_s * 0.9, _POLL_S))
             try:
                 packet = self._socket.recv(messages.PACKET + 1)
             except TimeoutError:

@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from service.errors import Problem, RefusedToStart
 from service.runtime.files import keep_to_ourselves
@@ -35,14 +35,17 @@ FIRST_PATIENCE_S = 10.0
 """How long a combiner waits for its first worker."""
 MOST_UNSENT = 8 << 20
 """Bytes of answers that are kept for a worker that does not read."""
-_MOST_PACKETS = 64
+_MOST_ROUNDS = 64
+"""How often in a row it looks for more of what has come before it decides."""
 _GUARD_PATIENCE_S = 0.01
 """How long all wait for the guard of one event: more than the longest turn of somebody else takes."""
+_MANY_WORKERS = 4
+"""With more workers than this for each core most of them wait, and it is they who need the processor."""
 
 log = logging.getLogger("lastseat")
 
 
-class _Blotted(logging.Formatter):
+class _WithoutPasswords(logging.Formatter):
     """Lines without the password of an address."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -59,37 +62,38 @@ class Worker:
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
 
-    def received(self) -> Iterator[Ask]:
-        """What has come. Errors: ``OSError`` where the connection has ended, or what came is no message."""
-        for _ in range(_MOST_PACKETS):
-            try:
-                packet = self.socket.recv(messages.PACKET + 1)
-            except BlockingIOError:
-                return
-            if not packet:
-                raise ConnectionResetError
-            message = self._assembly.add(packet)
-            if message is not None:
-                yield messages.decode_ask(message)
+    def received(self) -> Ask | None:
+        """What the next packet ends, if it ends something. Errors: ``OSError`` where the connection has ended, or what
+        came is no message."""
+        packet = self.socket.recv(messages.PACKET + 1)
+        if not packet:
+            raise ConnectionResetError
+        message = self._assembly.add(packet)
+        return None if message is None else messages.decode_ask(message)
 
     def send(self, message: bytes) -> None:
         """Send without waiting; what does not go is kept. Errors: ``OSError`` where too much is kept already."""
         if self._unsent_bytes > MOST_UNSENT:
             raise ConnectionAbortedError
         for packet in packets(message):
-            self._unsent.append(packet)
-            self._unsent_bytes += len(packet)
-        self.send_what_is_left()
+            if self._unsent or not self._goes(packet):
+                self._unsent.append(packet)
+                self._unsent_bytes += len(packet)
 
     def send_what_is_left(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._unsent:
-                self.socket.send(self._unsent[0])
-                self._unsent_bytes -= len(self._unsent.popleft())
+        while self._unsent and self._goes(self._unsent[0]):
+            self._unsent_bytes -= len(self._unsent.popleft())
+
+    def _goes(self, packet: bytes) -> bool:
+        try:
+            self.socket.send(packet)
+        except BlockingIOError:
+            return False
+        return True
 
     @property
     def is_behind(self) -> bool:
-        return bool(self._unsent)
+        return self._unsent_bytes > 0
 
 
 class Question:
@@ -145,15 +149,28 @@ class Combiner:
         if self._poll.poll(FIRST_PATIENCE_S):
             self._accept()
         while self._workers:
-            questions: dict[str, list[Question]] = {}
-            for fd, happened in self._poll.poll():
+            for event, asked in self._gathered().items():
+                self._decide(event, asked)
+            if not self._workers:
+                self._accept()  # one may have come when the last one left
+
+    def _gathered(self) -> dict[str, list[Question]]:
+        """What has come, by event; waits until something has."""
+        questions: dict[str, list[Question]] = {}
+        happened = self._poll.poll()
+        for _ in range(_MOST_ROUNDS):
+            for fd, what in happened:
                 if fd in self._workers:
-                    self._serve(fd, happened, questions)
+                    self._serve(fd, what, questions)
                 elif fd == self._bell:
                     self._answer_those_apart()
-            for event, asked in questions.items():
-                self._decide(event, asked)
-            self._accept()
+                else:
+                    self._accept()
+            # One call for all instead of one more for each worker; and what came meanwhile is taken with it.
+            happened = self._poll.poll(0)
+            if not happened:
+                break
+        return questions
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # nobody knocks any more, or there is no descriptor: then they wait
@@ -173,9 +190,8 @@ class Combiner:
             if happened & select.EPOLLOUT:
                 worker.send_what_is_left()
                 self._listen_to(worker)
-            if happened & ~select.EPOLLOUT:
-                for ask in worker.received():
-                    questions.setdefault(ask.event, []).append(Question(worker, ask))
+            if happened & ~select.EPOLLOUT and (ask := worker.received()) is not None:
+                questions.setdefault(ask.event, []).append(Question(worker, ask))
         except Exception:  # it has left, or what came is no message: then it cannot be told anything either
             self._forget(worker)
 
@@ -231,6 +247,14 @@ class Combiner:
         worker.socket.close()
 
 
+def give_way_to_many(processes: int) -> None:
+    """With many workers, do not interrupt one of them for each purchase that comes: the kernel lets this process run
+    when one of them pauses, and by then more purchases have come. Its share of the processor stays the same."""
+    if processes > _MANY_WORKERS * len(os.sched_getaffinity(0)):
+        with contextlib.suppress(OSError):  # a container may forbid it; then it is only slower
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def open_office(master: str, processes: int) -> BoxOffice:
     """The box office of the same settings, as one more process of that master. Raises ``RefusedToStart``."""
     settings = from_environment(os.environ)
@@ -251,11 +275,12 @@ def main(arguments: Sequence[str]) -> int:
     keep_to_ourselves()
     raise_descriptor_limit()
     handler = logging.StreamHandler()
-    handler.setFormatter(_Blotted("[%(asctime)s] [combiner %(process)d] %(levelname)s %(message)s"))
+    handler.setFormatter(_WithoutPasswords("[%(asctime)s] [combiner %(process)d] %(levelname)s %(message)s"))
     log.addHandler(handler)
     fingerprint, master, processes = arguments[0], arguments[1], int(arguments[2])
     lock_fd = LOCK_FD
     os.set_inheritable(lock_fd, False)
+    give_way_to_many(processes)
     try:
         settings = from_environment(os.environ)
         if place.fingerprint_of(settings, master, processes) != fingerprint:

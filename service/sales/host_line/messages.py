@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 import msgspec
 
 from service.errors import Problem
-from service.rules.records import Command, Outcome, Record, Refusal, Replay, Swept
+from service.rules.records import Command, Outcome, Record, Refusal, Replay, Swept, Wish
 
 PACKET = 32 * 1024
 """Most bytes of a message in one packet."""
@@ -61,6 +61,7 @@ class Refused(msgspec.Struct, array_like=True, tag="r"):
     version: int
     remaining: int
     retry_after_s: int | None
+    seats: tuple[str, ...]
 
 
 class SweptClean(msgspec.Struct, array_like=True, tag="s"):
@@ -102,7 +103,11 @@ def written(command: Command) -> list[Any]:
 
 
 def read(fields: Sequence[Any]) -> Command:
-    command: Command = _KINDS[fields[0]](*fields[1:])
+    kind, *values = fields
+    if isinstance(values[-1], list):
+        seats, section, together = values[-1]
+        values[-1] = Wish(tuple(seats), section, together)
+    command: Command = _KINDS[kind](*values)
     return command
 
 
@@ -112,8 +117,8 @@ def answer_of(outcome: Outcome, times: Times) -> Answer:
             return Decided(times, outcome, replayed=False)
         case Replay(record):
             return Decided(times, record, replayed=True)
-        case Refusal(code, version, remaining, retry_after_s):
-            return Refused(times, code, version, remaining, retry_after_s)
+        case Refusal(code, version, remaining, retry_after_s, seats):
+            return Refused(times, code, version, remaining, retry_after_s, seats)
         case Swept(version, remaining):
             return SweptClean(times, version, remaining)
 
@@ -122,8 +127,8 @@ def outcome_of(answer: Decided | Refused | SweptClean) -> Outcome:
     match answer:
         case Decided(_, record, replayed):
             return Replay(record) if replayed else record
-        case Refused(_, code, version, remaining, retry_after_s):
-            return Refusal(code, version, remaining, retry_after_s)
+        case Refused(_, code, version, remaining, retry_after_s, seats):
+            return Refusal(code, version, remaining, retry_after_s, seats)
         case SweptClean(_, version, remaining):
             return Swept(version, remaining)
 
@@ -138,11 +143,12 @@ def problem_of(failure: Failed) -> Problem:
     return Problem(failure.code, failure.detail, retry_after_s=failure.retry_after_s, **failure.extra)
 
 
-def packets(message: bytes) -> Iterator[bytes]:
+def packets(message: bytes) -> Iterable[bytes]:
     """The packets of a message. It counts from its last packet on: without that one it was never sent."""
-    if len(message) < PACKET:
-        yield _LAST + message
-        return
+    return (_LAST + message,) if len(message) < PACKET else _parts(message)
+
+
+def _parts(message: bytes) -> Iterator[bytes]:
     for begin in range(0, len(message), PACKET):
         part = message[begin : begin + PACKET]
         yield (_LAST if begin + PACKET >= len(message) else _MORE) + part

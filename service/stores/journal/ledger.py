@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from service.errors import Problem
+from service.rules.halls import unpacked
 from service.rules.inventory import (
     Cancel,
     Command,
@@ -28,36 +29,29 @@ from service.rules.inventory import (
     View,
     hold_after,
     order_after,
+    seat,
 )
-from service.runtime.files import commit_failed, storage_problems, sync_data
+from service.runtime.files import commit_failed, sync_data
 from service.runtime.gevent import call_blocking
 from service.stores.base import Conflict
+from service.stores.halls import halls_in
+from service.stores.journal.closed import ClosedSegments
 from service.stores.journal.holds import Holds
-from service.stores.journal.index import (
-    Index,
-    entries_of,
-    hash_of,
-    merge,
-    open_indexes,
-    place_of,
-    split_place,
-    write_index,
-)
+from service.stores.journal.index import place_of
 from service.stores.journal.lines import (
     FORMAT,
     HEAD_INSIDE,
-    NO_SEAL,
     NOT_TORN,
-    REPAIRED,
     SYNCED,
     Counters,
     Damaged,
     Gap,
-    Head,
     Line,
     Seal,
+    SegmentHead,
     count_in,
     encode,
+    head,
     may_be_torn,
 )
 from service.stores.journal.mark import DurableMark
@@ -68,15 +62,12 @@ from service.stores.journal.segments import (
     append,
     begin_segment,
     cut_torn_tail,
-    missing,
     read_head,
     segment_numbers,
     segment_path,
 )
 
 SEGMENT_RECORDS = 16_384
-_MOST_OLD_OPEN = 8
-"""Closed segments of a journal that a process keeps open."""
 MAY_BE_TWINS = frozenset({"cancelled", "released", "expired"})
 """What two processes without a guard may both write of one order or hold, letter by letter: their ids are older."""
 _OF_A_HOLD = (Confirm, Release)  # not a union: building one costs as much as the rest of the look
@@ -88,13 +79,13 @@ class Ledger:
     """Any number of threads or greenlets use it at once."""
 
     def __init__(self, directory: Path, segment_records: int | None = None) -> None:
-        """Open a journal. Errors: ``unknown_event``, ``corrupt_document``."""
+        """Open a journal, ``journal/<event>`` of a data directory. Errors: ``unknown_event``, ``corrupt_document``."""
         self._directory = directory
+        self._halls = halls_in(directory.parent.parent)
         self._segment_records = segment_records or SEGMENT_RECORDS
         self._mutex = threading.RLock()
         self._syncing = threading.Lock()
-        self._indexes: list[Index] = []
-        self._old: dict[int, Segment] = {}
+        self._closed = ClosedSegments(directory)
         self._sealed = False
         try:
             numbers = segment_numbers(directory)
@@ -109,7 +100,7 @@ class Ledger:
             self._open(numbers[-1])
         except FileNotFoundError:
             raise Problem("unknown_event") from None
-        self._indexes = self._indexes_before(self._segment.number)
+        self._closed.indexes = self._closed.indexes_before(self._segment.number)
         with self._appending:
             self._read_on()
             self._mark.begin(place_of(self._segment.number, self._offset))
@@ -157,6 +148,8 @@ class Ledger:
             self.refresh()
             counters = self._counters
             view = View(self.about, counters.version, counters.sold, counters.held, counters.next_ticket)
+            if self._hall is not None:
+                view.hall, view.seats = self._hall, self._seats.copy()
             view.source = Position(self._segment.number, self._offset)
             if now is not None and self._holds.may_be_due(now):
                 view.due = self._holds.due(now)
@@ -199,7 +192,7 @@ class Ledger:
     def records(self, until: Position) -> Iterator[Record]:
         """All records before a place, in the order in which they were written, read as they are asked for."""
         for number in range(1, until.segment + 1):
-            for _, line in self._lines_of(number, until.offset if number == until.segment else None):
+            for _, line in self._closed.lines(number, until.offset if number == until.segment else None):
                 if isinstance(line, Record):
                     yield line
 
@@ -284,16 +277,18 @@ class Ledger:
     def _open(self, number: int) -> None:
         """Make a segment the active one, with nothing of it taken in but its head."""
         segment = Segment(self._directory, number)
-        self._offset, head = read_head(segment)
+        self._offset, begun = read_head(segment)
         self._segment = segment
-        self.id, self.about, self._format = head.id, head.about, head.journal
-        self._doubtful = head.doubtful
+        self.id, self.about, self._format = begun.id, begun.about, begun.journal
+        self._hall = self._halls.of(self.about)
+        self._seats = bytearray(unpacked(begun.seats)[: self.about.capacity])
+        self._doubtful = begun.doubtful
         self._sealed = False
-        self._counters: Counters = head.before
+        self._counters: Counters = begun.before
         self._in_segment = 0
         self._keys: dict[str, Record] = {}
         self._orders: dict[str, Order] = {}
-        self._holds = Holds(head.open)
+        self._holds = Holds(begun.open)
         self._of_buyer: dict[str, int] = {}
 
     def _take_in(self, line: Line, offset: int) -> None:
@@ -306,12 +301,16 @@ class Ledger:
             except Damaged as damage:
                 raise self._segment.damaged(self._offset, damage.reason) from None
             self._in_segment += 1
+            if line.about is not None:
+                self.about = line.about
             if line.key:
                 self._keys[line.key] = line
             if line.order:
                 self._orders[line.order] = order_after(line, None)
             if line.hold:
                 self._holds.take_in(line, hold)
+            if self._hall is not None:
+                seat(self._hall, self._seats, line)
             if line.buyer is not None:
                 self._of_buyer[line.buyer] = self._of_buyer.get(line.buyer, 0) + line.taken
         elif isinstance(line, Gap):
@@ -319,7 +318,7 @@ class Ledger:
             raise self._segment.damaged(self._offset, "an older repair left a gap here and did not count what was lost")
         elif isinstance(line, Seal):
             self._sealed = True
-        elif isinstance(line, Head):
+        elif isinstance(line, SegmentHead):
             raise self._segment.damaged(self._offset, HEAD_INSIDE)
         self._offset = offset
 
@@ -377,9 +376,9 @@ class Ledger:
         if not segment_path(self._directory, following).exists():
             return False  # its writer was killed in between; the next writer makes it
         # First: where there is no room for an index this one stays as it is, instead of forgetting what it has not.
-        indexes = self._indexes_before(following)
+        indexes = self._closed.indexes_before(following)
         self._open(following)
-        self._indexes = indexes
+        self._closed.indexes = indexes
         return True
 
     def _begin_next_segment(self) -> None:
@@ -391,95 +390,27 @@ class Ledger:
             self._offset = self._segment.size()
         with commit_failed(self._segment.path):
             sync_data(self._segment.fd)
-        kind = REPAIRED if self._doubtful else FORMAT
-        head = Head(kind, self.id, self.about, number + 1, self._counters, self._holds.open(), self._doubtful)
-        begin_segment(self._directory, head)
+        begin_segment(
+            self._directory,
+            head(
+                self.id, self.about, number + 1, self._counters, self._holds.open(), doubtful=self._doubtful or None,
+                seats=self._seats,
+            ),
+        )  # fmt: skip
         self._mark.advance(place_of(number + 1, 0))
         self._read_on()
 
-    def _lines_of(self, number: int, end: int | None = None) -> Iterator[tuple[int, Line]]:
-        """The lines of a segment, each with the offset after it: up to ``end``, or all of a closed one.
-
-        Errors: ``corrupt_document`` also where it is missing or was cut at its end, which no line in it tells.
-        """
-        segment = self._closed_segment(number)
-        try:
-            line: Line | None = None
-            for offset, line in segment.lines(0, end):
-                yield offset, line
-            if end is None and not isinstance(line, Seal):
-                raise segment.damaged(segment.size(), NO_SEAL)
-        finally:
-            segment.close()
-
-    def _closed_segment(self, number: int) -> Segment:
-        try:
-            return Segment(self._directory, number)
-        except FileNotFoundError:
-            if not self._directory.exists():
-                raise Problem("unknown_event") from None
-            raise missing(self._directory, number) from None
-
-    def _index_segment(self, number: int) -> Index:
-        entries: list[tuple[int, int]] = []
-        start = 0
-        for offset, line in self._lines_of(number):
-            if isinstance(line, Record):
-                entries += entries_of(line, place_of(number, start))
-            start = offset
-        index = write_index(self._directory, number, number, entries)
-        indexes = [each for each in open_indexes(self._directory) if each.last < number] + [index]
-        while len(indexes) > 1 and indexes[-1].size >= indexes[-2].size:
-            right, left = indexes.pop(), indexes.pop()
-            indexes.append(merge(self._directory, left, right))
-        return indexes[-1]
-
-    def _indexes_before(self, active: int) -> list[Index]:
-        """Open what covers the closed segments; build what is missing. Errors: ``storage_full``, …"""
-        while True:
-            indexes = open_indexes(self._directory, self._indexes)
-            covered = {number for each in indexes for number in range(each.first, each.last + 1)}
-            # Not of those that are there: one that is missing would then be missed by nobody.
-            uncovered = next((number for number in range(1, active) if number not in covered), None)
-            if uncovered is None:
-                return [each for each in indexes if each.first < active]
-            with storage_problems():
-                self._index_segment(uncovered)
-
-    def _found(self, kind: str, name: str) -> Iterator[Record]:
-        """The records of the closed segments that may be of this name, in order."""
-        if not self._indexes:
-            return
-        wanted = hash_of(kind, name)
-        for index in self._indexes:
-            for place in index.find(wanted):
-                yield self._read(place)
-
-    def _read(self, place: int) -> Record:
-        number, offset = split_place(place)
-        segment = self._old.get(number)
-        if segment is None:
-            segment = self._old[number] = self._closed_segment(number)
-            if len(self._old) > _MOST_OLD_OPEN:
-                del self._old[next(iter(self._old))]
-        for _, line in segment.lines(offset):
-            if isinstance(line, Record):
-                return line
-            break
-        raise segment.damaged(offset, "an index names a record here, and there is none")
-
     def _find_key(self, key: str) -> Record | None:
-        return next((record for record in self._found("key", key) if record.key == key), None)
+        return next(self._closed.records("key", key), None)
 
     def _order(self, order: str, *, to_cancel: bool = False) -> Order | None:
         found = self._orders.get(order)
         if found is not None:
             return found
-        for record in self._found("order", order):
-            if record.order == order:
-                found = order_after(record, found)
-                if to_cancel and record.version <= self._doubtful:
-                    found = msgspec.structs.replace(found, status="cancelled")
+        for record in self._closed.records("order", order):
+            found = order_after(record, found)
+            if to_cancel and record.version <= self._doubtful:
+                found = msgspec.structs.replace(found, status="cancelled")
         return found
 
     def _show_order(self, view: View, order: str, *, to_cancel: bool = False) -> None:
@@ -493,9 +424,8 @@ class Ledger:
         found = self._holds.get(hold)
         if found is not None:
             return found
-        for record in self._found("hold", hold):
-            if record.hold == hold:
-                found = hold_after(record, found)
+        for record in self._closed.records("hold", hold):
+            found = hold_after(record, found)
         if found is not None and found.status == "held":
             # All that are open are known here: a repair does not know what became of this one. Its places stay taken,
             # and its buyer may have others.
@@ -511,6 +441,5 @@ class Ledger:
         return found.buyer
 
     def _bought(self, buyer: str) -> int:
-        earlier: Iterable[Record] = (record for record in self._found("buyer", buyer) if record.buyer == buyer)
-        total = sum(record.taken for record in earlier)
-        return total + self._of_buyer.get(buyer, 0)
+        earlier = sum(record.taken for record in self._closed.records("buyer", buyer))
+        return earlier + self._of_buyer.get(buyer, 0)

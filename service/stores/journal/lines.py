@@ -7,8 +7,9 @@
 A segment begins with a *head*, which says of what event it is, what all segments before it add up to, and which holds
 were open behind them; it ends with a *seal* once the next one has begun. Format 1 had no holds: such segments are read,
 and what is written goes into a new one, so that a service which knows only format 1 says so instead of meeting a line
-that it cannot read. Format 3 is format 2 behind a repair: its heads have ``doubtful``. ``crc`` is the CRC-32 of
-everything before it in the line. A line that a crash left half written fails it, and so does one with a flipped bit.
+that it cannot read. Format 3 is format 2 behind a repair: its heads have ``doubtful``. Format 4 is of an event with a
+hall: its heads have ``seats``. ``crc`` is the CRC-32 of everything before it in the line. A line that a crash left half
+written fails it, and so does one with a flipped bit.
 
 Which of the two it was shows in what is left. A crash loses the end of what was being written, or sectors out of it,
 which then hold zeros. A line that has its end and no zeros, and does not fit its checksum, is damage.
@@ -20,12 +21,14 @@ import zlib
 
 import msgspec
 
+from service.rules.halls import packed
 from service.rules.inventory import Event, Held, Record
 from service.rules.records import CHANGES
 
 FORMAT = 2
 REPAIRED = 3
-READABLE = frozenset({1, FORMAT, REPAIRED})
+SEATED = 4
+READABLE = frozenset({1, FORMAT, REPAIRED, SEATED})
 NO_SEAL = "it ends without its seal, so what stood there is gone"
 HEAD_INSIDE = "a head in the middle"
 NOT_TORN = "the last line cannot be read, and is not as a crash leaves one"
@@ -51,7 +54,7 @@ class Counters(msgspec.Struct):
     held: int = 0
 
 
-class Head(msgspec.Struct, frozen=True):
+class SegmentHead(msgspec.Struct, frozen=True):
     """The first line of a segment."""
 
     journal: int
@@ -65,6 +68,25 @@ class Head(msgspec.Struct, frozen=True):
     doubtful: int = 0
     """Up to this version a line was lost that may have been a cancellation: an order from before it is not cancelled
     any more, for its places may have been given back, and sold, already. 0 in a journal that was never repaired."""
+    seats: bytes = b""
+    """With a hall: the state of each seat at its beginning, packed."""
+
+
+def head(
+    name: str,
+    about: Event,
+    segment: int,
+    before: Counters,
+    holds: tuple[Held, ...] = (),
+    *,
+    doubtful: int | None = None,
+    seats: bytes | bytearray = b"",
+) -> SegmentHead:
+    """The head of a segment, in the format that it needs. ``doubtful``: None where nothing was repaired. ``seats``: the
+    state of each; by default all are free."""
+    form = SEATED if about.hall else FORMAT if doubtful is None else REPAIRED
+    seats = seats or bytes(about.capacity if about.hall else 0)
+    return SegmentHead(form, name, about, segment, before, holds, doubtful or 0, packed(seats))
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -81,7 +103,7 @@ class Gap(msgspec.Struct, frozen=True):
     """How many, at most, where no line behind it tells."""
 
 
-Line = Record | Head | Seal | Gap
+Line = Record | SegmentHead | Seal | Gap
 
 
 class Damaged(Exception):
@@ -131,7 +153,11 @@ def may_be_torn(tail: bytes) -> bool:
     return False  # all of a line, and in the place of its end another byte
 
 
-_OTHERS: dict[bytes, type[Head] | type[Seal] | type[Gap]] = {b'{"journal"': Head, b'{"sealed"': Seal, b'{"gap"': Gap}
+_OTHERS: dict[bytes, type[SegmentHead] | type[Seal] | type[Gap]] = {
+    b'{"journal"': SegmentHead,
+    b'{"sealed"': Seal,
+    b'{"gap"': Gap,
+}
 
 
 def count_in(counters: Counters, record: Record) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from service.runtime.files import replace_durably
 
-_BOOT, _PLACE, _WRITTEN = 0, 8, 16
+_BOOT, _PLACE, _WRITTEN = 0, 1, 2
 _SIZE = 24
 
 
@@ -34,9 +34,10 @@ class DurableMark:
         try:
             if os.fstat(fd).st_size < _SIZE:
                 os.write(fd, bytes(_SIZE))
-            self._words = mmap.mmap(fd, _SIZE)
+            self._map = mmap.mmap(fd, _SIZE)
         finally:
             os.close(fd)
+        self._words = memoryview(self._map).cast("q")
 
     def begin(self, end: int) -> None:
         """To be called once by each process that opens the journal, while appending: forget what an earlier boot knew.
@@ -44,38 +45,34 @@ class DurableMark:
         ``end`` is the place where the last whole line ends; who finds the mark beyond it does not come here.
         """
         boot = _this_boot()
-        if self._word(_BOOT) != boot:
-            self._set_word(_PLACE, 0)
-            self._set_word(_BOOT, boot)
+        if self._words[_BOOT] != boot:
+            self._words[_PLACE] = 0
+            self._words[_BOOT] = boot
         self.wrote(end)
 
     @property
     def place(self) -> int:
-        return self._word(_PLACE)
+        place: int = self._words[_PLACE]
+        return place
 
     @property
     def written(self) -> int:
         """Where the last finished append ended; a lower bound, for a writer may be killed before it says so."""
-        return self._word(_WRITTEN)
+        written: int = self._words[_WRITTEN]
+        return written
 
     def wrote(self, place: int) -> None:
         """Everything before ``place`` is whole lines; to be called while appending."""
-        self._set_word(_WRITTEN, place)
+        self._words[_WRITTEN] = place
 
     def advance(self, place: int) -> None:
         """Everything before ``place`` was synced. A larger mark stays."""
         if place > self.place:
-            self._set_word(_PLACE, place)
+            self._words[_PLACE] = place
 
     def close(self) -> None:
-        self._words.close()
-
-    def _word(self, offset: int) -> int:
-        word: int = struct.unpack_from("=q", self._words, offset)[0]
-        return word
-
-    def _set_word(self, offset: int, value: int) -> None:
-        struct.pack_into("=q", self._words, offset, value)
+        self._words.release()
+        self._map.close()
 
 
 def set_mark(path: Path, place: int) -> None:
@@ -98,4 +95,4 @@ def place_in(path: Path) -> int:
         words = path.read_bytes()
     except FileNotFoundError:
         return 0
-    return struct.unpack_from("=q", words, _PLACE)[0] if len(words) >= _SIZE else 0
+    return struct.unpack_from("=qq", words)[_PLACE] if len(words) >= _SIZE else 0

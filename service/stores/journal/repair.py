@@ -22,7 +22,18 @@ from service.rules.inventory import Event, Record
 from service.runtime.files import replace_durably, sync_names
 from service.stores.journal.index import place_of, split_place
 from service.stores.journal.ledger import SEGMENT_RECORDS
-from service.stores.journal.lines import REPAIRED, Damaged, Gap, Head, Line, Seal, decode, encode, may_be_torn
+from service.stores.journal.lines import (
+    Counters,
+    Damaged,
+    Gap,
+    Line,
+    Seal,
+    SegmentHead,
+    decode,
+    encode,
+    head,
+    may_be_torn,
+)
 from service.stores.journal.mark import set_mark
 from service.stores.journal.segments import begin_segment, segment_numbers, segment_path
 from service.stores.journal.verification import Books, lost_bytes, read_lines
@@ -44,7 +55,7 @@ def repair_journal(directory: Path) -> list[str]:
     numbers = segment_numbers(directory)
     known = _known_head(directory, numbers)
     last = numbers[-1]
-    books, anew, done = Books(), dict[int, bytes](), list[str]()
+    books, anew, done = Books(directory), dict[int, bytes](), list[str]()
     following, gaps, end = _read(directory, 1, done)
     for number in range(1, last + 1):
         items = following + gaps
@@ -71,12 +82,21 @@ def repair_journal(directory: Path) -> list[str]:
             "cancelled any more, and a hold from before is none; their places stay taken"
         )
     before = books.settled(at_last=True)
-    head = Head(REPAIRED, known.id, known.about, last + 1, before, books.holds.open(), books.doubtful)
-    _replace(directory, head, anew)
+    if known.about.hall and books.gaps:
+        done.append("nobody knows which seats the lost lines took: those that were free are not for sale any more")
+    _replace(directory, _head_behind(books, known, last + 1, before), anew)
     return done + [f"{segment_path(directory, number).name} was written anew" for number in anew]
 
 
-def _replace(directory: Path, head: Head, anew: dict[int, bytes]) -> None:
+def _head_behind(books: Books, known: SegmentHead, number: int, before: Counters) -> SegmentHead:
+    """The head of the segment that begins behind what the books have."""
+    return head(
+        known.id, books.about or known.about, number, before, books.holds.open(), doubtful=books.doubtful,
+        seats=books.seats,
+    )  # fmt: skip
+
+
+def _replace(directory: Path, head: SegmentHead, anew: dict[int, bytes]) -> None:
     begin_segment(directory, head)
     for index in directory.glob("index-*"):
         index.unlink()
@@ -98,12 +118,12 @@ def _free_name(path: Path) -> Path:
     return next(each for each in names if not each.exists())
 
 
-def _known_head(directory: Path, numbers: Sequence[int]) -> Head:
+def _known_head(directory: Path, numbers: Sequence[int]) -> SegmentHead:
     """A head that can be read: all of them say what event it is."""
     for number in reversed(numbers):
         items, *_ = _read(directory, number, [])
         for _, meaning in items:
-            if isinstance(meaning, Head):
+            if isinstance(meaning, SegmentHead):
                 return meaning
     raise Problem(
         "corrupt_document",
@@ -112,8 +132,8 @@ def _known_head(directory: Path, numbers: Sequence[int]) -> Head:
     )
 
 
-def _head_of(number: int, items: Items) -> Head | None:
-    return next((each for _, each in items if isinstance(each, Head) and each.segment == number), None)
+def _head_of(number: int, items: Items) -> SegmentHead | None:
+    return next((each for _, each in items if isinstance(each, SegmentHead) and each.segment == number), None)
 
 
 def _read(directory: Path, number: int, done: list[str]) -> tuple[Items, Items, int]:
@@ -189,7 +209,9 @@ def _lost_lines(directory: Path, number: int, end: int, copies: int, *, sealed: 
     return (last - number - sealed) * SEGMENT_RECORDS + min(_lines_in(offset), SEGMENT_RECORDS)
 
 
-def _write_anew(number: int, known: Head, items: Items, books: Books, after: Head | None, *, complete: bool) -> bytes:
+def _write_anew(
+    number: int, known: SegmentHead, items: Items, books: Books, after: SegmentHead | None, *, complete: bool
+) -> bytes:
     """What a segment shall have: its head, each of its records once and in order, gaps where one is gone, its seal.
 
     ``after``: the next one's head, which tells whether something is gone at the end, as it is where this one is not
@@ -199,7 +221,7 @@ def _write_anew(number: int, known: Head, items: Items, books: Books, after: Hea
 
     def put(meaning: Line, line: bytes = b"") -> None:
         lines.append(line or encode(meaning))
-        if isinstance(meaning, Head):
+        if isinstance(meaning, SegmentHead):
             list(books.head(meaning))
         elif isinstance(meaning, Record):
             list(books.record(meaning))
@@ -211,7 +233,7 @@ def _write_anew(number: int, known: Head, items: Items, books: Books, after: Hea
         earlier = 0
         put(head, next(line for line, meaning in items if meaning is head))
     else:
-        put(Head(REPAIRED, known.id, known.about, number, books.settled(), books.holds.open(), books.doubtful))
+        put(_head_behind(books, known, number, books.settled()))
         put(Gap("its head is gone, and what else stood here", earlier + (1 if items else SEGMENT_RECORDS)))
     behind = max((place for place, (_, meaning) in enumerate(items, 1) if isinstance(meaning, Record)), default=0)
     of_the_head = head is None and bool(items) and isinstance(items[0][1], Gap)

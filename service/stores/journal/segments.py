@@ -29,7 +29,7 @@ from service.runtime.files import (
     unlock_directory,
     write_all,
 )
-from service.stores.journal.lines import FORMAT, READABLE, Damaged, Head, Line, decode, encode
+from service.stores.journal.lines import FORMAT, READABLE, Damaged, Line, SegmentHead, decode, encode
 
 _CHUNK = 1 << 20
 _POLL_S = 0.0002
@@ -148,7 +148,7 @@ def segment_numbers(directory: Path) -> list[int]:
     return sorted(int(name[:8]) for name in os.listdir(directory) if name.endswith(".jsonl") and name[:8].isdigit())
 
 
-def begin_segment(directory: Path, head: Head) -> None:
+def begin_segment(directory: Path, head: SegmentHead) -> None:
     """Make a segment with its head, durably, name and all.
 
     Errors: ``storage_full``, ``storage_refused`` (definite); ``CommitFailed``.
@@ -165,10 +165,10 @@ def begin_segment(directory: Path, head: Head) -> None:
         os.close(fd)
 
 
-def read_head(segment: Segment) -> tuple[int, Head]:
+def read_head(segment: Segment) -> tuple[int, SegmentHead]:
     """The head of a segment and the offset after it."""
     for offset, line in segment.lines(0):
-        if not isinstance(line, Head):
+        if not isinstance(line, SegmentHead):
             break
         if line.journal not in READABLE:
             raise segment.damaged(0, f"it is of format {line.journal}, and this service reads up to {FORMAT}")

@@ -33,11 +33,12 @@ from service.runtime.files import storage_problems, unique
 from service.settings import Settings
 from service.stores.base import ComparesAndSets, Conflict, Store
 from service.stores.directory import Names
+from service.stores.halls import halls_in
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.journal.ledger import Ledger
-from service.stores.journal.lines import FORMAT, Counters, Head
+from service.stores.journal.lines import Counters, head
 from service.stores.journal.segments import Position, begin_segment
-from service.stores.reading import Records, source_of
+from service.stores.reading import Records, source_of, with_hall
 
 T = TypeVar("T")
 MOST_OPEN = 128
@@ -52,6 +53,7 @@ class Journal(Store, ComparesAndSets):
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "journal"
         self._names = Names(self._directory)
+        self.halls = halls_in(settings.data)
         self._intents = Intents(settings.data / "journal-carts")
         self._gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self._ledgers: dict[str, Ledger] = {}
@@ -65,7 +67,7 @@ class Journal(Store, ComparesAndSets):
         try:
             with storage_problems():
                 fresh.mkdir()
-            begin_segment(fresh, Head(FORMAT, secrets.token_hex(8), event, 1, Counters()))
+            begin_segment(fresh, head(secrets.token_hex(8), event, 1, Counters()))
             with storage_problems():
                 try:
                     # A rename fails where a directory of that name has anything in it.
@@ -101,6 +103,9 @@ class Journal(Store, ComparesAndSets):
         if now is not None and self._intents.is_unfinished(event):
             self._read(event, lambda ledger: self._finish(event, ledger))
         return self._read(event, lambda ledger: ledger.view(commands, order, now))
+
+    def seats(self, event: str) -> View:
+        return with_hall(self.view(event))
 
     def next_expiry(self, event: str) -> datetime | None:
         known = self._ends.get(event)

@@ -19,7 +19,10 @@ from pathlib import Path
 
 import msgspec
 
-from service.rules.inventory import Event, Record
+from service.errors import Problem
+from service.rules.halls import FREE, SOLD, Hall, unpacked
+from service.rules.inventory import Event, Record, seat
+from service.stores.halls import halls_in
 from service.stores.journal.holds import Holds
 from service.stores.journal.index import entries_of, open_indexes, place_of, split_place
 from service.stores.journal.ledger import MAY_BE_TWINS
@@ -32,9 +35,9 @@ from service.stores.journal.lines import (
     Counters,
     Damaged,
     Gap,
-    Head,
     Line,
     Seal,
+    SegmentHead,
     count_in,
     decode,
     may_be_torn,
@@ -75,7 +78,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, Line | Damaged]]:
 class Books:
     """What the lines of a journal add up to, each told in its order; every method says what is wrong with its line."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        """``directory``: of the journal."""
+        self._halls = halls_in(directory.parent.parent)
+        self._hall: Hall | None = None
+        self.seats = bytearray()
+        """With a hall: the state of each seat. Where lines are lost, nobody knows which seats they took: whatever was
+        free is not for sale any more."""
         self.about: Event | None = None
         self.counters = Counters()
         self.holds = Holds(())
@@ -100,7 +109,7 @@ class Books:
         """Whether something stood before the next line that could not be read."""
         return self.lost > 0
 
-    def head(self, head: Head) -> Iterator[str]:
+    def head(self, head: SegmentHead) -> Iterator[str]:
         """A segment begins."""
         before, counters = head.before, self.counters
         if self.about is not None:
@@ -115,10 +124,17 @@ class Books:
                 elif self.denies(head):
                     what = "holds are open" if head.open != self.holds.open() else "sums are sold and held"
                     yield f"it says other {what} than stood before"
+                elif unpacked(head.seats)[: len(self.seats)] != self.seats:
+                    yield "it says other seats are taken than stood before"
         backed = sum(places for name, places in self._open.items() if name not in self._unsure)
         if self.gaps and before.sold + before.held < backed:
             yield f"it says {before.sold + before.held} places are taken, and {backed} are"
         self.about = head.about
+        try:
+            self._hall = self._halls.of(head.about)
+        except Problem as problem:
+            yield problem.detail
+        self.seats = bytearray(unpacked(head.seats)[: head.about.capacity])
         self.counters = msgspec.structs.replace(before)
         if not self.gaps:
             self._given = before.next_ticket
@@ -127,7 +143,7 @@ class Books:
         self._agree = True
         yield from self._impossible()
 
-    def denies(self, head: Head) -> bool:
+    def denies(self, head: SegmentHead) -> bool:
         """Whether a head says other things of what stands before it."""
         before, counters = head.before, self.counters
         said = (before.sold, before.held, before.version, head.open)
@@ -146,7 +162,8 @@ class Books:
 
     def record(self, record: Record) -> Iterator[str]:
         """A record that is no copy."""
-        counters, capacity = self.counters, self.about.capacity if self.about is not None else 0
+        about = record.about or self.about
+        counters, capacity = self.counters, about.capacity if about is not None else 0
         if self.pending or record.version > counters.highest + 1:
             if not self.pending:
                 yield f"version {record.version} follows {counters.version}: what stood between is gone"
@@ -191,6 +208,7 @@ class Books:
         """Behind what could not be read so many places are taken; go on from there."""
         counters, about = self.counters, self.about
         lines, more = version - counters.version, taken - counters.sold - counters.held
+        self.seats = self.seats.replace(bytes((FREE,)), bytes((SOLD,)))
         one_took = certain and lines == 1 and more > 0
         if about is not None:
             # Without a guard several lines may have had one version.
@@ -211,11 +229,28 @@ class Books:
         if record.kind in ("sold", "held"):
             if record.tickets[:1] < (self._given,):
                 yield f"its ticket number {record.tickets[0]} was given out before"
-        elif _made(record) not in self._open and not self.gaps and self.counters.highest != ANY_VERSION:
+            if self._hall is not None and not self.gaps:
+                yield from self._impossible_seats(record, self._hall)
+        elif (
+            record.kind != "amended"
+            and _made(record) not in self._open
+            and not self.gaps
+            and self.counters.highest != ANY_VERSION
+        ):
             yield f"it is {record.kind} and was not open"
+
+    def _impossible_seats(self, record: Record, hall: Hall) -> Iterator[str]:
+        for each in record.seats:
+            index = hall.index(each)
+            if index is None or self.seats[index] != FREE:
+                yield f"seat {each} is not in the hall" if index is None else f"seat {each} was not free"
 
     def _count(self, record: Record) -> None:
         counters = self.counters
+        if record.about is not None:
+            self.about = record.about
+        if self._hall is not None:
+            seat(self._hall, self.seats, record)
         if record.kind in ("confirmed", "released", "expired") and self.holds.get(record.hold) is None:
             # It was counted among what is sold, where nobody knew of it.
             counters.held += record.quantity
@@ -289,7 +324,7 @@ def _made(record: Record) -> str:
 
 def verify_journal(directory: Path) -> Report:
     """Read a whole journal, every line of every segment."""
-    report, books, places = Report(directory.name), Books(), Places(directory)
+    report, books, places = Report(directory.name), Books(directory), Places(directory)
     numbers = segment_numbers(directory)
     last = max(numbers, default=0)
     doubt_told = 0
@@ -331,9 +366,9 @@ def _verify_segment(directory: Path, number: int, books: Books, places: Places, 
         wrong: Iterator[str] = iter(())
         if sealed:
             wrong = iter(["it stands behind the seal"])
-        elif isinstance(meaning, Head) != (offset == 0):
+        elif isinstance(meaning, SegmentHead) != (offset == 0):
             wrong = iter(["it has no head" if offset == 0 else HEAD_INSIDE])
-        elif isinstance(meaning, Head):
+        elif isinstance(meaning, SegmentHead):
             doubtful = meaning.doubtful
             wrong = books.head(meaning) if meaning.segment == number else iter(["it is the head of another segment"])
         elif isinstance(meaning, Record) and books.about is not None:

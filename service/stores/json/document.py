@@ -34,12 +34,13 @@ from service.runtime.files import (
 from service.settings import Settings
 from service.stores.base import Store
 from service.stores.directory import Names
+from service.stores.halls import halls_in
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.json import head as heads
 from service.stores.json.head import Head
-from service.stores.json.kept import Kept
 from service.stores.json.pages import Name, Pages
-from service.stores.reading import Records, Wanted, show, source_of, wanted_by
+from service.stores.json.recently_used import Kept
+from service.stores.reading import Records, Wanted, show, source_of, wanted_by, with_hall
 
 RECENT = 256
 """Most records in a head. A transaction's own are never divided: they come into the head together."""
@@ -73,6 +74,7 @@ class JsonDocuments(Store):
         self._intents = Intents(settings.data / "carts")
         self._pages = Pages(self._directory, self._names)
         self._heads: Kept[tuple[bytes, Head]] = Kept(_HEADS_BYTES)
+        self.halls = halls_in(settings.data)
 
     def create(self, event: Event) -> None:
         path = self._path(event.event)
@@ -114,11 +116,22 @@ class JsonDocuments(Store):
         if now is not None and self._intents.is_unfinished(event):
             # This caller decides, so it has the lock: the writer of that cart was killed.
             self._intents.finish(event, self._bring)
-        head, file = self._read(event)
-        view = View(head.about, head.version, head.sold, head.held, head.next_ticket, source=_Source(head, file))
+        view, head = self._view(event)
         view.due = head.due(now)
         self._show(view, head, wanted_by(commands, order))
         return view
+
+    def seats(self, event: str) -> View:
+        return with_hall(self._view(event)[0])
+
+    def _view(self, event: str) -> tuple[View, Head]:
+        """The counters and the seats, and the head that they are of."""
+        head, file = self._read(event)
+        view = View(head.about, head.version, head.sold, head.held, head.next_ticket, source=_Source(head, file))
+        if head.about.hall:
+            view.hall = self.halls.of(head.about)
+            view.seats = bytearray(head.seats[: head.about.capacity])
+        return view, head
 
     def _show(self, view: View, head: Head, wanted: Wanted) -> None:
         """Let the view have what was asked for: what the head has, and the pages that it leads to. These are indexed
@@ -179,7 +192,7 @@ class JsonDocuments(Store):
 
     def _bring(self, cart: str, part: Part) -> None:
         try:
-            head, file = self._read(part.event)
+            view, head = self._view(part.event)
         except Problem as problem:
             if problem.code == "unknown_event":
                 return
@@ -187,7 +200,6 @@ class JsonDocuments(Store):
         # A sale is told by its order, which nobody else gave a name to.
         orders = [record.order for record in part.records if record.cart == cart]
         if next(self._finder(head)("order", orders), None) is None:
-            view = View(head.about, head.version, head.sold, head.held, head.next_ticket, source=_Source(head, file))
             for record in part.records:
                 view.apply(record)
             view.fresh = part.records

@@ -8,6 +8,7 @@
     "next_ticket":132,
     "sealed":{"page":"<SHA-256>","pages":1,"records":128},
     "open":[],
+    "seats":"",
     "recent":[
     {"version":129,"kind":"sold",…},
     …
@@ -15,7 +16,7 @@
 
 ``recent`` are the newest records, ``open`` all holds that can still become due, and ``sealed`` names the newest page
 of the older records; each page names the one before it (``pages``). So a head stays small, and is one writer's whole
-truth.
+truth. Of an event with a hall ``format`` is 3, and ``seats`` the state of each seat, two bits each in base64.
 
 **Fields to come.** A reader passes over a field that it does not know, and its next write leaves it out. So a field
 that may be lost is added as it is; one that must not be lost comes with a higher ``format``, in the heads that need it,
@@ -35,6 +36,7 @@ from typing import Literal
 
 import msgspec
 
+from service.rules.halls import packed, unpacked
 from service.rules.inventory import Event, Held, Record, View, hold_after, replay
 
 
@@ -47,7 +49,7 @@ class Sealed(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct):
-    format: Literal[2]
+    format: Literal[2, 3]
     about: Event
     version: int
     sold: int
@@ -56,6 +58,7 @@ class _Stored(msgspec.Struct):
     open: msgspec.Raw
     recent: list[msgspec.Raw]
     sealed: Sealed | None = None
+    seats: bytes = b""
 
 
 class _StoredBefore(msgspec.Struct):
@@ -96,6 +99,10 @@ class Head(msgspec.Struct, frozen=True):
     recent: tuple[Record, ...]
     recent_text: bytes
     """The recent records as they are written, each in one line."""
+    seats: bytes = b""
+    """With a hall: the state of each seat, and up to three zeros behind them."""
+    packed_seats: bytes = b""
+    """``seats`` as it is written."""
 
     @property
     def lines(self) -> list[bytes]:
@@ -122,7 +129,8 @@ class Head(msgspec.Struct, frozen=True):
 
 def begin(event: Event) -> Head:
     """The head of an event that has nothing sold."""
-    return Head(event, 0, 0, 0, 1, None, (), b"[]", (), b"")
+    seats = bytes(event.capacity if event.hall else 0)
+    return Head(event, 0, 0, 0, 1, None, (), b"[]", (), b"", seats, packed(seats))
 
 
 def read(content: bytes, known: Head | None = None) -> Head:
@@ -150,9 +158,10 @@ def _head(stored: _Stored, recent: tuple[Record, ...], text: bytes, known: Head 
         holds = known.open
     else:
         holds = tuple(sorted(_open.decode(open_text), key=_ends))
+    seats = known.seats if known is not None and known.packed_seats == stored.seats else unpacked(stored.seats)
     return Head(
         stored.about, stored.version, stored.sold, stored.held, stored.next_ticket, stored.sealed, holds, open_text,
-        recent, text,
+        recent, text, seats, stored.seats,
     )  # fmt: skip
 
 
@@ -195,18 +204,20 @@ def after(head: Head, view: View, sealed: Sealed | None) -> Head:
         recent, texts = head.recent + recent, [head.recent_text, *texts]
     return Head(
         view.event, view.version, view.sold, view.held, view.next_ticket, sealed, holds, open_text, recent,
-        _BETWEEN.join(texts),
+        _BETWEEN.join(texts), bytes(view.seats), packed(view.seats),
     )  # fmt: skip
 
 
 def write(head: Head) -> bytes:
     """JSON with a line a record, so that a person can read the head and compare two."""
     return (
-        b'{"format":2,\n"about":%b,\n"version":%d,\n"sold":%d,\n"held":%d,\n"next_ticket":%d,\n"sealed":%b,\n'
-        b'"open":%b,\n%b%b%b'
+        b'{"format":%d,\n"about":%b,\n"version":%d,\n"sold":%d,\n"held":%d,\n"next_ticket":%d,\n"sealed":%b,\n'
+        b'"open":%b,\n%b%b%b%b'
     ) % (
-        _encoder.encode(head.about), head.version, head.sold, head.held, head.next_ticket,
-        _encoder.encode(head.sealed), head.open_text, _RECENT, head.recent_text, _END,
+        3 if head.about.hall else 2, _encoder.encode(head.about), head.version, head.sold, head.held, head.next_ticket,
+        _encoder.encode(head.sealed), head.open_text,
+        b'"seats":%b,\n' % _encoder.encode(head.packed_seats) if head.about.hall else b"",
+        _RECENT, head.recent_text, _END,
     )  # fmt: skip
 
 

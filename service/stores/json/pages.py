@@ -32,7 +32,7 @@ from service.runtime.files import commit_failed, open_directory, replace_durably
 from service.stores.directory import Names
 from service.stores.json.head import Sealed
 from service.stores.json.index import MOST_LINES, Chain, Entries
-from service.stores.json.kept import Kept
+from service.stores.json.recently_used import Kept
 
 _INDEXES_BYTES = 128 << 20
 _PAGES_BYTES = 4 << 20

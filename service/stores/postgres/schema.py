@@ -1,8 +1,9 @@
 """The schema ``lastseat`` in a PostgreSQL database: how it comes to be, and its version.
 
-No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one ticket,
-and the store keeps both. An order's tickets follow one another, so the first of them tells all. ``events.appended``
-counts records and never falls, unlike the version, which sales without a guard overwrite for each other.
+No index is unique but those on the names of events and halls: without a guard two sales may have one version, one key,
+one ticket, one seat, and the store keeps both. An order's tickets follow one another, so the first of them tells all.
+``events.appended`` counts records and never falls, unlike the version, which sales without a guard overwrite for each
+other.
 
 A migration is one entry in ``MIGRATIONS``: its place is the version that it leads to. All that are due run in one
 transaction, and only one process runs them.
@@ -62,12 +63,29 @@ CREATE INDEX records_by_order ON lastseat.records (order_id, event);
 CREATE INDEX records_by_buyer ON lastseat.records (buyer, event) INCLUDE (kind, quantity) WHERE buyer IS NOT NULL;
 """
 
-# ``open_holds`` is derived from the records: the holds that are open, found by their end or their id. Whoever may use
-# the records may use it.
+
+def _as_the_records(table: str) -> str:
+    """Whoever may use the records may use this table."""
+    return f"""
+DO $$
+DECLARE
+    allowed record;
+BEGIN
+    FOR allowed IN
+        SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom, privilege_type AS what
+        FROM pg_class, aclexplode(relacl) WHERE oid = 'lastseat.records'::regclass
+    LOOP
+        EXECUTE format('GRANT %s ON lastseat.{table} TO %s', allowed.what, allowed.whom);
+    END LOOP;
+END $$;
+"""
+
+
+# ``open_holds`` is derived from the records: the holds that are open, found by their end or their id.
 #
 # No sale is under way meanwhile, for each of them has a lock on ``control``. A service of the first version that still
 # runs knows nothing of tickets that are held: from here on every statement of its names a column that is not there.
-_HOLDS = """
+_HOLDS = f"""
 LOCK TABLE lastseat.control IN EXCLUSIVE MODE;
 ALTER TABLE lastseat.events ADD COLUMN held integer NOT NULL DEFAULT 0;
 ALTER TABLE lastseat.events RENAME COLUMN records TO appended;
@@ -84,24 +102,45 @@ CREATE TABLE lastseat.open_holds (
 );
 CREATE INDEX open_holds_by_end ON lastseat.open_holds ((event + 0), expires_at, version);
 CREATE INDEX open_holds_by_hold ON lastseat.open_holds (hold_id, event);
-DO $$
-DECLARE
-    allowed record;
-BEGIN
-    FOR allowed IN
-        SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom, privilege_type AS what
-        FROM pg_class, aclexplode(relacl) WHERE oid = 'lastseat.records'::regclass
-    LOOP
-        EXECUTE format('GRANT %s ON lastseat.open_holds TO %s', allowed.what, allowed.whom);
-    END LOOP;
-END $$;
+{_as_the_records("open_holds")}
 """
 
 _LIMITS = """
 ALTER TABLE lastseat.events ADD COLUMN max_held integer, ADD COLUMN max_hold_s double precision;
 """
 
-MIGRATIONS = (_FIRST, _HOLDS, _LIMITS + FUNCTION)
+# ``seats`` is derived from the records: a row for each seat that is held (1) or sold (2), under its index in the hall.
+# Records and open holds name their seats so too. A hall is kept as it was written, and beside it the index of the first
+# seat of each row and the number of its seats, for the function.
+#
+# ``more`` is JSON: what only few records have.
+#
+# A service of a version before that still runs would sell tickets of a hall without seats: from here on every view of
+# its names a column that is not there.
+_SEATS = f"""
+LOCK TABLE lastseat.control IN EXCLUSIVE MODE;
+ALTER TABLE lastseat.events ADD COLUMN hall text NOT NULL DEFAULT '';
+ALTER TABLE lastseat.events RENAME COLUMN about TO made_as;
+ALTER TABLE lastseat.events ADD COLUMN closes_at timestamptz;
+ALTER TABLE lastseat.records ADD COLUMN seats integer[], ADD COLUMN more text;
+ALTER TABLE lastseat.open_holds ADD COLUMN seats integer[];
+CREATE TABLE lastseat.halls (
+    name text PRIMARY KEY,
+    plan text NOT NULL,
+    firsts integer[] NOT NULL,
+    sizes integer[] NOT NULL
+);
+CREATE TABLE lastseat.seats (
+    event bigint NOT NULL,
+    seat integer NOT NULL,
+    state smallint NOT NULL
+);
+CREATE INDEX seats_by_place ON lastseat.seats (event, seat);
+{_as_the_records("halls")}
+{_as_the_records("seats")}
+"""
+
+MIGRATIONS = (_FIRST, _HOLDS, _LIMITS, _SEATS + FUNCTION)
 VERSION = len(MIGRATIONS)
 
 

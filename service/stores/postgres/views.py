@@ -10,6 +10,7 @@ import msgspec
 from service.errors import Problem
 from service.rules.inventory import Command, Event, View
 from service.stores.postgres.records import holds_in, records_in
+from service.stores.postgres.seats import show_seats
 from service.stores.reading import show, wanted_by
 
 _events = msgspec.json.Decoder(Event)
@@ -22,12 +23,15 @@ def asked_for(event: str, commands: Sequence[Command], now: datetime | None, ord
 
 
 def fill(view: View, found: Sequence[bytes | None]) -> None:
-    """Put into the view what its commands need to see: the last columns of ``VIEW``, JSON or None for nothing."""
-    keys, orders, holds, due, bought = found
-    show(view, records_in(keys), records_in(orders), records_in(holds))
-    view.due = holds_in(due)
+    """Put into the view what its commands need to see: the last columns of ``VIEW``, JSON or None for nothing, and
+    behind them the states of seats, if they were asked for."""
+    keys, orders, holds, due, bought, *seats = found
+    show(view, *(records_in(each, view.hall) for each in (keys, orders, holds)))
+    view.due = holds_in(due, view.hall)
     if bought is not None:
         view.bought.update(_bought.decode(bought))
+    for states in seats:
+        show_seats(view, states)
 
 
 def about_of(text: str | bytes) -> Event:

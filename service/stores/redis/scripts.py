@@ -42,12 +42,12 @@ def script(body: str, *, writes: bool, sells: bool | None = None) -> Script:
 
 
 # The keys: 1 the office, and of the event 2 its hash, 3 records, 4 keys, 5 orders, 6 bought, 7 lease, 8 holds, 9 open;
-# 10 the names of all events.
+# 10 the names of all events, and only of an event with a hall 11 the states of its seats.
 #
 # asked: the office's identity, mode, the event's born, count and the generation as this process saw them last.
 _OFFICE = """
 local asked = cjson.decode(ARGV[1])
-local office = redis.call('HMGET', KEYS[1], 'identity', 'epoch', 'generation', 'guard')
+local office = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'generation', 'guard')
 local function say(how, ...)
   return table.concat({how, office[1] or '', office[2] or '0', office[3] or '0', office[4] or '', ...}, '\\n')
 end
@@ -59,7 +59,7 @@ if asked[2] ~= '' and mode ~= asked[2] then return say('switched') end
 _EVENT = """
 local event = redis.call('HMGET', KEYS[2], 'born', 'count', 'version', 'sold', 'next', 'fence',
                          'capacity', 'per_order', 'per_buyer', 'opens', 'about', 'held',
-                         'max_held', 'max_hold_s')
+                         'max_held', 'max_hold_s', 'hall', 'closes')
 local count = tonumber(event[2] or 0)
 if asked[3] ~= '' then
   local shrunk = event[1] == asked[3] and count < asked[4]
@@ -88,9 +88,19 @@ local function ended_by(now)
   return lines
 end
 """
-# A row: key, order, the record, hold, kind, until when it is held, version. What leads from keys and orders to their
-# records is put into each hash by one command for all of them, 1,000 at a time: a call may have 8,000 arguments.
+# A byte a seat, as ``halls`` has the states. It is made whole with the event, so one that is too short is damaged.
+_SEATS = """
+local function states_of(first, last)
+  local states = redis.call('GETRANGE', KEYS[11], first, last)
+  if #states ~= last - first + 1 then error({err = 'LASTSEAT seats up to ' .. last .. ' are missing'}) end
+  return states
+end
+"""
+# A row: key, order, the record, hold, kind, until when it is held, version, and seats if it has some. What leads from
+# keys and orders to their records is put into each hash by one command for all of them, 1,000 at a time: a call may
+# have 8,000 arguments.
 _WRITE = """
+local seat_states = {sold = '\\2', confirmed = '\\2', held = '\\1'}
 local function write_hold(hold, kind, ends, row_version, seq)
   local made = string.format('%016d %d', row_version, seq)
   if kind == 'held' then
@@ -115,6 +125,9 @@ local function write(rows, bought)
     if row[1] ~= '' then keys[#keys + 1], keys[#keys + 2] = row[1], seq end
     if row[2] ~= '' then orders[#orders + 1], orders[#orders + 2] = row[2], seq end
     if row[4] ~= '' then write_hold(row[4], row[5], row[6], row[7], seq) end
+    for _, seat in ipairs(row[8] or {}) do
+      redis.call('SETRANGE', KEYS[11], seat, seat_states[row[5]] or '\\0')
+    end
   end
   put(KEYS[4], keys)
   put(KEYS[5], orders)
@@ -124,18 +137,20 @@ local function write(rows, bought)
 end
 """
 
-# An office of format 1, from before holds, is brought to this one in one step. The field that services of that format
-# know an office by goes with it: one that still runs would sell what is held, and is refused instead.
+# An office of format 1, from before holds, or 2, from before halls, is brought to this one in one step. The field that
+# services of that format know an office by goes with it: one that still runs would sell what is held, or tickets
+# without their seats, and is refused instead.
 SET_UP = script(
     """
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'identity', ARGV[1], 'format', ARGV[2], 'epoch', 0, 'generation', 0, 'guard', '')
+  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'format', ARGV[2], 'epoch', 0, 'generation', 0, 'guard', '')
   return 'made'
 end
-local made = redis.call('HGET', KEYS[1], 'made')
-if redis.call('HGET', KEYS[1], 'format') ~= '1' or not made then return 'found' end
-redis.call('HSET', KEYS[1], 'identity', made, 'format', ARGV[2])
-redis.call('HDEL', KEYS[1], 'made')
+local field = ({['1'] = 'made', ['2'] = 'identity'})[redis.call('HGET', KEYS[1], 'format') or '']
+local id = field and redis.call('HGET', KEYS[1], field)
+if not id then return 'found' end
+redis.call('HSET', KEYS[1], 'id', id, 'format', ARGV[2])
+redis.call('HDEL', KEYS[1], field)
 return 'upgraded'
 """,
     writes=True,
@@ -143,11 +158,13 @@ return 'upgraded'
 
 LOOK = script(_OFFICE + "return say('ok')", writes=False)
 
-# and: keys, orders, holds, buyers, until when holds have ended or ''
+# and: keys, orders, holds, buyers, until when holds have ended or ''; and of an event with a hall its name, and the
+# first and the last seat of each range that is wanted. These are told with those of the holds, if it is the event's.
 VIEW = script(
     _OFFICE
     + _EVENT
     + _LINES
+    + _SEATS
     + """
 local said = {event[1], count, version, sold, held, next_ticket, event[11]}
 local function tell(hash, ids, full)
@@ -158,14 +175,20 @@ local function tell(hash, ids, full)
 end
 tell(KEYS[4], asked[6], true)
 tell(KEYS[5], asked[7], true)
+local states = {}
+local seated = asked[11] and asked[11] == event[15]
+for _, range in ipairs(seated and asked[12] or {}) do states[#states + 1] = states_of(range[1], range[2]) end
 for _, hold in ipairs(asked[8]) do
   local _, seq, stands = look_up(hold)
   local line = seq and line_of(seq)
-  local buyer = line and cjson.decode(line).buyer
+  local made = line and cjson.decode(line) or {}
+  for _, seat in ipairs(seated and made.seats or {}) do states[#states + 1] = states_of(seat, seat) end
+  local buyer = made.buyer
   local has = type(buyer) == 'string' and redis.call('HGET', KEYS[6], buyer) or '0'
   said[#said + 1] = line and stands .. ' ' .. has .. ' ' .. line or ''
 end
 tell(KEYS[6], asked[9], false)
+if seated then said[#said + 1] = table.concat(states) end
 if asked[10] ~= '' then
   for _, line in ipairs(ended_by(asked[10])) do said[#said + 1] = line end
 end
@@ -183,8 +206,8 @@ return say('ok', event[1], count, redis.call('ZRANGE', KEYS[9], 0, 0, 'WITHSCORE
     writes=False,
 )
 
-# and: born, fencing token or '', version, sold, held, next, rows, bought. What the view was moved on to is written as
-# it is.
+# and: born, fencing token or '', version, sold, held, next, rows, bought, and the event's fields where it was amended,
+# else ''. What the view was moved on to is written as it is.
 _MAY_MOVE = """
 if event[1] ~= asked[6] then return say('unknown') end
 if asked[7] ~= '' and event[6] ~= asked[7] then return say('fenced', event[6]) end
@@ -192,15 +215,20 @@ if asked[7] ~= '' and event[6] ~= asked[7] then return say('fenced', event[6]) e
 _MOVE = """
 version, sold, held, next_ticket = asked[8], asked[9], asked[10], asked[11]
 write(asked[12], asked[13])
+if asked[14] ~= '' then
+  redis.call('HDEL', KEYS[2], 'opens', 'closes')
+  redis.call('HSET', KEYS[2], unpack(asked[14]))
+end
 """
 APPEND = script(
     _OFFICE + _EVENT + _LINES + _WRITE + _MAY_MOVE + _MOVE + "return say('ok', event[1], count)\n",
     writes=True,
 )
 
-# asked: the office's identity, mode, and of each event what APPEND is asked, and how many records it must have still,
-# or null. Each event is looked at as APPEND does, by the same text with its own keys and question, before the first
-# write in any. An answer that is no ``ok`` ends with the place of the event that is why.
+# asked: the office's identity, mode, and of each event what APPEND is asked, how many records it must have still, or
+# null, and with a hall which of the keys is that of its seats. Each event is looked at as APPEND does, by the same text
+# with its own keys and question, before the first write in any. An answer that is no ``ok`` ends with the place of the
+# event that is why.
 APPEND_CART = script(
     _OFFICE
     + "local function ready(KEYS, asked)\n"
@@ -208,7 +236,7 @@ APPEND_CART = script(
     + _LINES
     + _WRITE
     + """
-if asked[14] ~= cjson.null and (event[1] ~= asked[6] or count ~= asked[14]) then return say('conflict') end
+if asked[15] ~= cjson.null and (event[1] ~= asked[6] or count ~= asked[15]) then return say('conflict') end
 """
     + _MAY_MOVE
     + "return nil, function()"
@@ -221,6 +249,7 @@ local moves, told = {}, {}
 for place, part in ipairs(asked[3]) do
   local own = {KEYS[1]}
   for each = 1, 8 do own[each + 1] = KEYS[(place - 1) * 8 + each + 1] end
+  own[11] = KEYS[part[16] or 0]
   local refused, move = ready(own, part)
   if refused then return refused .. '\\n' .. place end
   moves[place] = move
@@ -231,7 +260,9 @@ return say('ok', table.concat(told, '\\n'))
     writes=True,
 )
 
-# and: now, as text, and the commands, each with the end of its record, which needs no decision.
+# and: now, as text, and the commands, each with the end of its record, which needs no decision; and of an event with a
+# hall its name, and of each section of which the best seats are wanted its first seat and the sizes of its rows.
+# Nothing is decided where the event has another hall.
 _DECIDE = """
 local outcomes = {}
 for place, command in ipairs(commands) do outcomes[place] = decide(command) end
@@ -242,18 +273,19 @@ return say('ok', event[1], count, event[10] or '', table.concat(outcomes, '\\n')
 
 def decide_script(rules: str) -> Script:
     """Decides a list of commands in order, each on what the ones before it left, and writes what they make."""
-    return script(_OFFICE + _EVENT + _LINES + _WRITE + rules + _DECIDE, writes=True)
+    return script(_OFFICE + _EVENT + _LINES + _SEATS + _WRITE + rules + _DECIDE, writes=True)
 
 
 DECIDE = decide_script(RULES)
 
-# and: name, the event's fields
+# and: name, the event's fields, and how many seats its hall has, if it has one
 CREATE = script(
     _OFFICE
     + """
 if redis.call('EXISTS', KEYS[2]) == 1 then return say('exists') end
 redis.call('HSET', KEYS[2], unpack(asked[7]))
 redis.call('SADD', KEYS[10], asked[6])
+if KEYS[11] then redis.call('SET', KEYS[11], string.rep('\\0', asked[8])) end
 return say('ok')
 """,
     writes=True,
@@ -267,6 +299,7 @@ DELETE = script(
     + """
 if asked[7] ~= '' and asked[7] ~= version then return say('moved') end
 for place = 2, 9 do redis.call('UNLINK', KEYS[place]) end
+redis.call('UNLINK', KEYS[11])
 redis.call('SREM', KEYS[10], asked[6])
 office[3] = redis.call('HINCRBY', KEYS[1], 'generation', 1)
 return say('ok')

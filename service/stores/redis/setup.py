@@ -10,8 +10,10 @@ from service.errors import Problem, RefusedToStart
 from service.stores.redis.engine import Engine
 from service.stores.redis.scripts import SET_UP
 
-FORMAT = 2
-"""2 has holds. 1 is upgraded by ``set_up``; any other is left alone."""
+FORMAT = 3
+"""3 has halls. Older ones are upgraded by ``set_up``; any other is left alone."""
+_OLDER = {b"1": "holds", b"2": "halls"}
+"""Before what each of them was."""
 OLDEST_ENGINE = (7, 0)
 
 
@@ -95,11 +97,11 @@ def _check_format(engine: Engine) -> None:
             f"LASTSEAT_STORE: {engine.where} has no office {engine.tag}. Make it once, with the same LASTSEAT_STORE: "
             "lastseat store init"
         )
-    if form == b"1":
+    if form in _OLDER:
         raise RefusedToStart(
-            f"LASTSEAT_STORE: the office {engine.tag} in {engine.where} has format 1, from before holds, and this "
-            f"service reads {FORMAT}. Nothing was written to it. Stop the older services, and bring the office to this "
-            "format, with the same LASTSEAT_STORE: lastseat store init"
+            f"LASTSEAT_STORE: the office {engine.tag} in {engine.where} has format {form.decode()}, from before "
+            f"{_OLDER[form]}, and this service reads {FORMAT}. Nothing was written to it. Stop the older services, and "
+            "bring the office to this format, with the same LASTSEAT_STORE: lastseat store init"
         )
     if form != b"%d" % FORMAT:
         raise RefusedToStart(

@@ -1,7 +1,8 @@
 """Store ``redis``: a Valkey, or a Redis from version 7 on, for the offices of many hosts.
 
 An event is a hash of counters, a stream of records as JSON, hashes that lead from keys, orders and holds to their
-records, the open holds sorted by their end, and the sums of its buyers. All keys of an office begin with one tag in
+records, the open holds sorted by their end, and the sums of its buyers; with a hall, which has a key of its own, also a
+string of a byte a seat. All keys of an office begin with one tag in
 braces (``{lastseat}``), so they sit in one slot of a cluster, and the switch that every script compares sits there with
 them. Whatever reads more than one of them, and whatever writes, is one script (``redis_scripts``), so nobody sees half
 of it and a purchase is one round trip or two.
@@ -19,11 +20,12 @@ process that has seen more notices; one that starts later does not.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from service.errors import Problem
+from service.rules.halls import Hall
 from service.rules.inventory import (
     Cancel,
     Command,
@@ -49,25 +51,32 @@ from service.stores.base import (
     Store,
     ignore,
 )
-from service.stores.reading import Records, source_of, wanted_by
+from service.stores.columns import instant, microseconds
+from service.stores.halls import Halls
+from service.stores.reading import Records, Wanted, source_of, wanted_by, with_hall
 from service.stores.redis import scripts
 from service.stores.redis.engine import Engine
 from service.stores.redis.records import (
+    amended_fields,
     bought_by,
     command_of,
     encode,
-    instant,
-    microseconds,
+    fields_of,
     outcome_of,
+    rows_asked,
     rows_of,
 )
 from service.stores.redis.scripts import Script
 from service.stores.redis.setup import check, set_up
-from service.stores.redis.views import Source, asked_for, records_in, view_of
+from service.stores.redis.views import Ranges, Source, about_in, asked_for, ranges_of, records_in, view_of
 from service.stores.watermark import went_back
 
 PARTS = ("records", "keys", "orders", "bought", "lease", "holds", "open")
 """What an event consists of besides its hash, in the order in which every script has their keys."""
+SEATS = "seats"
+"""What an event with a hall has besides."""
+MOST_LOOKS = 5
+"""How often in a row an event may have another hall than the one that it was taken for."""
 
 
 class LastSeen(NamedTuple):
@@ -88,6 +97,9 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         """Which office this process sells for; empty until it has met it."""
         self._latest = (0, 0)
         self._seen: dict[str, LastSeen] = {}
+        self._seated: dict[str, Event] = {}
+        """Events with a hall, as this process saw them last: which hall it was is compared in every script."""
+        self.halls = Halls(self._read_hall, self._write_hall)
 
     # -- the switch -----------------------------------------------------------------------------------------------
 
@@ -112,20 +124,11 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     # -- events ---------------------------------------------------------------------------------------------------
 
     def create(self, event: Event) -> None:
-        fields = {
-            "about": encode(event).decode(), "born": secrets.token_hex(8), "count": 0, "version": 0, "sold": 0,
-            "held": 0, "next": 1, "fence": 0, "capacity": event.capacity, "per_order": event.max_per_order,
-        }  # fmt: skip
-        if event.max_per_buyer is not None:
-            fields["per_buyer"] = event.max_per_buyer
-        if event.max_held is not None:
-            fields["max_held"] = event.max_held
-        if event.max_hold_s is not None:
-            fields["max_hold_s"] = repr(event.max_hold_s)
-        if event.opens_at is not None:
-            fields["opens"] = str(microseconds(event.opens_at))
-        flat = [part for pair in fields.items() for part in pair]
-        how, _, _ = self._ask(scripts.CREATE, event.event, encode([event.event, flat]), with_mode=False)
+        seated = bool(event.hall)
+        asked: list[object] = [event.event, fields_of(event, secrets.token_hex(8))]
+        if seated:
+            asked.append(event.capacity)
+        how, _, _ = self._ask(scripts.CREATE, event.event, encode(asked), with_mode=False, seated=seated)
         if how == b"exists":
             raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
         self._sure(how)
@@ -137,11 +140,13 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         self._delete(event, version)
 
     def _delete(self, event: str, version: int | str) -> None:
-        how, _, _ = self._ask(scripts.DELETE, event, encode([event, version]), with_mode=False)
+        asked = encode([event, version])
+        how, _, _ = self._ask(scripts.DELETE, event, asked, with_mode=False, seated=True)
         if how == b"moved":
             raise Problem("contention", retry_after_s=1)
         self._sure(how)
         self._seen.pop(event, None)
+        self._seated.pop(event, None)
 
     def names(self) -> list[str]:
         self.mode()
@@ -152,11 +157,26 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     def view(
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
-        wanted = wanted_by(commands, order)
-        how, mode, said = self._ask(scripts.VIEW, event, encode(asked_for(wanted, now)))
-        self._sure(how)
-        self._note(event, said[0], said[1], mode)
-        return view_of(wanted, said)
+        return self._view(event, wanted_by(commands, order), now, lambda hall: ranges_of(hall, commands))
+
+    def seats(self, event: str) -> View:
+        return with_hall(self._view(event, wanted_by(()), None, lambda hall: [(0, hall.size - 1)]))
+
+    def _view(self, event: str, wanted: Wanted, now: datetime | None, ranges: Callable[[Hall], Ranges]) -> View:
+        """One script, with the states of the seats in the ``ranges`` of the hall; twice where this process does not
+        know yet which hall the event has."""
+        for _ in range(MOST_LOOKS):
+            hall = self._hall_of(event)
+            seats = () if hall is None else ranges(hall)
+            asked = encode(asked_for(wanted, now, hall, seats))
+            how, mode, said = self._ask(scripts.VIEW, event, asked, seated=hall is not None)
+            self._sure(how)
+            self._note(event, said[0], said[1], mode)
+            about = about_in(said)
+            if about.hall == ("" if hall is None else hall.name):
+                return view_of(wanted, said, about, hall, seats)
+            self._note_hall(about)
+        raise Problem("contention", retry_after_s=1)
 
     def next_expiry(self, event: str) -> datetime | None:
         how, mode, said = self._ask(scripts.NEXT_EXPIRY, event, b"[]")
@@ -174,7 +194,8 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
             return self._append_cart(views, tokens)
         [view], [token] = views, tokens
         event = view.event.event
-        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, token))))
+        seated = view.hall is not None
+        return self._wrote(event, self._ask(scripts.APPEND, event, encode(_moved(view, token)), seated=seated))
 
     def append_if_unchanged(self, views: Sequence[View]) -> Sequence[object]:
         if len(views) > 1:
@@ -187,7 +208,8 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         event, source = view.event.event, source_of(view, Source)
         latest, watched = self._latest, (self._key("office"), self._key("event", event))
         # Its text and not its digest: in a transaction there is no asking again for what the engine has forgotten.
-        write = ("EVAL", scripts.APPEND.text, *self._arguments(event, encode(_moved(view, ""))))
+        asked = self._arguments(event, encode(_moved(view, "")), seated=view.hall is not None)
+        write = ("EVAL", scripts.APPEND.text, *asked)
         with self._engine.connection() as connection:
             looked = ("HMGET", watched[1], "born", "count")
             _, found = self._engine.exchange_all(connection, [("WATCH", *watched), looked], writes=False)
@@ -206,26 +228,35 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
     def commit_atomically(
         self, event: str, commands: Sequence[Command], now: datetime, deadline: float, blocked: Blocked = ignore
     ) -> tuple[list[Outcome], object]:
-        asked = encode([str(microseconds(now)), [command_of(command, now) for command in commands]])
-        how, mode, said = self._ask(scripts.DECIDE, event, asked)
+        for _ in range(MOST_LOOKS):
+            hall = self._hall_of(event)
+            asked: list[object] = [str(microseconds(now)), [command_of(each, now, hall) for each in commands]]
+            if hall is not None:
+                asked += [hall.name, rows_asked(hall, commands)]
+            how, mode, said = self._ask(scripts.DECIDE, event, encode(asked), seated=hall is not None)
+            if how != b"hall":
+                break
+            self._note_hall(self.view(event).event)
+        else:
+            raise Problem("contention", retry_after_s=1)
         self._sure(how)
         born, count, opens, *told = said
         self._note(event, born, count, mode)
         opens_us = int(opens) if opens else None
         if len(told) != len(commands):
             raise RuntimeError(f"{len(commands)} commands, and {len(told)} outcomes")
-        return [outcome_of(each, opens_us, now) for each in told], None
+        return [
+            outcome_of(each, command, hall=hall, opens_us=opens_us, now=now)
+            for each, command in zip(told, commands, strict=True)
+        ], None
 
     def make_durable(self, event: str, position: object) -> None:
         """Nothing is left to do: the engine answered after it had synced."""
 
     def audit(self, event: str) -> tuple[Event, Records, object]:
         view = self.view(event)
-        return (
-            view.event,
-            records_in(self._engine, self._key("event", event, "records"), source_of(view, Source).records),
-            None,
-        )
+        stream, count = self._key("event", event, "records"), source_of(view, Source).records
+        return view.event, records_in(self._engine, stream, count, view.hall), None
 
     def close(self) -> None:
         self._engine.close()
@@ -260,13 +291,18 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         self, views: Sequence[View], tokens: Sequence[str], *, if_unchanged: bool = False
     ) -> Sequence[object]:
         """One script over all of the events, which are in one slot."""
-        latest, keys, parts = self._latest, [self._key("office")], []
+        latest, keys, seats = self._latest, [self._key("office")], []
+        parts: list[list[object]] = []
         for view, token in zip(views, tokens, strict=True):
             event, still = view.event.event, source_of(view, Source).records if if_unchanged else None
             keys += self._keys(event)
-            parts.append(["", "", *self._seen.get(event, LastSeen()), *_moved(view, token), still])
+            part = ["", "", *self._seen.get(event, LastSeen()), *_moved(view, token), still]
+            if view.hall is not None:
+                seats.append(self._key("event", event, SEATS))
+                part.append(1 + len(views) * (1 + len(PARTS)) + len(seats))
+            parts.append(part)
         asked = encode([self._made, _told(taking_part.get()), parts])
-        how, mode, said = self._parts(self._engine.run(scripts.APPEND_CART, keys, asked), latest)
+        how, mode, said = self._parts(self._engine.run(scripts.APPEND_CART, keys + seats, asked), latest)
         if how == b"conflict":
             raise Conflict
         if how == b"fenced":
@@ -283,18 +319,21 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         return [None] * len(views)
 
     def _ask(
-        self, script: Script, event: str, more: bytes, *, with_mode: bool = True
+        self, script: Script, event: str, more: bytes, *, with_mode: bool = True, seated: bool = False
     ) -> tuple[bytes, Mode, list[bytes]]:
         """How a script went, the engine's mode, and what else it said."""
         latest = self._latest
-        count, *rest = self._arguments(event, more, with_mode=with_mode)
+        count, *rest = self._arguments(event, more, with_mode=with_mode, seated=seated)
         return self._parts(self._engine.run(script, rest[:count], *rest[count:]), latest)
 
-    def _arguments(self, event: str, more: bytes, *, with_mode: bool = True) -> list[Any]:
-        """The number of keys, the keys, and the question: a list that ends with ``more``."""
+    def _arguments(self, event: str, more: bytes, *, with_mode: bool = True, seated: bool = False) -> list[Any]:
+        """The number of keys, the keys, with that of the seats or without, and the question: a list that ends with
+        ``more``."""
         mode = taking_part.get() if with_mode else None
         asked = encode([self._made, _told(mode), *self._seen.get(event, LastSeen())])
         keys = [self._key("office"), *self._keys(event), self._key("events")]
+        if seated:
+            keys.append(self._key("event", event, SEATS))
         return [len(keys), *keys, asked[:-1] + b"," * (len(more) > 2) + more[1:]]
 
     def _parts(self, answer: bytes, latest: tuple[int, int]) -> tuple[bytes, Mode, list[bytes]]:
@@ -328,6 +367,24 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         if before is None or before.born != seen.born or before.records <= seen.records:
             self._seen[event] = seen
 
+    def _hall_of(self, event: str) -> Hall | None:
+        """The hall that an event had when this process saw it last."""
+        about = self._seated.get(event)
+        return None if about is None else self.halls.of(about)
+
+    def _note_hall(self, about: Event) -> None:
+        if about.hall:
+            self._seated[about.event] = about
+        else:
+            self._seated.pop(about.event, None)
+
+    def _read_hall(self, name: str) -> bytes | None:
+        found: bytes | None = self._engine.ask("GET", self._key("hall", name))
+        return found
+
+    def _write_hall(self, name: str, content: bytes) -> None:
+        self._engine.ask("SET", self._key("hall", name), content, writes=True)
+
     def _keys(self, event: str) -> list[str]:
         return [self._key("event", event), *(self._key("event", event, part) for part in PARTS)]
 
@@ -338,8 +395,10 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
 def _moved(view: View, token: str) -> list[object]:
     """What ``APPEND`` is asked: the view as it was moved on, and the records that moved it."""
     bought = bought_by(view.fresh) if view.event.max_per_buyer is not None else {}
+    amended = any(record.about is not None for record in view.fresh)
     counters = (view.version, view.sold, view.held, view.next_ticket)
-    return [source_of(view, Source).born, token, *counters, rows_of(view.fresh), bought]
+    return [source_of(view, Source).born, token, *counters, rows_of(view.fresh, view.hall), bought,
+            amended_fields(view.event) if amended else ""]  # fmt: skip
 
 
 def _told(mode: Mode | None) -> str:

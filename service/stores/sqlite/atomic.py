@@ -5,6 +5,9 @@ and its writing, so there is nothing to exclude anybody from, and no place to th
 transaction. Where the statement changes no row nothing is sold; *why* is then told by ``decide`` itself, on what the
 engine shows in the same transaction. That the engine and the rules agree is tested differentially.
 
+Of an event with a hall a statement before it chooses the best seats, where these are wanted. What never changes of a
+hall comes with the question: which seats there are, and in which rows.
+
 Holds that are due are expired first, by one statement that writes their records with a version each; whether any is
 due is asked once a transaction, since no hold that is made in it can have ended by its ``now``.
 """
@@ -14,8 +17,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from service.rules.halls import FREE, Hall
 from service.rules.inventory import (
     Cancel,
     Command,
@@ -30,7 +36,10 @@ from service.rules.inventory import (
     View,
     decide,
 )
-from service.stores.sqlite.schema import RECORD, insert, microseconds
+from service.rules.records import ANY
+from service.stores.columns import microseconds
+from service.stores.seat_reading import indices
+from service.stores.sqlite.schema import RECORD, insert, seats_in, write_seats
 
 _KEY_IS_NEW = "NOT EXISTS (SELECT 1 FROM records WHERE event = :row AND key = :key AND :key <> '')"
 BOUGHT = """
@@ -52,9 +61,10 @@ DUE = f"""
 
 _EXPIRE = f"""
     INSERT INTO records
-        (event, version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id)
+        (event, version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id, seats)
     SELECT :row, events.version + row_number() OVER in_order, 'expired', '', '', due.quantity, due.first_ticket,
-           :capacity - events.sold - events.held + sum(due.quantity) OVER in_order, '', due.buyer, due.hold_id
+           :capacity - events.sold - events.held + sum(due.quantity) OVER in_order, '', due.buyer, due.hold_id,
+           due.seats
     FROM events, ({DUE}) AS due
     WHERE events.id = :row AND {_KEY_IS_NEW}
     WINDOW in_order AS (ORDER BY due.expires_at, due.version ROWS UNBOUNDED PRECEDING)
@@ -65,16 +75,81 @@ _COUNT_EXPIRED = f"""
     SET version = version + (SELECT count(*) FROM ({DUE})), held = held - (SELECT sum(quantity) FROM ({DUE}))
     WHERE id = :row
 """
+_SEATS_OF_EXPIRED = f"SELECT seats FROM ({DUE}) WHERE seats IS NOT NULL"
 _CLOSE_EXPIRED = "DELETE FROM open_holds WHERE event = :row AND expires_at <= :now"
 
 _HAS_PLACES = f"""
       AND sold + held + :quantity <= :capacity
+      AND (:seats IS NULL OR NOT EXISTS (
+          SELECT 1 FROM seats WHERE event = :row AND seat IN (SELECT value FROM json_each(:seats))
+      ))
       AND (:max_per_buyer IS NULL OR :buyer IS NULL OR {BOUGHT} + :quantity <= :max_per_buyer)
       AND {_KEY_IS_NEW}
 """
 _IS_OPEN = """
     :quantity <= :max_per_order AND (:opens_at IS NULL OR :now >= :opens_at)
+      AND (:closes_at IS NULL OR :now < :closes_at)
       AND (:max_per_buyer IS NULL OR :buyer IS NOT NULL)
+"""
+
+# Row after row is looked at, until there are enough seats.
+_ROWS = """
+    lines AS MATERIALIZED (
+        SELECT key AS line, json_extract(value, '$[0]') AS first, json_extract(value, '$[1]') AS size
+        FROM json_each(:rows)
+    )
+"""
+_NEAREST = f"""
+    WITH RECURSIVE {_ROWS},
+    walk(line, first, size, before, free) AS (
+        SELECT -1, 0, 0, 0, 0
+        UNION ALL
+        SELECT lines.line, lines.first, lines.size, walk.before + walk.free, lines.size - (
+            SELECT count(*) FROM seats
+            WHERE event = :row AND seat >= lines.first AND seat < lines.first + lines.size
+        )
+        FROM walk JOIN lines ON lines.line = walk.line + 1 WHERE walk.before + walk.free < :quantity
+    ),
+    places(line, first, size, place) AS (
+        SELECT line, first, size, 0 FROM walk WHERE free > 0
+        UNION ALL
+        SELECT line, first, size, place + 1 FROM places WHERE place + 1 < size
+    )
+    SELECT first + place FROM places
+    WHERE NOT EXISTS (SELECT 1 FROM seats WHERE event = :row AND seat = first + place)
+    ORDER BY line, abs(2 * place + 1 - size), place
+    LIMIT :quantity
+"""
+# A gap is what is free in a row from a place ``low`` up to the next taken one, or its end: ``quantity`` seats in it may
+# begin up to ``high``, and the best of these beginnings is the one that is nearest to the best one of an empty row.
+_NEIGHBOURS = f"""
+    WITH RECURSIVE {_ROWS},
+    walk(line, begin) AS (
+        SELECT -1, NULL
+        UNION ALL
+        SELECT lines.line, (
+            SELECT lines.first + begin FROM (
+                SELECT begin, abs(2 * begin + :quantity - lines.size) AS distance FROM (
+                    SELECT max(low, min(high, (lines.size - :quantity) / 2)) AS begin FROM (
+                        SELECT low, coalesce((
+                            SELECT min(seat) FROM seats
+                            WHERE event = :row AND seat >= lines.first + low AND seat < lines.first + lines.size
+                        ) - lines.first, lines.size) - :quantity AS high
+                        FROM (
+                            SELECT 0 AS low
+                            UNION ALL
+                            SELECT seat - lines.first + 1 FROM seats
+                            WHERE event = :row AND seat >= lines.first AND seat < lines.first + lines.size
+                        )
+                    )
+                    WHERE low <= high
+                )
+            )
+            ORDER BY distance, begin LIMIT 1
+        )
+        FROM walk JOIN lines ON lines.line = walk.line + 1 WHERE walk.begin IS NULL
+    )
+    SELECT begin FROM walk WHERE begin IS NOT NULL
 """
 
 _SELL = f"""
@@ -101,7 +176,7 @@ _CANCEL = f"""
       AND {_KEY_IS_NEW}
     RETURNING version, :capacity - sold - held
 """
-_CANCELLED_ORDER = f"SELECT quantity, first_ticket, buyer {_LAST_OF_ORDER}"
+_CANCELLED_ORDER = f"SELECT quantity, first_ticket, buyer, seats {_LAST_OF_ORDER}"
 
 _CONFIRM = f"""
     UPDATE events
@@ -129,7 +204,9 @@ _RELEASE = f"""
       AND {_KEY_IS_NEW}
     RETURNING version, :capacity - sold - held
 """
-_HELD = "SELECT quantity, first_ticket, buyer FROM records WHERE event = :row AND hold_id = :hold AND kind = 'held'"
+_HELD = """
+    SELECT quantity, first_ticket, buyer, seats FROM records WHERE event = :row AND hold_id = :hold AND kind = 'held'
+"""
 
 # RETURNING came with SQLite 3.35; without it there is no such statement for any command.
 TRANSLATED: frozenset[type[Command]] = frozenset(
@@ -141,12 +218,22 @@ class Atomically:
     """Decides commands by the engine, in one transaction that whoever made this commits."""
 
     def __init__(
-        self, connection: sqlite3.Connection, row: int, about: Event, now: datetime, look: Callable[[Command], View]
+        self,
+        connection: sqlite3.Connection,
+        row: int,
+        about: Event,
+        hall: Hall | None,
+        *,
+        now: datetime,
+        look: Callable[[Command], View],
+        path: Path,
     ) -> None:
+        """``path``: of the database, for what is said of a damaged one."""
         self._connection = connection
-        self._about = about
+        self._hall = hall
         self._now = now
         self._look = look
+        self._path = path
         self._known: dict[str, Any] = {
             "row": row,
             "now": microseconds(now),
@@ -156,6 +243,7 @@ class Atomically:
             "max_held": about.max_held,
             "max_hold_s": about.max_hold_s,
             "opens_at": None if about.opens_at is None else microseconds(about.opens_at),
+            "closes_at": None if about.closes_at is None else microseconds(about.closes_at),
         }
         asked = "SELECT EXISTS (SELECT 1 FROM open_holds WHERE event = :row AND expires_at <= :now)"
         self._due: bool = connection.execute(asked, self._known).fetchone()[0]
@@ -178,20 +266,28 @@ class Atomically:
                 pass
         if record is None:
             return self._why_not(command)
-        insert(self._connection, self._known["row"], [record])
+        insert(self._connection, self._known["row"], [record], self._hall)
         return record
 
     def _expire(self, command: Command) -> None:
         """Expire the holds that are due, unless the key was answered before: a replay expires nothing."""
         asked = self._known | {"key": command.key}
         if self._connection.execute(_EXPIRE, asked).rowcount > 0:
+            if self._hall is not None:
+                for (seats,) in self._connection.execute(_SEATS_OF_EXPIRED, asked).fetchall():
+                    places = indices(self._hall, seats_in(seats, self._path))
+                    write_seats(self._connection, self._known["row"], places, FREE)
             self._connection.execute(_COUNT_EXPIRED, asked)
             self._connection.execute(_CLOSE_EXPIRED, asked)
             self._due = False
 
     def _give(self, command: Sell | Hold) -> Record | None:
         """New tickets: sold, or set aside."""
+        seats = self._seats_for(command)
+        if seats is None:
+            return None
         asked = self._known | {"key": command.key, "quantity": command.quantity, "buyer": command.buyer}
+        asked["seats"] = self._places(seats)
         statement = _SELL
         if isinstance(command, Hold):
             statement, asked["seconds"] = _HOLD, command.seconds
@@ -200,39 +296,60 @@ class Atomically:
             if isinstance(command, Sell):
                 return Record(
                     version, "sold", command.key, command.order, command.quantity, tickets, remaining, command.request,
-                    command.buyer,
+                    command.buyer, seats=seats,
                 )  # fmt: skip
             return Record(
                 version, "held", command.key, "", command.quantity, tickets, remaining, command.request, command.buyer,
-                command.hold, self._now + timedelta(seconds=command.seconds),
+                command.hold, self._now + timedelta(seconds=command.seconds), seats=seats,
             )  # fmt: skip
         return None
+
+    def _seats_for(self, command: Sell | Hold) -> tuple[str, ...] | None:
+        """The seats that are asked for, free or not, or the best that are free; None where there are none."""
+        hall, wish = self._hall, command.wish
+        if hall is None:
+            return () if wish == ANY else None
+        if wish.seats:
+            return wish.seats if len(indices(hall, wish.seats)) == len(wish.seats) else None
+        if not hall.has(wish.section):
+            return None
+        asked = self._known | {"rows": _rows(hall, wish.section), "quantity": command.quantity}
+        found = self._connection.execute(_NEIGHBOURS if wish.together else _NEAREST, asked).fetchall()
+        places = [place for (place,) in found]
+        if wish.together:
+            places = [first + each for first in places for each in range(command.quantity)]
+        return tuple(map(hall.seat, sorted(places))) if len(places) == command.quantity else None
+
+    def _places(self, seats: tuple[str, ...]) -> str | None:
+        """The indices of seats as a statement takes them; NULL for none."""
+        return None if self._hall is None or not seats else str(indices(self._hall, seats))
 
     def _cancel(self, command: Cancel) -> Record | None:
         asked = self._known | {"key": command.key, "order": command.order}
         for version, remaining in self._connection.execute(_CANCEL, asked).fetchall():
-            quantity, first, buyer = self._connection.execute(_CANCELLED_ORDER, asked).fetchone()
+            quantity, first, buyer, seats = self._connection.execute(_CANCELLED_ORDER, asked).fetchone()
             tickets = tuple(range(first, first + quantity))
             return Record(
-                version, "cancelled", command.key, command.order, quantity, tickets, remaining, command.request, buyer
-            )
+                version, "cancelled", command.key, command.order, quantity, tickets, remaining, command.request, buyer,
+                seats=self._kept(seats), operation=command.operation,
+            )  # fmt: skip
         return None
 
     def _confirm(self, command: Confirm) -> Record | None:
         held = self._held(command)
         if held is None:
             return None
-        asked, tickets = held
+        asked, tickets, seats = held
         for version, remaining in self._connection.execute(_CONFIRM, asked).fetchall():
             return Record(
                 version, "confirmed", command.key, command.order, asked["quantity"], tickets, remaining,
-                command.request, asked["buyer"], command.hold,
+                command.request, asked["buyer"], command.hold, seats=seats,
             )  # fmt: skip
         for version, first, remaining in self._connection.execute(_SELL_LATE, asked).fetchall():
             tickets = tuple(range(first, first + asked["quantity"]))
             return Record(
                 version, "sold", command.key, command.order, asked["quantity"], tickets, remaining,
-                command.request, asked["buyer"], command.hold,
+                command.request, asked["buyer"], command.hold, seats=seats,
             )  # fmt: skip
         return None
 
@@ -240,25 +357,37 @@ class Atomically:
         held = self._held(command)
         if held is None:
             return None
-        asked, tickets = held
+        asked, tickets, seats = held
         for version, remaining in self._connection.execute(_RELEASE, asked).fetchall():
             return Record(
                 version, "released", command.key, "", asked["quantity"], tickets, remaining, command.request,
-                asked["buyer"], command.hold,
+                asked["buyer"], command.hold, seats=seats, operation=command.operation,
             )  # fmt: skip
         return None
 
-    def _held(self, command: Confirm | Release) -> tuple[dict[str, Any], tuple[int, ...]] | None:
-        """What never changes of a hold: how many, which tickets, whose. Whether it is open, the statement asks."""
+    def _held(self, command: Confirm | Release) -> tuple[dict[str, Any], tuple[int, ...], tuple[str, ...]] | None:
+        """What never changes of a hold: how many, which tickets and seats, whose. Whether it is open, the statement
+        asks."""
         asked = self._known | {"key": command.key, "hold": command.hold}
         made = self._connection.execute(_HELD, asked).fetchone()
         if made is None:
             return None
-        quantity, first, buyer = made
-        return asked | {"quantity": quantity, "buyer": buyer}, tuple(range(first, first + quantity))
+        quantity, first, buyer, kept = made
+        seats = self._kept(kept)
+        asked |= {"quantity": quantity, "buyer": buyer, "seats": self._places(seats)}
+        return asked, tuple(range(first, first + quantity)), seats
+
+    def _kept(self, seats: str | None) -> tuple[str, ...]:
+        return () if seats is None else seats_in(seats, self._path)
 
     def _why_not(self, command: Command) -> Outcome:
         outcome = decide(self._look(command), command, self._now)
         if isinstance(outcome, Record):
             raise RuntimeError("the engine refused what the rules grant")  # noqa: TRY004
         return outcome
+
+
+@lru_cache(maxsize=64)
+def _rows(hall: Hall, section: str) -> str:
+    """The first seat and the number of seats of each row, as a statement takes them."""
+    return str([list(row) for row in hall.rows(section)])

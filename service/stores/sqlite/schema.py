@@ -11,20 +11,25 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
+import msgspec
+
 from service.errors import RefusedToStart
+from service.rules.halls import FREE, HELD, SOLD, Hall
 from service.rules.inventory import Record
 from service.rules.records import Kind
 from service.runtime.files import temporary_beside
+from service.stores.columns import first_ticket, instant, microseconds
+from service.stores.reading import more_in, more_of
+from service.stores.seat_reading import indices
 from service.stores.sqlite.connections import damaged, is_busy, open_connection
 
 T = TypeVar("T")
 
 APPLICATION = 0x4C535431
-FORMAT = 3
+FORMAT = 4
 
 # No index is unique but the one on an event's name: without a guard two sales may have one version, one key, one
 # ticket, and the store keeps both. An order's tickets follow one another, so the first of them tells all.
@@ -41,6 +46,20 @@ CREATE TABLE open_holds (
     version INTEGER NOT NULL,
     hold_id TEXT NOT NULL,
     PRIMARY KEY (event, expires_at, version, hold_id)
+) WITHOUT ROWID;
+"""
+
+# ``seats`` has those that are held or sold. A second sale of a seat replaces the first one's row: nobody is refused.
+_HALLS = """
+CREATE TABLE halls (
+    name TEXT PRIMARY KEY,
+    plan BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE seats (
+    event INTEGER NOT NULL,
+    seat INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    PRIMARY KEY (event, seat)
 ) WITHOUT ROWID;
 """
 
@@ -72,25 +91,35 @@ CREATE TABLE records (
     buyer TEXT,
     hold_id TEXT,
     expires_at INTEGER,
-    cart TEXT
+    cart TEXT,
+    seats TEXT,
+    more TEXT
 );
 CREATE INDEX records_of_event ON records (event);
 CREATE INDEX records_by_key ON records (event, key);
 CREATE INDEX records_by_order ON records (event, order_id);
 CREATE INDEX records_by_buyer ON records (event, buyer, kind, quantity) WHERE buyer IS NOT NULL;
-{_HOLDS}"""
+{_HOLDS}{_HALLS}"""
 
 _FROM_1 = f"""
 ALTER TABLE events ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE records ADD COLUMN hold_id TEXT;
 ALTER TABLE records ADD COLUMN expires_at INTEGER;
 ALTER TABLE records ADD COLUMN cart TEXT;
-{_HOLDS}
+{_HOLDS}"""
+_FROM_3 = f"""
+ALTER TABLE records ADD COLUMN seats TEXT;
+ALTER TABLE records ADD COLUMN more TEXT;
+{_HALLS}
 PRAGMA user_version = {FORMAT}"""
+_OLDER = (1, 3)
 _PATIENCE_S, _POLL_S = 10.0, 0.005
 
-RECORD = "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id, expires_at, cart"
-_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+RECORD = (
+    "version, kind, key, order_id, quantity, first_ticket, remaining, request, buyer, hold_id, expires_at, cart, "
+    "seats, more"
+)
+_INSERT = f"INSERT INTO records (event, {RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OPEN = "INSERT OR IGNORE INTO open_holds (event, expires_at, version, hold_id) VALUES (?, ?, ?, ?)"
 # By the whole primary key: the record that made the hold says when it ends.
 _CLOSE = """
@@ -98,8 +127,10 @@ _CLOSE = """
         SELECT event, expires_at, version, hold_id FROM records WHERE event = ? AND hold_id = ? AND kind = 'held'
     )
 """
+_TAKE_SEAT = "INSERT OR REPLACE INTO seats (event, seat, state) VALUES (?, ?, ?)"
+_GIVE_SEAT_BACK = "DELETE FROM seats WHERE event = ? AND seat = ?"
 _KINDS = frozenset(get_args(Kind))
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_seats = msgspec.json.Decoder(tuple[str, ...])
 
 
 def make_file(path: Path) -> None:
@@ -130,7 +161,7 @@ def make_file(path: Path) -> None:
 def check_file(path: Path) -> None:
     """Raise ``RefusedToStart`` for a file that is not this store's database, and where WAL mode does not work.
 
-    One of format 1 is brought to this one.
+    One of an older format is brought to this one.
     """
     try:
         application, form, mode = _while_not_busy(path, _about)
@@ -138,7 +169,7 @@ def check_file(path: Path) -> None:
         raise RefusedToStart(str(damaged(path, str(error)).detail)) from None
     if application != APPLICATION:
         raise RefusedToStart(str(damaged(path, "it is empty or was made by another program").detail))
-    if form == 1:
+    if form in _OLDER:
         upgrade_file(path)
     elif form != FORMAT:
         raise RefusedToStart(f"{path} has format {form}, and this service reads {FORMAT}. Nothing was written to it.")
@@ -150,7 +181,8 @@ def check_file(path: Path) -> None:
 
 
 def upgrade_file(path: Path) -> None:
-    """Bring a database of format 1, from before holds, to this one, whole or not at all; any other is left as it is."""
+    """Bring a database of format 1, from before holds, or 3, from before halls, to this one, whole or not at all; any
+    other is left as it is."""
     _while_not_busy(path, _upgrade)
 
 
@@ -186,57 +218,77 @@ def _about(connection: sqlite3.Connection) -> tuple[int, int, str]:
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA user_version").fetchone() != (1,):
+    if _form_of(connection) not in _OLDER:
         return
     connection.execute("BEGIN IMMEDIATE")
     with connection:  # commits, or rolls back what failed
-        if connection.execute("PRAGMA user_version").fetchone() == (1,):
-            for statement in _FROM_1.split(";"):
+        form = _form_of(connection)
+        if form in _OLDER:
+            for statement in (_FROM_1 * (form == 1) + _FROM_3).split(";"):
                 connection.execute(statement)
 
 
-def insert(connection: sqlite3.Connection, row: int, records: Sequence[Record]) -> None:
-    """Write records as they are, in their order."""
+def _form_of(connection: sqlite3.Connection) -> int:
+    [form] = connection.execute("PRAGMA user_version").fetchone()
+    return cast(int, form)
+
+
+def insert(connection: sqlite3.Connection, row: int, records: Sequence[Record], hall: Hall | None) -> None:
+    """Write records as they are, in their order, and of an event with a hall what they make of the seats."""
     connection.executemany(_INSERT, [(row, *_columns(record)) for record in records])
     for record in records:
         if record.kind == "held" and record.expires_at is not None:
             connection.execute(_OPEN, (row, microseconds(record.expires_at), record.version, record.hold))
         elif record.hold:
             connection.execute(_CLOSE, (row, record.hold))
+        if hall is not None and record.seats:
+            state = SOLD if record.sold > 0 else HELD if record.held > 0 else FREE
+            write_seats(connection, row, indices(hall, record.seats), state)
+
+
+def write_seats(connection: sqlite3.Connection, row: int, places: Sequence[int], state: int) -> None:
+    """Let the seats at these indices have a state, whatever they had before."""
+    if state == FREE:
+        connection.executemany(_GIVE_SEAT_BACK, [(row, place) for place in places])
+    else:
+        connection.executemany(_TAKE_SEAT, [(row, place, state) for place in places])
 
 
 def record_of(columns: Sequence[Any], path: Path) -> Record:
     """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
-    version, kind, key, order, quantity, first, remaining, request, buyer, hold, ends, cart = columns
+    version, kind, key, order, quantity, first, remaining, request, buyer, hold, ends, cart, seats, more = columns
     if kind not in _KINDS or not all(isinstance(number, int) for number in (version, quantity, first, remaining)):
         raise damaged(path, f"a record has kind {kind!r}, version {version!r}, tickets {first!r} + {quantity!r}")
     tickets = tuple(range(first, first + quantity))
     expires_at = None if ends is None else instant(ends)
     return Record(
         version, cast(Kind, kind), key, order, quantity, tickets, remaining, request, buyer, hold or "", expires_at,
-        cart or "",
+        cart or "", () if seats is None else seats_in(seats, path), *_more_in(more, path),
     )  # fmt: skip
+
+
+def seats_in(content: str, path: Path) -> tuple[str, ...]:
+    """The ids of seats as a record has them. Errors: ``corrupt_document``."""
+    try:
+        return _seats.decode(content)
+    except (msgspec.DecodeError, TypeError) as error:
+        raise damaged(path, f"a record has seats {content!r}: {error}") from None
+
+
+def _more_in(content: str | None, path: Path) -> tuple[Any, ...]:
+    try:
+        return msgspec.structs.astuple(more_in(content))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise damaged(path, f"a record has more {content!r}: {error}") from None
 
 
 def _columns(record: Record) -> tuple[object, ...]:
-    first = record.tickets[0]
-    if record.tickets != tuple(range(first, first + record.quantity)):
-        raise ValueError("the tickets of a record follow one another")
     return (
-        record.version, record.kind, record.key, record.order, record.quantity, first, record.remaining,
-        record.request, record.buyer, record.hold or None,
+        record.version, record.kind, record.key, record.order, record.quantity, first_ticket(record),
+        record.remaining, record.request, record.buyer, record.hold or None,
         None if record.expires_at is None else microseconds(record.expires_at), record.cart or None,
+        msgspec.json.encode(record.seats).decode() if record.seats else None, more_of(record),
     )  # fmt: skip
-
-
-def microseconds(moment: datetime) -> int:
-    """An instant as the database keeps it: since 1970, exact."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def instant(ends: int) -> datetime:
-    """The instant from its microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=ends)
 
 
 def _sync(path: Path) -> None:

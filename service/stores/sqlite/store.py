@@ -1,15 +1,17 @@
 """Store ``sqlite``: one SQLite database for all events, in the standard library's own module. What most would take.
 
 ``<data>/lastseat.db`` has a row an event with its counters and a row a record; keys, orders and buyers are found by
-index, so a purchase costs nearly the same after a million orders as after none. It is in WAL mode: readers wait for
-nobody, and there is one writer at a time for all events together.
+index, so a purchase costs nearly the same after a million orders as after none; so are the seats of a hall that are
+held or sold, a row each. It is in WAL mode: readers wait for nobody, and there is one writer at a time for all events
+together.
 
 Guarantees: a view is one snapshot. What anybody can read is committed, and a commit (``synchronous=FULL``) syncs the
 write-ahead log before it lets readers see it; so there is nothing left for ``make_durable``, and the guard
 ``immediate``, which is SQLite's own writer lock, is held while the disk is waited for. Survives a crash of process and
 system if the device honours a flush. Does not guarantee: that nobody else wrote between a view and an append; that
-takes a guard, and no constraint of the schema stands in for it: versions, keys and ticket numbers collide freely and
-the counters are written as they were read. Nor that a damaged page is noticed: SQLite checks its log, not its pages.
+takes a guard, and no constraint of the schema stands in for it: versions, keys, ticket numbers and seats collide
+freely and the counters are written as they were read. Nor that a damaged page is noticed: SQLite checks its log, not
+its pages.
 """
 
 from __future__ import annotations
@@ -44,12 +46,16 @@ from service.stores.base import (
     Transacts,
     ignore,
 )
-from service.stores.reading import Records, show, source_of, wanted_by
+from service.stores.columns import instant, microseconds
+from service.stores.halls import Halls
+from service.stores.reading import Records, show, source_of, wanted_by, with_hall
+from service.stores.seat_reading import SeatsWanted, seats_of, seats_wanted
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
 from service.stores.sqlite.connections import Connections, damaged
-from service.stores.sqlite.schema import RECORD, check_file, insert, instant, make_file, microseconds, record_of
+from service.stores.sqlite.schema import RECORD, check_file, insert, make_file, record_of
 
 PAGE = 2_000
+SEATS_BETWEEN = "SELECT seat, state FROM seats WHERE event = ? AND seat >= ? AND seat < ?"
 _events = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
@@ -70,6 +76,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         make_file(self._path)
         check_file(self._path)
         self._connections = Connections(self._path, settings.lock_timeout_s)
+        self.halls = Halls(self._read_hall, self._write_hall)
 
     def create(self, event: Event) -> None:
         with self._connections.writing() as connection:
@@ -84,6 +91,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
                 raise Problem("unknown_event")
             connection.execute("DELETE FROM open_holds WHERE event = ?", row)
             connection.execute("DELETE FROM records WHERE event = ?", row)
+            connection.execute("DELETE FROM seats WHERE event = ?", row)
             connection.execute("DELETE FROM events WHERE id = ?", row)
 
     def names(self) -> list[str]:
@@ -94,6 +102,14 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         self, event: str, commands: Sequence[Command] = (), now: datetime | None = None, *, order: str | None = None
     ) -> View:
         return self._connections.read(lambda connection: self._view(connection, event, commands, order, now))
+
+    def seats(self, event: str) -> View:
+        def find(connection: sqlite3.Connection) -> View:
+            view = self._view(connection, event, (), None, None)
+            self._show_seats(connection, view, SeatsWanted([(0, len(with_hall(view).seats))], []))
+            return view
+
+        return self._connections.read(find)
 
     def append(self, views: Sequence[View]) -> Sequence[object]:
         return self._append(views, if_unchanged=False)
@@ -131,7 +147,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
             def look(command: Command) -> View:
                 return self._view(connection, event, [command], None, None)
 
-            engine = Atomically(connection, row, about, now, look)
+            engine = Atomically(connection, row, about, self.halls.of(about), now=now, look=look, path=self._path)
             return [engine.decide(command) for command in commands], None
 
     def make_durable(self, event: str, position: object) -> None:
@@ -166,6 +182,15 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         """Close what this process has open. A store that nobody closed is recovered by the next one to open it."""
         self._connections.close()
 
+    def _read_hall(self, name: str) -> bytes | None:
+        asked = "SELECT CAST(plan AS BLOB) FROM halls WHERE name = ?"
+        found: tuple[bytes] | None = self._connections.read(lambda each: each.execute(asked, (name,)).fetchone())
+        return None if found is None else found[0]
+
+    def _write_hall(self, name: str, content: bytes) -> None:
+        with self._connections.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO halls (name, plan) VALUES (?, ?)", (name, content))
+
     def _row(self, connection: sqlite3.Connection, event: str) -> tuple[int, Event, int, int, int, int]:
         asked = "SELECT id, about, version, sold, held, next_ticket FROM events WHERE name = ?"
         found = connection.execute(asked, (event,)).fetchone()
@@ -199,7 +224,27 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         if about.max_per_buyer is not None:
             buyers = {*wanted.buyers, *(each.buyer for each in view.holds.values() if each.buyer is not None)}
             view.bought.update(_bought(connection, row, buyers))
+        view.hall = self.halls.of(about)
+        if view.hall is not None:
+            view.seats = bytearray(view.hall.size)
+            wanted_seats = seats_wanted(view.hall, commands)
+            wanted_seats.named.extend(seats_of(view.hall, view.holds.values()))
+            self._show_seats(connection, view, wanted_seats)
         return view
+
+    def _show_seats(self, connection: sqlite3.Connection, view: View, wanted: SeatsWanted) -> None:
+        """Let a view see the states of seats. Those that have no row are free."""
+        row = source_of(view, _Source).row
+        found: list[tuple[int, int]] = []
+        for first, end in wanted.spans:
+            found += connection.execute(SEATS_BETWEEN, (row, first, end)).fetchall()
+        if wanted.named:
+            found += connection.execute(seats_at(len(wanted.named)), (row, *wanted.named)).fetchall()
+        try:
+            for seat, state in found:
+                view.seats[seat] = state
+        except (IndexError, ValueError, TypeError):
+            raise damaged(self._path, f"a seat of {view.event.event!r} is at {seat!r}, in state {state!r}") from None
 
     def _due(self, connection: sqlite3.Connection, row: int, now: datetime) -> list[Held]:
         """The open holds that have ended by ``now``, in the order in which they expire."""
@@ -221,7 +266,8 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         if not values:
             return ()
         places = ",".join("?" * len(values))
-        asked = f"SELECT {RECORD} FROM records WHERE event = ? AND {column} IN ({places}) ORDER BY id"
+        # With a plus, since SQLite would else read all records of the event to have them in this order.
+        asked = f"SELECT {RECORD} FROM records WHERE event = ? AND {column} IN ({places}) ORDER BY +id"
         return [record_of(found, self._path) for found in connection.execute(asked, (row, *values)).fetchall()]
 
     @staticmethod
@@ -229,7 +275,15 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         counters = "UPDATE events SET version = ?, sold = ?, held = ?, next_ticket = ? WHERE id = ?"
         if not connection.execute(counters, (view.version, view.sold, view.held, view.next_ticket, row)).rowcount:
             raise Problem("unknown_event")
-        insert(connection, row, view.fresh)
+        if any(record.about is not None for record in view.fresh):
+            about = _encoder.encode(view.event).decode()
+            connection.execute("UPDATE events SET about = ? WHERE id = ?", (about, row))
+        insert(connection, row, view.fresh, view.hall)
+
+
+def seats_at(count: int) -> str:
+    """The question for the states of as many seats."""
+    return f"SELECT seat, state FROM seats WHERE event = ? AND seat IN ({','.join('?' * count)})"
 
 
 def _rows(query: str, parameters: Sequence[object], connection: sqlite3.Connection) -> list[tuple[Any, ...]]:

@@ -40,19 +40,24 @@ def test_an_engine_without_an_office_is_refused_with_the_command_that_makes_one(
 def test_an_office_of_another_format_is_refused_and_left_as_it_is(
     open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str
 ) -> None:
-    beside(server).hset("{fresh-1}:office", "format", "3")
+    beside(server).hset("{fresh-1}:office", "format", "4")
     before = beside(server).hgetall("{fresh-1}:office")
     for call in (lambda: open_office(url), lambda: open_store(url, Path()).set_up()):
-        with pytest.raises(RefusedToStart, match="has format 3, and this service reads 2"):
+        with pytest.raises(RefusedToStart, match="has format 4, and this service reads 3"):
             call()
     assert beside(server).hgetall("{fresh-1}:office") == before
 
 
-def make_older(server: ValkeyServer) -> None:
-    """An office of format 1 as its services left it, from before holds: two sold to ann, one of them given back."""
+OLDER = {"1": ("made", "holds"), "2": ("identity", "halls")}
+"""The formats of before: the field that an office is known by, and from before what they are."""
+
+
+def make_older(server: ValkeyServer, form: str = "1") -> None:
+    """An office of an older format as its services left it: two sold to ann, one of them given back."""
     engine, show = beside(server), "{fresh-1}:event:show"
     engine.delete("{fresh-1}:office")
-    engine.hset("{fresh-1}:office", mapping={"made": "aa", "format": 1, "epoch": 4, "generation": 2, "guard": "atomic"})
+    switch = {"epoch": 4, "generation": 2, "guard": "atomic"}
+    engine.hset("{fresh-1}:office", mapping={OLDER[form][0]: "aa", "format": form, **switch})
     about = '{"event":"show","name":"Show","capacity":3,"max_per_buyer":3}'
     fields = {"about": about, "born": "bb", "count": 2, "version": 2, "sold": 1, "next": 3, "fence": 0, "capacity": 3}
     engine.hset(show, mapping={**fields, "per_order": 10, "per_buyer": 3})
@@ -71,26 +76,31 @@ def make_older(server: ValkeyServer) -> None:
         engine.hset(f"{show}:orders", order, seq)
     engine.hset(f"{show}:bought", "ann", 1)
     engine.hset(show, mapping={"count": 3, "version": 3})
+    if form == "2":
+        engine.hset(show, "held", 0)
 
 
+@pytest.mark.parametrize("form", OLDER)
 def test_an_older_office_is_refused_with_the_command_that_upgrades_it(
-    open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str
+    open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str, form: str
 ) -> None:
-    make_older(server)
+    make_older(server, form)
     before = beside(server).hgetall("{fresh-1}:office")
     with pytest.raises(
-        RefusedToStart, match=r"(?s)format 1, from before holds.*Nothing was written.*lastseat store init"
+        RefusedToStart,
+        match=rf"(?s)format {form}, from before {OLDER[form][1]}.*Nothing was written.*lastseat store init",
     ):
         open_office(url)
     assert beside(server).hgetall("{fresh-1}:office") == before
 
 
+@pytest.mark.parametrize("form", OLDER)
 @pytest.mark.parametrize("guard", WRITERS)
 def test_an_upgraded_office_has_all_its_sales_and_sells_and_holds_the_rest(
-    open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str, guard: str
+    open_office: Callable[..., FlaskClient], server: ValkeyServer, url: str, guard: str, form: str
 ) -> None:
-    make_older(server)
-    assert "brought to format 2; all its sales were kept" in set_up(url)
+    make_older(server, form)
+    assert "brought to format 3; all its sales were kept" in set_up(url)
     assert "nothing was changed" in set_up(url)
     store = open_store(url, Path())
     mode = store.mode()
@@ -116,14 +126,16 @@ def test_an_upgraded_office_has_all_its_sales_and_sells_and_holds_the_rest(
     assert (event["sold"], event["held"], event["remaining"], event["version"]) == (3, 0, 0, 6)
 
 
-def test_a_service_of_the_older_format_that_still_runs_is_refused_after_the_upgrade(
-    server: ValkeyServer, url: str
+@pytest.mark.parametrize("form", OLDER)
+def test_a_service_of_an_older_format_that_still_runs_is_refused_after_the_upgrade(
+    server: ValkeyServer, url: str, form: str
 ) -> None:
-    """It does not know of holds, and would sell them. All that its scripts begin with is to read this one field."""
-    make_older(server)
+    """It does not know of holds, and would sell them, or of halls, and would sell tickets without seats. All that its
+    scripts begin with is to read this one field."""
+    make_older(server, form)
     set_up(url)
-    assert beside(server).hget("{fresh-1}:office", "made") is None
-    assert beside(server).hget("{fresh-1}:office", "identity") == b"aa"
+    assert beside(server).hget("{fresh-1}:office", OLDER[form][0]) is None
+    assert beside(server).hget("{fresh-1}:office", "id") == b"aa"
 
 
 def test_setting_up_twice_changes_nothing_and_says_so(server: ValkeyServer, url: str) -> None:

@@ -22,15 +22,40 @@ _BAR = 18
 _NODE_HALF_WIDTH, _NODE_HALF_HEIGHT = 50.0, 17.0
 # The free space between an arrow's end and its node.
 _GAP = 3.0
+# Without colours the hatching tells styles and series apart: lines, dots, crosses, and one of each that is plain.
 _STYLE = """
-.f{font:13px system-ui,sans-serif;fill:#1c1b19}.t{font-weight:600;font-size:15px}.s{fill:#6b675f;font-size:12px}
-.l{stroke:#ddd8cd;stroke-width:1}.plain{fill:#5b8db8}.faint{fill:#b9cfe0}.wait{fill:#cfc8b8}.good{fill:#3d8c5c}.bad{fill:#c2453a}
+svg{--h:#fff}.f{font:13px system-ui,sans-serif;fill:#1c1b19}.t{font-weight:600;font-size:15px}.s{fill:#6b675f;font-size:12px}
+.l{stroke:#ddd8cd;stroke-width:1}.faint{--c:#dce8f2;--h:#7d9dba}.wait{--c:#efebe1;--h:#857f71}
+.plain{--c:#4f7fa8}.good{--c:#2f7a4e}.bad{--c:#b53529}
 .c0{--c:#17527a}.c1{--c:#b3541e}.c2{--c:#3d8c5c}.c3{--c:#8a4fa0}.c4{--c:#8a7a10}.c5{--c:#c2453a}.c6{--c:#4a4a4a}
-.node{fill:#fff;stroke:#6b675f;stroke-width:1.5}.edge{stroke:#5b8db8;stroke-width:2}.edge.bad{stroke:#c2453a}
-.bar{fill:var(--c)}.i{fill:#fff}
-@media (prefers-color-scheme:dark){.f{fill:#f1eee7}.s{fill:#a8a297}.i{fill:#fff}.l{stroke:#3a3732}.wait{fill:#4a463e}.node{fill:#211f1c;stroke:#a8a297}
-.plain{fill:#7fb0d8}.faint{fill:#3d5468}.c0{--c:#7fbce6}.c1{--c:#eb9a63}.c2{--c:#7fd0a0}.c3{--c:#c79ad8}.c4{--c:#d8c860}.c5{--c:#f09084}.c6{--c:#bbb}}
+.k{fill:var(--c)}.h{fill:none;stroke:var(--h);stroke-width:1.5}
+rect.faint{fill:url(#h-faint)}rect.wait{fill:url(#h-wait)}rect.plain{fill:url(#h-plain)}rect.bad{fill:url(#h-bad)}
+rect.good,path.plain,path.bad,.bar{fill:var(--c)}.c1 .bar{fill:url(#h-c1)}.c2 .bar{fill:url(#h-c2)}.c3 .bar{fill:url(#h-c3)}
+.c4 .bar{fill:url(#h-c4)}.c5 .bar{fill:url(#h-c5)}.c6 .bar{fill:url(#h-c6)}
+.node{fill:#fff;stroke:#6b675f;stroke-width:1.5}.edge{stroke:var(--c);stroke-width:2}.edge.bad{stroke-dasharray:7 4}
+.i{fill:#1c1b19;stroke:#fff;stroke-width:4px;stroke-linejoin:round;paint-order:stroke}
+@media screen and (prefers-color-scheme:dark){svg{--h:#161513}.f{fill:#f1eee7}.s{fill:#a8a297}.i{fill:#f1eee7;stroke:#161513}.l{stroke:#3a3732}
+.node{fill:#211f1c;stroke:#a8a297}.faint{--c:#2b3b4a;--h:#8fb0cc}.wait{--c:#35322c;--h:#a39d8e}
+.plain{--c:#7fb0d8}.good{--c:#5db885}.bad{--c:#ec7d70}
+.c0{--c:#7fbce6}.c1{--c:#eb9a63}.c2{--c:#7fd0a0}.c3{--c:#c79ad8}.c4{--c:#d8c860}.c5{--c:#f09084}.c6{--c:#bbb}}
 """
+_HATCHINGS = {
+    "faint": "M-1 5 5-1M3 9 9 3",
+    "wait": "M2 2h1.6M6 6h1.6",
+    "plain": "M2 0V8M6 0V8",
+    "bad": "M0 0 8 8M8 0 0 8",
+    "c1": "M-1 5 5-1M3 9 9 3",
+    "c2": "M2 2h1.6M6 6h1.6",
+    "c3": "M2 0V8M6 0V8",
+    "c4": "M0 0 8 8M8 0 0 8",
+    "c5": "M0 2H8M0 6H8",
+    "c6": "M-1 3 5 9M3-1 9 5",
+}
+_PATTERNS = "".join(
+    f'<pattern id="h-{name}" class="{name}" width="8" height="8" patternUnits="userSpaceOnUse">'
+    f'<rect class="k" width="8" height="8"/><path class="h" d="{lines}"/></pattern>'
+    for name, lines in _HATCHINGS.items()
+)
 
 Point = tuple[float, float]
 
@@ -44,7 +69,7 @@ def svg(figure: Figure, translate: Translate = unchanged) -> str:
     title = escaped(translate(figure.title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">'
-        f"<title>{title}</title><style>{_STYLE}</style>{text(translate(figure.title), 12, 24, 'f t')}"
+        f"<title>{title}</title><style>{_STYLE}</style><defs>{_PATTERNS}</defs>{text(translate(figure.title), 12, 24, 'f t')}"
         f"{''.join(body)}</svg>\n"
     )
 

@@ -1,16 +1,20 @@
-"""The Simplified Chinese of a lesson's tables and figures: the file ``zh.toml`` beside the lesson."""
+"""The Simplified Chinese of a lesson's tables and figures, and the words that all lessons' pages share.
+
+A lesson's own texts are in the file ``zh.toml`` beside it, the shared words in ``en.toml`` and ``zh.toml`` here.
+"""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 
-from workers.lessons.common.lesson import Lesson
-
+LANGUAGES = ("en", "zh")
 Translate = Callable[[str], str]
 
 _HAN = "\u4e00-\u9fff"
-_COMMON_CHINESE = {"yes": "是", "no": "否"}
 
 
 def unchanged(text: str) -> str:
@@ -18,9 +22,15 @@ def unchanged(text: str) -> str:
     return text
 
 
-def translator(lesson: Lesson) -> Translate:
+@cache
+def shared_words(language: str) -> Mapping[str, str]:
+    """The words around every lesson, on its page and in the terminal, by their names; language: ``en`` or ``zh``."""
+    return tomllib.loads((Path(__file__).parent / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+def translator(texts: Mapping[str, str]) -> Translate:
     """Translates texts of a lesson's tables and figures into Chinese. A text without a translation stays as it is."""
-    chinese = {**_COMMON_CHINESE, **lesson.chinese()}
+    chinese = {**{shared_words("en")[name]: shared_words("zh")[name] for name in ("yes", "no")}, **texts}
 
     def translate(text: str) -> str:
         entry = entry_of(text, chinese)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from workers.lessons.common.computing import amount_for, compute, digest, gil_enabled, usable_cores
@@ -36,9 +36,9 @@ class Cases(dict[tuple[str, str, str], Runs]):
     def speed_up(self, work: str, where: str, model: str) -> float:
         return self[work, where, MODELS[0]].shortest("whole_s") / self[work, where, model].shortest("whole_s")
 
-    def speed_ups(self, work: str, models: Sequence[str]) -> str:
-        """In words, on all cores."""
-        return ", ".join(f"{model} {self.speed_up(work, self.widest, model):.1f} times" for model in models)
+    def times(self, work: str) -> dict[str, float]:
+        """How many times as fast as one after another, by model, on all cores."""
+        return {model: self.speed_up(work, self.widest, model) for model in MODELS}
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
@@ -70,11 +70,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
         tables=_tables(cases, clock, tasks),
         figures=[_speed_ups(cases)],
         facts={
-            "cores_in_words": f"{cores} {'core' if cores == 1 else 'cores'}",
             "at_once": {model: cases.at_once("computing", cases.widest, model) for model in MODELS},
-            "waiting_speed_ups": cases.speed_ups("waiting", MODELS[1:]),
-            "computing_speed_ups": cases.speed_ups("computing", MODELS[1:]),
-            "computing_in_c_speed_ups": cases.speed_ups("computing in C", ("processes", "threads")),
+            "waiting_times": cases.times("waiting"),
+            "computing_times": cases.times("computing"),
+            "computing_in_c_times": cases.times("computing in C"),
         },
     )
 

@@ -47,7 +47,7 @@ class StrategyResult:
     round_starts_s: list[float] = field(default_factory=list)
 
 
-class Worker:
+class LockingThread:
     """One thread: takes its two locks in each round, and notes what happened."""
 
     def __init__(self, number: int, settings: RingSettings, locks: list[WatchedLock], began: float) -> None:
@@ -106,10 +106,12 @@ def run_strategy(strategy: str, settings: RingSettings) -> StrategyResult:
     """All threads do their rounds. They are watched, so that stuck threads are freed and the lesson goes on."""
     graph, began = WaitForGraph(), time.perf_counter()
     locks = [WatchedLock(f"lock {number}", graph) for number in range(1, settings.threads + 1)]
-    workers = {f"thread {number + 1}": Worker(number, settings, locks, began) for number in range(settings.threads)}
+    workers = {
+        f"thread {number + 1}": LockingThread(number, settings, locks, began) for number in range(settings.threads)
+    }
     together = threading.Barrier(settings.threads)
 
-    def do_rounds(worker: Worker) -> None:
+    def do_rounds(worker: LockingThread) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
             for _ in range(settings.rounds):
                 together.wait()

@@ -151,5 +151,5 @@ def _about_free_threaded(found: Sequence[Mapping[str, Any]]) -> str:
         return "No free-threaded interpreter was found; put one on the PATH (python3.13t, python3.14t) and run again."
     return (
         f"Free-threaded, two threads computed {free['speed_up']:.1f} times as fast; and num -= one() lost "
-        f"{free['with_a_call']['left']:,} there too."
+        f"{free['with_a_call']['left']} there too."
     )

@@ -28,7 +28,7 @@ NO_FINALLY, FINALLY, KILLED = "exception, no finally", "exception, with finally"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class HolderFailure:
     """The lock that is held when its holder fails, and the end of the holder."""
 
     lock: str
@@ -47,10 +47,12 @@ class Waited(NamedTuple):
     in_vain: int
 
 
-FAILURES = tuple(Failure(lock, end) for lock in (PROCESS_LOCK, FILE_LOCK) for end in (NO_FINALLY, FINALLY, KILLED))
+FAILURES = tuple(
+    HolderFailure(lock, end) for lock in (PROCESS_LOCK, FILE_LOCK) for end in (NO_FINALLY, FINALLY, KILLED)
+)
 
 
-def fail_while_holding(failure: Failure, start: str, waiters: int, wait_s: float, directory: Path) -> Waited:
+def fail_while_holding(failure: HolderFailure, start: str, waiters: int, wait_s: float, directory: Path) -> Waited:
     """The holder of a lock fails; then others ask for the lock, each for ``wait_s``."""
     with ProcessGroup(start) as group:
         inside = group.context.Event()

@@ -10,7 +10,7 @@ from typing import Any
 from workers.lessons.common.figures import BarChart, Table, Value
 from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.common.processes import call_in_child
-from workers.lessons.spawn.main_guard import STARTS, Outcome, Start, try_start
+from workers.lessons.spawn.main_guard import STARTS, ProgramRuns, Start, try_start
 
 SPAWNED, FORKED, THREAD, GREENLET = "process, spawned", "process, forked", "thread", "greenlet"
 SMALL_MACHINE_KIB = 512 * 1024
@@ -92,7 +92,7 @@ def _costs_hold(start_us: Mapping[str, float], keep_kib: Mapping[str, float]) ->
     )
 
 
-def _guard_holds(outcomes: Mapping[Start, Outcome]) -> bool:
+def _guard_holds(outcomes: Mapping[Start, ProgramRuns]) -> bool:
     """Only the spawned process without the guard fails; only spawned processes run the file again."""
     return all(
         outcome.worked == (start.guarded or "spawned" not in start.what)

@@ -30,7 +30,7 @@ STARTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramRuns:
     """The number of runs of the program's file, whether the work was done, and the error."""
 
     runs: int
@@ -38,7 +38,7 @@ class Outcome:
     error: str | None
 
 
-def try_start(start: Start, directory: Path) -> Outcome:
+def try_start(start: Start, directory: Path) -> ProgramRuns:
     """Writes the program, runs it, and looks at the marks that it leaves."""
     place = directory / f"{start.what}-{start.guarded}".replace(" ", "-")
     place.mkdir()
@@ -47,7 +47,7 @@ def try_start(start: Start, directory: Path) -> Outcome:
     name = f"the program that starts {start.what}"
     _, _, errors = run_to_end([sys.executable, str(script)], name, PATIENCE_S, directory=place)
     error = next((line.partition(":")[0] for line in errors.splitlines() if line.startswith("RuntimeError")), None)
-    return Outcome(len((place / "runs").read_text(encoding="utf-8")), (place / "worked").exists(), error)
+    return ProgramRuns(len((place / "runs").read_text(encoding="utf-8")), (place / "worked").exists(), error)
 
 
 def source(start: Start) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from workers.lessons.common.figures import Table, Timeline
 from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.threads.sharing import BY_THE_FILE, Takers, by_processes, by_threads
-from workers.lessons.threads.starting import WAYS, Place, fail_in_future, fail_in_thread, go_on
+from workers.lessons.threads.starting import WAYS, RanIn, fail_in_future, fail_in_thread, go_on
 
 THREADS, FORKED, SPAWNED = "threads", "processes, forked", "processes, spawned"
 LEGEND = {"faint": "starts them", "plain": "works", "wait": "waits in join"}
@@ -92,7 +92,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> LessonResult:
     )
 
 
-def _ways_hold(places: Mapping[str, Place], caller: int) -> bool:
+def _ways_hold(places: Mapping[str, RanIn], caller: int) -> bool:
     *right, mistake = places.values()
     return (
         all(each.thread != caller and each.caller_went_on for each in right)

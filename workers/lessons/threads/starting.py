@@ -17,7 +17,7 @@ _CALLER_S = 0.2
 
 
 @dataclass(slots=True)
-class Place:
+class RanIn:
     """The thread and process in which a task ran, noted by the task."""
 
     went_on: threading.Event
@@ -34,7 +34,7 @@ class Place:
 class NotingThread(threading.Thread):
     """A thread as a class: ``start`` starts it, and the thread calls ``run``."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RanIn) -> None:
         super().__init__(name="by-class", daemon=True)
         self._place = place
 
@@ -42,23 +42,23 @@ class NotingThread(threading.Thread):
         self._place.note()
 
 
-def by_function() -> Place:
+def by_function() -> RanIn:
     return _begin(lambda place: threading.Thread(target=place.note, name="by-function", daemon=True))
 
 
-def by_class() -> Place:
+def by_class() -> RanIn:
     return _begin(NotingThread)
 
 
-def by_mistake() -> Place:
+def by_mistake() -> RanIn:
     """``run`` called instead of ``start``: an ordinary call, and no thread."""
     return _begin(NotingThread, lambda thread: thread.run())
 
 
 def _begin(
-    create: Callable[[Place], threading.Thread], begin: Callable[[threading.Thread], None] = threading.Thread.start
-) -> Place:
-    place = Place(threading.Event())
+    create: Callable[[RanIn], threading.Thread], begin: Callable[[threading.Thread], None] = threading.Thread.start
+) -> RanIn:
+    place = RanIn(threading.Event())
     thread = create(place)
     begin(thread)
     place.went_on.set()
@@ -67,7 +67,7 @@ def _begin(
     return place
 
 
-WAYS: dict[str, Callable[[], Place]] = {
+WAYS: dict[str, Callable[[], RanIn]] = {
     "a function, start()": by_function,
     "a class, start()": by_class,
     "a class, run() by mistake": by_mistake,

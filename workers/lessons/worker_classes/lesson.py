@@ -132,7 +132,8 @@ def _facts(cells: Mapping[Cell, OfficeSale], threads: str) -> dict[str, Any]:
         "lowest_line": min(lines),
         "highest_line": max(lines),
         "all_sold": sum(len(sale.tickets) for sale in cells.values()),
-        "outcome": f"; {len(problems)} were not: {problems[0]}."
-        if problems
-        else ", no ticket went to two, none is missing.",
+        "not_answered": len(problems),
+        "first_problem": f" ({problems[0]})" if problems else "",
+        "sold_twice": sum(len(sale.tickets) - len(set(sale.tickets)) for sale in cells.values()),
+        "missing": sum(len(sale.tickets) - sale.in_store for sale in cells.values()),
     }

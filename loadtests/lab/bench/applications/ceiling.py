@@ -12,7 +12,7 @@ import msgspec
 from flask import Flask, Response, request
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class PurchaseBody(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a purchase."""
 
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -24,7 +24,7 @@ app = Flask(__name__)
 
 @app.post("/events/<event>/orders")
 def buy(event: str) -> Response:
-    wanted = msgspec.json.decode(request.get_data(cache=False), type=Wanted)
+    wanted = msgspec.json.decode(request.get_data(cache=False), type=PurchaseBody)
     content = {"order": "o0", "event": event, "quantity": wanted.quantity, "tickets": [1], "remaining": 0, "version": 1}
     return Response(msgspec.json.encode(content) + b"\n", 201, content_type="application/json")
 

@@ -19,10 +19,10 @@ from flask import Flask
 
 from service.app import create_app
 from service.guards import Transaction
-from service.rules.inventory import Record, Sell
+from service.rules.inventory import Record, Sell, Wish
 from service.runtime.gevent import call_blocking
 from service.sales.batch import Line, Purchases, Take
-from service.sales.box_office import BoxOffice, Done, Times
+from service.sales.box_office import AnswerTimes, BoxOffice, Done
 from service.settings import from_environment
 from service.stores.journal import ledger
 
@@ -41,7 +41,7 @@ _DONE = Done(
         request="stub",
     ),
     replayed=False,
-    times=Times(epoch=1),
+    times=AnswerTimes(epoch=1),
 )
 
 
@@ -91,9 +91,11 @@ def _standing_in_line(wait: Callable[[], object]) -> Flask:
         transaction.outcomes = [_DONE.record] * len(commands)
         return transaction
 
-    def buy(_office: BoxOffice, event: str, *, key: str, request: str, quantity: int, buyer: str | None) -> Done:
+    def buy(
+        _office: BoxOffice, event: str, *, key: str, request: str, quantity: int, buyer: str | None, wish: Wish
+    ) -> Done:
         deadline = time.monotonic() + settings.lock_timeout_s
-        lines[event].run(Sell(key, request, "o", quantity, buyer), deadline, deadline, lead)
+        lines[event].run(Sell(key, request, "o", quantity, buyer, wish=wish), deadline, deadline, lead)
         return _DONE
 
     return _application(buy)

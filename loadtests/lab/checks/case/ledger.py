@@ -13,7 +13,9 @@ import numpy as np
 
 from loadtests.lab.checks.case.lifetimes import Lifetimes
 from loadtests.lab.checks.case.mutations import Mutations
-from loadtests.lab.history.arrays import Bools, Codes, Ints, Names, Ragged, lookup, one_of, pick
+from loadtests.lab.checks.case.occupancy import Occupancy
+from loadtests.lab.checks.case.seats import Seats
+from loadtests.lab.history.arrays import Bools, Codes, Ints, Ragged, StringIds, lookup, one_of, pick
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, KINDS, RELEASED, SOLD, Audit
 from loadtests.lab.history.history import CONFIRM, History
 
@@ -21,13 +23,14 @@ LATE = len(KINDS)
 
 
 @dataclass(frozen=True)
-class Ledger:
+class AuditLedger:
     """Records in file order. ``group`` is the mutation of a record's key, -1 if the history has none of that key.
 
     ``audit`` is the file that it came from, None where the ledger was derived from the answers.
     """
 
     capacity: int | None
+    """With which the event was made."""
     versions: int
     audit: Audit | None
     group: Ints
@@ -38,12 +41,14 @@ class Ledger:
     quantity: Ints
     expires_at: Ints
     tickets: Ragged
+    seats: Ragged | None
+    """The seats of each record, as ids of the case; None where nothing is said of seats."""
 
     def __len__(self) -> int:
         return len(self.version)
 
     @classmethod
-    def of_audit(cls, audit: Audit, h: History, group: Ints, mutations: Mutations) -> Ledger:
+    def of_audit(cls, audit: Audit, h: History, group: Ints, mutations: Mutations, seats: Seats | None) -> AuditLedger:
         """An audit seen from one event's history, whose rows are grouped by key."""
         keyed = np.flatnonzero((group >= 0) & (h.key >= 0))
         record_group = lookup(h.key[keyed], group[keyed], h.keys.translation(audit.keys)[audit.key], -1)
@@ -51,7 +56,7 @@ class Ledger:
         by_confirm = pick(mutations.op, record_group, -1) == CONFIRM
         late = (audit.kind == SOLD) & ((hold >= 0) | by_confirm)
         return cls(
-            capacity=audit.capacity,
+            capacity=audit.first_capacity,
             versions=audit.versions,
             audit=audit,
             group=record_group,
@@ -62,7 +67,12 @@ class Ledger:
             quantity=audit.quantity,
             expires_at=audit.expires_at,
             tickets=audit.tickets,
+            seats=None if seats is None else seats.recorded,
         )
+
+    def kind_of(self, record: int) -> str:
+        """The name of a record's kind, as an audit has it."""
+        return "sold" if self.kind[record] == LATE else KINDS[self.kind[record]]
 
     @property
     def gives(self) -> Bools:
@@ -74,6 +84,14 @@ class Ledger:
         """Tickets sold after the first i records; index 0 is before all of them."""
         sign = one_of(self.kind, SOLD, LATE, CONFIRMED).astype(np.int64) - (self.kind == CANCELLED)
         return np.concatenate(([0], np.cumsum(sign * self.quantity)))
+
+    def capacity_after(self, capacity: int) -> Ints:
+        """The capacity after the first i records, of an event that was made with ``capacity``."""
+        found = np.full(len(self) + 1, capacity)
+        if self.audit is not None:
+            for record in self.audit.amended.tolist():
+                found[record + 1 :] = self.audit.capacities[record]
+        return found
 
     @cached_property
     def held(self) -> Ints:
@@ -88,6 +106,15 @@ class Ledger:
     @cached_property
     def holds(self) -> Lifetimes:
         return Lifetimes.of(self.hold, self.kind == HELD, one_of(self.kind, CONFIRMED, RELEASED, EXPIRED))
+
+    @cached_property
+    def occupancy(self) -> Occupancy | None:
+        """When each seat was taken; None where nothing is said of seats."""
+        if self.seats is None:
+            return None
+        nameless = np.where(self.kind == HELD, self.hold, self.order) < 0
+        nameless &= one_of(self.kind, SOLD, LATE, CONFIRMED, HELD)
+        return Occupancy.of(self.seats, np.flatnonzero(nameless), self.orders, self.holds)
 
     @cached_property
     def whole(self) -> bool:
@@ -119,7 +146,7 @@ class Ledger:
         return out
 
 
-def _shared_ids(ours: Names, theirs: Names, ids: Ints) -> Ints:
+def _shared_ids(ours: StringIds, theirs: StringIds, ids: Ints) -> Ints:
     """The audit's ids as the history's; strings that the history does not have get ids beyond all of its own."""
     translated = ours.translation(theirs)[ids]
     return np.where((translated < 0) & (ids >= 0), ours.bound + ids, translated)

@@ -56,7 +56,7 @@ def derive(case: Case) -> Placement:
     elif not len(unknown) or not (gaps.sum() or behind):
         placement.version[sales] = np.arange(1, len(sales) + 1)
         placement.ledger = derived_ledger(case, sales)
-    elif quantity is None or len(np.unique(case.history.host)) > 1:
+    elif quantity is None or not case.one_clock:
         _place_by_number_alone(case, placement, sales, first)
     elif (gaps % quantity).any():
         _nobody_bought(case, placement, sales, first, gaps % quantity)
@@ -66,11 +66,7 @@ def derive(case: Case) -> Placement:
             room = min(room, (case.capacity - int(ends[-1])) // quantity)
         slots = gaps // quantity
         placement.version[sales] = np.cumsum(slots + 1)
-        total = len(sales) + int(slots.sum()) + min(-(-behind // quantity), room)
-        free = np.setdiff1d(np.arange(1, total + 1), placement.version[sales], assume_unique=True)
-        placement.version[fill_slots(case, unknown, len(free))] = free
-        placed = np.flatnonzero(placement.version != ABSENT)
-        placement.ledger = derived_ledger(case, placed[np.argsort(placement.version[placed], kind="stable")])
+        fill_slots(case, placement, unknown, len(sales) + int(slots.sum()) + min(-(-behind // quantity), room))
     return placement
 
 

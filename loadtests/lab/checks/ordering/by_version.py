@@ -47,11 +47,8 @@ def derive(case: Case) -> Placement:
         placement.findings.undecided.append("orders or holds were given back, and not all have a name to tell which")
     elif missing == 0:
         placement.ledger = derived_ledger(case, ordered)
-    elif nothing_given_back and slot_quantity(case, unknown) is not None and len(np.unique(h.host)) == 1:
-        slots = np.setdiff1d(np.arange(1, highest + 1), m.version[ordered], assume_unique=True)
-        placement.version[fill_slots(case, unknown, missing)] = slots
-        placed = np.flatnonzero(placement.version != ABSENT)
-        placement.ledger = derived_ledger(case, placed[np.argsort(placement.version[placed], kind="stable")])
+    elif nothing_given_back and slot_quantity(case, unknown) is not None and case.one_clock:
+        fill_slots(case, placement, unknown, highest)
     else:
         placement.findings.undecided.append(
             f"the audit is missing: {missing} of {highest} versions are of unknown mutations or of holds that expired"

@@ -47,7 +47,7 @@ def check(case: Case, placement: Placement) -> Findings:
     for host in np.unique(h.host):
         here = h.host[row] == host
         _none_falls(case, _Counts(row[here], sold[here], counts.exact[here]), findings)
-    if len(np.unique(h.host)) > 1:
+    if not case.one_clock:
         findings.undecided.append("the hosts' clocks cannot be compared, so sales cannot be matched with counts")
     elif not findings.count:
         _sales_explain(case, case.capacity, counts, findings)

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadtests.lab.checks.case import Case
-from loadtests.lab.checks.case.ledger import Ledger
+from loadtests.lab.checks.case.ledger import AuditLedger
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.history.arrays import ABSENT, Bools, Codes, Ints, Ragged, one_of, pick
 from loadtests.lab.history.audit import CANCELLED, CONFIRMED, EXPIRED, HELD, RELEASED, SOLD
-from loadtests.lab.history.history import BUY, SOLD_OUT
+from loadtests.lab.history.history import BUY, NOT_TOGETHER, SEAT_TAKEN, SECTION_SOLD_OUT, SOLD_OUT
 
 MOST_FILLED_IN = 10**7
 """The most ticket numbers that are filled in where no answer tells them; where more are missing, none are."""
@@ -43,7 +43,7 @@ class Placement:
     version: Ints
     seen: Ints
     at_least: Bools
-    ledger: Ledger | None = None
+    ledger: AuditLedger | None = None
     findings: Findings = field(default_factory=Findings)
 
 
@@ -61,11 +61,12 @@ def unplaced(case: Case, tier: str, weaker_because: str) -> Placement:
 def candidates(case: Case) -> Ints:
     """The unknown mutations that can have been committed where nothing is given back.
 
-    A key with an attempt that was told *sold out* is none: if it had been committed before, the first answer was
-    due, and afterwards there were no more places than then.
+    A key with an attempt that was told *sold out*, of the event or of its seats, is none: if it had been committed
+    before, the first answer was due, and afterwards there were no more places than then.
     """
     m, h = case.mutations, case.history
-    refused = np.bincount(case.group[(case.group >= 0) & (h.outcome == SOLD_OUT)], minlength=len(m)) > 0
+    told = one_of(h.outcome, SOLD_OUT, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER)
+    refused = np.bincount(case.group[(case.group >= 0) & told], minlength=len(m)) > 0
     return np.flatnonzero(m.unknown & ~refused)
 
 
@@ -76,19 +77,25 @@ def slot_quantity(case: Case, unknown: Ints) -> int | None:
     return int(quantities[0]) if len(quantities) == 1 and (m.op[unknown] == BUY).all() else None
 
 
-def fill_slots(case: Case, unknown: Ints, slots: int) -> Ints:
-    """The unknown purchases that fill the first ``slots`` slots, in order: the earliest by invocation."""
-    start = case.mutations.start[unknown]
-    invoked = pick(case.history.invoke_ns, start, -1)
-    return unknown[np.argsort(invoked, kind="stable")][:slots]
+def fill_slots(case: Case, placement: Placement, unknown: Ints, highest: int) -> None:
+    """Place unknown purchases at the versions up to ``highest`` that have no owner, the earliest by invocation first.
+
+    Then the order of the mutations is known.
+    """
+    owned = placement.version[placement.version != ABSENT]
+    slots = np.setdiff1d(np.arange(1, highest + 1), owned, assume_unique=True)
+    invoked = pick(case.history.invoke_ns, case.mutations.start[unknown], -1)
+    placement.version[unknown[np.argsort(invoked, kind="stable")][: len(slots)]] = slots
+    placed = np.flatnonzero(placement.version != ABSENT)
+    placement.ledger = derived_ledger(case, placed[np.argsort(placement.version[placed], kind="stable")])
 
 
-def derived_ledger(case: Case, groups: Ints) -> Ledger:
+def derived_ledger(case: Case, groups: Ints) -> AuditLedger:
     """The ledger with the mutations ``groups`` at versions 1, 2, …; numbers that nobody told are filled in."""
     m = case.mutations
     kind = _KIND_OF_OP[m.op[groups]]
     quantity = np.where(m.quantity[groups] == ABSENT, 0, m.quantity[groups])
-    return Ledger(
+    return AuditLedger(
         capacity=case.capacity,
         versions=len(groups),
         audit=None,
@@ -100,6 +107,7 @@ def derived_ledger(case: Case, groups: Ints) -> Ledger:
         quantity=quantity,
         expires_at=np.full(len(groups), ABSENT),
         tickets=_numbers(case, groups, kind, quantity),
+        seats=None if case.seats is None else case.seats.of_mutation.take(groups),
     )
 
 

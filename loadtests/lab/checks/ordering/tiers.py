@@ -15,8 +15,8 @@ from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ordering import by_number, by_version
 from loadtests.lab.checks.ordering.placement import Placement, unplaced
-from loadtests.lab.history.arrays import ABSENT, one_of, pick
-from loadtests.lab.history.history import BUY, HOLD, READ, REFUSED, SOLD_OUT
+from loadtests.lab.history.arrays import ABSENT, Bools, one_of, pick
+from loadtests.lab.history.history import BUY, HOLD, NOT_TOGETHER, READ, REFUSED, SEAT_TAKEN, SECTION_SOLD_OUT, SOLD_OUT
 
 
 def place(case: Case) -> Placement:
@@ -31,7 +31,7 @@ def place(case: Case) -> Placement:
         placement = unplaced(case, "bounds", "versions are missing, and there are cancellations or holds")
     elif (by_number.first_numbers(case)[acknowledged] != ABSENT).all():
         placement = by_number.derive(case)
-    elif (h.quantity[h.op == BUY] == 1).all():
+    elif (h.quantity[_asking(case)] == 1).all():
         placement = unplaced(case, "C", "the answers carry neither versions nor ticket numbers")
     else:
         why = "purchases are of several tickets, and their answers show no version, no ticket numbers, not what is left"
@@ -43,6 +43,13 @@ def place(case: Case) -> Placement:
     _place_observers(case, placement)
     _say_what_is_undecided(case, placement)
     return placement
+
+
+def _asking(case: Case) -> Bools:
+    """Purchases that say something of the event: not such as were refused for their seats."""
+    buys: Bools = case.history.op == BUY
+    buys[case.bare] = False
+    return buys
 
 
 def _by_audit(case: Case) -> Placement:
@@ -129,7 +136,8 @@ def _say_what_is_undecided(case: Case, placement: Placement) -> None:
         placement.findings.undecided.append(
             f"{homeless} acknowledged mutations have no place: {placement.weaker_because}"
         )
-    tells = (h.remaining[rows] != ABSENT) | (h.outcome[rows] == SOLD_OUT) | (h.outcome[rows] == REFUSED)
+    refused = one_of(h.outcome[rows], SOLD_OUT, REFUSED, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER)
+    tells = refused | (h.remaining[rows] != ABSENT)
     blind = int((tells & (placement.seen == ABSENT)).sum())
     if blind:
         placement.findings.undecided.append(

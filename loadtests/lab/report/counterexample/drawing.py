@@ -20,6 +20,7 @@ from loadtests.lab.report.counterexample.selection import (
     Counterexample,
     DrawnOperation,
     DrawnRecord,
+    DrawnRow,
     select,
 )
 from loadtests.lab.report.counterexample.sentence import (
@@ -29,6 +30,7 @@ from loadtests.lab.report.counterexample.sentence import (
     numbers_of,
     rivals,
     saw_before,
+    seats_of,
     sentence,
     told,
 )
@@ -38,6 +40,7 @@ from loadtests.lab.report.text import counted
 _W, _LEFT, _RIGHT = 1080.0, 104.0, 1064.0
 _OPERATION_H, _OTHER_H, _TOP, _AXIS_H = 80.0, 28.0, 34.0, 34.0
 _BAR_H, _THIN_H, _RECORD_H = 22.0, 19.0, 66.0
+_SEAT, _SEAT_ROW_H = 34.0, 112.0
 _LEAST_BAR = 3.0
 _RECORD_CHARS = 22
 
@@ -87,6 +90,9 @@ def _body(example: Counterexample) -> tuple[list[str], float]:
             shown = (*shown, *example.neighbours)
         times = time_axis([(operation.invoke_ns, _end(operation)) for operation in shown], _LEFT, _RIGHT)
         parts, y = _lanes(example, times)
+    for row in example.rows:
+        parts += _row_of_seats(row, y)
+        y += _SEAT_ROW_H
     if example.records:
         parts += _list(example.records, y)
         y += _RECORD_H + 40
@@ -219,8 +225,33 @@ def _lane(process: int, operations: list[DrawnOperation], times: TimeAxis, y: fl
 def _short(operation: DrawnOperation) -> str:
     at = "" if operation.version is None else f", version {operation.version:,}"
     if operation.outcome == "ok" and operation.tickets:
-        return numbers_of(operation.tickets) + at
+        return (seats_of(operation.seats) if operation.seats else numbers_of(operation.tickets)) + at
     return told(operation).removeprefix("was ").removeprefix("told ") + at
+
+
+def _row_of_seats(row: DrawnRow, y: float) -> Iterator[str]:
+    """A row of the hall, a box a seat with its number; those in question have a thick edge, and their ids below."""
+    others = f"; {row.left_out:,} seats of it are left out" if row.left_out else ""
+    words = f"{row.title}, {counted(len(row.seats), 'seat')}{others}. In question: {', '.join(row.marked)}."
+    yield f'<g role="img" aria-label="{svg.escaped(words)}"><title>{svg.escaped(words)}</title>'
+    yield svg.text(row.title + others, 16, y + 20, "strong")
+    below = y + 30 + _SEAT
+    ends = [0.0, 0.0]  # of the ids in the two lines below, so that none is written over another
+    for number, seat in enumerate(row.seats):
+        left = 16 + number * (_SEAT + 8)
+        is_marked = seat in row.marked
+        yield svg.box(left, y + 30, _SEAT, _SEAT, "entry wrong" if is_marked else "entry", 8)
+        short = seat.rpartition("-")[2]
+        if svg.width_of(short) <= _SEAT - 4:
+            yield svg.text(short, left + _SEAT / 2, below - 12, "alarm" if is_marked else "soft", "middle")
+        at = min(max(left + (_SEAT - svg.width_of(seat)) / 2, 16), _RIGHT - svg.width_of(seat))
+        line = next((line for line, end in enumerate(ends) if at >= end), None)
+        if is_marked and line is not None:
+            yield svg.text(seat, at, below + 18 + 17 * line, "alarm")
+            ends[line] = at + svg.width_of(seat) + 10
+    if row.left_out:
+        yield svg.text("…", 16 + len(row.seats) * (_SEAT + 8), below - 12, "soft")
+    yield "</g>"
 
 
 def _list(records: tuple[DrawnRecord, ...], y: float) -> Iterator[str]:

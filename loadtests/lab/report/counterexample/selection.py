@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,13 +13,17 @@ from loadtests.lab.history.arrays import ABSENT, Ints
 from loadtests.lab.history.audit import KINDS, Audit
 from loadtests.lab.history.history import OPS, OUTCOMES, READ
 from loadtests.lab.history.operations import Operations
+from loadtests.lab.protocol.halls import Hall, HallError
 
 MOST_COUNTEREXAMPLES = 4
 MOST_NEIGHBOURS = 6
 MOST_RECORDS = 6
+MOST_ROWS = 2
+MOST_SEATS = 16
 
 CLEAREST = (
-    "oversold", "double-booked", "lost sale", "half a cart", "inversion", "double apply", "false sold-out", "phantom",
+    "oversold", "seat sold twice", "double-booked", "lost sale", "half a cart", "inversion", "double apply",
+    "false sold-out", "phantom",
 )  # fmt: skip
 """The violations that are easiest to understand; the others follow in the order of the checks."""
 
@@ -29,6 +34,11 @@ class DrawnOperation(WitnessOperation):
     order: str | None = None
     quantity: int | None = None
     tickets: tuple[int, ...] = ()
+    seats: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+    together: bool = False
+    section: str | None = None
     remaining: int | None = None
     replayed: bool = False
 
@@ -46,12 +56,26 @@ class DrawnRecord:
 
 
 @dataclass(frozen=True)
+class DrawnRow:
+    """A row of the hall for a drawing: the ids of its seats, in order, and which of them the violation is about.
+
+    ``title`` says which row it is. ``left_out`` is how many seats of the row are not among them.
+    """
+
+    title: str
+    seats: tuple[str, ...]
+    marked: tuple[str, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
 class Counterexample:
     """A witness with its surroundings.
 
     ``operations`` take part, in the order of the witness; ``neighbours`` are a few of the ``overlapping`` other
     operations that were under way meanwhile. ``records`` are the relevant records of the audit, and those beside them.
-    ``also`` are violations that the same operations prove.
+    ``rows`` are the rows of the hall whose seats the violation is about. ``also`` are violations that the same
+    operations prove.
     """
 
     witness: Witness
@@ -61,6 +85,7 @@ class Counterexample:
     neighbours: tuple[DrawnOperation, ...]
     overlapping: int
     records: tuple[DrawnRecord, ...] = ()
+    rows: tuple[DrawnRow, ...] = ()
     also: tuple[str, ...] = field(default=())
 
     @property
@@ -116,7 +141,32 @@ def _counterexample(witness: Witness, verdict: Verdict, run: Operations, audits:
         neighbours=tuple(_operation(run, row) for row in beside.tolist()),
         overlapping=overlapping,
         records=records,
+        rows=_rows_of_the_hall(audit, witness.seats),
     )
+
+
+def _rows_of_the_hall(audit: Audit | None, seats: Sequence[str]) -> tuple[DrawnRow, ...]:
+    """The rows in which these seats are, at most ``MOST_ROWS``; without a hall, the seats alone."""
+    hall = None
+    with suppress(HallError):
+        hall = None if audit is None or audit.hall is None else Hall.of(audit.hall)
+    known = [] if hall is None else [hall.index[seat] for seat in seats if seat in hall.index]
+    rows = [] if hall is None else [_row_with(hall, row, known) for row in dict.fromkeys(hall.row_of[known].tolist())]
+    strange = tuple(seat for seat in seats if hall is None or seat not in hall.index)
+    if strange:
+        title = "The seats in question" if hall is None else "Seats that the hall does not have"
+        rows.append(DrawnRow(title, strange[:MOST_SEATS], strange[:MOST_SEATS], max(0, len(strange) - MOST_SEATS)))
+    return tuple(rows[:MOST_ROWS])
+
+
+def _row_with(hall: Hall, row: int, marked: Sequence[int]) -> DrawnRow:
+    """A row of the hall, around those of the marked seats that are in it."""
+    start, end = int(hall.row_starts[row]), int(hall.row_starts[row + 1])
+    here = [seat for seat in marked if start <= seat < end]
+    first = max(start, min((min(here) + max(here) + 1 - MOST_SEATS) // 2, end - MOST_SEATS))
+    shown = hall.ids[first : min(end, first + MOST_SEATS)]
+    title = f"Row {hall.ids[start].rpartition('-')[0]}"
+    return DrawnRow(title, shown, tuple(hall.ids[seat] for seat in here), end - start - len(shown))
 
 
 def _only_event(verdict: Verdict, audits: Mapping[str, Audit]) -> str:
@@ -209,6 +259,11 @@ def _operation(run: Operations, row: int) -> DrawnOperation:
         attempt=int(run.attempt[row]),
         quantity=_told(run.quantity, row),
         tickets=tuple(run.tickets.row(row)),
+        seats=tuple(run.seats.row(row)),
+        wanted=tuple(run.wanted.row(row)),
+        taken=tuple(run.taken.row(row)),
+        together=bool(run.together[row] == 1),
+        section=run.names["section"].string(int(run.section[row])),
         remaining=_told(run.remaining, row),
         version=_told(run.version, row),
         replayed=bool(run.replayed[row] == 1),

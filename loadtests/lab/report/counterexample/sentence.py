@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from loadtests.lab.report.counterexample.selection import Counterexample, DrawnOperation
 from loadtests.lab.report.text import counted
 
+_REFUSALS = ("sold_out", "refused", "seat_taken", "section_sold_out", "not_together")
+
 _ASKED = {
     "read": "looked how many were left",
     "cancel": "gave an order back",
@@ -19,7 +21,10 @@ _TOLD = {
     "fail": "was told that it failed",
     "sold_out": "was told “sold out”",
     "refused": "was refused",
+    "section_sold_out": "was told that the section is sold out",
+    "not_together": "was told that no such neighbours are free",
 }
+_SHOWN_SEATS = 4
 
 
 def sentence(example: Counterexample) -> str:
@@ -37,11 +42,19 @@ def asked(operation: DrawnOperation) -> str:
     if operation.op in _ASKED:
         return _ASKED[operation.op]
     wanted = counted(operation.quantity, "ticket") if operation.quantity is not None else "tickets"
-    return f"asked {'for' if operation.op == 'buy' else 'to hold'} {wanted}"
+    if operation.wanted:
+        wanted = seats_of(operation.wanted)
+    elif operation.together:
+        wanted += " side by side"
+    where = f" in {operation.section}" if operation.section else ""
+    return f"asked {'for' if operation.op == 'buy' else 'to hold'} {wanted}{where}"
 
 
 def told(operation: DrawnOperation) -> str:
     """A buyer's answer as a predicate: ``was sold tickets 1–4``."""
+    if operation.outcome == "seat_taken":
+        taken = seats_of(operation.taken) if operation.taken else "what it wanted"
+        return f"was told that {taken} {'are' if len(operation.taken) > 1 else 'is'} taken"
     if operation.outcome in _TOLD:
         return _TOLD[operation.outcome]
     if operation.op == "read":
@@ -49,8 +62,17 @@ def told(operation: DrawnOperation) -> str:
     if operation.op in {"buy", "confirm", "hold"}:
         wanted = counted(operation.quantity, "ticket") if operation.quantity else "tickets"
         given = numbers_of(operation.tickets) if operation.tickets else wanted
+        if operation.seats:
+            given = f"{given}, {seats_of(operation.seats)}," if operation.op == "hold" else seats_of(operation.seats)
         return f"was given {given} on hold" if operation.op == "hold" else f"was sold {given}"
     return f"was told that it is {'cancelled' if operation.op == 'cancel' else 'released'}"
+
+
+def seats_of(seats: Iterable[str]) -> str:
+    """``seat stalls-A-7``, ``seats stalls-A-7 and stalls-A-8``."""
+    ids = list(dict.fromkeys(seats))
+    shown = ids if len(ids) <= _SHOWN_SEATS else [*ids[: _SHOWN_SEATS - 1], f"{len(ids) - _SHOWN_SEATS + 1} more"]
+    return ("seat " if len(ids) == 1 else "seats ") + in_words(shown)
 
 
 def numbers_of(tickets: Iterable[int]) -> str:
@@ -140,6 +162,22 @@ def _double_booked(example: Counterexample) -> str:
     return race(*pair) + "." if pair and shared_tickets(*pair) else _plainly(example)
 
 
+def _seat_twice(example: Counterexample) -> str:
+    """Two buyers have one seat; a hold is named as one."""
+    pair, seats = rivals(example), example.witness.seats
+    if pair is None or not seats:
+        return _plainly(example)
+    first, second = pair
+    held = [operation for operation in pair if operation.op == "hold"]
+    verb = "sold" if not held else "given"
+    said = f"{client(first)} and {client(second)} were both {verb} {seats_of(seats)}"
+    if first.version is not None and second.version is not None:
+        said += f", at version {first.version:,} and at version {second.version:,}"
+    if len(held) == 1:
+        said += f"; {client(held[0])} has it on hold, and that time was not over"
+    return f"{said}. One of the two will find somebody on the seat."
+
+
 def _lost(example: Counterexample) -> str:
     lost = example.operations[0]
     said = f"{client(lost)} {asked(lost)} and {told(lost)}{_at(lost)}, and the office's own list has no record of it"
@@ -165,7 +203,7 @@ def _inversion(example: Counterexample) -> str:
 
 
 def _only_looked(operation: DrawnOperation) -> bool:
-    return operation.op == "read" or operation.outcome in {"sold_out", "refused"}
+    return operation.op == "read" or operation.outcome in _REFUSALS
 
 
 def _sold_out(example: Counterexample) -> str:
@@ -201,6 +239,7 @@ def _at(operation: DrawnOperation) -> str:
 _SENTENCES: dict[str, Callable[[Counterexample], str]] = {
     "oversold": _oversold,
     "double-booked": _double_booked,
+    "seat sold twice": _seat_twice,
     "lost sale": _lost,
     "inversion": _inversion,
     "false sold-out": _sold_out,

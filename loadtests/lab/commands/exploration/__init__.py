@@ -1,0 +1,1 @@
+"""The parts of ``lastseat explore`` that are asked for by options of their own."""

@@ -1,0 +1,1 @@
+"""Faults of a disk: it is slow, full, or fails."""

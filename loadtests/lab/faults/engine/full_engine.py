@@ -1,0 +1,109 @@
+"""Fault ``full-engine``: the engine has no room for more data, and then it has some.
+
+Valkey has reached its ``maxmemory`` (noeviction). PostgreSQL has its data on a small ext4 of the run's own, on a loop
+device, which is filled with a file and freed. It refuses what takes more room; where that is its log of what is written
+(WAL), it ends itself, and is started again when there is room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, ClassVar
+
+from loadtests.lab.faults.base import FaultUnfit, NotInjected
+from loadtests.lab.faults.disk.full_disk import IMAGE, fill, mount, unmount
+from loadtests.lab.faults.engine.restart_engine import RestartEngine
+from loadtests.lab.faults.leavings import RUN, left_behind
+
+_DISK_MIB = 512
+_POLL_S = 0.05
+
+
+class FullEngine(RestartEngine):
+    name: ClassVar[str] = "full-engine"
+    says: ClassVar[str] = (
+        "The engine has no room for more data: Valkey has reached its maxmemory, PostgreSQL's disk is full; "
+        "then it has room again."
+    )
+    takes: ClassVar[str] = f"{RestartEngine.takes}; PostgreSQL's disk takes Linux, root, loop devices and e2fsprogs"
+    lasts_s: ClassVar[float] = 1.0
+
+    def __init__(self) -> None:
+        self._disk = contextlib.ExitStack()
+        self._place: Path | None = None
+        self._log = Path()
+        self._said = 0
+
+    def adapt(self, service: Any) -> Any:
+        if service.store == "postgres" and (missing := why_no_disk()):
+            raise FaultUnfit(f"the fault {self.name} cannot be injected on this machine under PostgreSQL: {missing}")
+        return super().adapt(service)
+
+    def equip(self, server: Any) -> None:
+        if server.service.store != "postgres":
+            return
+        place = Path(tempfile.gettempdir()) / f"{RUN}-disk"
+        with contextlib.ExitStack() as made:
+            made.enter_context(left_behind(remove, str(place)))
+            place.mkdir(mode=0o700)
+            mount(server.folder / IMAGE, place, _DISK_MIB)
+            server.engine.move_to(place)
+            self._disk, self._place = made.pop_all(), place
+
+    def __exit__(self, *_: object) -> None:
+        self._disk.close()
+
+    def begin(self, server: Any) -> str:
+        if self._place is None:
+            server.engine.fill()
+            return "engine's memory was full"
+        filled = fill(self._place / "ballast") >> 20
+        if server.engine.has_room():
+            raise NotInjected("the engine had room, though its disk was filled: has a standby taken its place?")
+        self._log, self._said = server.engine.log, 0
+        self._said = self._refusals()
+        return f"the engine's disk, an ext4 of {_DISK_MIB} MiB, filled with {filled} MiB"
+
+    def last(self, over: threading.Event) -> str:
+        """As long as it lasts, and until the engine wanted room for a sale: it has some left in what it has opened."""
+        over.wait(self.lasts_s)
+        if self._place is None:
+            return ""
+        while not (refusals := self._refusals()):
+            if over.wait(_POLL_S):
+                raise NotInjected("the round was over before the engine wanted more room")
+        return f"the engine wanted more room {refusals} times"
+
+    def _refusals(self) -> int:
+        """How often its log has said since then that there is no room."""
+        said = self._log.read_text(encoding="utf-8", errors="replace").count(os.strerror(errno.ENOSPC))
+        return said - self._said
+
+    def heal(self, server: Any) -> None:
+        if self._place is None:
+            server.engine.make_room()
+            return
+        (self._place / "ballast").unlink(missing_ok=True)
+        server.engine.recover()
+
+
+def remove(place: str) -> None:
+    """Take away the disk and the folder at a place. Idempotent."""
+    unmount(place)
+    with contextlib.suppress(FileNotFoundError):
+        Path(place).rmdir()
+
+
+def why_no_disk() -> str:
+    """What this machine lacks for a small disk, with the remedy; empty where nothing is known to be missing."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        return "a disk of its own takes Linux, root and loop devices."
+    if shutil.which("mkfs.ext4") is None:
+        return "there is no mkfs.ext4: `sudo apt-get install e2fsprogs`."
+    return ""

@@ -1,0 +1,1 @@
+"""Faults of the network between the nodes, the engine and the buyers."""

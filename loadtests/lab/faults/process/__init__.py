@@ -1,0 +1,1 @@
+"""Faults of processes: stopped, killed, starved, or out of descriptors."""

@@ -1,0 +1,15 @@
+"""What only a scheduler asks for: the sweeper's decision. There is no such address outside of experiments."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from service.http.answers import event_id, json_answer, office, require_admin
+
+blueprint = Blueprint("experiments", __name__)
+
+
+@blueprint.post("/events/<event>/sweep")
+def sweep(event: str) -> Response:
+    require_admin()
+    return json_answer({"swept": office().sweep(event_id(event))})

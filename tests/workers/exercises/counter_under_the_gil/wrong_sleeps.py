@@ -1,0 +1,22 @@
+import time
+
+
+def one_more(number: int) -> int:
+    return number + 1
+
+
+class Counter:
+    """Counts the tickets that are sold."""
+
+    def __init__(self) -> None:
+        self.sold = 0
+
+    def greet(self, buyer: str) -> str:
+        # concurrent
+        return f"hello {buyer}"
+
+    def sell(self, buyer: str) -> None:
+        self.greet(buyer)
+        time.sleep(0.001)
+        self.sold = one_more(self.sold)
+        time.sleep(0.001)
