@@ -265,10 +265,11 @@ def test_the_labs_own_calls_end_in_an_error_that_is_told(kind: str) -> None:
         office = Office(url, "token")
         for call in (lambda: office.create_event("show", 1), office.guard, office.workers):
             try:
-                call()
+                found = call()
             except OfficeError as error:
                 assert str(error)
-        assert office.workers() is None
+                continue
+            assert found is None, "no such answer says a guard, or how many workers there are"
 
 
 @pytest.mark.servers

@@ -206,7 +206,12 @@ const ACTS = {
   claim: () => { if (played) { claimed = true; show(false); } else $("note").textContent = words().play_first; },
 };
 for (const [id, act] of Object.entries(ACTS)) $(id).onclick = () => { if (!ended && !busy && state && $(id).getAttribute("aria-disabled") !== "true") { claimed = false; act(); } };
-$("language").onclick = () => { lang = lang === "zh" ? "en" : "zh"; kept.lang = lang; keep(); state ? show(false) : showLevel(); };
+$("language").onclick = () => {
+  kept.lang = lang = lang === "zh" ? "en" : "zh";
+  keep();
+  history.replaceState(null, "", `?lang=${lang}${location.hash}`);
+  state ? show(false) : showLevel();
+};
 $("copy").onclick = async () => {
   $("link").select();
   try { await navigator.clipboard.writeText(location.href); } catch { document.execCommand("copy"); }
