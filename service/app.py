@@ -108,7 +108,7 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
         store.tidy()
         remove_what_is_left(settings.data, around.master)
         place.remove_what_is_left(settings.data)
-        office.transacting.guard(store.safe_guard).open_with(control.lock_series)
+        office.transactions.guard(store.safe_guard).open_with(control.lock_series)
 
     try:
         first = control.start(

@@ -13,7 +13,7 @@ from service.catalogue import GUARDS, GUARDS_OF
 from service.errors import Problem
 from service.guards.transaction import Transaction
 from service.settings import Settings
-from service.stores.base import Blocked, Conflict, LockStatement, Store, Transacts, ignore
+from service.stores.base import Blocked, Conflict, LockStatement, Store, Transactional, ignore
 
 MOST_ATTEMPTS = 200
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
@@ -110,15 +110,15 @@ class EngineLock(Mutex):
     lock: ClassVar[LockStatement]
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        self._store = cast(Transacts, store)
+        self._store = cast(Transactional, store)
 
     def exclusive(
         self, event: str, deadline: float, blocked: Blocked = ignore
     ) -> contextlib.AbstractContextManager[None]:
-        return self._store.transacting(event, self.lock, deadline, blocked)
+        return self._store.transaction(event, self.lock, deadline, blocked)
 
     def run(self, transaction: Transaction[Any]) -> None:
-        if self._store.is_transacting:  # around the whole request: only that can be run again
+        if self._store.in_transaction:  # around the whole request: only that can be run again
             super().run(transaction)
         else:
             until_no_conflict(lambda: super(EngineLock, self).run(transaction), transaction.deadline)

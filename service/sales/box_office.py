@@ -53,7 +53,7 @@ from service.sales.admission import Admission
 from service.sales.audits import keep_audit, refuse_removal
 from service.sales.batch import Line, Purchases, Take, Waiting
 from service.sales.host_line.client import HostLine
-from service.sales.transaction import Transacting
+from service.sales.transaction_manager import TransactionManager
 from service.settings import Settings, Think
 from service.stores.base import Store
 from service.switch.engine import EngineControl
@@ -118,12 +118,12 @@ class BoxOffice:
         self._lines: defaultdict[str, Line] = defaultdict(lambda: Line(self.limit))
         self.host_line: HostLine | None = None
         """Has the combiner of the host decide what waits in a line; None: this process decides everything."""
-        self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
-        """What surrounds every transaction, of a purchase or of a cart."""
+        self.transactions = TransactionManager(settings, store, control, processes, self._lines.clear)
+        """Surrounds every transaction, of a purchase or of a cart."""
         self.clock = scheduled_clock(Path(settings.gates), utc_now) if settings.gates else utc_now
         """The clock that decides whether a hold is due and whether the doors are open; tests set one of their own."""
         # A guard that cannot be right here has to say so now, not to the first buyer.
-        self.transacting.guard(store.safe_guard)
+        self.transactions.guard(store.safe_guard)
 
     # -- buyers ---------------------------------------------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class BoxOffice:
     def sweep(self, event: str) -> bool:
         """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
         half written there. Errors: as for ``buy``."""
-        with self.transacting.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable():
             ends = self.store.next_expiry(event)
         if (ends is None or ends > self.clock()) and not self.store.is_unfinished(event):
             return False
@@ -208,7 +208,7 @@ class BoxOffice:
             # Else the other events would list a cart that this one has not.
             self._decided(event, Sweep())
         about, records, position = self.store.audit(event)
-        self.transacting.make_durable(event, position)
+        self.transactions.make_durable(event, position)
         return about, records if isinstance(records, Collection) else list(records)
 
     def events(self, limit: int, after: str | None = None) -> tuple[list[View], str | None]:
@@ -241,7 +241,7 @@ class BoxOffice:
 
     def about(self, event: str) -> Event:
         """What an event was made as. Errors: ``unknown_event``."""
-        return self.transacting.about(event, self.control.mode())
+        return self.transactions.about(event, self.control.mode())
 
     def request_scope(self, event: str) -> contextlib.AbstractContextManager[None]:
         """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
@@ -264,10 +264,10 @@ class BoxOffice:
     def _guard_held(self, event: str, deadline: float) -> Iterator[None]:
         try:
             with self.control.transaction(deadline) as mode:
-                guard = self.transacting.guard_for(event, mode)
+                guard = self.transactions.guard_for(event, mode)
                 token = _request_mode.set(mode)
                 try:
-                    with self.transacting.closing_if_not_durable(), guard.around_request(event, deadline):
+                    with self.transactions.closing_if_not_durable(), guard.around_request(event, deadline):
                         yield
                 finally:
                     _request_mode.reset(token)
@@ -275,7 +275,7 @@ class BoxOffice:
             self.control.refresh()
             raise Problem("switching", retry_after_s=1) from None
         except LockLost as lost:
-            self.transacting.mend(lost, deadline)
+            self.transactions.mend(lost, deadline)
             raise Problem("switching", retry_after_s=1) from None
 
     # -- the admin ------------------------------------------------------------------------------------------------
@@ -287,10 +287,10 @@ class BoxOffice:
         indefinite: ``not_durable``.
         """
         deadline = time.monotonic() + self._settings.lock_timeout_s
-        creating = self.transacting.guard(self.store.safe_guard).creating(event.event)
+        creating = self.transactions.guard(self.store.safe_guard).creating(event.event)
         with (
             self.control.transaction(deadline),
-            self.transacting.closing_if_not_durable(),
+            self.transactions.closing_if_not_durable(),
             storage_problems(),
             creating,
         ):
@@ -310,7 +310,7 @@ class BoxOffice:
         """
         # Nothing that can fail here, apart from a sync, has changed anything.
         alone = self.control.alone(self._settings.lock_timeout_s)
-        with self.transacting.closing_if_not_durable(), storage_problems(), alone:
+        with self.transactions.closing_if_not_durable(), storage_problems(), alone:
             self.control.refuse_if_closed()
             if event not in self.store.names():
                 raise Problem("unknown_event")
@@ -318,7 +318,7 @@ class BoxOffice:
             view = self.store.view(event, now=self.clock())
             kept = None
             if not view.event.lab:
-                self.transacting.make_durable(event, view.source)
+                self.transactions.make_durable(event, view.source)
                 refuse_removal(view, even_if_sold)
                 if view.version:
                     kept = self._keep_audit(event)
@@ -341,8 +341,8 @@ class BoxOffice:
         Errors: ``unknown_guard``, ``guard_unfit``, ``switch_timeout``; all definite, the guard is unchanged.
         """
         name = self.resolve(wanted)
-        self.transacting.guard(name)
-        return self.control.switch(name, self._settings.lock_timeout_s, self.transacting.waits_for_switch)
+        self.transactions.guard(name)
+        return self.control.switch(name, self._settings.lock_timeout_s, self.transactions.waits_for_switch)
 
     def resolve(self, wanted: str) -> str:
         """The name of a guard that fits the store. Errors: ``unknown_guard``, ``guard_unfit``."""
@@ -364,7 +364,7 @@ class BoxOffice:
 
     def acting_guard(self, event: Event, mode: Mode) -> str:
         """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
-        return self.transacting.acting_guard(event, mode)
+        return self.transactions.acting_guard(event, mode)
 
     # -- within ---------------------------------------------------------------------------------------------------
 
@@ -375,7 +375,7 @@ class BoxOffice:
     def _decided(self, event: str, command: Command) -> tuple[Outcome, AnswerTimes]:
         self.control.refuse_if_closed()
         # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
-        self.transacting.about(event, self.control.mode())
+        self.transactions.about(event, self.control.mode())
         self._reach("acquire", event, command.key)
         deadline = time.monotonic() + self._settings.lock_timeout_s
         mode = _request_mode.get()
@@ -402,7 +402,7 @@ class BoxOffice:
             # A line's leader is here for all of its line, so its own patience is what counts.
             if self._is_decided_elsewhere(event, take, deadline + ANSWER_PATIENCE_S):
                 return None
-            return self.transacting.in_current_epoch(
+            return self.transactions.in_current_epoch(
                 deadline, lambda current: self._transact(event, current, take, deadline, command.key)
             )
 
@@ -412,8 +412,8 @@ class BoxOffice:
             nonlocal waited
             waited = True
             self.metrics.queued(1)
-            if self.transacting.gates is not None:
-                self.transacting.gates.note("blocked", event, [command.key])
+            if self.transactions.gates is not None:
+                self.transactions.gates.note("blocked", event, [command.key])
 
         try:
             waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
@@ -432,7 +432,7 @@ class BoxOffice:
     def _is_decided_elsewhere(self, event: str, take: Take, answer_deadline: float) -> bool:
         """Whether another process has decided what waits. Nothing is held meanwhile that a switch waits for."""
         host_line = self.host_line
-        if host_line is None or not self.transacting.combines(event, self.control.mode()):
+        if host_line is None or not self.transactions.combines(event, self.control.mode()):
             return False
         decided = host_line.decide(event, take, answer_deadline)
         if not decided:
@@ -455,18 +455,18 @@ class BoxOffice:
 
     def _lead_combined(self, event: str, deadline: float, take: Take) -> Purchases:
         def run(mode: Mode) -> Purchases:
-            if not self.transacting.combines(event, mode):
+            if not self.transactions.combines(event, mode):
                 raise NotCombined
             return self._transact(event, mode, take, deadline, take.taken[0].command.key)
 
-        return self.transacting.in_current_epoch(deadline, run)
+        return self.transactions.in_current_epoch(deadline, run)
 
     def _reach(self, gate: str, event: str, key: str) -> None:
-        if self.transacting.gates is not None:
-            self.transacting.gates.reach(gate, event, [key])
+        if self.transactions.gates is not None:
+            self.transactions.gates.reach(gate, event, [key])
 
     def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Purchases:
-        guard = self.transacting.guard_for(event, mode)
+        guard = self.transactions.guard_for(event, mode)
         take.keep_the_line = guard.groups
 
         def taken() -> Sequence[Sequence[Command]]:
@@ -475,7 +475,7 @@ class BoxOffice:
 
         transaction: Purchases = Transaction(
             self.store, (event,), taken, self._decide, deadline, epoch=mode.epoch, key=key, clock=self.clock,
-            gates=self.transacting.gates, think=self._think,
+            gates=self.transactions.gates, think=self._think,
         )  # fmt: skip
         self.carry_out(transaction, guard, lambda: [each.wait_ms for each in take.taken])
         return transaction
@@ -483,15 +483,15 @@ class BoxOffice:
     def carry_out(self, transaction: Transaction[Any], guard: Guard, waits_ms: Callable[[], Sequence[float]]) -> None:
         """Run a transaction under its guard, durably. ``waits_ms``: how long each of its commands waited."""
         try:
-            with self.transacting.closing_if_not_durable():
+            with self.transactions.closing_if_not_durable():
                 guard.run(transaction)
         finally:
             self.metrics.gave_back(transaction)
-        with self.transacting.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable():
             transaction.reach("durable")
         began = time.perf_counter()
         for event, position in zip(transaction.answered, transaction.positions, strict=True):
-            self.transacting.make_durable(event, position)
+            self.transactions.make_durable(event, position)
         transaction.store_ms += (time.perf_counter() - began) * 1e3
         self.metrics.transacted(transaction.records, waits_ms(), transaction.held_ms, transaction.store_ms)
 
@@ -511,9 +511,9 @@ class BoxOffice:
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
-        with self.transacting.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable():
             view = read()
-        self.transacting.make_durable(event, view.source)
+        self.transactions.make_durable(event, view.source)
         return view, AnswerTimes(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 
 

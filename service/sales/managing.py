@@ -32,14 +32,14 @@ class Managing:
         """
         self._office.control.refuse_if_closed()
         deadline = time.monotonic() + self._settings.lock_timeout_s
-        outcome, times = self._office.transacting.in_current_epoch(
+        outcome, times = self._office.transactions.in_current_epoch(
             deadline, lambda mode: self._transact(event, command, deadline, mode)
         )
         return done_of(outcome, times)
 
     def _transact(self, event: str, command: Command, deadline: float, mode: Mode) -> tuple[Outcome, AnswerTimes]:
         office = self._office
-        guard = office.transacting.guard_for(event, mode)
+        guard = office.transactions.guard_for(event, mode)
 
         def take() -> Sequence[Sequence[Command]]:
             office.metrics.took(transaction)
@@ -47,7 +47,7 @@ class Managing:
 
         transaction: Transaction[Sequence[Outcome]] = Transaction(
             office.store, (event,), take, lambda views, _, now: (decide_all(views[0], (command,), now), views),
-            deadline, epoch=mode.epoch, key=command.key, clock=office.clock, gates=office.transacting.gates,
+            deadline, epoch=mode.epoch, key=command.key, clock=office.clock, gates=office.transactions.gates,
             lock_order=LockOrder(command.key, (event,), self._waits),
         )  # fmt: skip
         office.carry_out(transaction, guard, lambda: [0.0])

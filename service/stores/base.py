@@ -182,11 +182,11 @@ class LockStatement(NamedTuple):
     """In the engine's language; ``{event}`` is the event's id. Empty: nothing is locked."""
 
 
-class Transacts(ABC):
+class Transactional(ABC):
     """A store whose engine has transactions, and locks that last until they end."""
 
     @abstractmethod
-    def transacting(
+    def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> AbstractContextManager[None]:
         """A transaction that begins with this lock; what is read and appended inside is committed at its end.
@@ -198,7 +198,7 @@ class Transacts(ABC):
 
     @property
     @abstractmethod
-    def is_transacting(self) -> bool:
+    def in_transaction(self) -> bool:
         """Whether this thread or greenlet is inside such a transaction already."""
 
 

@@ -37,7 +37,7 @@ from service.stores.base import (
     LockStatement,
     SharesSwitch,
     Store,
-    Transacts,
+    Transactional,
     ignore,
 )
 from service.stores.halls import Halls
@@ -85,7 +85,7 @@ class _Source(NamedTuple):
     generation: int
 
 
-class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitch):
+class Postgres(Store, ComparesAndSets, Transactional, CommitsAtomically, SharesSwitch):
     name: ClassVar[str] = "postgres"
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
@@ -326,7 +326,7 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
         return lambda _result: self._watermark.saw(event, generation, row, appended)
 
     @contextlib.contextmanager
-    def transacting(
+    def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> Iterator[None]:
         # An event's id has neither quotes nor backslashes.
@@ -337,7 +337,7 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
             yield
 
     @property
-    def is_transacting(self) -> bool:
+    def in_transaction(self) -> bool:
         return self._transactions.mine is not None
 
     def commit_atomically(

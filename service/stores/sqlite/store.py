@@ -43,7 +43,7 @@ from service.stores.base import (
     Conflict,
     LockStatement,
     Store,
-    Transacts,
+    Transactional,
     ignore,
 )
 from service.stores.columns import instant, microseconds
@@ -67,7 +67,7 @@ class _Source(NamedTuple):
     version: int
 
 
-class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
+class Sqlite(Store, ComparesAndSets, Transactional, CommitsAtomically):
     name: ClassVar[str] = "sqlite"
     translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
 
@@ -127,7 +127,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         return [None] * len(views)
 
     @contextlib.contextmanager
-    def transacting(
+    def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
     ) -> Iterator[None]:
         """There is one lock, that of the writer, for all events."""
@@ -135,7 +135,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
             yield
 
     @property
-    def is_transacting(self) -> bool:
+    def in_transaction(self) -> bool:
         return self._connections.is_writing
 
     def commit_atomically(

@@ -102,7 +102,7 @@ def a_sweep_outside_of_the_guard() -> None:
             return False
         sweeping: Transaction[list[Outcome]] = Transaction(
             office.store, (event,), lambda: ([Sweep()],), office._decide, 0, clock=office.clock,
-            gates=office.transacting.gates,
+            gates=office.transactions.gates,
         )  # fmt: skip
         sweeping.take_and_decide()
         return True

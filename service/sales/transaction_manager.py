@@ -1,7 +1,7 @@
-"""What surrounds every transaction of this process, whether it spans one event or several.
+"""The transaction manager of a process: it surrounds every transaction, whether that spans one event or several.
 
-It takes part in an epoch, runs under the guard that acts on its events, knows what these were made as, and closes the
-store for all processes when the disk fails.
+It runs each transaction in the current epoch, knows which guard acts on an event and what the event was made as, and
+closes the store for all processes when the disk fails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Acting(NamedTuple):
 log = logging.getLogger("lastseat")
 
 
-class Transacting:
+class TransactionManager:
     """One per process; any number of threads or greenlets use it at once."""
 
     def __init__(
