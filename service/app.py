@@ -40,7 +40,6 @@ from service.sales.carts import Carts
 from service.sales.host_line import place
 from service.sales.host_line.client import HostLine
 from service.sales.host_line.launching import launch
-from service.sales.managing import Managing
 from service.sales.opening import open_store_and_control
 from service.sales.readiness import Readiness
 from service.settings import Settings, is_secret, is_token
@@ -73,7 +72,6 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["shop"] = settings.is_shop
     app.extensions["payments"] = payments
     app.extensions["carts"] = Carts(settings, office)
-    app.extensions["managing"] = Managing(settings, office)
     app.extensions["readiness"] = Readiness(settings.data, office, around.stopping)
     register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
     if settings.rate is not None:

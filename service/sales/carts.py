@@ -21,7 +21,8 @@ from service.rules.carts import CartRefused, Granted, decide_cart
 from service.rules.inventory import Command, Event, View
 from service.rules.records import Record, Sell, Wish
 from service.runtime.epoch import Mode
-from service.sales.box_office import AnswerTimes, BoxOffice, problem_of, think
+from service.sales.box_office import BoxOffice, problem_of
+from service.sales.command_handler import AnswerTimes, think
 from service.settings import Settings
 
 

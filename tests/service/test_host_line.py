@@ -26,8 +26,9 @@ from service.rules.inventory import Event, Record, Refusal, Replay, Sell
 from service.rules.records import Cancel, Hold
 from service.runtime import gunicorn
 from service.runtime.gunicorn import Surroundings, acting_line, refuse_unsafe
-from service.sales import box_office
-from service.sales.box_office import BoxOffice, told_again
+from service.sales import command_handler
+from service.sales.box_office import BoxOffice, Done
+from service.sales.command_handler import told_again
 from service.sales.host_line import messages, place
 from service.sales.host_line.client import Connection
 from service.sales.host_line.combiner import MOST_UNSENT
@@ -110,7 +111,7 @@ def open_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
         wait_for(lambda pid=pid: has_ended(pid), "the end of the combiner")  # type: ignore[misc]
 
 
-def buy(office: BoxOffice, key: str, *, event: str = "show", quantity: int = 1) -> box_office.Done:
+def buy(office: BoxOffice, key: str, *, event: str = "show", quantity: int = 1) -> Done:
     return office.buy(event, key=key, request="r", quantity=quantity, buyer=None)
 
 
@@ -304,7 +305,7 @@ def test_silence_past_the_deadline_is_unknown_and_the_one_that_hangs_is_killed(
     open_worker: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = open_worker(EVENT="show:10", LOCK_TIMEOUT_S="0.2")
-    monkeypatch.setattr(box_office, "ANSWER_PATIENCE_S", 0.3)
+    monkeypatch.setattr(command_handler, "ANSWER_PATIENCE_S", 0.3)
     buy(office, "before")
     hung = combiner_of(office)
     os.kill(hung, signal.SIGSTOP)
