@@ -109,6 +109,22 @@ def start_and_join(workers: Iterable[threading.Thread | BaseProcess]) -> None:
         worker.join()
 
 
+@contextlib.contextmanager
+def running(threads: Sequence[threading.Thread], *let_go: Callable[[], object]) -> Iterator[None]:
+    """Threads that run in this block. At its end, also where the lesson is interrupted, each of ``let_go`` is called,
+    and the threads are joined: after these calls none of them may wait any longer."""
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        for call in let_go:
+            call()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
 class ProcessGroup:
     """Processes of one start method (``fork`` or ``spawn``), at most ``MOST_PROCESSES`` alive; a context manager.
 
