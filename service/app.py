@@ -63,7 +63,10 @@ def create_app(settings: Settings) -> Flask:
     try:
         office, first = _open_office(settings, around)
         admin_token = settings.admin_token or _kept_secret(settings.data / "admin-token", is_token, office, first)
-        payments = _provider(settings, office, first) if settings.pay_url else None
+        payments = None
+        if settings.pay_url:
+            pay_secret = settings.pay_secret or _kept_secret(settings.data / "pay-secret", is_secret, office, first)
+            payments = Provider(settings.pay_url, pay_secret)
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = OfficeApp()
@@ -187,11 +190,6 @@ def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: b
         another_was_faster = problem.code == "event_exists"
         if not another_was_faster and not (patient and problem.code in {"engine_unreachable", "pool_exhausted"}):
             raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
-
-
-def _provider(settings: Settings, office: BoxOffice, first: bool) -> Provider:
-    secret = settings.pay_secret or _kept_secret(settings.data / "pay-secret", is_secret, office, first)
-    return Provider(settings.pay_url, secret)
 
 
 def _kept_secret(path: Path, fits: Callable[[str], bool], office: BoxOffice, first: bool) -> str:

@@ -249,7 +249,7 @@ def event_shown(view: View) -> EventShown:
         held=view.held,
         remaining=view.remaining,
         version=view.version,
-        guard=office().acting_guard(view.event, mode),
+        guard=office().transactions.acting_guard(view.event, mode),
         epoch=mode.epoch,
     )
 

@@ -103,7 +103,7 @@ class BoxOffice(CommandHandler):
     def sweep(self, event: str) -> bool:
         """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
         half written there. Errors: as for ``buy``."""
-        with self.transactions.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable:
             ends = self.store.next_expiry(event)
         if (ends is None or ends > self.clock()) and not self.store.is_unfinished(event):
             return False
@@ -186,7 +186,7 @@ class BoxOffice(CommandHandler):
         creating = self.transactions.guard(self.store.safe_guard).creating(event.event)
         with (
             self.control.transaction(deadline),
-            self.transactions.closing_if_not_durable(),
+            self.transactions.closing_if_not_durable,
             storage_problems(),
             creating,
         ):
@@ -206,7 +206,7 @@ class BoxOffice(CommandHandler):
         """
         # Nothing that can fail here, apart from a sync, has changed anything.
         alone = self.control.alone(self._settings.lock_timeout_s)
-        with self.transactions.closing_if_not_durable(), storage_problems(), alone:
+        with self.transactions.closing_if_not_durable, storage_problems(), alone:
             self.control.refuse_if_closed()
             if event not in self.store.names():
                 raise Problem("unknown_event")
@@ -265,10 +265,6 @@ class BoxOffice(CommandHandler):
         with self.control.transaction(time.monotonic() + self._settings.lock_timeout_s):
             self.store.names()
 
-    def acting_guard(self, event: Event, mode: Mode) -> str:
-        """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
-        return self.transactions.acting_guard(event, mode)
-
     # -- within ---------------------------------------------------------------------------------------------------
 
     def _mutate(self, event: str, command: Command) -> Done:
@@ -281,7 +277,7 @@ class BoxOffice(CommandHandler):
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
-        with self.transactions.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable:
             view = read()
         self.transactions.make_durable(event, view.source)
         return view, AnswerTimes(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)

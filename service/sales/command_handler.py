@@ -129,7 +129,7 @@ class CommandHandler:
                 guard = self.transactions.guard_for(event, mode)
                 token = _request_mode.set(mode)
                 try:
-                    with self.transactions.closing_if_not_durable(), guard.around_request(event, deadline):
+                    with self.transactions.closing_if_not_durable, guard.around_request(event, deadline):
                         yield
                 finally:
                     _request_mode.reset(token)
@@ -281,11 +281,11 @@ class CommandHandler:
     def carry_out(self, transaction: Transaction[Any], guard: Guard, waits_ms: Callable[[], Sequence[float]]) -> None:
         """Run a transaction under its guard, durably. ``waits_ms``: how long each of its commands waited."""
         try:
-            with self.transactions.closing_if_not_durable():
+            with self.transactions.closing_if_not_durable:
                 guard.run(transaction)
         finally:
             self.metrics.gave_back(transaction)
-        with self.transactions.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable:
             transaction.reach("durable")
         began = time.perf_counter()
         for event, position in zip(transaction.answered, transaction.positions, strict=True):
