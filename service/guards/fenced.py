@@ -23,7 +23,8 @@ from service.errors import Problem
 from service.guards.lease import LeaseGuard, wait_for
 from service.guards.transaction import Transaction
 from service.rules.inventory import View
-from service.stores.base import Blocked, LateToken
+from service.runtime.notifications import Blocked
+from service.stores.base import LateToken
 
 log = logging.getLogger("lastseat")
 

@@ -20,9 +20,10 @@ from service.errors import Problem
 from service.experiments.gates import Gates
 from service.experiments.wait_graph import WaitGraph
 from service.rules.inventory import Command, Record, View
+from service.runtime.notifications import Blocked
 from service.stores.base import Store
 
-Exclusive = Callable[[str, float, Callable[[], None]], AbstractContextManager[None]]
+Exclusive = Callable[[str, float, Blocked], AbstractContextManager[object]]
 """Gives the lock of an event, until a deadline; calls back once if it is not free."""
 Append = Callable[[Sequence[View]], Sequence[object]]
 Outcomes = TypeVar("Outcomes")
@@ -77,7 +78,7 @@ class Transaction(Generic[Outcomes]):
         """Whether the commands are one of each event, and stand or fall together."""
         return self.lock_order is not None
 
-    def locked(self, exclusive: Exclusive) -> AbstractContextManager[None]:
+    def locked(self, exclusive: Exclusive) -> AbstractContextManager[object]:
         """Hold the locks of all events inside a block.
 
         Errors, definite: ``lock_timeout`` with the event of a cart that was not free; where others wait for what is

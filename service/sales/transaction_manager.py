@@ -15,8 +15,9 @@ from service.errors import Problem
 from service.experiments.gates import Gates
 from service.guards import Guard, LockLost, guard_class
 from service.rules.inventory import Event
-from service.runtime.epoch import Mode, Switched, ignore, taking_part
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.runtime.files import CommitFailed
+from service.runtime.notifications import ignore
 from service.settings import Settings
 from service.stores.base import Store
 from service.switch.engine import EngineControl
@@ -56,7 +57,8 @@ class TransactionManager:
         self._control = control
         self._processes = processes
         self._forget = forget
-        self._closing = _ClosingIfNotDurable(control)
+        self.closing_if_not_durable = _ClosingIfNotDurable(control)
+        """A ``CommitFailed`` inside a block of this closes the store. Errors: ``not_durable`` (indefinite)."""
         self._built: dict[str, Guard] = {}
         self._known: tuple[int, dict[str, Event]] = (-1, {})
         """What events were made as, and the generation in which that was read: of no other generation is it true."""
@@ -115,7 +117,7 @@ class TransactionManager:
                 # read and before it is remembered.
                 deadline = time.monotonic() + self._settings.lock_timeout_s
                 return self.in_current_epoch(deadline, lambda current: self.about(event, current))
-            with self.closing_if_not_durable():
+            with self.closing_if_not_durable:
                 about = events[event] = self._store.view(event).event
         return about
 
@@ -153,15 +155,11 @@ class TransactionManager:
 
     def make_durable(self, event: str, position: object) -> None:
         """Return when everything up to there is durable. Errors: ``not_durable`` (indefinite)."""
-        with self._closing:
+        with self.closing_if_not_durable:
             self._store.make_durable(event, position)
         if self._control.closed:
             # Another process met the failure meanwhile, and it may be about what was written here too.
             raise Problem("not_durable", "Another write to the disk failed at the same time.")
-
-    def closing_if_not_durable(self) -> _ClosingIfNotDurable:
-        """A ``CommitFailed`` inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
-        return self._closing
 
 
 class _ClosingIfNotDurable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
@@ -12,16 +12,9 @@ from service.catalogue import STORES
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
 from service.stores.halls import Halls
-
-Blocked = Callable[[], None]
-"""Called once by whoever does not get in at once."""
-
-
-def ignore() -> None:
-    """For a caller that need not know that it is blocked."""
-
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -188,7 +181,7 @@ class Transactional(ABC):
     @abstractmethod
     def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[object]:
         """A transaction that begins with this lock; what is read and appended inside is committed at its end.
 
         Errors: ``lock_timeout`` (definite); ``Conflict``

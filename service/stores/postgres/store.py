@@ -28,9 +28,9 @@ from service.errors import Problem, RefusedToStart
 from service.rules.halls import Hall, Plan
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
 from service.stores.base import (
-    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
@@ -38,7 +38,6 @@ from service.stores.base import (
     SharesSwitch,
     Store,
     Transactional,
-    ignore,
 )
 from service.stores.halls import Halls
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
@@ -158,12 +157,9 @@ class Postgres(Store, ComparesAndSets, Transactional, CommitsAtomically, SharesS
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
 
     def delete(self, event: str) -> None:
-        self._delete(event)
+        self.delete_at(event, None)
 
-    def delete_at(self, event: str, version: int) -> None:
-        self._delete(event, version)
-
-    def _delete(self, event: str, version: int | None = None) -> None:
+    def delete_at(self, event: str, version: int | None) -> None:
         with self._alone(self._connections.patience_s) as connection:
             removed = "DELETE FROM lastseat.events WHERE name = %s RETURNING id, version"
             rows = connection.execute(removed, (event,)).fetchall()
@@ -325,16 +321,14 @@ class Postgres(Store, ComparesAndSets, Transactional, CommitsAtomically, SharesS
         """So many records have been seen, once this is committed."""
         return lambda _result: self._watermark.saw(event, generation, row, appended)
 
-    @contextlib.contextmanager
     def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
-    ) -> Iterator[None]:
+    ) -> contextlib.AbstractContextManager[object]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
-        with self._transactions.transaction(
+        return self._transactions.transaction(
             deadline, isolation=lock.isolation, lock=statement, blocked=blocked, later=True
-        ):
-            yield
+        )
 
     @property
     def in_transaction(self) -> bool:

@@ -27,7 +27,8 @@ import psycopg
 from psycopg.pq.abc import PGresult
 
 from service.errors import Problem
-from service.stores.base import Blocked, Conflict, ignore
+from service.runtime.notifications import Blocked, ignore
+from service.stores.base import Conflict
 from service.stores.postgres.connections import SPARE_S, Connections, Patient, Ran, has_something_to_read
 from service.stores.postgres.errors import Silent, problem_of, problem_of_commit, problem_of_write
 from service.stores.postgres.scripts import Prepared

@@ -221,8 +221,7 @@ if asked[14] ~= '' then
 end
 """
 APPEND = script(
-    _OFFICE + _EVENT + _LINES + _WRITE + _MAY_MOVE + _MOVE + "return say('ok', event[1], count)\n",
-    writes=True,
+    _OFFICE + _EVENT + _LINES + _WRITE + _MAY_MOVE + _MOVE + "return say('ok', event[1], count)\n", writes=True
 )
 
 # asked: the office's identity, mode, and of each event what APPEND is asked, how many records it must have still, or

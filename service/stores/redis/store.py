@@ -26,22 +26,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from service.errors import Problem
 from service.rules.halls import Hall
-from service.rules.inventory import (
-    Cancel,
-    Command,
-    Confirm,
-    Event,
-    Hold,
-    Outcome,
-    Release,
-    Sell,
-    Sweep,
-    View,
-)
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Release, Sell, Sweep, View
 from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
 from service.stores.base import (
-    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
@@ -49,7 +38,6 @@ from service.stores.base import (
     LateToken,
     SharesSwitch,
     Store,
-    ignore,
 )
 from service.stores.columns import instant, microseconds
 from service.stores.halls import Halls
@@ -134,13 +122,10 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         self._sure(how)
 
     def delete(self, event: str) -> None:
-        self._delete(event, "")
+        self.delete_at(event, None)
 
-    def delete_at(self, event: str, version: int) -> None:
-        self._delete(event, version)
-
-    def _delete(self, event: str, version: int | str) -> None:
-        asked = encode([event, version])
+    def delete_at(self, event: str, version: int | None) -> None:
+        asked = encode([event, "" if version is None else version])
         how, _, _ = self._ask(scripts.DELETE, event, asked, with_mode=False, seated=True)
         if how == b"moved":
             raise Problem("contention", retry_after_s=1)

@@ -25,7 +25,8 @@ from typing import TypeVar
 from service.errors import Problem
 from service.runtime.files import CommitFailed, commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
-from service.stores.base import Blocked, OneRefused, ignore
+from service.runtime.notifications import Blocked, ignore, take_lock
+from service.stores.base import OneRefused
 
 T = TypeVar("T")
 
@@ -89,15 +90,18 @@ class Connections:
             yield mine
             return
         until = time.monotonic() + self._patience_s if deadline is None else deadline
-        first_look = _once(blocked)
-        with self._alone_in_process(until, first_look), self.sorted_errors(), self._lent() as connection:
-            _begin_immediate(connection, until, first_look)
-            self._mine.connection = connection
-            try:
-                yield connection
-            finally:
-                self._mine.connection = None
-            _commit(connection)
+        has_waited = take_lock(self._turn, until, blocked)
+        try:
+            with self.sorted_errors(), self._lent() as connection:
+                _begin_immediate(connection, until, ignore if has_waited else blocked)
+                self._mine.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._mine.connection = None
+                _commit(connection)
+        finally:
+            self._turn.release()
 
     @contextlib.contextmanager
     def sorted_errors(self) -> Iterator[None]:
@@ -126,17 +130,6 @@ class Connections:
             return damaged(self._path, str(error))
         own = next((problem for kind, problem in _FOR_ITS_OWN_SAKE.items() if isinstance(error, kind)), None)
         return error if own is None else OneRefused(own, f"The database refused it ({error}). Nothing was written.")
-
-    @contextlib.contextmanager
-    def _alone_in_process(self, deadline: float, blocked: Blocked) -> Iterator[None]:
-        if not self._turn.acquire(blocking=False):
-            blocked()
-            if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise Problem("lock_timeout", retry_after_s=1)
-        try:
-            yield
-        finally:
-            self._turn.release()
 
     @contextlib.contextmanager
     def _lent(self) -> Iterator[sqlite3.Connection]:
@@ -271,6 +264,7 @@ def _begin_immediate(connection: sqlite3.Connection, deadline: float, blocked: B
             if not is_busy(error):
                 raise
         blocked()
+        blocked = ignore
         _sleep_until_next_look(deadline)
 
 
@@ -289,18 +283,6 @@ def _sleep_until_next_look(deadline: float) -> None:
     if time.monotonic() >= deadline:
         raise Problem("lock_timeout", retry_after_s=1)
     time.sleep(POLL_S)
-
-
-def _once(call: Callable[[], None]) -> Callable[[], None]:
-    called = False
-
-    def call_once() -> None:
-        nonlocal called
-        if not called:
-            called = True
-            call()
-
-    return call_once
 
 
 def _which_file(path: Path) -> tuple[int, int]:

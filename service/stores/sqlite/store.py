@@ -16,9 +16,9 @@ its pages.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -26,26 +26,10 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import (
-    Command,
-    Event,
-    Held,
-    Outcome,
-    Record,
-    View,
-    hold_after,
-)
+from service.rules.inventory import Command, Event, Held, Outcome, Record, View, hold_after
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
-from service.stores.base import (
-    Blocked,
-    CommitsAtomically,
-    ComparesAndSets,
-    Conflict,
-    LockStatement,
-    Store,
-    Transactional,
-    ignore,
-)
+from service.stores.base import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transactional
 from service.stores.columns import instant, microseconds
 from service.stores.halls import Halls
 from service.stores.reading import Records, show, source_of, wanted_by, with_hall
@@ -126,13 +110,11 @@ class Sqlite(Store, ComparesAndSets, Transactional, CommitsAtomically):
                 self._write(connection, source_of(view, _Source).row, view)
         return [None] * len(views)
 
-    @contextlib.contextmanager
     def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[object]:
         """There is one lock, that of the writer, for all events."""
-        with self._connections.writing(deadline, blocked):
-            yield
+        return self._connections.writing(deadline, blocked)
 
     @property
     def in_transaction(self) -> bool:
