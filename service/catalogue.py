@@ -7,6 +7,7 @@ trait stands once. A trait cannot vouch for itself: what each guard must hold is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 BENCHMARK_BATCH = 256
@@ -248,6 +249,8 @@ GROWN = ("journal", "json")
 GROWING, GROWN_MARKS = "json", {1_000: 0.9, 100_000: 0.7}
 """The one of them that has marks: from this number of orders on, the share of a fresh event's rate that it keeps."""
 
+_lock_of_postgres = partial(GuardTraits, scope="everybody", stores=("postgres",), commits_when_given_back=True)
+
 GUARDS: dict[str, GuardTraits] = {
     "none": GuardTraits("NoGuard", "nobody", excludes="nobody", is_waited_for=False, words="without a lock"),
     "thread": GuardTraits(
@@ -267,39 +270,13 @@ GUARDS: dict[str, GuardTraits] = {
         is_leaky=True,
     ),
     "immediate": GuardTraits(
-        "ImmediateGuard",
-        "host",
-        excludes="every process of one host",
-        stores=("sqlite",),
-        commits_when_given_back=True,
+        "ImmediateGuard", "host", excludes="every process of one host", stores=("sqlite",), commits_when_given_back=True
     ),
-    "row": GuardTraits(
-        "RowGuard",
-        "everybody",
-        excludes="everybody else who sells this event, on every host",
-        stores=("postgres",),
-        commits_when_given_back=True,
-    ),
-    "table": GuardTraits(
-        "TableGuard",
-        "everybody",
-        excludes="everybody else who sells any event, on every host",
-        stores=("postgres",),
-        commits_when_given_back=True,
-    ),
-    "advisory": GuardTraits(
-        "AdvisoryGuard",
-        "everybody",
-        excludes="everybody who asks for the same number, on every host",
-        stores=("postgres",),
-        commits_when_given_back=True,
-    ),
-    "serializable": GuardTraits(
-        "SerializableGuard",
-        "everybody",
-        excludes="nobody: isolation level SERIALIZABLE, bounded retries",
-        stores=("postgres",),
-        commits_when_given_back=True,
+    "row": _lock_of_postgres("RowGuard", excludes="everybody else who sells this event, on every host"),
+    "table": _lock_of_postgres("TableGuard", excludes="everybody else who sells any event, on every host"),
+    "advisory": _lock_of_postgres("AdvisoryGuard", excludes="everybody who asks for the same number, on every host"),
+    "serializable": _lock_of_postgres(
+        "SerializableGuard", excludes="nobody: isolation level SERIALIZABLE, bounded retries"
     ),
     "optimistic": GuardTraits(
         "OptimisticGuard",

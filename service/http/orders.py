@@ -60,12 +60,7 @@ def buy(event: str) -> Response:
         wanted = body(NewOrder)
         quantity, wish = tickets_of(wanted)
         done = selling.buy(
-            event,
-            key=operation_key(),
-            request=fingerprint(wanted),
-            quantity=quantity,
-            buyer=wanted.buyer,
-            wish=wish,
+            event, key=operation_key(), request=fingerprint(wanted), quantity=quantity, buyer=wanted.buyer, wish=wish
         )
         return order_answer(event, done)
 

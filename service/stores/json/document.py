@@ -24,13 +24,7 @@ import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View
-from service.runtime.files import (
-    commit_failed,
-    replace_durably,
-    storage_problems,
-    temporary_beside,
-    write_durably,
-)
+from service.runtime.files import commit_failed, replace_durably, storage_problems, temporary_beside, write_durably
 from service.settings import Settings
 from service.stores.base import Store
 from service.stores.directory import Names
@@ -40,7 +34,7 @@ from service.stores.json import head as heads
 from service.stores.json.head import Head
 from service.stores.json.pages import Name, Pages
 from service.stores.json.recently_used import Kept
-from service.stores.reading import Records, Wanted, show, source_of, wanted_by, with_hall
+from service.stores.reading import Records, Wanted, damaged, show, source_of, wanted_by, with_hall
 
 RECENT = 256
 """Most records in a head. A transaction's own are never divided: they come into the head together."""
@@ -253,11 +247,7 @@ class JsonDocuments(Store):
                 return known, file
             head = heads.read(content, known)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(
-                "corrupt_document",
-                f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
-                "the service, keep a copy, and put a good copy back.",
-            ) from None
+            raise damaged(f"events/{path.name}", error) from None
         self._remember(event, content, head)
         return head, file
 

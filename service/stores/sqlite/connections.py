@@ -27,6 +27,7 @@ from service.runtime.files import CommitFailed, commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
 from service.runtime.notifications import Blocked, ignore, take_lock
 from service.stores.base import OneRefused
+from service.stores.reading import damaged
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ class Connections:
             detail = f"The database refused ({error}). Nothing was changed; mend it and try again."
             return Problem("storage_refused", detail, retry_after_s=5)
         if code in _DAMAGED:
-            return damaged(self._path, str(error))
+            return damaged(self._path.name, error)
         own = next((problem for kind, problem in _FOR_ITS_OWN_SAKE.items() if isinstance(error, kind)), None)
         return error if own is None else OneRefused(own, f"The database refused it ({error}). Nothing was written.")
 
@@ -244,15 +245,6 @@ def primary_code(error: sqlite3.Error) -> int:
 
 def is_busy(error: BaseException) -> bool:
     return isinstance(error, Busy) or (isinstance(error, sqlite3.Error) and primary_code(error) in _BUSY)
-
-
-def damaged(path: Path, reason: str) -> Problem:
-    """What to say of a database that cannot be read."""
-    return Problem(
-        "corrupt_document",
-        f"{path.name} in the data directory cannot be read ({reason}). Nothing was written to it. Stop the service, "
-        "keep a copy, and put a good copy back.",
-    )
 
 
 def _begin_immediate(connection: sqlite3.Connection, deadline: float, blocked: Blocked) -> None:

@@ -32,10 +32,10 @@ from service.settings import Settings
 from service.stores.base import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transactional
 from service.stores.columns import instant, microseconds
 from service.stores.halls import Halls
-from service.stores.reading import Records, show, source_of, wanted_by, with_hall
+from service.stores.reading import Records, damaged, show, source_of, wanted_by, with_hall
 from service.stores.seat_reading import SeatsWanted, seats_of, seats_wanted
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
-from service.stores.sqlite.connections import Connections, damaged
+from service.stores.sqlite.connections import Connections
 from service.stores.sqlite.schema import RECORD, check_file, insert, make_file, record_of
 
 PAGE = 2_000
@@ -182,7 +182,7 @@ class Sqlite(Store, ComparesAndSets, Transactional, CommitsAtomically):
         try:
             return row, _events.decode(about), *counters
         except (msgspec.DecodeError, TypeError) as error:
-            raise damaged(self._path, str(error)) from None
+            raise damaged(self._path.name, error) from None
 
     def _view(
         self,
@@ -226,7 +226,9 @@ class Sqlite(Store, ComparesAndSets, Transactional, CommitsAtomically):
             for seat, state in found:
                 view.seats[seat] = state
         except (IndexError, ValueError, TypeError):
-            raise damaged(self._path, f"a seat of {view.event.event!r} is at {seat!r}, in state {state!r}") from None
+            raise damaged(
+                self._path.name, f"a seat of {view.event.event!r} is at {seat!r}, in state {state!r}"
+            ) from None
 
     def _due(self, connection: sqlite3.Connection, row: int, now: datetime) -> list[Held]:
         """The open holds that have ended by ``now``, in the order in which they expire."""
