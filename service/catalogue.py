@@ -63,7 +63,7 @@ class StoreTraits:
     path: str
     """Where its class is: ``module:class``."""
     scope: Literal["process", "host", "cluster"]
-    """Who sees the same data."""
+    """Which processes see the same data."""
     safe_guard: str
     """The guard that ``on`` stands for, and that all events obey which were not made for the lab."""
     durable: bool = True
@@ -79,7 +79,7 @@ class StoreTraits:
     example: str = ""
     """An address of it, for messages."""
     advice: str = ""
-    """What it is for, and when another one is better: sentences for who starts an office."""
+    """What it is for, and when another one is better: sentences for the person who starts an office."""
     benchmark: tuple[Benchmarked, ...] = ()
     """Under which guards a benchmark measures it."""
     refuses_under: tuple[str, ...] = (
@@ -101,7 +101,7 @@ class GuardTraits:
     """Its class, in the module of ``service.guards`` that has the guard's name."""
     scope: Literal["nobody", "threads", "host", "everybody"]
     """Among whom no transaction spoils another one: the threads and greenlets of a process, all processes of a host,
-    or everybody who reaches the store. A guard may exclude nobody and keep this, by refusing who comes late."""
+    or everybody who reaches the store. A guard that excludes nobody keeps this by refusing late transactions."""
     excludes: str
     """Whom it excludes, in a few words."""
     stores: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class GuardTraits:
     can_be_paused: bool = True
     """Whether there is a place between reading and writing, at which a holder could stop."""
     is_waited_for: bool = True
-    """Whether it is a lock: who comes while somebody is inside has to wait."""
+    """Whether it is a lock: a transaction has to wait while another one is inside."""
     commits_when_given_back: bool = False
     """Whether its lock ends with the engine's transaction: what is written is there for others from then on."""
     words: str = ""

@@ -168,7 +168,7 @@ def _hidden(fits: Callable[[str], bool], least: str = "") -> _Reader:
 
 
 def is_secret(value: str) -> bool:
-    """Whether it is a token, and too long to be guessed by who has something that was signed with it."""
+    """Whether it is a token, and so long that nobody can guess it from a message that was signed with it."""
     return is_token(value) and len(value) >= SHORTEST_SECRET
 
 

@@ -1,4 +1,4 @@
-"""Guard ``advisory``: a lock of PostgreSQL that is about no row, ``pg_advisory_xact_lock``. READ COMMITTED.
+"""Guard ``advisory``: PostgreSQL's ``pg_advisory_xact_lock``, a lock on a number instead of a row. READ COMMITTED.
 
 Guarantees: of all processes on all hosts that ask for the same number in this database, one is between reading and
 committing. A killed holder's lock is freed by the engine. Does not guarantee: anything against who does not ask (the

@@ -1,8 +1,8 @@
 """Guard ``atomic``: each command is one conditional statement of the store's engine, which reads, decides and writes.
 
-Guarantees: nothing of this program stands between reading and writing, so no buyer can be there together with another
-one. Does not guarantee: any rule that was not translated; it fits a store only if that has a statement for every kind
-of command. Nor can anything be put in between: the delay of an experiment (``LASTSEAT_THINK_MS``) passes before.
+Guarantees: no step of this program lies between reading and writing, so two transactions cannot be there at once. Does
+not guarantee: any rule that was not translated; it fits a store only if that has a statement for every kind of command.
+Nor can anything be put in between: the delay of an experiment (``LASTSEAT_THINK_MS``) passes before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every guard offers, and the kinds of guards: one that excludes by a lock, and one whose lock is the engine's."""
+"""The base classes of guards: of all, of those that exclude by a lock, and of those whose lock is the engine's."""
 
 from __future__ import annotations
 

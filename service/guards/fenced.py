@@ -1,4 +1,4 @@
-"""Guard ``fenced``: a lease whose holder gets a number that only grows, and a store that refuses all but the newest.
+"""Guard ``fenced``: a lease with a fencing token, a number that only grows; the store refuses all but the newest.
 
 Guarantees, on every host that reaches the engine: what is written was decided while nobody else had been given the
 lease. The script that writes compares the token with the newest that was *given out*, not with the newest that has

@@ -16,7 +16,7 @@ from service.stores.base import LockStatement
 
 
 class RowGuard(EngineLock):
-    """Whoever waited reads what the one before committed: at READ COMMITTED each statement sees the newest."""
+    """A transaction that has waited reads what the one before it committed: at READ COMMITTED each statement does."""
 
     name: ClassVar[str] = "row"
     lock: ClassVar[LockStatement] = LockStatement(

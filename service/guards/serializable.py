@@ -1,4 +1,4 @@
-"""Guard ``serializable``: PostgreSQL's isolation level SERIALIZABLE. Nobody is kept out; who does not fit is refused.
+"""Guard ``serializable``: PostgreSQL's isolation level SERIALIZABLE. No lock; one that does not fit is refused.
 
 Guarantees: the outcome is that of some order in which the transactions ran one after another (serializable snapshot
 isolation), whoever writes, on every host, if all run at this level. One that does not fit into any order is rolled back

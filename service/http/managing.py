@@ -1,4 +1,4 @@
-"""What an admin does with a sale: change it while it runs, list its orders, find one, cancel one with a reason."""
+"""The addresses of an admin who manages a sale: its page, changes of the event, and the list of its orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server that runs this process, and whether the settings can be right there.
+"""The gunicorn that runs this process, and whether the settings are right under it.
 
 A guard that excludes threads does not exclude four processes, a lock built before the fork is dead after it, and a lock
 built before gevent's patch lets every greenlet in. All of this can be seen at start, and is refused then.

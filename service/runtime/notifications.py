@@ -10,7 +10,7 @@ from collections.abc import Callable
 from service.errors import Problem
 
 Blocked = Callable[[], None]
-"""Called once by whoever does not get in at once."""
+"""Called once where a lock is not free at once."""
 
 
 def ignore() -> None:

@@ -1,4 +1,4 @@
-"""How many purchases a process lets in: a bounded number inside, and a bounded queue before them.
+"""The admission of purchases to a process: a bounded number inside it, and a bounded queue for the places.
 
 Under more load than a service can serve, waiting is what breaks it. Where everybody is let in, all of them wait longer
 than they are willing to, and the service works for buyers who have left: it is busy, and sells nothing in time. So the
@@ -91,7 +91,7 @@ class Admission:
 
     @property
     def is_full(self) -> bool:
-        """Whether who comes now would be refused; a moment later it may be otherwise."""
+        """Whether a purchase that comes now would be refused. This may change at any moment."""
         return not self._free and len(self._queue) >= self._longest_queue
 
     @property

@@ -41,7 +41,7 @@ from service.runtime.files import storage_problems
 from service.sales.audits import keep_audit, refuse_removal
 from service.sales.command_handler import AnswerTimes, CommandHandler, utc_now
 
-# Ours are shorter; what a store was given by hand may be longer.
+# The ids that this office makes are shorter; records that were written by hand may have longer ones.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -124,8 +124,8 @@ class BoxOffice(CommandHandler):
         return found, view, times
 
     def held(self, event: str, hold: str) -> Held | None:
-        """One hold as it stands, durable; None where there is none. One that is due and that nobody decided about
-        since still stands as held. Errors: ``unknown_hold`` for an id that none can have."""
+        """One hold as it stands, durable; None where there is none. A hold that has ended stands as held until the next
+        decision about its event. Errors: ``unknown_hold`` for an id that none can have."""
         _refuse_foreign(hold, "unknown_hold")
         return self._read(event, commands=(Release("", "", hold),))[0].holds.get(hold)
 
@@ -309,12 +309,12 @@ def problem_of(refusal: Refusal, times: AnswerTimes, **more: Any) -> Problem:
 
 
 def _new(kind: str = "") -> str:
-    """An id that nobody can guess: who knows an order's may cancel it."""
+    """An id that nobody can guess: whoever knows the id of an order may cancel the order."""
     return kind + os.urandom(8).hex()
 
 
 def _refuse_foreign(name: str, code: str) -> None:
-    """An id that no order and no hold can have is not looked for: a store may have another meaning for the empty name,
-    or none for a letter in it."""
+    """Refuse an id that no order and no hold can have. A store may have another meaning for the empty id, or cannot
+    look for a letter in it."""
     if not _ID.fullmatch(name):
         raise Problem(code)

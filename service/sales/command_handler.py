@@ -1,7 +1,7 @@
-"""How a command about an event is decided: in the event's line, in the current epoch, under the guard, durably.
+"""The command handler: it has a command about an event decided, together with others, under the guard, durably.
 
-It stands in the event's line (``batch``), takes part in the current epoch (``switch``), has the epoch's guard make
-*read → decide → write* atomic (``guards``), and waits until what was read or written is durable (``stores``).
+A command stands in the event's line (``batch``), takes part in the current epoch (``switch``), has the epoch's guard
+make *read → decide → write* atomic (``guards``), and waits until what was read or written is durable (``stores``).
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class TransactionManager:
         """``forget`` is called when an event was deleted: what was remembered of events may be of another one now."""
         self.gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self.waits_for_switch = self._note_switching if self.gates is not None else ignore
-        """Called once by whoever waits until the guard is switched."""
+        """Called once by a transaction that waits until the guard is switched."""
         self._settings = settings
         self._store = store
         self._control = control
@@ -87,7 +87,7 @@ class TransactionManager:
             self.gates.note("switching", "", [])
 
     def mend(self, lost: LockLost, deadline: float) -> None:
-        """Make a lock file anew, while nobody can hold the one that it had; to be called outside of the transaction.
+        """Make a lock file again, while no transaction holds the old one; to be called outside of the transaction.
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """

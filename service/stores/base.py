@@ -1,4 +1,4 @@
-"""What every store offers, and the capabilities that only some stores have: each guard needs one of them or none."""
+"""The base class of stores, and the capabilities that only some stores have: each guard needs one of them or none."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Store(ABC):
         """The event, all its records in the order in which they were written, and the position they reach to."""
 
     def is_unfinished(self, event: str) -> bool:
-        """Whether somebody has begun to write a cart into the event and has not ended it: they are at it, or were
+        """Whether a process has begun to write a cart into the event and has not ended: it still writes, or it was
         killed.
 
         Whoever decides next about the event (a ``view`` with a ``now``) finishes what a killed one left; where nobody
@@ -247,8 +247,8 @@ class SharesSwitch(ABC):
     """A store whose engine also keeps the guard's switch, so that processes on many hosts follow one.
 
     Such a store is built without any input or output: its engine may be away when a worker starts again. Every view
-    and every append looks in the engine, in the same transaction or script, whether ``control.taking_part`` (where not
-    None) is the engine's mode, and raises ``control.Switched``, having written nothing, where it is not: another
+    and every append looks in the engine, in the same transaction or script, whether ``epoch.taking_part`` (where not
+    None) is the engine's mode, and raises ``epoch.Switched``, having written nothing, where it is not: another
     guard, another epoch, or another generation. ``delete`` raises the generation together with what it removes.
     """
 

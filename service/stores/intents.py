@@ -1,4 +1,4 @@
-"""How a cart gets into several files, all or none: an intent, written and synced before the first of them.
+"""Intents: they bring a cart into several files, all or none. An intent is synced before the first file is written.
 
 One file can be written all or nothing: store ``json`` replaces a document by one rename, store ``journal`` appends a
 line with a checksum. Several files cannot. So what is to be written stands first in ``<cart>.json``, with all records

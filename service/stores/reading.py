@@ -1,4 +1,4 @@
-"""What stores have in common in reading: what a view is asked for, how records become one, and an event's records."""
+"""The parts of reading that stores share: what a view is asked for, how records fill it, and an event's records."""
 
 from __future__ import annotations
 

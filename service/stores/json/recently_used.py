@@ -1,4 +1,4 @@
-"""What a process keeps of what it read: the values that were used last, as many as there is room for."""
+"""A cache of the values that a process has read: it keeps those that were used last, within a bound."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Transactions of a PostgreSQL for many threads or greenlets, and where in them an error stops being definite.
 
 Every wait in one is limited by the engine (``lock_timeout`` and ``statement_timeout``, set from the purchase's
-deadline) and by this side's clock (``postgres_connections``). ``COMMIT`` alone has no limit in the engine: where it
+deadline) and by this side's clock (``connections``). ``COMMIT`` alone has no limit in the engine: where it
 waits for a standby, a limit would end the waiting and not the commit, and the buyer would be told as if the standby had
 it. This side's clock makes an indefinite answer of it.
 

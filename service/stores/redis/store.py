@@ -2,10 +2,9 @@
 
 An event is a hash of counters, a stream of records as JSON, hashes that lead from keys, orders and holds to their
 records, the open holds sorted by their end, and the sums of its buyers; with a hall, which has a key of its own, also a
-string of a byte a seat. All keys of an office begin with one tag in
-braces (``{lastseat}``), so they sit in one slot of a cluster, and the switch that every script compares sits there with
-them. Whatever reads more than one of them, and whatever writes, is one script (``redis_scripts``), so nobody sees half
-of it and a purchase is one round trip or two.
+string of a byte a seat. All keys of an office begin with one tag in braces (``{lastseat}``), so they sit in one slot of
+a cluster, and the switch that every script compares sits there with them. Whatever reads more than one of them, and
+whatever writes, is one script (``scripts``): nobody sees half of it, and a purchase is one round trip or two.
 
 Guarantees, where the engine has ``appendonly yes`` and ``appendfsync always``: it answers only when what it wrote, and
 whatever the same turn of its loop let others read, is synced; so nothing is left for ``make_durable``. An engine that

@@ -215,7 +215,7 @@ TRANSLATED: frozenset[type[Command]] = frozenset(
 
 
 class Atomically:
-    """Decides commands by the engine, in one transaction that whoever made this commits."""
+    """Decides commands by the engine, in one transaction, which the caller commits."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ database is busy sleeps as Python does and asks again, until a deadline, after w
 Reading takes a connection for as long as it does not let anybody else run, so there are no more of them than threads.
 Writing takes one for a whole transaction. Of all writers of a process one at a time asks SQLite for the lock, the
 others stand behind an ordinary lock, which hands over at once and polls for nothing. The commit waits for the disk in
-a native thread where that would stop the others (``blocking``).
+a native thread where that would stop the others (``runtime.gevent``).
 """
 
 from __future__ import annotations

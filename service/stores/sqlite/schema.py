@@ -187,7 +187,7 @@ def upgrade_file(path: Path) -> None:
 
 
 def _while_not_busy(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
-    """What ``work`` does on a connection of its own, as soon as nobody has the file for himself.
+    """What ``work`` does on a connection of its own, as soon as no other process has locked the file.
 
     Workers that start together meet here: who closes the file last, recovers it or upgrades it has it alone meanwhile.
     Raises ``RefusedToStart`` where it stays locked.

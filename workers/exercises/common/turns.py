@@ -1,4 +1,4 @@
-"""What runs in an actor: it stops where it must, says where it is, and goes on when it has the turn."""
+"""The actor's side of an exploration: it stops at gates, reports where it is, and goes on when it has the turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an actor waits, sleeps and opens files: without ever stopping elsewhere than the scheduler knows.
+"""Replacements for locks, sleeps and opening files: in them an actor stops only where the scheduler knows it.
 
 Where it would wait in the kernel (``flock``, the locks of ``threading`` and ``multiprocessing``) it tries without
 waiting, says so, and tries again when it is told to. A sleep takes no time, and stops; so does the opening of a file

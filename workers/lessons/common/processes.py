@@ -1,4 +1,4 @@
-"""Child processes that end with the lesson: whatever happens to it, nothing is left running.
+"""The processes and threads of a lesson: whatever happens to it, nothing is left running.
 
 ``call_in_child`` runs one function in a fresh interpreter: gevent's patch must not reach the lesson's own process, and
 costs are measured undisturbed there. ``ProcessGroup`` starts processes of ``multiprocessing``.
