@@ -46,7 +46,7 @@ class EngineControl(Control):
         """Errors: ``RefusedToStart``, ``engine_unreachable`` (definite)."""
         if not self.follows(master):
             # All processes look at once, and not in turn: in turn each would wait for an engine that does not answer.
-            # They refuse together (see ``runtime.gunicorn.stand_back``).
+            # They refuse together (see ``runtime.gunicorn.let_one_worker_report``).
             self._warnings = self._engine.check()
 
     def _begin_for_all(self, guard: str, timeout_s: float, *, given: bool) -> None:
