@@ -25,10 +25,10 @@ class LockLost(Exception):
     """The file of a lock is gone, or is not the one that the others lock; nothing was written. It has to be repaired
     while no transaction runs; then the transaction can be run again."""
 
-    def __init__(self, mend: Callable[[int, Callable[[], int]], None]) -> None:
-        """``mend`` takes the series of lock files that counts, and a function that begins the next series."""
+    def __init__(self, repair: Callable[[int, Callable[[], int]], None]) -> None:
+        """``repair`` takes the series of lock files that counts, and a function that begins the next series."""
         super().__init__()
-        self.mend = mend
+        self.repair = repair
 
 
 class Guard(ABC):

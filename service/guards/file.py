@@ -60,7 +60,7 @@ class FileGuard(Mutex):
             try:
                 lock.take(deadline, blocked)
             except WrongFile:
-                raise LockLost(lambda series, renew: self._mend(event, series, renew)) from None
+                raise LockLost(lambda series, renew: self._repair(event, series, renew)) from None
         return lock.give_back
 
     def _lock(self, event: str) -> TimedLock:
@@ -75,7 +75,7 @@ class FileGuard(Mutex):
 
     @contextlib.contextmanager
     def creating(self, event: str) -> Iterator[None]:
-        """Its lock file comes with it, so that its first buyer has nothing to mend.
+        """Its lock file comes with it, so that its first buyer has nothing to repair.
 
         Here transactions run. But an event that is made in this block was not there before, so nobody had its lock.
         """
@@ -86,7 +86,7 @@ class FileGuard(Mutex):
             with contextlib.suppress(OSError):
                 LockFile(self._path(event)).make_if_missing(mode.lock_series)
 
-    def _mend(self, event: str, series: int, renew: Callable[[], int]) -> None:
+    def _repair(self, event: str, series: int, renew: Callable[[], int]) -> None:
         """Make all lock files anew: whoever removed one may have removed the others, and may put them back."""
         if LockFile(self._path(event)).is_right(series):
             return  # another process was here first

@@ -137,7 +137,7 @@ class CommandHandler:
             self.control.refresh()
             raise Problem("switching", retry_after_s=1) from None
         except LockLost as lost:
-            self.transactions.mend(lost, deadline)
+            self.transactions.repair(lost, deadline)
             raise Problem("switching", retry_after_s=1) from None
 
     def _decided(self, event: str, command: Command) -> tuple[Outcome, AnswerTimes]:

@@ -78,7 +78,7 @@ class TransactionManager:
                 # Decided under a guard that does not act any more, and not written.
                 self._control.refresh()
             except LockLost as lost:
-                self.mend(lost, deadline)
+                self.repair(lost, deadline)
             if time.monotonic() >= deadline:
                 raise Problem("switching", retry_after_s=1)
 
@@ -86,14 +86,14 @@ class TransactionManager:
         if self.gates is not None:
             self.gates.note("switching", "", [])
 
-    def mend(self, lost: LockLost, deadline: float) -> None:
+    def repair(self, lost: LockLost, deadline: float) -> None:
         """Make a lock file again, while no transaction holds the old one; to be called outside of the transaction.
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """
         try:
             with self._control.alone(max(0.0, deadline - time.monotonic())):
-                lost.mend(self._control.lock_series, self._control.renew_locks)
+                lost.repair(self._control.lock_series, self._control.renew_locks)
         except Problem as problem:
             if problem.code == "switch_timeout":
                 raise Problem("switching", problem.detail, retry_after_s=1) from None

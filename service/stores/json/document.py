@@ -32,8 +32,8 @@ from service.stores.halls import halls_in
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.json import head as heads
 from service.stores.json.head import Head
+from service.stores.json.lru_cache import LruCache
 from service.stores.json.pages import Name, Pages
-from service.stores.json.recently_used import Kept
 from service.stores.reading import Records, Wanted, damaged, show, source_of, wanted_by, with_hall
 
 RECENT = 256
@@ -67,7 +67,7 @@ class JsonDocuments(Store):
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
         self._intents = Intents(settings.data / "carts")
         self._pages = Pages(self._directory, self._names)
-        self._heads: Kept[tuple[bytes, Head]] = Kept(_HEADS_BYTES)
+        self._heads: LruCache[tuple[bytes, Head]] = LruCache(_HEADS_BYTES)
         self.halls = halls_in(settings.data)
 
     def create(self, event: Event) -> None:

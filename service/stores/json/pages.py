@@ -32,7 +32,7 @@ from service.runtime.files import commit_failed, open_directory, read_if_there, 
 from service.stores.directory import Names
 from service.stores.json.head import Sealed
 from service.stores.json.index import MOST_LINES, Chain, Entries
-from service.stores.json.recently_used import Kept
+from service.stores.json.lru_cache import LruCache
 
 _INDEXES_BYTES = 128 << 20
 _PAGES_BYTES = 4 << 20
@@ -68,8 +68,8 @@ class Pages:
     def __init__(self, directory: Path, names: Names) -> None:
         self._directory = directory
         self._names = names
-        self._chains: Kept[Chain] = Kept(_INDEXES_BYTES)
-        self._records: Kept[list[Record]] = Kept(_PAGES_BYTES)
+        self._chains: LruCache[Chain] = LruCache(_INDEXES_BYTES)
+        self._records: LruCache[list[Record]] = LruCache(_PAGES_BYTES)
 
     def seal(self, event: str, sealed: Sealed | None, lines: Sequence[bytes]) -> Sealed:
         """Write records behind those that are sealed, durably; nothing is sold or lost by it.

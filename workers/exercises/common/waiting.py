@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from workers.exercises.common.turns import NotLed, here
+from workers.exercises.common.turns import NotScheduled, here
 
 _allocate_lock = threading._allocate_lock  # type: ignore[attr-defined]
 
@@ -76,12 +76,12 @@ def install() -> None:
 
 
 def _refuse_thread(*_arguments: object) -> int:
-    raise NotLed
+    raise NotScheduled
 
 
 def _refuse_process(event: str, _arguments: object) -> None:
     if event in ("os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"):
-        raise NotLed
+        raise NotScheduled
 
 
 def _make_methods(lock: Any) -> None:

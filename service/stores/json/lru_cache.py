@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Kept(Generic[V]):
+class LruCache(Generic[V]):
     """Values by name, with a size each. Any number of threads use it at once.
 
     Whoever finds nothing reads again: it never matters what is forgotten.
