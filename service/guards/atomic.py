@@ -8,7 +8,7 @@ Nor can anything be put in between: the delay of an experiment (``LASTSEAT_THINK
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, cast, get_args
+from typing import Any, cast, get_args
 
 from service.guards.base import until_no_conflict
 from service.guards.optimistic import OptimisticGuard
@@ -25,7 +25,7 @@ class AtomicGuard(OptimisticGuard):
     here, and committed if none has changed.
     """
 
-    name: ClassVar[str] = "atomic"
+    name = "atomic"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         super().__init__(settings, store)

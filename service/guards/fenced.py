@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from service.errors import Problem
 from service.guards.lease import LeaseGuard, wait_for
@@ -32,7 +32,7 @@ log = logging.getLogger("lastseat")
 class FencedGuard(LeaseGuard):
     """As ``lease``, and the token goes with every write."""
 
-    name: ClassVar[str] = "fenced"
+    name = "fenced"
 
     def run(self, transaction: Transaction[Any]) -> None:
         """Errors: ``lock_timeout``, ``lease_lost`` (definite)."""

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -37,7 +36,7 @@ class FileGuard(Mutex):
     in a line (``batch``): trying often costs little, and it must be often, for between two tries the lock is unused.
     """
 
-    name: ClassVar[str] = "file"
+    name = "file"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store

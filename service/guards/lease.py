@@ -18,7 +18,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import ClassVar, TypeVar, cast
+from typing import TypeVar, cast
 
 from service.errors import Problem
 from service.guards.base import Mutex, pauses_s
@@ -33,7 +33,7 @@ _LONGEST_PAUSE_S = 0.01
 class LeaseGuard(Mutex):
     """A lease an event. The threads or greenlets of one process stand behind guard ``thread``, so one of them asks."""
 
-    name: ClassVar[str] = "lease"
+    name = "lease"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(GrantsLeases, store)

@@ -8,7 +8,7 @@ one may lose every time. So the attempts are bounded, and then the answer is ``c
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from service.guards.base import Guard, until_no_conflict
 from service.guards.transaction import Transaction
@@ -22,8 +22,8 @@ class OptimisticGuard(Guard):
     A cart is written if none of its events has changed: nothing is locked meanwhile, so nothing deadlocks.
     """
 
-    name: ClassVar[str] = "optimistic"
-    groups: ClassVar[bool] = True
+    name = "optimistic"
+    groups = True
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._compared = cast(ComparesAndSets, store)

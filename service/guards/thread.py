@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
 
 from service.guards.base import HeldLock, Mutex
 from service.runtime.notifications import Blocked, ignore, take_lock
@@ -20,7 +19,7 @@ class ThreadGuard(Mutex):
     among those who wait.
     """
 
-    name: ClassVar[str] = "thread"
+    name = "thread"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._locks: dict[str, threading.RLock] = {}

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,7 +58,7 @@ class _Source(msgspec.Struct, frozen=True):
 
 
 class JsonDocuments(Store):
-    name: ClassVar[str] = "json"
+    name = "json"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "events"

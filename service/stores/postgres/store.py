@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -85,8 +85,8 @@ class _Source(NamedTuple):
 
 
 class Postgres(Store, ComparesAndSets, Transactional, CommitsAtomically, SharesSwitch):
-    name: ClassVar[str] = "postgres"
-    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+    name = "postgres"
+    translates = TRANSLATED
 
     def __init__(self, settings: Settings) -> None:
         if not settings.store_url:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from service.errors import Problem
 from service.rules.halls import Hall
@@ -75,8 +75,8 @@ class LastSeen(NamedTuple):
 
 
 class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitch):
-    name: ClassVar[str] = "redis"
-    translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
+    name = "redis"
+    translates = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
 
     def __init__(self, settings: Settings) -> None:
         self._engine = Engine(settings.store_url, settings.pool, settings.lock_timeout_s)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -52,8 +52,8 @@ class _Source(NamedTuple):
 
 
 class Sqlite(Store, ComparesAndSets, Transactional, CommitsAtomically):
-    name: ClassVar[str] = "sqlite"
-    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+    name = "sqlite"
+    translates = TRANSLATED
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.data / "lastseat.db"
