@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Flask:
 
     from service.app import create_app
     from service.errors import RefusedToStart
-    from service.runtime.gunicorn import stand_back
+    from service.runtime.gunicorn import let_one_worker_report
     from service.sales.sweeper import Sweeper
     from service.settings import from_environment
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Flask:
         settings = from_environment(os.environ)
         built = create_app(settings)
     except RefusedToStart as refusal:
-        stand_back()
+        let_one_worker_report()
         print(f"lastseat: refused to start: {refusal}", file=sys.stderr, flush=True)
         raise
     if not settings.gates:  # in an experiment only the threads that the scheduler lets through may move

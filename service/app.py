@@ -40,7 +40,6 @@ from service.sales.carts import Carts
 from service.sales.host_line import place
 from service.sales.host_line.client import HostLine
 from service.sales.host_line.launching import launch
-from service.sales.managing import Managing
 from service.sales.opening import open_store_and_control
 from service.sales.readiness import Readiness
 from service.settings import Settings, is_secret, is_token
@@ -54,17 +53,20 @@ log = logging.getLogger("lastseat")
 
 def create_app(settings: Settings) -> Flask:
     """The office as a WSGI application. Raises ``RefusedToStart`` where it would not be right."""
-    around = gunicorn.look_around()
-    gunicorn.believe_no_header()
+    server = gunicorn.current_server()
+    gunicorn.trust_no_header()
     gunicorn.raise_descriptor_limit()
-    if around.threads > 1:
+    if server.threads > 1:
         # A thread that returns from a system call waits up to this long for the GIL while another one computes. A
         # purchase makes several such calls; with Python's 5 ms these waits, and not the disk, would limit the speed.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        office, first = _open_office(settings, around)
+        office, first = _open_office(settings, server)
         admin_token = settings.admin_token or _kept_secret(settings.data / "admin-token", is_token, office, first)
-        payments = _provider(settings, office, first) if settings.pay_url else None
+        payments = None
+        if settings.pay_url:
+            pay_secret = settings.pay_secret or _kept_secret(settings.data / "pay-secret", is_secret, office, first)
+            payments = Provider(settings.pay_url, pay_secret)
     except OSError as error:
         raise _unusable(settings.data, error) from None
     app = OfficeApp()
@@ -73,9 +75,8 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["shop"] = settings.is_shop
     app.extensions["payments"] = payments
     app.extensions["carts"] = Carts(settings, office)
-    app.extensions["managing"] = Managing(settings, office)
-    app.extensions["readiness"] = Readiness(settings.data, office, around.stopping)
-    register(app, office, admin_token, Hosts((*settings.hosts, *around.hosts)), office.metrics)
+    app.extensions["readiness"] = Readiness(settings.data, office, server.stopping)
+    register(app, office, admin_token, Hosts((*settings.hosts, *server.hosts)), office.metrics)
     if settings.rate is not None:
         limit_rate(app, RateLimit(*settings.rate), settings.proxies)
     if settings.gates:
@@ -84,21 +85,21 @@ def create_app(settings: Settings) -> Flask:
         app.wsgi_app = RefuseEarly(app, office, office.admission, office.metrics)  # type: ignore[method-assign]
     # The pool that waits for the disk under gevent is opened now: at the first purchase no descriptor may be free.
     call_blocking(lambda: None)
-    gunicorn.bound_connections()
-    gunicorn.outlive_accepts()
+    gunicorn.limit_connections()
+    gunicorn.survive_failed_accepts()
     return app
 
 
-def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[BoxOffice, bool]:
+def _open_office(settings: Settings, server: gunicorn.Server) -> tuple[BoxOffice, bool]:
     """The office, and whether this process is the first of its master."""
     _prepare(settings.data)
     check_locks_exclude(settings.data)
     store, control = open_store_and_control(settings)
     guard = {"": store.safe_guard, "on": store.safe_guard, "off": OFF}.get(settings.guard, settings.guard)
-    gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, around)
-    admitted = bounds(settings.inside, settings.queue, threads=around.threads, sync=around.sync)
+    gunicorn.refuse_unsafe(settings, guard, store.scope, store.safe_guard, server)
+    admitted = bounds(settings.inside, settings.queue, threads=server.threads, sync=server.sync)
     admission = Admission(*admitted) if admitted else None
-    office = BoxOffice(settings, store, control, around.processes, admission)
+    office = BoxOffice(settings, store, control, server.processes, admission)
     try:
         name = office.resolve(guard)
     except Problem as problem:
@@ -106,13 +107,13 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
 
     def tidy() -> None:
         store.tidy()
-        remove_what_is_left(settings.data, around.master)
+        remove_what_is_left(settings.data, server.master)
         place.remove_what_is_left(settings.data)
-        office.transacting.guard(store.safe_guard).open_with(control.lock_series)
+        office.transactions.guard(store.safe_guard).open_with(control.lock_series)
 
     try:
         first = control.start(
-            name, around.master, START_PATIENCE_S, tidy, given=bool(settings.guard), respawned=around.respawned
+            name, server.master, START_PATIENCE_S, tidy, given=bool(settings.guard), respawned=server.respawned
         )
     except Problem as problem:
         if problem.code != "switch_timeout":
@@ -121,14 +122,14 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
             f"another server on {settings.data} did not finish its purchases ({problem}). Stop it, or let "
             "LASTSEAT_DATA name another directory."
         ) from None
-    office.metrics = _open_metrics(settings.data, around.master)
-    if gunicorn.acting_line(settings, around) == "host":
-        office.host_line = _host_line(settings, around)
+    office.metrics = _open_metrics(settings.data, server.master)
+    if gunicorn.acting_line(settings, server) == "host":
+        office.host_line = _host_line(settings, server)
     if admission is not None:
         admission.queued = office.metrics.queued
     if first and name != store.safe_guard:
         log.warning("guard %r acts on lab events only; all others are sold under %r", name, store.safe_guard)
-    if first and settings.worker_model and not around.configured:
+    if first and settings.worker_model and not server.configured:
         log.warning(
             "LASTSEAT_WORKER_MODEL=%s has no effect: gunicorn was started without the settings that read it. Start it "
             "with -c python:workers.gunicorn_conf, or name the worker class on the command line and unset this.",
@@ -145,11 +146,11 @@ def _open_office(settings: Settings, around: gunicorn.Surroundings) -> tuple[Box
     return office, first
 
 
-def _host_line(settings: Settings, around: gunicorn.Surroundings) -> HostLine:
-    fingerprint = place.fingerprint_of(settings, around.master, around.processes)
+def _host_line(settings: Settings, server: gunicorn.Server) -> HostLine:
+    fingerprint = place.fingerprint_of(settings, server.master, server.processes)
     return HostLine(
         place.Place(settings.data, fingerprint),
-        lambda lock_fd: launch(lock_fd, fingerprint, around.master, around.processes),
+        lambda lock_fd: launch(lock_fd, fingerprint, server.master, server.processes),
     )
 
 
@@ -189,11 +190,6 @@ def _make_first_event(office: BoxOffice, name: str, capacity: int, *, patient: b
         another_was_faster = problem.code == "event_exists"
         if not another_was_faster and not (patient and problem.code in {"engine_unreachable", "pool_exhausted"}):
             raise RefusedToStart(f"the first event could not be made: {problem.sentences}") from None
-
-
-def _provider(settings: Settings, office: BoxOffice, first: bool) -> Provider:
-    secret = settings.pay_secret or _kept_secret(settings.data / "pay-secret", is_secret, office, first)
-    return Provider(settings.pay_url, secret)
 
 
 def _kept_secret(path: Path, fits: Callable[[str], bool], office: BoxOffice, first: bool) -> str:

@@ -7,6 +7,7 @@ trait stands once. A trait cannot vouch for itself: what each guard must hold is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 BENCHMARK_BATCH = 256
@@ -62,7 +63,7 @@ class StoreTraits:
     path: str
     """Where its class is: ``module:class``."""
     scope: Literal["process", "host", "cluster"]
-    """Who sees the same data."""
+    """Which processes see the same data."""
     safe_guard: str
     """The guard that ``on`` stands for, and that all events obey which were not made for the lab."""
     durable: bool = True
@@ -78,7 +79,7 @@ class StoreTraits:
     example: str = ""
     """An address of it, for messages."""
     advice: str = ""
-    """What it is for, and when another one is better: sentences for who starts an office."""
+    """What it is for, and when another one is better: sentences for the person who starts an office."""
     benchmark: tuple[Benchmarked, ...] = ()
     """Under which guards a benchmark measures it."""
     refuses_under: tuple[str, ...] = (
@@ -100,7 +101,7 @@ class GuardTraits:
     """Its class, in the module of ``service.guards`` that has the guard's name."""
     scope: Literal["nobody", "threads", "host", "everybody"]
     """Among whom no transaction spoils another one: the threads and greenlets of a process, all processes of a host,
-    or everybody who reaches the store. A guard may exclude nobody and keep this, by refusing who comes late."""
+    or everybody who reaches the store. A guard that excludes nobody keeps this by refusing late transactions."""
     excludes: str
     """Whom it excludes, in a few words."""
     stores: tuple[str, ...] = ()
@@ -116,7 +117,7 @@ class GuardTraits:
     can_be_paused: bool = True
     """Whether there is a place between reading and writing, at which a holder could stop."""
     is_waited_for: bool = True
-    """Whether it is a lock: who comes while somebody is inside has to wait."""
+    """Whether it is a lock: a transaction has to wait while another one is inside."""
     commits_when_given_back: bool = False
     """Whether its lock ends with the engine's transaction: what is written is there for others from then on."""
     words: str = ""
@@ -248,6 +249,8 @@ GROWN = ("journal", "json")
 GROWING, GROWN_MARKS = "json", {1_000: 0.9, 100_000: 0.7}
 """The one of them that has marks: from this number of orders on, the share of a fresh event's rate that it keeps."""
 
+_lock_of_postgres = partial(GuardTraits, scope="everybody", stores=("postgres",), commits_when_given_back=True)
+
 GUARDS: dict[str, GuardTraits] = {
     "none": GuardTraits("NoGuard", "nobody", excludes="nobody", is_waited_for=False, words="without a lock"),
     "thread": GuardTraits(
@@ -267,39 +270,13 @@ GUARDS: dict[str, GuardTraits] = {
         is_leaky=True,
     ),
     "immediate": GuardTraits(
-        "ImmediateGuard",
-        "host",
-        excludes="every process of one host",
-        stores=("sqlite",),
-        commits_when_given_back=True,
+        "ImmediateGuard", "host", excludes="every process of one host", stores=("sqlite",), commits_when_given_back=True
     ),
-    "row": GuardTraits(
-        "RowGuard",
-        "everybody",
-        excludes="everybody else who sells this event, on every host",
-        stores=("postgres",),
-        commits_when_given_back=True,
-    ),
-    "table": GuardTraits(
-        "TableGuard",
-        "everybody",
-        excludes="everybody else who sells any event, on every host",
-        stores=("postgres",),
-        commits_when_given_back=True,
-    ),
-    "advisory": GuardTraits(
-        "AdvisoryGuard",
-        "everybody",
-        excludes="everybody who asks for the same number, on every host",
-        stores=("postgres",),
-        commits_when_given_back=True,
-    ),
-    "serializable": GuardTraits(
-        "SerializableGuard",
-        "everybody",
-        excludes="nobody: isolation level SERIALIZABLE, bounded retries",
-        stores=("postgres",),
-        commits_when_given_back=True,
+    "row": _lock_of_postgres("RowGuard", excludes="everybody else who sells this event, on every host"),
+    "table": _lock_of_postgres("TableGuard", excludes="everybody else who sells any event, on every host"),
+    "advisory": _lock_of_postgres("AdvisoryGuard", excludes="everybody who asks for the same number, on every host"),
+    "serializable": _lock_of_postgres(
+        "SerializableGuard", excludes="nobody: isolation level SERIALIZABLE, bounded retries"
     ),
     "optimistic": GuardTraits(
         "OptimisticGuard",

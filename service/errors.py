@@ -51,7 +51,7 @@ TABLE: dict[str, ProblemKind] = {
     "cross_site": ProblemKind(403, True, "Another site may not change anything here"),
     "unauthorized": ProblemKind(401, True, "This call needs the admin token"),
     "forbidden": ProblemKind(403, True, "The admin token is wrong"),
-    "payment_needed": ProblemKind(402, True, "These tickets are sold to who sets them aside and pays"),
+    "payment_needed": ProblemKind(402, True, "These tickets are sold only to buyers who set them aside and pay"),
     "wrong_signature": ProblemKind(403, True, "The payment provider's signature is missing, wrong or too old"),
     "unknown_event": ProblemKind(404, True, "There is no such event"),
     "event_exists": ProblemKind(409, True, "There is an event of this name already"),

@@ -156,23 +156,19 @@ def _hosts(setting: str, value: str) -> tuple[str, ...]:
     return names
 
 
-def _token(name: str, value: str) -> str:
-    # Not shown: it is a secret.
-    if not is_token(value):
-        raise RefusedToStart(f"{name} cannot be used: it must be printable ASCII characters, no blanks.")
-    return value
+def _hidden(fits: Callable[[str], bool], least: str = "") -> _Reader:
+    """Reads a secret, which no message shows."""
 
+    def read(name: str, value: str) -> str:
+        if not fits(value):
+            raise RefusedToStart(f"{name} cannot be used: it must be {least}printable ASCII characters, no blanks.")
+        return value
 
-def _secret(name: str, value: str) -> str:
-    if not is_secret(value):
-        raise RefusedToStart(
-            f"{name} cannot be used: it must be at least {SHORTEST_SECRET} printable ASCII characters, no blanks."
-        )
-    return value
+    return read
 
 
 def is_secret(value: str) -> bool:
-    """Whether it is a token, and too long to be guessed by who has something that was signed with it."""
+    """Whether it is a token, and so long that nobody can guess it from a message that was signed with it."""
     return is_token(value) and len(value) >= SHORTEST_SECRET
 
 
@@ -231,10 +227,10 @@ class Settings:
     request_scope: bool = _setting(False, _second_of("decision", "request"), "GUARD_SCOPE")
     """Hold the guard around the whole request, which is wrong in production."""
     first_event: tuple[str, int] | None = ("show", 100)
-    admin_token: str | None = _setting(None, _token, shown=False)
+    admin_token: str | None = _setting(None, _hidden(is_token), shown=False)
     pay_url: str = _setting("", _page_address)
     """The payment provider's page; with it, events that are not the lab's are sold by payment alone."""
-    pay_secret: str | None = _setting(None, _secret, shown=False)
+    pay_secret: str | None = _setting(None, _hidden(is_secret, f"at least {SHORTEST_SECRET} "), shown=False)
     """What the provider and this office sign with; None: the one in the data directory."""
     allow_unsafe: bool = _setting(False, _second_of("0", "1"))
     leak: float = _setting(0.0, _between(0, 1))

@@ -1,4 +1,4 @@
-"""Which cart waits for which lock while it holds others: so that a deadlock is known for what it is.
+"""The wait-for graph of carts: which one waits for which lock while it holds others. It tells a deadlock.
 
 A cart that holds locks and has to wait for another one writes both down, in a file of its own that is gone when the
 wait is over. When its time is up it looks whether the lock it wants leads, from its holder to the lock that this one

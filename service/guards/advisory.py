@@ -1,4 +1,4 @@
-"""Guard ``advisory``: a lock of PostgreSQL that is about no row, ``pg_advisory_xact_lock``. READ COMMITTED.
+"""Guard ``advisory``: PostgreSQL's ``pg_advisory_xact_lock``, a lock on a number instead of a row. READ COMMITTED.
 
 Guarantees: of all processes on all hosts that ask for the same number in this database, one is between reading and
 committing. A killed holder's lock is freed by the engine. Does not guarantee: anything against who does not ask (the
@@ -10,8 +10,6 @@ advisory lock would not.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from service.guards.base import EngineLock
 from service.stores.base import LockStatement
 
@@ -21,7 +19,5 @@ NAMESPACE = 0x4C53  # so that other programs' numbers are other ones
 class AdvisoryGuard(EngineLock):
     """A number an event, its hash; the lock is given back by the transaction's end."""
 
-    name: ClassVar[str] = "advisory"
-    lock: ClassVar[LockStatement] = LockStatement(
-        "READ COMMITTED", f"SELECT pg_advisory_xact_lock({NAMESPACE}, hashtext('{{event}}'))"
-    )
+    name = "advisory"
+    lock = LockStatement("READ COMMITTED", f"SELECT pg_advisory_xact_lock({NAMESPACE}, hashtext('{{event}}'))")

@@ -1,14 +1,14 @@
 """Guard ``atomic``: each command is one conditional statement of the store's engine, which reads, decides and writes.
 
-Guarantees: nothing of this program stands between reading and writing, so no buyer can be there together with another
-one. Does not guarantee: any rule that was not translated; it fits a store only if that has a statement for every kind
-of command. Nor can anything be put in between: the delay of an experiment (``LASTSEAT_THINK_MS``) passes before.
+Guarantees: no step of this program lies between reading and writing, so two transactions cannot be there at once. Does
+not guarantee: any rule that was not translated; it fits a store only if that has a statement for every kind of command.
+Nor can anything be put in between: the delay of an experiment (``LASTSEAT_THINK_MS``) passes before.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, cast, get_args
+from typing import Any, cast, get_args
 
 from service.guards.base import until_no_conflict
 from service.guards.optimistic import OptimisticGuard
@@ -25,7 +25,7 @@ class AtomicGuard(OptimisticGuard):
     here, and committed if none has changed.
     """
 
-    name: ClassVar[str] = "atomic"
+    name = "atomic"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         super().__init__(settings, store)

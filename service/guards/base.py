@@ -1,19 +1,21 @@
-"""What every guard offers, and the kinds of guards: one that excludes by a lock, and one whose lock is the engine's."""
+"""The base classes of guards: of all, of those that exclude by a lock, and of those whose lock is the engine's."""
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any, ClassVar, cast
 
 from service.catalogue import GUARDS, GUARDS_OF
 from service.errors import Problem
 from service.guards.transaction import Transaction
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
-from service.stores.base import Blocked, Conflict, LockStatement, Store, Transacts, ignore
+from service.stores.base import Conflict, LockStatement, Store, Transactional
 
 MOST_ATTEMPTS = 200
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
@@ -23,10 +25,10 @@ class LockLost(Exception):
     """The file of a lock is gone, or is not the one that the others lock; nothing was written. It has to be repaired
     while no transaction runs; then the transaction can be run again."""
 
-    def __init__(self, mend: Callable[[int, Callable[[], int]], None]) -> None:
-        """``mend`` takes the series of lock files that counts, and a function that begins the next series."""
+    def __init__(self, repair: Callable[[int, Callable[[], int]], None]) -> None:
+        """``repair`` takes the series of lock files that counts, and a function that begins the next series."""
         super().__init__()
-        self.mend = mend
+        self.repair = repair
 
 
 class Guard(ABC):
@@ -44,17 +46,17 @@ class Guard(ABC):
         """Run the transaction once, over all of its events. Errors: ``Problem("lock_timeout")`` (definite) past its
         deadline."""
 
-    def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
+    def around_request(self, event: str, deadline: float) -> AbstractContextManager[object]:
         """Hold the guard around a whole request; a guard that holds nothing does nothing."""
-        return contextlib.nullcontext()
+        return nullcontext()
 
     def open_with(self, series: int) -> None:  # noqa: B027
         """Prepare what the guard needs for the existing events; called by the first process of a new master, alone.
         ``series`` is the series of lock files that counts."""
 
-    def creating(self, event: str) -> contextlib.AbstractContextManager[None]:
+    def creating(self, event: str) -> AbstractContextManager[object]:
         """A block in which an event of this name is made, in a transaction."""
-        return contextlib.nullcontext()
+        return nullcontext()
 
     @classmethod
     def fits(cls, store: Store) -> bool:
@@ -76,9 +78,7 @@ class Mutex(Guard):
     groups: ClassVar[bool] = True
 
     @abstractmethod
-    def exclusive(
-        self, event: str, deadline: float, blocked: Blocked = ignore
-    ) -> contextlib.AbstractContextManager[None]:
+    def exclusive(self, event: str, deadline: float, blocked: Blocked = ignore) -> AbstractContextManager[object]:
         """Nobody else whom this lock excludes is in this block; the holder may enter it again."""
 
     def run(self, transaction: Transaction[Any]) -> None:
@@ -91,8 +91,26 @@ class Mutex(Guard):
         """What is done inside the lock."""
         transaction.take_and_decide()
 
-    def around_request(self, event: str, deadline: float) -> contextlib.AbstractContextManager[None]:
+    def around_request(self, event: str, deadline: float) -> AbstractContextManager[object]:
         return self.exclusive(event, deadline)
+
+
+class HeldLock(AbstractContextManager[None]):
+    """The lock that ``take`` takes is held in this block; what ``take`` returns gives it back.
+
+    Written by hand: ``@contextmanager`` is too slow on this path.
+    """
+
+    __slots__ = ("_give_back", "_take")
+
+    def __init__(self, take: Callable[[], Callable[[], object]]) -> None:
+        self._take = take
+
+    def __enter__(self) -> None:
+        self._give_back = self._take()
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
 
 
 class EngineLock(Mutex):
@@ -110,35 +128,37 @@ class EngineLock(Mutex):
     lock: ClassVar[LockStatement]
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        self._store = cast(Transacts, store)
+        self._store = cast(Transactional, store)
 
-    def exclusive(
-        self, event: str, deadline: float, blocked: Blocked = ignore
-    ) -> contextlib.AbstractContextManager[None]:
-        return self._store.transacting(event, self.lock, deadline, blocked)
+    def exclusive(self, event: str, deadline: float, blocked: Blocked = ignore) -> AbstractContextManager[object]:
+        return self._store.transaction(event, self.lock, deadline, blocked)
 
     def run(self, transaction: Transaction[Any]) -> None:
-        if self._store.is_transacting:  # around the whole request: only that can be run again
+        if self._store.in_transaction:  # around the whole request: only that can be run again
             super().run(transaction)
         else:
             until_no_conflict(lambda: super(EngineLock, self).run(transaction), transaction.deadline)
 
 
 def until_no_conflict(attempt: Callable[[], None], deadline: float) -> None:
-    """Call ``attempt`` until it does not raise ``Conflict``.
-
-    The pause in between is random below a limit that doubles (exponential backoff with full jitter): without it
-    those that collided once collide again.
+    """Call ``attempt`` until it does not raise ``Conflict``, with pauses in between.
 
     Errors: ``contention`` (definite) after ``MOST_ATTEMPTS`` or past ``deadline``.
     """
-    limit_s = _FIRST_PAUSE_S
-    for _ in range(MOST_ATTEMPTS):
+    for pause_s in islice(pauses_s(_LONGEST_PAUSE_S), MOST_ATTEMPTS):
         try:
             return attempt()
         except Conflict:
             if time.monotonic() >= deadline:
                 break
-        time.sleep(random.uniform(0, limit_s))
-        limit_s = min(2 * limit_s, _LONGEST_PAUSE_S)
+        time.sleep(pause_s)
     raise Problem("contention", retry_after_s=1)
+
+
+def pauses_s(longest_s: float) -> Iterator[float]:
+    """Seconds to wait between attempts: random below a limit that doubles (exponential backoff with full jitter).
+    Without it those that collided once collide again."""
+    limit_s = _FIRST_PAUSE_S
+    while True:
+        yield random.uniform(0, limit_s)
+        limit_s = min(2 * limit_s, longest_s)

@@ -1,4 +1,4 @@
-"""Guard ``fenced``: a lease whose holder gets a number that only grows, and a store that refuses all but the newest.
+"""Guard ``fenced``: a lease with a fencing token, a number that only grows; the store refuses all but the newest.
 
 Guarantees, on every host that reaches the engine: what is written was decided while nobody else had been given the
 lease. The script that writes compares the token with the newest that was *given out*, not with the newest that has
@@ -17,13 +17,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from service.errors import Problem
 from service.guards.lease import LeaseGuard, wait_for
 from service.guards.transaction import Transaction
 from service.rules.inventory import View
-from service.stores.base import Blocked, LateToken
+from service.runtime.notifications import Blocked
+from service.stores.base import LateToken
 
 log = logging.getLogger("lastseat")
 
@@ -31,7 +32,7 @@ log = logging.getLogger("lastseat")
 class FencedGuard(LeaseGuard):
     """As ``lease``, and the token goes with every write."""
 
-    name: ClassVar[str] = "fenced"
+    name = "fenced"
 
     def run(self, transaction: Transaction[Any]) -> None:
         """Errors: ``lock_timeout``, ``lease_lost`` (definite)."""

@@ -11,18 +11,19 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
 from service.errors import RefusedToStart
-from service.guards.base import LockLost, Mutex
+from service.guards.base import HeldLock, LockLost, Mutex
 from service.runtime.epoch import taking_part
 from service.runtime.files import storage_problems, unique
 from service.runtime.host_lock import FilelockLock, HostLock, LockFile, TimedLock, WrongFile
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
-from service.stores.base import Blocked, Store, ignore
+from service.stores.base import Store
 
 log = logging.getLogger("lastseat")
 
@@ -35,7 +36,7 @@ class FileGuard(Mutex):
     in a line (``batch``): trying often costs little, and it must be often, for between two tries the lock is unused.
     """
 
-    name: ClassVar[str] = "file"
+    name = "file"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
@@ -45,20 +46,21 @@ class FileGuard(Mutex):
         self._locks: dict[str, TimedLock] = {}
         self._refuse_a_lock_that_lets_two_in()
 
-    def exclusive(
-        self, event: str, deadline: float, blocked: Blocked = ignore
-    ) -> contextlib.AbstractContextManager[None]:
-        return _HeldFileLock(self, event, deadline, blocked)
+    def exclusive(self, event: str, deadline: float, blocked: Blocked = ignore) -> HeldLock:
+        return HeldLock(partial(self._take, event, deadline, blocked))
 
-    def take(self, event: str, deadline: float, blocked: Blocked) -> TimedLock:
-        """Have the event's lock. Errors: ``lock_timeout``, ``storage_refused`` (definite); ``LockLost``."""
+    def _take(self, event: str, deadline: float, blocked: Blocked) -> Callable[[], None]:
+        """Have the event's lock; returns what gives it back.
+
+        Errors: ``lock_timeout``, ``storage_refused`` (definite); ``LockLost``.
+        """
         with storage_problems():
             lock = self._lock(event)
             try:
                 lock.take(deadline, blocked)
             except WrongFile:
-                raise LockLost(lambda series, renew: self._mend(event, series, renew)) from None
-        return lock
+                raise LockLost(lambda series, renew: self._repair(event, series, renew)) from None
+        return lock.give_back
 
     def _lock(self, event: str) -> TimedLock:
         # setdefault: of two threads that build one at once, both use the same.
@@ -72,7 +74,7 @@ class FileGuard(Mutex):
 
     @contextlib.contextmanager
     def creating(self, event: str) -> Iterator[None]:
-        """Its lock file comes with it, so that its first buyer has nothing to mend.
+        """Its lock file comes with it, so that its first buyer has nothing to repair.
 
         Here transactions run. But an event that is made in this block was not there before, so nobody had its lock.
         """
@@ -83,7 +85,7 @@ class FileGuard(Mutex):
             with contextlib.suppress(OSError):
                 LockFile(self._path(event)).make_if_missing(mode.lock_series)
 
-    def _mend(self, event: str, series: int, renew: Callable[[], int]) -> None:
+    def _repair(self, event: str, series: int, renew: Callable[[], int]) -> None:
         """Make all lock files anew: whoever removed one may have removed the others, and may put them back."""
         if LockFile(self._path(event)).is_right(series):
             return  # another process was here first
@@ -134,21 +136,3 @@ class FileGuard(Mutex):
                 "filelock was imported before gevent's monkey patch, so its locks let every greenlet in. Do not import "
                 "filelock in gunicorn.conf.py or in anything that it imports, and start without --preload."
             )
-
-
-class _HeldFileLock(contextlib.AbstractContextManager[None]):
-    """Written by hand: ``@contextmanager`` is too slow on this path."""
-
-    __slots__ = ("_blocked", "_deadline", "_event", "_guard", "_lock")
-
-    def __init__(self, guard: FileGuard, event: str, deadline: float, blocked: Blocked) -> None:
-        self._guard = guard
-        self._event = event
-        self._deadline = deadline
-        self._blocked = blocked
-
-    def __enter__(self) -> None:
-        self._lock = self._guard.take(self._event, self._deadline, self._blocked)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.give_back()

@@ -8,8 +8,6 @@ database); nor, other than a lock file, that the disk is waited for after the lo
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from service.guards.base import EngineLock
 from service.stores.base import LockStatement
 
@@ -20,5 +18,5 @@ class ImmediateGuard(EngineLock):
     Begun as a reader's, two of them read the same version and the second could not write any more (SQLITE_BUSY).
     """
 
-    name: ClassVar[str] = "immediate"
-    lock: ClassVar[LockStatement] = LockStatement("IMMEDIATE", "")
+    name = "immediate"
+    lock = LockStatement("IMMEDIATE", "")

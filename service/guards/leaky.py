@@ -6,7 +6,7 @@ How good is a check? Take a guard that almost always works, and see how seldom i
 from __future__ import annotations
 
 import random
-from typing import Any, ClassVar
+from typing import Any
 
 from service.guards.file import FileGuard
 from service.guards.none import NoGuard
@@ -18,8 +18,8 @@ from service.stores.base import Store
 class LeakyGuard(FileGuard):
     """Runs most transactions under the file lock and some, by chance, under nothing. Acts on lab events only."""
 
-    name: ClassVar[str] = "leaky"
-    groups: ClassVar[bool] = False
+    name = "leaky"
+    groups = False
 
     def __init__(self, settings: Settings, store: Store) -> None:
         super().__init__(settings, store)

@@ -14,27 +14,26 @@ events only; ``fenced`` is the remedy.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import random
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import ClassVar, TypeVar, cast
+from typing import TypeVar, cast
 
 from service.errors import Problem
-from service.guards.base import Mutex
+from service.guards.base import Mutex, pauses_s
 from service.guards.thread import ThreadGuard
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
-from service.stores.base import Blocked, GrantsLeases, Store, ignore
+from service.stores.base import GrantsLeases, Store
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01
+_LONGEST_PAUSE_S = 0.01
 
 
 class LeaseGuard(Mutex):
     """A lease an event. The threads or greenlets of one process stand behind guard ``thread``, so one of them asks."""
 
-    name: ClassVar[str] = "lease"
+    name = "lease"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = cast(GrantsLeases, store)
@@ -70,19 +69,16 @@ T = TypeVar("T")
 
 
 def wait_for(take: Callable[[], T | None], deadline: float, blocked: Blocked) -> T:
-    """Ask until it is granted, and return what was granted.
+    """Ask until it is granted, with pauses in between, and return what was granted.
 
-    The pauses are random below a limit that doubles: callers that wait must not ask in step. ``blocked`` is called once
-    if it is not granted at once. Errors: ``lock_timeout`` (definite).
+    ``blocked`` is called once if it is not granted at once. Errors: ``lock_timeout`` (definite).
     """
-    limit_s = _FIRST_PAUSE_S
-    for attempt in itertools.count():
+    for attempt, pause_s in enumerate(pauses_s(_LONGEST_PAUSE_S)):
         if granted := take():
             return granted
         if not attempt:
             blocked()
         if time.monotonic() >= deadline:
             raise Problem("lock_timeout", retry_after_s=1)
-        time.sleep(random.uniform(0, limit_s))
-        limit_s = min(2 * limit_s, _LONGEST_PAUSE_S)
-    raise RuntimeError("counting has no end")
+        time.sleep(pause_s)
+    raise RuntimeError("the pauses have no end")

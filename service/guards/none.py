@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 from service.guards.base import Guard
 from service.guards.transaction import Transaction
@@ -14,7 +14,7 @@ from service.stores.base import Store
 class NoGuard(Guard):
     """Runs the very same read, decision and write as every other guard, at once and with nothing around them."""
 
-    name: ClassVar[str] = "none"
+    name = "none"
 
     def __init__(self, settings: Settings, store: Store) -> None:
         pass

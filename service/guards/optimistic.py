@@ -1,14 +1,14 @@
-"""Guard ``optimistic``: nobody is kept out; who finds at writing that somebody else has written begins again.
+"""Guard ``optimistic``: no lock; a transaction whose write finds that another one has written begins again.
 
 Guarantees: what is written was decided on the version that it follows, whoever writes, on every host that reaches the
-store (compare-and-set). Does not guarantee: progress of each one. Somebody always gets through, but the same one may
-lose every time; so the attempts are bounded, and then it is told ``contention``, definitely: nothing was written.
+store (compare-and-set). Does not guarantee: that each transaction gets through. One of them always does, but the same
+one may lose every time. So the attempts are bounded, and then the answer is ``contention``: nothing was written.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from service.guards.base import Guard, until_no_conflict
 from service.guards.transaction import Transaction
@@ -22,8 +22,8 @@ class OptimisticGuard(Guard):
     A cart is written if none of its events has changed: nothing is locked meanwhile, so nothing deadlocks.
     """
 
-    name: ClassVar[str] = "optimistic"
-    groups: ClassVar[bool] = True
+    name = "optimistic"
+    groups = True
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._compared = cast(ComparesAndSets, store)

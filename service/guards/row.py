@@ -9,16 +9,12 @@ without taking the lock.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from service.guards.base import EngineLock
 from service.stores.base import LockStatement
 
 
 class RowGuard(EngineLock):
-    """Whoever waited reads what the one before committed: at READ COMMITTED each statement sees the newest."""
+    """A transaction that has waited reads what the one before it committed: at READ COMMITTED each statement does."""
 
-    name: ClassVar[str] = "row"
-    lock: ClassVar[LockStatement] = LockStatement(
-        "READ COMMITTED", "SELECT 1 FROM lastseat.events WHERE name = '{event}' FOR UPDATE"
-    )
+    name = "row"
+    lock = LockStatement("READ COMMITTED", "SELECT 1 FROM lastseat.events WHERE name = '{event}' FOR UPDATE")

@@ -1,4 +1,4 @@
-"""Guard ``serializable``: PostgreSQL's isolation level SERIALIZABLE. Nobody is kept out; who does not fit is refused.
+"""Guard ``serializable``: PostgreSQL's isolation level SERIALIZABLE. No lock; one that does not fit is refused.
 
 Guarantees: the outcome is that of some order in which the transactions ran one after another (serializable snapshot
 isolation), whoever writes, on every host, if all run at this level. One that does not fit into any order is rolled back
@@ -11,8 +11,6 @@ Source: D. Ports and K. Grittner, "Serializable Snapshot Isolation in PostgreSQL
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from service.guards.base import EngineLock
 from service.stores.base import LockStatement
 
@@ -20,5 +18,5 @@ from service.stores.base import LockStatement
 class SerializableGuard(EngineLock):
     """Reads and writes as without a guard, at the level at which the engine notices what that would do."""
 
-    name: ClassVar[str] = "serializable"
-    lock: ClassVar[LockStatement] = LockStatement("SERIALIZABLE", "")
+    name = "serializable"
+    lock = LockStatement("SERIALIZABLE", "")

@@ -8,8 +8,6 @@ before the disk is waited for; nor that somebody who keeps it does not stop ever
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from service.guards.base import EngineLock
 from service.stores.base import LockStatement
 
@@ -17,5 +15,5 @@ from service.stores.base import LockStatement
 class TableGuard(EngineLock):
     """The coarsest lock: right, and what makes all events wait for one another."""
 
-    name: ClassVar[str] = "table"
-    lock: ClassVar[LockStatement] = LockStatement("READ COMMITTED", "LOCK TABLE lastseat.events IN EXCLUSIVE MODE")
+    name = "table"
+    lock = LockStatement("READ COMMITTED", "LOCK TABLE lastseat.events IN EXCLUSIVE MODE")

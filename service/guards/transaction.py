@@ -20,9 +20,10 @@ from service.errors import Problem
 from service.experiments.gates import Gates
 from service.experiments.wait_graph import WaitGraph
 from service.rules.inventory import Command, Record, View
+from service.runtime.notifications import Blocked
 from service.stores.base import Store
 
-Exclusive = Callable[[str, float, Callable[[], None]], AbstractContextManager[None]]
+Exclusive = Callable[[str, float, Blocked], AbstractContextManager[object]]
 """Gives the lock of an event, until a deadline; calls back once if it is not free."""
 Append = Callable[[Sequence[View]], Sequence[object]]
 Outcomes = TypeVar("Outcomes")
@@ -33,7 +34,8 @@ class LockOrder(NamedTuple):
 
     cart: str
     events: Sequence[str]
-    waits: WaitGraph
+    waits: WaitGraph | None = None
+    """None for a single event: nothing else is held while its lock is waited for."""
 
 
 @dataclass(slots=True)
@@ -69,14 +71,14 @@ class Transaction(Generic[Outcomes]):
     """Only thinks; for a guard under which nothing can be put between reading and writing."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     lock_order: LockOrder | None = None
-    """Of a cart alone."""
+    """Of a cart, and of a command that the rules decide whatever the guard translates."""
 
     @property
     def is_cart(self) -> bool:
         """Whether the commands are one of each event, and stand or fall together."""
         return self.lock_order is not None
 
-    def locked(self, exclusive: Exclusive) -> AbstractContextManager[None]:
+    def locked(self, exclusive: Exclusive) -> AbstractContextManager[object]:
         """Hold the locks of all events inside a block.
 
         Errors, definite: ``lock_timeout`` with the event of a cart that was not free; where others wait for what is
@@ -104,8 +106,9 @@ class Transaction(Generic[Outcomes]):
             yield
 
     def _blocked(self, waiting: contextlib.ExitStack, holds: Sequence[str], wants: str) -> None:
-        if holds and self.lock_order is not None:
-            waiting.enter_context(self.lock_order.waits.written_down(self.lock_order.cart, holds, wants))
+        order = self.lock_order
+        if holds and order is not None and order.waits is not None:
+            waiting.enter_context(order.waits.written_down(order.cart, holds, wants))
         self.blocked(wants)
 
     def take_and_decide(self, append: Append | None = None) -> None:
@@ -166,9 +169,9 @@ class Transaction(Generic[Outcomes]):
             self.gates.note("blocked", event or self.events[0], [self.key])
 
 
-def _in_vain(waits: WaitGraph, holds: Sequence[str], event: str) -> Problem:
+def _in_vain(waits: WaitGraph | None, holds: Sequence[str], event: str) -> Problem:
     """The problem of a cart that waited for an event until its time was up."""
-    circle = waits.circle(holds, event) if holds else []
+    circle = waits.circle(holds, event) if waits is not None and holds else []
     if not circle:
         return Problem("lock_timeout", retry_after_s=1, event=event)
     held = ", ".join(holds)

@@ -15,8 +15,9 @@ from flask import Request, Response, current_app, g, request
 from service.errors import Problem
 from service.http.schemas import EventShown, Sold
 from service.rules.inventory import Record, View
-from service.sales.box_office import AnswerTimes, BoxOffice, Done
+from service.sales.box_office import BoxOffice, Done
 from service.sales.carts import CartDone
+from service.sales.command_handler import AnswerTimes
 from service.settings import EVENT_ID
 
 T = TypeVar("T")
@@ -248,7 +249,7 @@ def event_shown(view: View) -> EventShown:
         held=view.held,
         remaining=view.remaining,
         version=view.version,
-        guard=office().acting_guard(view.event, mode),
+        guard=office().transactions.acting_guard(view.event, mode),
         epoch=mode.epoch,
     )
 

@@ -1,4 +1,4 @@
-"""What only a scheduler asks for: the sweeper's decision. There is no such address outside of experiments."""
+"""The address at which the scheduler of an experiment has the sweeper decide. Only with gates is it there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an admin does with a sale: change it while it runs, list its orders, find one, cancel one with a reason."""
+"""The addresses of an admin who manages a sale: its page, changes of the event, and the list of its orders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from flask import Blueprint, Response, current_app, render_template
+from flask import Blueprint, Response, render_template
 
 from service.errors import Problem
 from service.http import schemas
@@ -26,7 +26,6 @@ from service.http.answers import (
 from service.http.described import described
 from service.http.events import MAX_PAGE, TicketLimit
 from service.rules.records import AMENDABLE, Amend
-from service.sales.managing import Managing
 from service.sales.order_list import Listed, as_csv, matching, orders_in
 
 blueprint = Blueprint("managing", __name__)
@@ -89,7 +88,7 @@ def change(event: str) -> Response:
     if not given:
         raise Problem("invalid_value", f"Name what is to be changed: {', '.join(AMENDABLE)}.")
     command = Amend(operation_key(), fingerprint(wanted), tuple(given), **given)
-    done = _managing().decide(event_id(event), command)
+    done = office().manage(event_id(event), command)
     about, record = done.record.about, done.record
     if about is None:
         raise RuntimeError("a change left no event")
@@ -144,8 +143,3 @@ def _listed(event: str, page: OrderPage) -> Sequence[Listed]:
     if page.find is not msgspec.UNSET:
         found = list(matching(found, page.find))
     return [each for each in found if page.status in (msgspec.UNSET, each.status)]
-
-
-def _managing() -> Managing:
-    found: Managing = current_app.extensions["managing"]
-    return found

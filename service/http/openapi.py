@@ -43,9 +43,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Idempotency-Replayed": ("Present if this repeats the first answer.", {"type": "string", "enum": ["true"]}),
 }
 
-IN_PATH: dict[str, dict[str, Any]] = {
-    "event": {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"},
-}
+IN_PATH: dict[str, dict[str, Any]] = {"event": {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"}}
 
 # No pattern: blanks that HTTP strips, and the quotes of the IETF draft, are not part of the key.
 KEY = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from flask import Blueprint, Response, current_app, g
+from flask import Blueprint, Response, g
 
 from service.http import schemas
 from service.http.answers import (
@@ -23,7 +23,6 @@ from service.http.described import OF_A_PURCHASE, OF_A_SELLER, described
 from service.http.seats import tickets_of
 from service.rules.records import Cancel
 from service.sales.box_office import Done
-from service.sales.managing import Managing
 
 blueprint = Blueprint("orders", __name__)
 
@@ -61,12 +60,7 @@ def buy(event: str) -> Response:
         wanted = body(NewOrder)
         quantity, wish = tickets_of(wanted)
         done = selling.buy(
-            event,
-            key=operation_key(),
-            request=fingerprint(wanted),
-            quantity=quantity,
-            buyer=wanted.buyer,
-            wish=wish,
+            event, key=operation_key(), request=fingerprint(wanted), quantity=quantity, buyer=wanted.buyer, wish=wish
         )
         return order_answer(event, done)
 
@@ -109,8 +103,7 @@ def cancel(event: str, order: str) -> Response:
     reason = query(Why).reason
     if reason is not msgspec.UNSET:
         require_admin()
-        managing: Managing = current_app.extensions["managing"]
-        return _cancelled(managing.decide(event_id(event), Cancel(operation_key(), fingerprint(reason), order, reason)))
+        return _cancelled(office().manage(event_id(event), Cancel(operation_key(), fingerprint(reason), order, reason)))
     with office().request_scope(event_id(event)):
         return _cancelled(office().cancel(event, order, key=operation_key(), request=fingerprint()))
 

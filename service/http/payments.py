@@ -1,4 +1,4 @@
-"""The seam to a payment provider: the address of its page for a hold, and its call-back that a hold was paid.
+"""The interface to a payment provider: the address of its page for a hold, and its call-back that a hold was paid.
 
 The office moves no money, and knows no provider. It sends the buyer to ``LASTSEAT_PAY_URL``, and is told what became of
 it at ``/events/<event>/holds/<hold>/paid``. Both messages are signed (HMAC-SHA256) with a secret that the two share.

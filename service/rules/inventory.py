@@ -111,6 +111,16 @@ class View:
         index = None if self.hall is None else self.hall.index(seat)
         return index is not None and self.seats[index] == FREE
 
+    def show_order(self, record: Record) -> None:
+        """Let the view have the order of a record as the record leaves it."""
+        self.orders[record.order] = order_after(record, self.orders.get(record.order))
+
+    def show_hold(self, record: Record) -> None:
+        """Let the view have the hold of a record as the record leaves it, if the record that made it is known."""
+        found = hold_after(record, self.holds.get(record.hold))
+        if found is not None:
+            self.holds[record.hold] = found
+
     def apply(self, record: Record) -> None:
         """Take a record into the counters, the keys, the orders and the holds."""
         sold, held, numbered = CHANGES[record.kind]
@@ -124,11 +134,9 @@ class View:
         if record.key:
             self.keys[record.key] = record
         if record.order:
-            self.orders[record.order] = order_after(record, self.orders.get(record.order))
+            self.show_order(record)
         if record.hold:
-            found = hold_after(record, self.holds.get(record.hold))
-            if found is not None:
-                self.holds[record.hold] = found
+            self.show_hold(record)
         if record.buyer is not None and self.event.max_per_buyer is not None:
             self.bought[record.buyer] = self.bought.get(record.buyer, 0) + record.taken
         if self.hall is not None:

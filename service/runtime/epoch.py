@@ -24,7 +24,3 @@ class Switched(Exception):
 taking_part: ContextVar[Mode | None] = ContextVar("taking_part", default=None)
 """The mode of the current transaction of this thread or greenlet; None outside of one. Where an engine has the switch,
 each view and each write of the store compares this with the engine's mode."""
-
-
-def ignore() -> None:
-    """For who need not know that somebody waits for a switch."""

@@ -84,6 +84,15 @@ def sync_data(fd: int) -> None:
     os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
 
 
+def read_if_there(path: Path) -> bytes | None:
+    """The content of a file; None where there is none. Errors: ``storage_refused`` (definite)."""
+    with storage_problems():
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
 def temporary_beside(path: Path) -> Path:
     """A name in the same directory that no other process or thread uses."""
     return path.with_name(f"{path.name}.{unique()}.tmp")

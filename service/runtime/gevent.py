@@ -1,4 +1,4 @@
-"""Calls that block the thread in the kernel, made so that gevent's hub goes on.
+"""Calls that may block a thread: under gevent a native thread makes them, and the other greenlets go on.
 
 Under gevent's patch all greenlets share one thread: a greenlet that waits for the disk in it stops all others. Such a
 call goes to our own pool of native threads; gevent's shared pool would deadlock as soon as the holder of a lock needs

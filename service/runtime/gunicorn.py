@@ -1,4 +1,4 @@
-"""The server that runs this process, and whether the settings can be right there.
+"""The gunicorn that runs this process, and whether the settings are right under it.
 
 A guard that excludes threads does not exclude four processes, a lock built before the fork is dead after it, and a lock
 built before gevent's patch lets every greenlet in. All of this can be seen at start, and is refused then.
@@ -33,14 +33,14 @@ _NEXT_ACCEPT_S = 0.05
 # Longer than a worker that started at the same time needs for the same refusal: at start it waits for an engine that
 # does not answer for 5 s an address ("localhost" has two), and for 5 s more once it has the connection. Otherwise a
 # worker that stands back would leave too early, and the worker in its place would report the refusal as well.
-STAND_BACK_S = 20.0
+_REPORT_PATIENCE_S = 20.0
 _AT_RANDOM = 25
 _HAS_COMBINERS = hasattr(os, "pidfd_open")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The server around this process. Outside gunicorn: one process, which is its own master."""
+class Server:
+    """The gunicorn that runs this process. Outside gunicorn: one process, which is its own master."""
 
     master: str
     """Identifies the master process, and no other that ever ran: see ``_identity``."""
@@ -66,14 +66,14 @@ class Surroundings:
         return self.worker_class == "sync"
 
 
-def look_around() -> Surroundings:
+def current_server() -> Server:
     """The server's settings, as gunicorn's objects in the frames that import the application have them."""
-    found = _gunicorns_objects()
+    found = _gunicorn_objects()
     if not found:
-        return Surroundings(_identity(os.getpid()))
+        return Server(_identity(os.getpid()))
     cfg = found[0].cfg
     worker = next((each for each in found if hasattr(each, "alive")), None)
-    return Surroundings(
+    return Server(
         master=_identity(os.getpid() if cfg.preload_app else os.getppid()),
         processes=cfg.workers,
         threads=cfg.threads if cfg.worker_class_str == "gthread" else 1,
@@ -87,9 +87,9 @@ def look_around() -> Surroundings:
     )
 
 
-def believe_no_header() -> None:
+def trust_no_header() -> None:
     """Let no header set the path and the scheme of a request. gunicorn would trust any client on this host."""
-    for found in _gunicorns_objects():
+    for found in _gunicorn_objects():
         found.cfg.set("forwarder_headers", "")
         found.cfg.set("secure_scheme_headers", {})
 
@@ -101,7 +101,7 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def bound_connections() -> None:
+def limit_connections() -> None:
     """Leave half of the free descriptors to clients' connections; the other half is for the store and its locks.
 
     To be called when everything that stays open is open. Otherwise many clients that only connect would leave no
@@ -109,7 +109,7 @@ def bound_connections() -> None:
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(1, (limit - _open_descriptors()) // 2)
-    worker: Any = next((each for each in _gunicorns_objects() if hasattr(each, "worker_connections")), None)
+    worker: Any = next((each for each in _gunicorn_objects() if hasattr(each, "worker_connections")), None)
     wanted = worker.worker_connections if worker is not None else 0
     if wanted > most:
         worker.worker_connections = most
@@ -125,13 +125,13 @@ def bound_connections() -> None:
         )
 
 
-def outlive_accepts() -> None:
+def survive_failed_accepts() -> None:
     """Let a worker that has no descriptor for a connection go on serving those that it has, and try again.
 
     gunicorn's sync and gthread workers would end, and all clients whose requests they have would get no answer. The
     connection stays with the kernel meanwhile, and another worker may take it.
     """
-    worker: Any = next((each for each in _gunicorns_objects() if hasattr(each, "accept")), None)
+    worker: Any = next((each for each in _gunicorn_objects() if hasattr(each, "accept")), None)
     if worker is None:
         return
     accept, is_said = worker.accept, False
@@ -160,7 +160,7 @@ def _open_descriptors() -> int:
     return 0
 
 
-def stand_back() -> None:
+def let_one_worker_report() -> None:
     """To be called before a refusal. One worker reports it; the others wait here for SIGTERM, and do not return.
 
     Two workers that both end as "cannot be loaded" would end gunicorn's master in a traceback: while it stops because
@@ -168,18 +168,18 @@ def stand_back() -> None:
     that comes before a worker listens is lost. If only they had a reason to refuse, the master starts the next workers,
     until one of them is a worker that reports.
     """
-    worker = next((each for each in _gunicorns_objects() if hasattr(each, "age")), None)
+    worker = next((each for each in _gunicorn_objects() if hasattr(each, "age")), None)
     if worker is None:
         return
     reports = (worker.age - 1) % max(1, worker.cfg.workers) == 0
-    deadline = time.monotonic() + (0 if reports else STAND_BACK_S)
+    deadline = time.monotonic() + (0 if reports else _REPORT_PATIENCE_S)
     while worker.alive and time.monotonic() < deadline:
         time.sleep(0.01)
     if not reports:
         raise SystemExit(0)
 
 
-def _gunicorns_objects() -> list[Any]:
+def _gunicorn_objects() -> list[Any]:
     """gunicorn's application and worker, if their methods are running (innermost first): both have its ``Config``."""
     selves, frame = [], inspect.currentframe()
     while frame is not None:
@@ -199,10 +199,10 @@ def _identity(pid: int) -> str:
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         started = "?"
-    return f"{pid}@{started}-{hashlib.blake2b(_born_with(), digest_size=8).hexdigest()}"
+    return f"{pid}@{started}-{hashlib.blake2b(_random_of_this_start(), digest_size=8).hexdigest()}"
 
 
-def _born_with() -> bytes:
+def _random_of_this_start() -> bytes:
     """Random bytes from the start of this process's program, which a fork inherits: on Linux sixteen from the kernel,
     elsewhere those that Python derives its text hashes from."""
     try:
@@ -215,7 +215,7 @@ def _born_with() -> bytes:
     return str(hash("lastseat")).encode()
 
 
-def acting_line(settings: Settings, around: Surroundings) -> str:
+def acting_line(settings: Settings, server: Server) -> str:
     """``host`` where the processes of this host have their purchases decided together, else ``process``.
 
     A think time or gates make it an experiment about the guard, so then only who asks for the combiner has it.
@@ -224,28 +224,28 @@ def acting_line(settings: Settings, around: Surroundings) -> str:
         return settings.line
     store = STORES[settings.store]
     together = store.durable and (settings.batch or store.default_batch) > 1
-    several = _HAS_COMBINERS and around.processes > 1 and around.worker_class in HOST_LINE_WORKERS
+    several = _HAS_COMBINERS and server.processes > 1 and server.worker_class in HOST_LINE_WORKERS
     experiment = settings.think.high_ms or settings.gates or settings.request_scope
     return "host" if several and together and not experiment else "process"
 
 
-def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, around: Surroundings) -> None:
+def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: str, server: Server) -> None:
     """Raise ``RefusedToStart`` for combinations that would be silently wrong; ``allow_unsafe`` permits them."""
     if settings.allow_unsafe:
         return
-    if around.preload:
+    if server.preload:
         raise RefusedToStart(
             "--preload builds the locks in the master; after the fork they are dead in the workers, and filelock "
             "loaded before gevent's patch excludes no greenlet. Start without --preload."
         )
-    if around.processes > 1 and store_scope == "process":
+    if server.processes > 1 and store_scope == "process":
         raise RefusedToStart(
-            f"LASTSEAT_STORE={settings.store} lives in one process, and there are {around.processes}: each would sell "
+            f"LASTSEAT_STORE={settings.store} lives in one process, and there are {server.processes}: each would sell "
             "all tickets anew. Take LASTSEAT_STORE=json, or --workers 1."
         )
-    if around.processes > 1 and guard in GUARDS and GUARDS[guard].scope == "threads":
+    if server.processes > 1 and guard in GUARDS and GUARDS[guard].scope == "threads":
         raise RefusedToStart(
-            f"LASTSEAT_GUARD={guard} excludes the threads of one process, and there are {around.processes} processes: "
+            f"LASTSEAT_GUARD={guard} excludes the threads of one process, and there are {server.processes} processes: "
             f"it would oversell. Take LASTSEAT_GUARD={safe_guard}, or --workers 1, or allow it with "
             "LASTSEAT_ALLOW_UNSAFE=1 to see it happen on a lab event."
         )
@@ -257,9 +257,9 @@ def refuse_unsafe(settings: Settings, guard: str, store_scope: str, safe_guard: 
             f"(LASTSEAT_STORE={settings.store}), and nothing of a guard that is held around a whole request "
             "(LASTSEAT_GUARD_SCOPE=request). Take LASTSEAT_LINE=process."
         )
-    if around.sync and 0 < around.worker_timeout_s <= settings.lock_timeout_s:
+    if server.sync and 0 < server.worker_timeout_s <= settings.lock_timeout_s:
         raise RefusedToStart(
             f"LASTSEAT_LOCK_TIMEOUT_S={settings.lock_timeout_s:g} is not shorter than gunicorn's --timeout "
-            f"{around.worker_timeout_s}: a worker that waits for the guard would be killed in a purchase. "
+            f"{server.worker_timeout_s}: a worker that waits for the guard would be killed in a purchase. "
             "Shorten the one or lengthen the other."
         )

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from service.errors import Problem
 from service.runtime.epoch import taking_part
 from service.runtime.files import temporary_beside, try_flock
+from service.runtime.notifications import Blocked, ignore, take_lock
 
 FILELOCK_POLL_S = 0.001
 _SHORTEST_S, _LONGEST_S = 0.0001, 0.001
@@ -97,9 +98,6 @@ def read_stamp(fd: int) -> Stamp:
     return series, device, number
 
 
-def _nothing() -> None: ...
-
-
 def _series() -> int | None:
     """The series of lock files that counts now; None outside of a transaction."""
     mode = taking_part.get()
@@ -109,7 +107,7 @@ def _series() -> int | None:
 class TimedLock(Protocol):
     """What guard ``file`` needs of a lock; the holder may take it again."""
 
-    def take(self, deadline: float, blocked: Callable[[], None]) -> None:
+    def take(self, deadline: float, blocked: Blocked) -> None:
         """Have the lock. ``blocked`` is called once if that takes waiting.
 
         Errors: ``lock_timeout`` (definite), ``OSError``, ``WrongFile``; the lock is not had then.
@@ -132,7 +130,7 @@ class FilelockLock:
             raise WrongFile
         self._fd = fd
 
-    def take(self, deadline: float, blocked: Callable[[], None]) -> None:
+    def take(self, deadline: float, blocked: Blocked) -> None:
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -167,15 +165,11 @@ class HostLock:
         self._inner = threading.RLock()
         self._depth = 0
 
-    def take(self, deadline: float, blocked: Callable[[], None]) -> None:
-        waits = not self._inner.acquire(blocking=False)
-        if waits:
-            blocked()
-            if not self._inner.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise Problem("lock_timeout", retry_after_s=1)
+    def take(self, deadline: float, blocked: Blocked) -> None:
+        has_waited = take_lock(self._inner, deadline, blocked)
         try:
             if self._depth == 0:
-                self._have(deadline, _nothing if waits else blocked)
+                self._have(deadline, ignore if has_waited else blocked)
         except BaseException:
             self._inner.release()
             raise
@@ -190,7 +184,7 @@ class HostLock:
                 self._close()  # a descriptor that is closed has no lock
         self._inner.release()
 
-    def _have(self, deadline: float, blocked: Callable[[], None]) -> None:
+    def _have(self, deadline: float, blocked: Blocked) -> None:
         """Only one thread of a process is ever here."""
         while True:
             known = self._fd >= 0
@@ -199,7 +193,7 @@ class HostLock:
             try:
                 if not try_flock(self._fd, fcntl.LOCK_EX):
                     blocked()
-                    blocked = _nothing
+                    blocked = ignore
                     self._wait(deadline)
                 if self._file.is_named(self._stamp, _series()):
                     return

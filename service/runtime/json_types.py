@@ -1,4 +1,4 @@
-"""What msgspec has to know of a type is worked out before threads decode into it.
+"""The preparation of msgspec's types, which must be complete before several threads decode into them.
 
 msgspec 0.22 does so when a type is first used. Where two threads use it first at the same time, one finds the other's
 half-finished work, and the process ends with a segmentation fault: a worker of gunicorn's, at its first two requests.

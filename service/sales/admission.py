@@ -1,4 +1,4 @@
-"""How many purchases a process lets in: a bounded number inside, and a bounded queue before them.
+"""The admission of purchases to a process: a bounded number inside it, and a bounded queue for the places.
 
 Under more load than a service can serve, waiting is what breaks it. Where everybody is let in, all of them wait longer
 than they are willing to, and the service works for buyers who have left: it is busy, and sells nothing in time. So the
@@ -91,7 +91,7 @@ class Admission:
 
     @property
     def is_full(self) -> bool:
-        """Whether who comes now would be refused; a moment later it may be otherwise."""
+        """Whether a purchase that comes now would be refused. This may change at any moment."""
         return not self._free and len(self._queue) >= self._longest_queue
 
     @property
@@ -109,8 +109,8 @@ def bounds(inside: int | None, queue: int | None, *, threads: int, sync: bool) -
         return None
     if sync:
         raise RefusedToStart(
-            f"LASTSEAT_INSIDE={inside} can do nothing under sync workers: each has one request inside, and who waits "
-            "stands in the socket's backlog, which the service does not see (gunicorn's --backlog bounds it). Leave it "
+            f"LASTSEAT_INSIDE={inside} can do nothing under sync workers: each has one request inside, and a request "
+            "that waits stands in the socket's backlog, which the service does not see (gunicorn's --backlog bounds it). Leave it "
             "unset, or take gevent or gthread."
         )
     places = INSIDE if inside is None else inside

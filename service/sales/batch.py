@@ -1,4 +1,4 @@
-"""Purchases that wait in one process for one event, decided together.
+"""The line of an event: the purchases that wait for it in one process, which are decided together.
 
 Every command for an event stands in the event's *line*. The first in line is the *leader*: it waits for the guard on
 behalf of all. When it has the guard it takes the commands that stand in line by then, at most ``limit``, its own first.
@@ -69,7 +69,7 @@ class Waiting:
         self.error: BaseException | None = None
 
     def take(self) -> None:
-        """It is decided from now on, and cannot be withdrawn."""
+        """Mark it as taken by a leader: it is decided from now on, and cannot be withdrawn."""
         self.taken = True
         self.wait_ms = (time.monotonic() - self.arrived) * 1e3
 
@@ -206,7 +206,7 @@ class Line:
 
 
 def _told(waiting: Waiting, error: BaseException) -> BaseException:
-    """The error that is true of a command: what is definite of its second time says nothing about the first."""
+    """The error to raise for a command. A definite error of its second attempt says nothing about its first attempt."""
     if waiting.asked_again and isinstance(error, Problem) and error.kind.definite:
         return Problem("outcome_unknown")
     return error
@@ -221,9 +221,9 @@ class Take:
     def __init__(self, line: Line, taken: Sequence[Waiting] = ()) -> None:
         self._line = line
         self.keep_the_line = False
-        """Whether those who come from now on shall wait until this transaction has ended."""
+        """Whether commands that come from now on shall wait until this transaction has ended."""
         self.kept = False
-        """Whether they do."""
+        """Whether such commands do wait."""
         self.taken = list(taken)
 
     def __call__(self) -> Sequence[Command]:

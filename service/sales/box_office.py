@@ -1,33 +1,24 @@
-"""The use cases of the ticket office, top to bottom: buy, cancel, look, audit, and what the admin does.
+"""The use cases of the ticket office: what buyers do (buy, cancel, hold, look), and what the admin does.
 
-Buying passes through here like this: stand in the event's line (``batch``), take part in the current epoch
-(``switch``), let the epoch's guard make *read → decide → write* atomic (``guards``), give the guard back, wait until
-what was read or written is durable (``stores``), answer. No answer of any kind leaves before its version is durable.
+A use case that changes an event is a command, and ``command_handler`` has it decided. No answer of any kind leaves
+before its version is durable.
 """
 
 from __future__ import annotations
 
 import bisect
-import contextlib
-import math
 import os
-import random
 import re
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextvars import ContextVar
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from service.catalogue import GUARDS, OFF
 from service.errors import Problem
-from service.experiments.scheduled_clock import scheduled_clock
-from service.guards import Guard, LockLost, Transaction, fitting
 from service.rules.halls import Hall
 from service.rules.inventory import (
+    Amend,
     Cancel,
     Command,
     Confirm,
@@ -43,44 +34,15 @@ from service.rules.inventory import (
     Sweep,
     Swept,
     View,
-    decide_all,
 )
 from service.rules.records import ANY, Held, Wish
-from service.runtime.epoch import Mode, Switched
+from service.runtime.epoch import Mode
 from service.runtime.files import storage_problems
-from service.runtime.metrics import Unmeasured
-from service.sales.admission import Admission
 from service.sales.audits import keep_audit, refuse_removal
-from service.sales.batch import Line, Purchases, Take, Waiting
-from service.sales.host_line.client import HostLine
-from service.sales.transaction import Transacting
-from service.settings import Settings, Think
-from service.stores.base import Store
-from service.switch.engine import EngineControl
-from service.switch.shared_memory import Control
+from service.sales.command_handler import AnswerTimes, CommandHandler, utc_now
 
-T = TypeVar("T")
-
-# Ours are shorter; what a store was given by hand may be longer.
+# The ids that this office makes are shorter; records that were written by hand may have longer ones.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# How much longer than for the guard a command waits for an outcome that another thread is deciding.
-ANSWER_PATIENCE_S = 10.0
-_KEPT_OUT = frozenset({"lock_timeout", "switching", "contention"})
-"""Problems of a guard that was not free in time: nothing was written."""
-
-_nothing = contextlib.nullcontext()
-
-# The mode of a request that holds the guard from its beginning to its end; None in every other request.
-_request_mode: ContextVar[Mode | None] = ContextVar("request_mode", default=None)
-
-
-class AnswerTimes(NamedTuple):
-    """Where the milliseconds of one answer went, and the epoch it was decided under."""
-
-    wait_ms: float = 0.0
-    hold_ms: float = 0.0
-    store_ms: float = 0.0
-    epoch: int | None = None
 
 
 class Done(NamedTuple):
@@ -91,39 +53,8 @@ class Done(NamedTuple):
     times: AnswerTimes
 
 
-class NotCombined(Exception):
-    """Under the guard that acts now, a process may not decide for others; nothing was written."""
-
-
-class BoxOffice:
+class BoxOffice(CommandHandler):
     """One per process; any number of threads or greenlets use it at once."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        control: Control | EngineControl,
-        processes: int,
-        admission: Admission | None = None,
-    ) -> None:
-        """Without ``admission`` everybody is let in."""
-        self.store = store
-        self.control = control
-        self.guards = fitting(store)
-        self.admission = admission
-        self.metrics = Unmeasured()
-        self._settings = settings
-        self.limit = 1 if settings.request_scope else store.most_together(settings)
-        """Most commands decided together."""
-        self._lines: defaultdict[str, Line] = defaultdict(lambda: Line(self.limit))
-        self.host_line: HostLine | None = None
-        """Has the combiner of the host decide what waits in a line; None: this process decides everything."""
-        self.transacting = Transacting(settings, store, control, processes, self._lines.clear)
-        """What surrounds every transaction, of a purchase or of a cart."""
-        self.clock = scheduled_clock(Path(settings.gates), utc_now) if settings.gates else utc_now
-        """The clock that decides whether a hold is due and whether the doors are open; tests set one of their own."""
-        # A guard that cannot be right here has to say so now, not to the first buyer.
-        self.transacting.guard(store.safe_guard)
 
     # -- buyers ---------------------------------------------------------------------------------------------------
 
@@ -172,7 +103,7 @@ class BoxOffice:
     def sweep(self, event: str) -> bool:
         """Expire the holds of an event that are due, if there are any, and finish the cart that a killed process left
         half written there. Errors: as for ``buy``."""
-        with self.transacting.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable:
             ends = self.store.next_expiry(event)
         if (ends is None or ends > self.clock()) and not self.store.is_unfinished(event):
             return False
@@ -193,8 +124,8 @@ class BoxOffice:
         return found, view, times
 
     def held(self, event: str, hold: str) -> Held | None:
-        """One hold as it stands, durable; None where there is none. One that is due and that nobody decided about
-        since still stands as held. Errors: ``unknown_hold`` for an id that none can have."""
+        """One hold as it stands, durable; None where there is none. A hold that has ended stands as held until the next
+        decision about its event. Errors: ``unknown_hold`` for an id that none can have."""
         _refuse_foreign(hold, "unknown_hold")
         return self._read(event, commands=(Release("", "", hold),))[0].holds.get(hold)
 
@@ -208,7 +139,7 @@ class BoxOffice:
             # Else the other events would list a cart that this one has not.
             self._decided(event, Sweep())
         about, records, position = self.store.audit(event)
-        self.transacting.make_durable(event, position)
+        self.transactions.make_durable(event, position)
         return about, records if isinstance(records, Collection) else list(records)
 
     def events(self, limit: int, after: str | None = None) -> tuple[list[View], str | None]:
@@ -241,42 +172,7 @@ class BoxOffice:
 
     def about(self, event: str) -> Event:
         """What an event was made as. Errors: ``unknown_event``."""
-        return self.transacting.about(event, self.control.mode())
-
-    def request_scope(self, event: str) -> contextlib.AbstractContextManager[None]:
-        """With ``LASTSEAT_GUARD_SCOPE=request``, hold the guard around everything in this block; else nothing."""
-        return self._held_throughout(event) if self._settings.request_scope else _nothing
-
-    @contextlib.contextmanager
-    def _held_throughout(self, event: str) -> Iterator[None]:
-        deadline = time.monotonic() + self._settings.lock_timeout_s
-        admission = self.admission
-        if admission is not None:
-            admission.enter(deadline)
-        try:
-            with self._guard_held(event, deadline):
-                yield
-        finally:
-            if admission is not None:
-                admission.leave()
-
-    @contextlib.contextmanager
-    def _guard_held(self, event: str, deadline: float) -> Iterator[None]:
-        try:
-            with self.control.transaction(deadline) as mode:
-                guard = self.transacting.guard_for(event, mode)
-                token = _request_mode.set(mode)
-                try:
-                    with self.transacting.closing_if_not_durable(), guard.around_request(event, deadline):
-                        yield
-                finally:
-                    _request_mode.reset(token)
-        except Switched:
-            self.control.refresh()
-            raise Problem("switching", retry_after_s=1) from None
-        except LockLost as lost:
-            self.transacting.mend(lost, deadline)
-            raise Problem("switching", retry_after_s=1) from None
+        return self.transactions.about(event, self.control.mode())
 
     # -- the admin ------------------------------------------------------------------------------------------------
 
@@ -287,10 +183,10 @@ class BoxOffice:
         indefinite: ``not_durable``.
         """
         deadline = time.monotonic() + self._settings.lock_timeout_s
-        creating = self.transacting.guard(self.store.safe_guard).creating(event.event)
+        creating = self.transactions.guard(self.store.safe_guard).creating(event.event)
         with (
             self.control.transaction(deadline),
-            self.transacting.closing_if_not_durable(),
+            self.transactions.closing_if_not_durable,
             storage_problems(),
             creating,
         ):
@@ -310,7 +206,7 @@ class BoxOffice:
         """
         # Nothing that can fail here, apart from a sync, has changed anything.
         alone = self.control.alone(self._settings.lock_timeout_s)
-        with self.transacting.closing_if_not_durable(), storage_problems(), alone:
+        with self.transactions.closing_if_not_durable, storage_problems(), alone:
             self.control.refuse_if_closed()
             if event not in self.store.names():
                 raise Problem("unknown_event")
@@ -318,7 +214,7 @@ class BoxOffice:
             view = self.store.view(event, now=self.clock())
             kept = None
             if not view.event.lab:
-                self.transacting.make_durable(event, view.source)
+                self.transactions.make_durable(event, view.source)
                 refuse_removal(view, even_if_sold)
                 if view.version:
                     kept = self._keep_audit(event)
@@ -335,14 +231,21 @@ class BoxOffice:
         about, records, _ = self.store.audit(event)
         return keep_audit(self._settings.data, about, list(records), utc_now(), self.store.halls.of(about))
 
+    def manage(self, event: str, command: Amend | Cancel) -> Done:
+        """Change an event while it is sold, or cancel an order with a reason. Either leaves a record.
+
+        Errors: as of ``cancel``, and ``too_many_sold``, ``hall_fixed`` (definite).
+        """
+        return done_of(*self._decided_alone(event, command))
+
     def switch(self, wanted: str) -> Mode:
         """Make ``wanted`` (a guard's name, ``on`` or ``off``) the guard of all processes, drained.
 
         Errors: ``unknown_guard``, ``guard_unfit``, ``switch_timeout``; all definite, the guard is unchanged.
         """
         name = self.resolve(wanted)
-        self.transacting.guard(name)
-        return self.control.switch(name, self._settings.lock_timeout_s, self.transacting.waits_for_switch)
+        self.transactions.guard(name)
+        return self.control.switch(name, self._settings.lock_timeout_s, self.transactions.waits_for_switch)
 
     def resolve(self, wanted: str) -> str:
         """The name of a guard that fits the store. Errors: ``unknown_guard``, ``guard_unfit``."""
@@ -362,147 +265,10 @@ class BoxOffice:
         with self.control.transaction(time.monotonic() + self._settings.lock_timeout_s):
             self.store.names()
 
-    def acting_guard(self, event: Event, mode: Mode) -> str:
-        """The guard that an event obeys: an unsafe one acts only on events made for the lab."""
-        return self.transacting.acting_guard(event, mode)
-
     # -- within ---------------------------------------------------------------------------------------------------
 
     def _mutate(self, event: str, command: Command) -> Done:
-        outcome, times = self._decided(event, command)
-        return done_of(outcome, times)
-
-    def _decided(self, event: str, command: Command) -> tuple[Outcome, AnswerTimes]:
-        self.control.refuse_if_closed()
-        # An event that does not exist gets no line: otherwise made-up names would grow this process for ever.
-        self.transacting.about(event, self.control.mode())
-        self._reach("acquire", event, command.key)
-        deadline = time.monotonic() + self._settings.lock_timeout_s
-        mode = _request_mode.get()
-        if mode is not None:  # whoever holds the guard for the whole request is inside already
-            return self._have_decided(event, command, mode, deadline)
-        return self.admitted(deadline, lambda: self._have_decided(event, command, None, deadline))
-
-    def admitted(self, deadline: float, run: Callable[[], T]) -> T:
-        """What ``run`` gives, inside the bounds of this process. Errors: ``overloaded``, and as of ``run``."""
-        if self.admission is None:
-            return run()
-        self.admission.enter(deadline)
-        try:
-            return run()
-        finally:
-            self.admission.leave()
-
-    def _have_decided(
-        self, event: str, command: Command, mode: Mode | None, deadline: float
-    ) -> tuple[Outcome, AnswerTimes]:
-        def lead(take: Take) -> Purchases | None:
-            if mode is not None:
-                return self._transact(event, mode, take, deadline, command.key)
-            # A line's leader is here for all of its line, so its own patience is what counts.
-            if self._is_decided_elsewhere(event, take, deadline + ANSWER_PATIENCE_S):
-                return None
-            return self.transacting.in_current_epoch(
-                deadline, lambda current: self._transact(event, current, take, deadline, command.key)
-            )
-
-        waited = False
-
-        def has_to_wait() -> None:
-            nonlocal waited
-            waited = True
-            self.metrics.queued(1)
-            if self.transacting.gates is not None:
-                self.transacting.gates.note("blocked", event, [command.key])
-
-        try:
-            waiting = self._lines[event].run(command, deadline, deadline + ANSWER_PATIENCE_S, lead, has_to_wait)
-        finally:
-            if waited:
-                self.metrics.queued(-1)
-        self._reach("answer", event, command.key)
-        measured = waiting.measured
-        if measured is None or waiting.outcome is None:
-            raise RuntimeError("a purchase was answered without an outcome")
-        times = AnswerTimes(waiting.wait_ms, measured.held_ms, measured.store_ms, measured.epoch)
-        if waiting.asked_again:
-            return told_again(waiting.command, waiting.outcome, of_an_engine=self.store.scope == "cluster"), times
-        return waiting.outcome, times
-
-    def _is_decided_elsewhere(self, event: str, take: Take, answer_deadline: float) -> bool:
-        """Whether another process has decided what waits. Nothing is held meanwhile that a switch waits for."""
-        host_line = self.host_line
-        if host_line is None or not self.transacting.combines(event, self.control.mode()):
-            return False
-        decided = host_line.decide(event, take, answer_deadline)
-        if not decided:
-            self.control.refresh()  # it may have met another guard than the one that is remembered here
-        return decided
-
-    def decide_together(self, event: str, gathered: Sequence[Waiting], patience_s: float = math.inf) -> list[Waiting]:
-        """Decide commands for an event that other processes of this host were asked for, at most ``limit`` in a
-        transaction. Each has its outcome or its error then: those of the use cases, and ``NotCombined``.
-
-        Returns those for which the guard was not free within ``patience_s``, and which still have time to wait for it.
-        """
-        blocked: list[Waiting] = []
-        for first in range(0, len(gathered), self.limit):
-            some = gathered[first : first + self.limit]
-            deadline = min(time.monotonic() + patience_s, *[waiting.deadline for waiting in some])
-            self._lines[event].decide(some, partial(self._lead_combined, event, deadline))
-            blocked += [each for each in some if _may_wait_on(each)]
-        return blocked
-
-    def _lead_combined(self, event: str, deadline: float, take: Take) -> Purchases:
-        def run(mode: Mode) -> Purchases:
-            if not self.transacting.combines(event, mode):
-                raise NotCombined
-            return self._transact(event, mode, take, deadline, take.taken[0].command.key)
-
-        return self.transacting.in_current_epoch(deadline, run)
-
-    def _reach(self, gate: str, event: str, key: str) -> None:
-        if self.transacting.gates is not None:
-            self.transacting.gates.reach(gate, event, [key])
-
-    def _transact(self, event: str, mode: Mode, take: Take, deadline: float, key: str) -> Purchases:
-        guard = self.transacting.guard_for(event, mode)
-        take.keep_the_line = guard.groups
-
-        def taken() -> Sequence[Sequence[Command]]:
-            self.metrics.took(transaction)
-            return (take(),)
-
-        transaction: Purchases = Transaction(
-            self.store, (event,), taken, self._decide, deadline, epoch=mode.epoch, key=key, clock=self.clock,
-            gates=self.transacting.gates, think=self._think,
-        )  # fmt: skip
-        self.carry_out(transaction, guard, lambda: [each.wait_ms for each in take.taken])
-        return transaction
-
-    def carry_out(self, transaction: Transaction[Any], guard: Guard, waits_ms: Callable[[], Sequence[float]]) -> None:
-        """Run a transaction under its guard, durably. ``waits_ms``: how long each of its commands waited."""
-        try:
-            with self.transacting.closing_if_not_durable():
-                guard.run(transaction)
-        finally:
-            self.metrics.gave_back(transaction)
-        with self.transacting.closing_if_not_durable():
-            transaction.reach("durable")
-        began = time.perf_counter()
-        for event, position in zip(transaction.answered, transaction.positions, strict=True):
-            self.transacting.make_durable(event, position)
-        transaction.store_ms += (time.perf_counter() - began) * 1e3
-        self.metrics.transacted(transaction.records, waits_ms(), transaction.held_ms, transaction.store_ms)
-
-    def _think(self) -> None:
-        think(self._settings.think)
-
-    def _decide(
-        self, views: Sequence[View], commands: Sequence[Sequence[Command]], now: datetime
-    ) -> tuple[list[Outcome], Sequence[View]]:
-        self._think()
-        return decide_all(views[0], commands[0], now), views
+        return done_of(*self._decided(event, command))
 
     def _read(self, event: str, order: str | None = None, commands: Sequence[Command] = ()) -> tuple[View, AnswerTimes]:
         return self._timed(event, lambda: self.store.view(event, commands, order=order))
@@ -511,9 +277,9 @@ class BoxOffice:
         self.control.refuse_if_closed()
         epoch = self.control.mode().epoch
         began = time.perf_counter()
-        with self.transacting.closing_if_not_durable():
+        with self.transactions.closing_if_not_durable:
             view = read()
-        self.transacting.make_durable(event, view.source)
+        self.transactions.make_durable(event, view.source)
         return view, AnswerTimes(store_ms=(time.perf_counter() - began) * 1e3, epoch=epoch)
 
 
@@ -542,61 +308,13 @@ def problem_of(refusal: Refusal, times: AnswerTimes, **more: Any) -> Problem:
     )
 
 
-def told_again(command: Command, outcome: Outcome, *, of_an_engine: bool) -> Outcome:
-    """The outcome of a command that was asked again, since the process that may have decided it ended without a word.
-
-    What is under its key and has its own order, hold or operation is the first answer. Errors: ``outcome_unknown`` for
-    a refusal where what the process sent may still arrive in an engine.
-    """
-    if isinstance(outcome, Replay):
-        record = outcome.record
-        match command:
-            case Sell(order=mine) | Confirm(order=mine):
-                return record if record.order == mine else outcome
-            case Hold(hold=mine):
-                return record if record.hold == mine else outcome
-            case Cancel(operation=mine) | Release(operation=mine):
-                return record if record.operation == mine else outcome
-    if of_an_engine and isinstance(outcome, Refusal):
-        raise Problem("outcome_unknown")
-    return outcome
-
-
-def _may_wait_on(waiting: Waiting) -> bool:
-    """Whether a command for which the guard was not free in time has time left; then its error is removed."""
-    kept_out = isinstance(waiting.error, Problem) and waiting.error.code in _KEPT_OUT
-    if not kept_out or time.monotonic() >= waiting.deadline:
-        return False
-    waiting.error = None
-    return True
-
-
 def _new(kind: str = "") -> str:
-    """An id that nobody can guess: who knows an order's may cancel it."""
+    """An id that nobody can guess: whoever knows the id of an order may cancel the order."""
     return kind + os.urandom(8).hex()
 
 
-def utc_now() -> datetime:
-    """The instant, aware."""
-    return datetime.now(UTC)
-
-
-def think(delay: Think) -> None:
-    """Let time pass as the settings say: sleeping as if for a network, or computing."""
-    if not delay.high_ms:
-        return
-    lasts_s = random.uniform(delay.low_ms, delay.high_ms) / 1e3
-    if not delay.compute:
-        time.sleep(lasts_s)
-        return
-    # By the thread's own clock: threads that share the interpreter must not have less to compute each.
-    until = time.thread_time() + lasts_s
-    while time.thread_time() < until:
-        sum(range(200))
-
-
 def _refuse_foreign(name: str, code: str) -> None:
-    """An id that no order and no hold can have is not looked for: a store may have another meaning for the empty name,
-    or none for a letter in it."""
+    """Refuse an id that no order and no hold can have. A store may have another meaning for the empty id, or cannot
+    look for a letter in it."""
     if not _ID.fullmatch(name):
         raise Problem(code)

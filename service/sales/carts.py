@@ -21,7 +21,8 @@ from service.rules.carts import CartRefused, Granted, decide_cart
 from service.rules.inventory import Command, Event, View
 from service.rules.records import Record, Sell, Wish
 from service.runtime.epoch import Mode
-from service.sales.box_office import AnswerTimes, BoxOffice, problem_of, think
+from service.sales.box_office import BoxOffice, problem_of
+from service.sales.command_handler import AnswerTimes, think
 from service.settings import Settings
 
 
@@ -40,7 +41,7 @@ class Carts:
     def __init__(self, settings: Settings, office: BoxOffice) -> None:
         self._settings = settings
         self._office = office
-        self._transacting = office.transacting
+        self._transactions = office.transactions
         self._waits = WaitGraph(settings.data / "waits")
 
     def buy(self, items: Mapping[str, tuple[int, Wish]], *, key: str, request: str, buyer: str | None) -> CartDone:
@@ -66,7 +67,7 @@ class Carts:
         deadline = time.monotonic() + self._settings.lock_timeout_s
         transaction, times = office.admitted(
             deadline,
-            lambda: self._transacting.in_current_epoch(
+            lambda: self._transactions.in_current_epoch(
                 deadline, lambda mode: self._transact(cart, key, sales, deadline, mode)
             ),
         )
@@ -104,7 +105,7 @@ class Carts:
 
         transaction: Transaction[Granted | CartRefused] = Transaction(
             office.store, list(sales), take, decide, deadline, epoch=mode.epoch, key=key, clock=office.clock,
-            gates=self._transacting.gates, lock_order=LockOrder(cart, self._lock_order(about), self._waits),
+            gates=self._transactions.gates, lock_order=LockOrder(cart, self._lock_order(about), self._waits),
         )  # fmt: skip
         try:
             office.carry_out(transaction, self._guard(about, mode), lambda: [(entered - arrived) * 1e3])
@@ -120,7 +121,7 @@ class Carts:
         found = []
         for name in names:
             try:
-                found.append(self._transacting.about(name, mode))
+                found.append(self._transactions.about(name, mode))
             except Problem as problem:
                 problem.extra.setdefault("event", name)
                 raise
@@ -129,8 +130,8 @@ class Carts:
     def _guard(self, about: Sequence[Event], mode: Mode) -> Guard:
         """The guard of the epoch, unless it is unsafe and one of the events was not made for the lab: what else is in a
         cart cannot take the guard away from a shop's event."""
-        acting = {self._transacting.acting_guard(event, mode) for event in about}
-        return self._transacting.guard(acting.pop() if len(acting) == 1 else self._office.store.safe_guard)
+        acting = {self._transactions.acting_guard(event, mode) for event in about}
+        return self._transactions.guard(acting.pop() if len(acting) == 1 else self._office.store.safe_guard)
 
     def _lock_order(self, about: Sequence[Event]) -> Sequence[str]:
         """The same order for all carts, by id; the buyer's order only in an experiment that wants the deadlock."""

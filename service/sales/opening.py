@@ -1,4 +1,4 @@
-"""The store and the switch that settings name, opened: alike in every process that decides."""
+"""The opening of the store and of the guard's switch that settings name, for every process that decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The orders of an event as its admin reads them: folded out of the audit, whole each time it is asked for."""
+"""The list of an event's orders, for its admin: made from the whole audit each time."""
 
 from __future__ import annotations
 

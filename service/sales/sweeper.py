@@ -1,4 +1,4 @@
-"""Expires holds that have ended and that no command has touched since.
+"""The sweeper: it expires holds that have ended and that no command has touched since.
 
 No timer ends a hold: whether one is due is decided under the guard, with the first command that is decided afterwards.
 If no command comes any more, the places of a hold that has ended would be shown as held for ever. So each process has a

@@ -1,9 +1,9 @@
-"""What every store offers, and the capabilities that only some stores have: each guard needs one of them or none."""
+"""The base class of stores, and the capabilities that only some stores have: each guard needs one of them or none."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
@@ -12,16 +12,9 @@ from service.catalogue import STORES
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
 from service.stores.halls import Halls
-
-Blocked = Callable[[], None]
-"""Called once by whoever does not get in at once."""
-
-
-def ignore() -> None:
-    """For a caller that need not know that it is blocked."""
-
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -133,7 +126,7 @@ class Store(ABC):
         """The event, all its records in the order in which they were written, and the position they reach to."""
 
     def is_unfinished(self, event: str) -> bool:
-        """Whether somebody has begun to write a cart into the event and has not ended it: they are at it, or were
+        """Whether a process has begun to write a cart into the event and has not ended: it still writes, or it was
         killed.
 
         Whoever decides next about the event (a ``view`` with a ``now``) finishes what a killed one left; where nobody
@@ -182,13 +175,13 @@ class LockStatement(NamedTuple):
     """In the engine's language; ``{event}`` is the event's id. Empty: nothing is locked."""
 
 
-class Transacts(ABC):
+class Transactional(ABC):
     """A store whose engine has transactions, and locks that last until they end."""
 
     @abstractmethod
-    def transacting(
+    def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[object]:
         """A transaction that begins with this lock; what is read and appended inside is committed at its end.
 
         Errors: ``lock_timeout`` (definite); ``Conflict``
@@ -198,7 +191,7 @@ class Transacts(ABC):
 
     @property
     @abstractmethod
-    def is_transacting(self) -> bool:
+    def in_transaction(self) -> bool:
         """Whether this thread or greenlet is inside such a transaction already."""
 
 
@@ -254,8 +247,8 @@ class SharesSwitch(ABC):
     """A store whose engine also keeps the guard's switch, so that processes on many hosts follow one.
 
     Such a store is built without any input or output: its engine may be away when a worker starts again. Every view
-    and every append looks in the engine, in the same transaction or script, whether ``control.taking_part`` (where not
-    None) is the engine's mode, and raises ``control.Switched``, having written nothing, where it is not: another
+    and every append looks in the engine, in the same transaction or script, whether ``epoch.taking_part`` (where not
+    None) is the engine's mode, and raises ``epoch.Switched``, having written nothing, where it is not: another
     guard, another epoch, or another generation. ``delete`` raises the generation together with what it removes.
     """
 

@@ -1,5 +1,4 @@
-"""What the engines' stores have in common in writing a record: its tickets by the first of them, and instants as whole
-numbers."""
+"""The columns that the stores of engines have in common: a record's first ticket, and instants as whole numbers."""
 
 from __future__ import annotations
 

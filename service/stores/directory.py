@@ -1,4 +1,4 @@
-"""A directory of a store, whose names last: what was made, renamed or removed in it survives a power cut."""
+"""A directory of a store: once it is synced, what was made, renamed or removed in it survives a power cut."""
 
 from __future__ import annotations
 

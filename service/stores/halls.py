@@ -11,7 +11,7 @@ import msgspec
 from service.errors import Problem
 from service.rules.halls import Hall, Plan
 from service.rules.records import Event
-from service.runtime.files import make_directory, replace_durably, storage_problems, sync_names
+from service.runtime.files import make_directory, read_if_there, replace_durably, storage_problems, sync_names
 
 _plan = msgspec.json.Decoder(Plan)
 
@@ -53,13 +53,7 @@ def halls_in(data: Path) -> Halls:
     directory = data / "halls"
 
     def read(name: str) -> bytes | None:
-        try:
-            with storage_problems():
-                return (directory / f"{name}.json").read_bytes()
-        except Problem as problem:
-            if isinstance(problem.__cause__, FileNotFoundError):
-                return None
-            raise
+        return read_if_there(directory / f"{name}.json")
 
     def write(name: str, content: bytes) -> None:
         with storage_problems():

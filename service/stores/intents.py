@@ -1,4 +1,4 @@
-"""How a cart gets into several files, all or none: an intent, written and synced before the first of them.
+"""Intents: they bring a cart into several files, all or none. An intent is synced before the first file is written.
 
 One file can be written all or nothing: store ``json`` replaces a document by one rename, store ``journal`` appends a
 line with a checksum. Several files cannot. So what is to be written stands first in ``<cart>.json``, with all records
@@ -48,7 +48,7 @@ import msgspec
 from service.errors import Problem, RefusedToStart
 from service.rules.inventory import View
 from service.rules.records import Record
-from service.runtime.files import storage_problems, temporary_beside, write_durably
+from service.runtime.files import read_if_there, storage_problems, temporary_beside, write_durably
 from service.stores.directory import Names
 
 
@@ -181,9 +181,8 @@ def _link_anew(path: Path, link: Path) -> None:
 
 
 def _read(path: Path) -> Intent | None:
+    content = read_if_there(path)
     try:
-        with storage_problems():
-            content = _content(path)
         return None if content is None else _decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(
@@ -191,13 +190,6 @@ def _read(path: Path) -> Intent | None:
             f"{path.parent.name}/{path.name} in the data directory cannot be read ({error}): a cart was being written "
             "when a process was killed. Nothing was written. Stop the service, keep a copy, and put a good copy back.",
         ) from None
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
 
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View, due_at, replay
@@ -20,7 +19,7 @@ class Memory(Store):
     So it loses updates without a guard just as a document does. Guarantees nothing after the process has ended.
     """
 
-    name: ClassVar[str] = "memory"
+    name = "memory"
 
     def __init__(self, settings: Settings) -> None:
         self._events: dict[str, tuple[Event, tuple[Record, ...]]] = {}

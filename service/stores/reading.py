@@ -1,4 +1,4 @@
-"""What stores have in common in reading: what a view is asked for, how records become one, and an event's records."""
+"""The parts of reading that stores share: what a view is asked for, how records fill it, and an event's records."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import (
-    Cancel,
-    Command,
-    Confirm,
-    Event,
-    Hold,
-    Record,
-    Release,
-    Sell,
-    View,
-    hold_after,
-    order_after,
-)
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Record, Release, Sell, View
 
 S = TypeVar("S")
 
@@ -68,11 +56,9 @@ def show(view: View, keys: Iterable[Record], orders: Iterable[Record], holds: It
     for record in keys:
         view.keys[record.key] = record
     for record in orders:
-        view.orders[record.order] = order_after(record, view.orders.get(record.order))
+        view.show_order(record)
     for record in holds:
-        found = hold_after(record, view.holds.get(record.hold))
-        if found is not None:
-            view.holds[record.hold] = found
+        view.show_hold(record)
 
 
 def source_of(view: View, kind: type[S]) -> S:
@@ -87,6 +73,15 @@ def with_hall(view: View) -> View:
     if view.hall is None:
         raise Problem("no_hall", version=view.version, remaining=view.remaining)
     return view
+
+
+def damaged(where: str, reason: object) -> Problem:
+    """The problem of a file of the data directory that cannot be read."""
+    return Problem(
+        "corrupt_document",
+        f"{where} in the data directory cannot be read ({reason}). Nothing was written to it. Stop the service, keep a "
+        "copy, and put a good copy back.",
+    )
 
 
 class More(msgspec.Struct, frozen=True, omit_defaults=True):

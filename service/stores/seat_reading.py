@@ -1,4 +1,4 @@
-"""Which seats a view of some commands shows: what a store reads that keeps the state of each seat by itself."""
+"""The seats that a view of some commands needs, for stores that keep the state of each seat separately."""
 
 from __future__ import annotations
 

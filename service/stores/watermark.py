@@ -1,4 +1,4 @@
-"""What this process has seen of an engine: an engine that later shows less has lost sales that were acknowledged.
+"""The watermark: what this process has seen of an engine. An engine that shows less has lost acknowledged sales.
 
 That happens when a replica that was behind takes over, when a backup is restored under a running service, or when an
 engine comes back empty. Selling on would sell seats twice, so whoever notices refuses.

@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import Problem
-from service.runtime.epoch import Mode, ignore
+from service.runtime.epoch import Mode
+from service.runtime.notifications import Blocked, ignore
 from service.stores import SharesSwitch
 from service.switch.shared_memory import Control
 
@@ -45,7 +46,7 @@ class EngineControl(Control):
         """Errors: ``RefusedToStart``, ``engine_unreachable`` (definite)."""
         if not self.follows(master):
             # All processes look at once, and not in turn: in turn each would wait for an engine that does not answer.
-            # They refuse together (see ``runtime.gunicorn.stand_back``).
+            # They refuse together (see ``runtime.gunicorn.let_one_worker_report``).
             self._warnings = self._engine.check()
 
     def _begin_for_all(self, guard: str, timeout_s: float, *, given: bool) -> None:
@@ -91,7 +92,7 @@ class EngineControl(Control):
         """The last known epoch, for answers that belong to none. The engine, which may be away, is not asked."""
         return self._last_known.epoch
 
-    def enter(self, deadline: float, blocked: Callable[[], None] = ignore) -> Mode:
+    def enter(self, deadline: float, blocked: Blocked = ignore) -> Mode:
         """Take part in the current epoch. Errors: ``store_closed`` and those of ``mode`` (definite)."""
         self.look_after(deadline)
         self.refuse_if_closed()
@@ -100,7 +101,7 @@ class EngineControl(Control):
     def leave(self) -> None:
         """Nothing to do: the engine holds nothing for a transaction."""
 
-    def switch(self, guard: str, timeout_s: float, blocked: Callable[[], None] = ignore) -> Mode:
+    def switch(self, guard: str, timeout_s: float, blocked: Blocked = ignore) -> Mode:
         """Make ``guard`` the guard of all nodes; no transaction of an older epoch can write when it returns.
 
         Errors: those of ``SharesSwitch.begin_epoch``.
@@ -112,7 +113,7 @@ class EngineControl(Control):
         return mode
 
     @contextlib.contextmanager
-    def alone(self, timeout_s: float, blocked: Callable[[], None] = ignore) -> Iterator[None]:
+    def alone(self, timeout_s: float, blocked: Blocked = ignore) -> Iterator[None]:
         """No transaction is kept out: the block's work is atomic in the engine, where no transaction is half done."""
         yield
 

@@ -40,7 +40,7 @@ from typing import Annotated
 import msgspec
 
 from service.errors import Problem, RefusedToStart
-from service.runtime.epoch import Mode, ignore, taking_part
+from service.runtime.epoch import Mode, taking_part
 from service.runtime.files import (
     close_directory,
     open_directory,
@@ -50,6 +50,7 @@ from service.runtime.files import (
     try_flock,
     unlock_directory,
 )
+from service.runtime.notifications import Blocked, ignore
 from service.switch.control_file import (
     CLOSED,
     EPOCH,
@@ -182,7 +183,7 @@ class Control:
     def epoch(self) -> int:
         return self._words[EPOCH]
 
-    def transaction(self, deadline: float, blocked: Callable[[], None] = ignore) -> TakingPart:
+    def transaction(self, deadline: float, blocked: Blocked = ignore) -> TakingPart:
         """Take part in the current epoch; waits while the guard is being switched, and calls ``blocked`` once then.
 
         Errors: ``switching`` (definite) past ``deadline`` (monotonic seconds); ``store_closed``, ``storage_refused``
@@ -190,7 +191,7 @@ class Control:
         """
         return TakingPart(self, deadline, blocked)
 
-    def enter(self, deadline: float, blocked: Callable[[], None] = ignore) -> Mode:
+    def enter(self, deadline: float, blocked: Blocked = ignore) -> Mode:
         """Begin a transaction; ``leave`` must follow. Errors: those of ``transaction``; then nothing was begun."""
         while True:
             self._enter(deadline, blocked)
@@ -223,7 +224,7 @@ class Control:
             with self._excluding(patience_s, "switching"):
                 self._reconcile()
 
-    def switch(self, guard: str, timeout_s: float, blocked: Callable[[], None] = ignore) -> Mode:
+    def switch(self, guard: str, timeout_s: float, blocked: Blocked = ignore) -> Mode:
         """Make ``guard`` the guard of all processes; returns when no transaction of an older epoch is left. If one is,
         ``blocked`` is called once, when all that come later wait.
 
@@ -234,7 +235,7 @@ class Control:
             return self.mode()
 
     @contextlib.contextmanager
-    def alone(self, timeout_s: float, blocked: Callable[[], None] = ignore) -> Iterator[None]:
+    def alone(self, timeout_s: float, blocked: Blocked = ignore) -> Iterator[None]:
         """No transaction in any process inside this block.
 
         Errors: ``switch_timeout``, ``storage_full``, ``storage_refused`` (definite).
@@ -244,9 +245,7 @@ class Control:
             yield
 
     @contextlib.contextmanager
-    def _excluding(
-        self, timeout_s: float, code: str = "switch_timeout", blocked: Callable[[], None] = ignore
-    ) -> Iterator[None]:
+    def _excluding(self, timeout_s: float, code: str = "switch_timeout", blocked: Blocked = ignore) -> Iterator[None]:
         deadline = time.monotonic() + timeout_s
         wish = time.monotonic_ns() + int(timeout_s * 1e9)
         with storage_problems():
@@ -302,7 +301,7 @@ class Control:
 
     # -- the epoch's lock ---------------------------------------------------------------------------------------------
 
-    def _enter(self, deadline: float, blocked: Callable[[], None]) -> None:
+    def _enter(self, deadline: float, blocked: Blocked) -> None:
         while True:
             with self._mutex:
                 if not self._somebody_wishes() and (self._inside or _try_lock(self._lock_fd, fcntl.LOCK_SH)):
@@ -436,7 +435,7 @@ class TakingPart:
 
     __slots__ = ("_blocked", "_control", "_deadline", "_token")
 
-    def __init__(self, control: Control, deadline: float, blocked: Callable[[], None]) -> None:
+    def __init__(self, control: Control, deadline: float, blocked: Blocked) -> None:
         self._control = control
         self._deadline = deadline
         self._blocked = blocked

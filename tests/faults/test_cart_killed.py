@@ -76,7 +76,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new_master(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(gunicorn, "look_around", lambda: gunicorn.Surroundings(name))
+    monkeypatch.setattr(gunicorn, "current_server", lambda: gunicorn.Server(name))
 
 
 OPENED: list[Client] = []
@@ -341,7 +341,7 @@ def killed_in_the_start(data: Path, kind: str, number: int) -> bool:
             os._exit(0)
 
         Intents.finish_all = finish_all  # type: ignore[method-assign]
-        gunicorn.look_around = lambda: gunicorn.Surroundings("second")
+        gunicorn.current_server = lambda: gunicorn.Server("second")
         opened(data, kind)
         os._exit(1)
     status = os.waitpid(child, 0)[1]

@@ -262,7 +262,7 @@ def test_a_clock_that_goes_back_closes_the_doors_again_and_neither_loses_nor_rep
 ) -> None:
     opens = datetime(2026, 11, 23, 8, tzinfo=UTC)
     clock = Clock(opens)
-    monkeypatch.setattr("service.sales.box_office.datetime", clock)
+    monkeypatch.setattr("service.sales.command_handler.datetime", clock)
     client = make_client(store=store)
     client.post("/events", json={"event": "gala", "capacity": 9, "opens_at": opens.isoformat()}, headers=admin)
 

@@ -356,7 +356,7 @@ def test_a_holder_that_pauses_too_long_is_ended_by_the_engine(
             assert len(holder) == 1
             wait_for(lambda: not set(holder) & set(backends(admin, "")), "the engine to end the transaction")
 
-        monkeypatch.setattr("service.sales.box_office.think", pause)
+        monkeypatch.setattr("service.sales.command_handler.think", pause)
         answer = buy(client)
     assert told(answer) == (503, "lock_timeout", True)
     assert "Nothing was written" in answer.json["detail"]
@@ -506,7 +506,7 @@ def test_two_serializable_sales_of_one_version_make_one_of_them_run_again(
             if len(passed) <= 2:
                 barrier.wait()
 
-        monkeypatch.setattr("service.sales.box_office.think", think)
+        monkeypatch.setattr("service.sales.command_handler.think", think)
         client = open_office(url, guard=guard, first_event=(name, 10), data=Path(url.rpartition("=")[2]) / name / guard)
         other = open_office(url, guard=guard, first_event=None, data=Path(url.rpartition("=")[2]) / name / "other")
         with ThreadPoolExecutor(2) as pool:

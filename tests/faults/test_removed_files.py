@@ -247,7 +247,7 @@ class Process:
     @contextmanager
     def inside(self) -> Iterator[None]:
         """A purchase that has the guard."""
-        guard = self.office.transacting.guard("file")
+        guard = self.office.transactions.guard("file")
         with self.control.transaction(FAR**9), guard.around_request("show", FAR**9):
             yield
 

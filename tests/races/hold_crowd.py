@@ -21,7 +21,8 @@ from loadtests.lab.history.history import read_audit, read_history
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.office import OfficeAdapter
 from service.rules.inventory import Event
-from service.sales.box_office import BoxOffice, utc_now
+from service.sales.box_office import BoxOffice
+from service.sales.command_handler import utc_now
 
 CAPACITY = 60
 PATIENCE_S = 60.0

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.sales import box_office
+from service.sales import command_handler
 from service.settings import Think
 
 FAR = 90.0
@@ -17,7 +17,7 @@ class Pause:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go = threading.Event(), threading.Event()
-        monkeypatch.setattr(box_office, "think", self._think)
+        monkeypatch.setattr(command_handler, "think", self._think)
 
     def _think(self, _delay: Think) -> None:
         if not self.reached.is_set():

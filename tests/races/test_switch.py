@@ -75,8 +75,8 @@ def test_the_switch_answers_only_when_the_straggler_has_ended(tmp_path: Path, mo
 def sells_for_real(office: BoxOffice) -> bool:
     """Whether a transaction knows that the event is not the lab's any more: else guard ``none`` would act on it."""
     with office.control.transaction(time.monotonic() + FAR) as mode:
-        about = office.transacting.about("show", mode)
-        return not about.lab and office.acting_guard(about, mode) == "file"
+        about = office.transactions.about("show", mode)
+        return not about.lab and office.transactions.acting_guard(about, mode) == "file"
 
 
 def test_who_read_the_event_before_it_was_deleted_lets_nobody_believe_it_afterwards(

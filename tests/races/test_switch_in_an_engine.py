@@ -18,7 +18,7 @@ from service.errors import Problem
 from service.rules.inventory import Event, Sell, decide_all, records_of
 from service.runtime.epoch import Mode, taking_part
 from service.sales.box_office import BoxOffice, Done
-from service.sales.transaction import Transacting
+from service.sales.transaction_manager import TransactionManager
 from service.settings import Settings
 from service.stores import STORES, SharesSwitch, open_store, store_class
 from service.switch import engine
@@ -154,13 +154,13 @@ def test_a_deleted_event_is_forgotten_by_every_node(node: Node, monkeypatch: pyt
     first.delete("show")
     first.create(Event("show", "Show", 10))
     used: list[str] = []
-    before = Transacting.guard
+    before = TransactionManager.guard
 
-    def note(transacting: Transacting, name: str) -> Any:
+    def note(transactions: TransactionManager, name: str) -> Any:
         used.append(name)
-        return before(transacting, name)
+        return before(transactions, name)
 
-    monkeypatch.setattr(Transacting, "guard", note)
+    monkeypatch.setattr(TransactionManager, "guard", note)
     assert buy(second, "shop").record.version == 1
     assert used[-1] == second.store.safe_guard
 

@@ -26,5 +26,5 @@ def write(store: Sqlite, key: str) -> None:
 
 
 def sell(store: Sqlite, key: str) -> None:
-    with store.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
+    with store.transaction("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
         write(store, key)

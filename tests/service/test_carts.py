@@ -285,7 +285,7 @@ def test_a_cart_with_a_real_event_in_it_obeys_the_safe_guard(make_client: Callab
     held, done = threading.Event(), threading.Event()
 
     def hold_the_lock() -> None:
-        lock = shop.office.transacting.guard("file")
+        lock = shop.office.transactions.guard("file")
         with lock.around_request("real", time.monotonic() + 30), lock.around_request("a", time.monotonic() + 30):
             held.set()
             done.wait(30)

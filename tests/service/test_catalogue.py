@@ -13,18 +13,18 @@ from loadtests.lab.servers.engines import ENGINES
 from service.catalogue import GUARDS, GUARDS_OF, STORES
 from service.guards import guard_class
 from service.stores import SharesSwitch, Store, store_class
-from service.stores.base import CommitsAtomically, ComparesAndSets, GrantsLeases, Transacts
+from service.stores.base import CommitsAtomically, ComparesAndSets, GrantsLeases, Transactional
 
 LAB = PACKAGES / "loadtests" / "lab"
 # What a guard calls, and so what each store that it fits must offer.
 CALLS: dict[str, type] = {
     "none": Store,
     "thread": Store,
-    "immediate": Transacts,
-    "row": Transacts,
-    "table": Transacts,
-    "advisory": Transacts,
-    "serializable": Transacts,
+    "immediate": Transactional,
+    "row": Transactional,
+    "table": Transactional,
+    "advisory": Transactional,
+    "serializable": Transactional,
     "optimistic": ComparesAndSets,
     "atomic": CommitsAtomically,
     "lease": GrantsLeases,

@@ -25,9 +25,10 @@ from service.errors import Problem, RefusedToStart
 from service.rules.inventory import Event, Record, Refusal, Replay, Sell
 from service.rules.records import Cancel, Hold
 from service.runtime import gunicorn
-from service.runtime.gunicorn import Surroundings, acting_line, refuse_unsafe
-from service.sales import box_office
-from service.sales.box_office import BoxOffice, told_again
+from service.runtime.gunicorn import Server, acting_line, refuse_unsafe
+from service.sales import command_handler
+from service.sales.box_office import BoxOffice, Done
+from service.sales.command_handler import told_again
 from service.sales.host_line import messages, place
 from service.sales.host_line.client import Connection
 from service.sales.host_line.combiner import MOST_UNSENT
@@ -110,7 +111,7 @@ def open_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
         wait_for(lambda pid=pid: has_ended(pid), "the end of the combiner")  # type: ignore[misc]
 
 
-def buy(office: BoxOffice, key: str, *, event: str = "show", quantity: int = 1) -> box_office.Done:
+def buy(office: BoxOffice, key: str, *, event: str = "show", quantity: int = 1) -> Done:
     return office.buy(event, key=key, request="r", quantity=quantity, buyer=None)
 
 
@@ -140,7 +141,7 @@ def next_number(connection: Connection) -> int:
 def test_the_combiner_of_many_workers_interrupts_none_of_them(
     open_worker: Open, monkeypatch: pytest.MonkeyPatch, processes: int, policy: str
 ) -> None:
-    monkeypatch.setattr(gunicorn, "look_around", lambda: Surroundings("of many workers", processes))
+    monkeypatch.setattr(gunicorn, "current_server", lambda: Server("of many workers", processes))
     office = open_worker()
     assert os.sched_getscheduler(combiner_of(office)) == getattr(os, policy)
     assert buy(office, "a").record.remaining == 99
@@ -265,7 +266,7 @@ def test_under_a_guard_that_lets_two_processes_in_each_process_decides(
 
 
 def test_by_default_an_experiment_and_a_lone_process_have_a_line_of_their_own() -> None:
-    four = Surroundings("m", processes=4, worker_class="sync")
+    four = Server("m", processes=4, worker_class="sync")
     assert acting_line(from_environment({"LASTSEAT_STORE": "journal"}), four) == "host"
     for variables in (
         {"LASTSEAT_THINK_MS": "5"},
@@ -276,7 +277,7 @@ def test_by_default_an_experiment_and_a_lone_process_have_a_line_of_their_own() 
         {"LASTSEAT_STORE": "memory"},
     ):
         assert acting_line(from_environment({"LASTSEAT_STORE": "journal"} | variables), four) == "process"
-    lone = Surroundings("m", worker_class="sync")
+    lone = Server("m", worker_class="sync")
     assert acting_line(from_environment({"LASTSEAT_STORE": "journal"}), lone) == "process"
     asked = from_environment({"LASTSEAT_LINE": "host", "LASTSEAT_GATES": "/gates"})
     assert acting_line(asked, lone) == "host"
@@ -293,7 +294,7 @@ def test_who_thinks_decides_one_purchase_after_the_other(make_client: Any) -> No
 def test_a_combiner_that_could_not_be_right_is_refused_at_start(settings: Settings) -> None:
     scope = "process" if settings.store == "memory" else "host"
     with pytest.raises(RefusedToStart, match="LASTSEAT_LINE"):
-        refuse_unsafe(settings, "file", scope, "file", Surroundings("m"))
+        refuse_unsafe(settings, "file", scope, "file", Server("m"))
 
 
 # -- definite means definite ------------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ def test_silence_past_the_deadline_is_unknown_and_the_one_that_hangs_is_killed(
     open_worker: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = open_worker(EVENT="show:10", LOCK_TIMEOUT_S="0.2")
-    monkeypatch.setattr(box_office, "ANSWER_PATIENCE_S", 0.3)
+    monkeypatch.setattr(command_handler, "ANSWER_PATIENCE_S", 0.3)
     buy(office, "before")
     hung = combiner_of(office)
     os.kill(hung, signal.SIGSTOP)
@@ -541,7 +542,7 @@ def test_the_next_master_removes_what_a_killed_combiner_left(
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: has_ended(killed), "its end")
     assert directory.exists()
-    monkeypatch.setattr(gunicorn, "look_around", lambda: Surroundings("the next"))
+    monkeypatch.setattr(gunicorn, "current_server", lambda: Server("the next"))
     following = open_worker(EVENT="show:10")
     assert directory_of(following) != directory
     assert not directory.exists()

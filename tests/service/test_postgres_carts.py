@@ -127,7 +127,7 @@ def buying(
         for place, event in enumerate(events):
             if place:
                 between()
-            held.enter_context(store.transacting(event, guard.lock, deadline))
+            held.enter_context(store.transaction(event, guard.lock, deadline))
         store.append(views(store, *events, key=key))
 
 
@@ -140,12 +140,12 @@ def test_a_cart_holds_the_locks_of_all_of_its_events(
 
     def look(events: Sequence[str]) -> None:
         for event in events:
-            with pytest.raises(Problem) as problem, other.transacting(event, guard.lock, time.monotonic() + 0.1):
+            with pytest.raises(Problem) as problem, other.transaction(event, guard.lock, time.monotonic() + 0.1):
                 pytest.fail(f"{event} was not locked")
             refused.append((event, problem.value.code))
 
     deadline = time.monotonic() + FAR_S
-    with store.transacting("b", guard.lock, deadline), store.transacting("a", guard.lock, deadline):
+    with store.transaction("b", guard.lock, deadline), store.transaction("a", guard.lock, deadline):
         look("ab")
     assert refused == [("a", "lock_timeout"), ("b", "lock_timeout")]
 
@@ -153,7 +153,7 @@ def test_a_cart_holds_the_locks_of_all_of_its_events(
 def test_a_cart_whose_second_event_is_not_free_in_time_gives_up_definitely(stores: tuple[Postgres, Postgres]) -> None:
     store, other = stores
     with (
-        other.transacting("b", RowGuard.lock, time.monotonic() + FAR_S),
+        other.transaction("b", RowGuard.lock, time.monotonic() + FAR_S),
         pytest.raises(Problem, match="lock_timeout"),
     ):
         buying(store, RowGuard, "k", "ab", within_s=0.2)

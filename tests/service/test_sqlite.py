@@ -18,7 +18,7 @@ from sqlite_sales import FAR_S, NOW, SHOW, sell
 from service.errors import Problem, RefusedToStart
 from service.rules.halls import Hall, Plan, Row, Section
 from service.rules.inventory import Cancel, Event, Hold, Record, Sell, Wish, decide_all
-from service.runtime.gunicorn import Surroundings, refuse_unsafe
+from service.runtime.gunicorn import Server, refuse_unsafe
 from service.settings import Settings
 from service.stores.sqlite import connections, schema
 from service.stores.sqlite.schema import FORMAT
@@ -152,7 +152,7 @@ def test_a_guard_that_does_not_fit_is_refused_with_those_that_do(
 
 
 def test_a_guard_of_one_process_is_refused_for_several_and_the_stores_own_is_named() -> None:
-    settings, several = Settings(store="sqlite", guard="thread"), Surroundings("master", processes=2)
+    settings, several = Settings(store="sqlite", guard="thread"), Server("master", processes=2)
     with pytest.raises(RefusedToStart, match="LASTSEAT_GUARD=immediate"):
         refuse_unsafe(settings, "thread", Sqlite.scope, Sqlite.safe_guard, several)
 

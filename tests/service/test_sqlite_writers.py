@@ -63,7 +63,7 @@ def test_who_waits_too_long_for_another_process_is_told_so_and_readers_do_not_wa
     blocked: list[bool] = []
     with (
         pytest.raises(Problem) as problem,
-        store.transacting("show", ImmediateGuard.lock, time.monotonic() + 0.05, lambda: blocked.append(True)),
+        store.transaction("show", ImmediateGuard.lock, time.monotonic() + 0.05, lambda: blocked.append(True)),
     ):
         pytest.fail("two writers at once")
     assert (problem.value.code, problem.value.kind.definite, blocked) == ("lock_timeout", True, [True])
@@ -79,12 +79,12 @@ def test_who_waits_too_long_for_another_thread_is_told_so(store: Sqlite) -> None
 
     def wait() -> None:
         try:
-            with store.transacting("show", ImmediateGuard.lock, time.monotonic() + 0.05):
+            with store.transaction("show", ImmediateGuard.lock, time.monotonic() + 0.05):
                 told.append("inside")
         except Problem as problem:
             told.append(problem.code)
 
-    with store.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
+    with store.transaction("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
         waiting = threading.Thread(target=wait)
         waiting.start()
         waiting.join(FAR_S)
@@ -93,7 +93,7 @@ def test_who_waits_too_long_for_another_thread_is_told_so(store: Sqlite) -> None
 
 def test_nobody_sees_what_is_not_committed_and_a_failed_transaction_leaves_nothing(store: Sqlite) -> None:
     seen = []
-    with pytest.raises(ZeroDivisionError), store.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
+    with pytest.raises(ZeroDivisionError), store.transaction("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
         write(store, "a")
         assert store.view("show").version == 1
         reader = threading.Thread(target=lambda: seen.append(store.view("show").version))
@@ -256,7 +256,7 @@ def test_a_writer_killed_in_its_transaction_leaves_nothing_and_frees_the_lock(st
 
     def die_inside() -> None:
         mine = Sqlite(Settings(data=tmp_path))
-        with mine.transacting("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
+        with mine.transaction("show", ImmediateGuard.lock, time.monotonic() + FAR_S):
             write(mine, "never")
             tell.send(True)
             threading.Event().wait()

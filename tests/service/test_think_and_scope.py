@@ -71,7 +71,7 @@ def test_a_purchase_thinks_while_it_holds_the_guard(tmp_path: Path, how: str) ->
 
 def test_thinking_io_sleeps_and_thinking_cpu_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("service.sales.box_office.time.sleep", slept.append)
+    monkeypatch.setattr("service.sales.command_handler.time.sleep", slept.append)
     for how in (Think(7, 7), Think(7, 7, compute=True)):
         client = create_app(Settings(data=tmp_path / f"data-{how.compute}", think=how)).test_client()
         assert buy(client).status_code == 201
@@ -91,7 +91,7 @@ def test_without_a_delay_nobody_sleeps(
     make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = make_client()
-    monkeypatch.setattr("service.sales.box_office.time.sleep", lambda _: pytest.fail("it slept"))
+    monkeypatch.setattr("service.sales.command_handler.time.sleep", lambda _: pytest.fail("it slept"))
     assert buy(client).status_code == 201
 
 

@@ -70,7 +70,7 @@ def _counted(expected: int) -> Callable[[Any], Finding | None]:
 def test_a_program_that_keeps_its_turn_loses_nothing_so_switches_are_what_finds_a_race(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gates.LedProgram, "has_gate", lambda _program, _frame: False)
+    monkeypatch.setattr(gates.GatedProgram, "has_gate", lambda _program, _frame: False)
     explored = _explored(tmp_path, COUNTER, wrong=_counted(2))
     assert (explored.losing, explored.whole, explored.tried) == (None, True, 2)
 

@@ -96,7 +96,7 @@ def test_who_waits_when_the_board_is_closed_gives_up() -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    graph.closed = True
+    graph.close()
     thread.join(10)
     assert gave_up.is_set()
     lock.release()

@@ -35,7 +35,7 @@ def serve_by_processes(listener: socket.socket, limits: Limits, converse: Conver
     talking: list[BaseProcess] = []
     listener.settimeout(_REAP_EVERY_S)
     while True:
-        talking = _still_talking(talking)
+        talking = [each for each in talking if each.is_alive()]  # is_alive also reaps a process that has ended
         if len(talking) >= limits.most_processes:
             wait([each.sentinel for each in talking])
             continue
@@ -48,11 +48,6 @@ def serve_by_processes(listener: socket.socket, limits: Limits, converse: Conver
         # The child has the connection now. If it stayed open here, the client would never see its end.
         client.close()
         talking.append(process)
-
-
-def _still_talking(processes: list[BaseProcess]) -> list[BaseProcess]:
-    """The processes that have not ended; ``is_alive`` also reaps a process that has ended."""
-    return [each for each in processes if each.is_alive()]
 
 
 def _talk(client: socket.socket, converse: Conversation) -> None:

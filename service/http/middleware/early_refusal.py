@@ -23,7 +23,8 @@ from service.http.middleware.request_checks import SAFE_METHODS, common_headers,
 from service.runtime.logs import REQUESTS
 from service.runtime.metrics import Unmeasured
 from service.sales.admission import RETRY_AFTER_S, Admission
-from service.sales.box_office import AnswerTimes, BoxOffice
+from service.sales.box_office import BoxOffice
+from service.sales.command_handler import AnswerTimes
 
 _ADMITTED_ROUTES = frozenset({"orders", "holds", "carts"})
 _NO_TIMES = AnswerTimes()

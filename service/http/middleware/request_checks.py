@@ -23,7 +23,8 @@ from flask import Flask, Response, g, request
 from service.errors import Problem
 from service.runtime.logs import REQUESTS, log_request
 from service.runtime.metrics import Unmeasured
-from service.sales.box_office import AnswerTimes, BoxOffice
+from service.sales.box_office import BoxOffice
+from service.sales.command_handler import AnswerTimes
 from service.settings import EVENT_ID
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")

@@ -6,7 +6,7 @@ answers each. While it waits for the disk the next commands come. It is batching
 its transactions under the guard that acts, like everybody else, so that a worker that decides by itself, a cart, or a
 second combiner is excluded by the guard. So no mistake about who the combiner is can sell a ticket twice.
 
-*Who is combined.* Commands under a guard that keeps several processes of one host apart (``Transacting.combines``).
+*Who is combined.* Commands under a guard that keeps a host's processes apart (``TransactionManager.combines``).
 Under any other guard, and wherever no combiner can be reached, a worker decides by itself: it starts a combiner if
 there is none, and does not wait for it.
 

@@ -24,7 +24,8 @@ from service.runtime.files import keep_to_ourselves
 from service.runtime.gunicorn import raise_descriptor_limit
 from service.runtime.metrics import open_metrics
 from service.sales.batch import Waiting
-from service.sales.box_office import BoxOffice, NotCombined
+from service.sales.box_office import BoxOffice
+from service.sales.command_handler import NotCombined
 from service.sales.host_line import messages, place
 from service.sales.host_line.launching import LOCK_FD
 from service.sales.host_line.messages import Again, Answer, Answers, Ask, Assembly, Hello, encode, packets

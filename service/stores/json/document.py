@@ -18,19 +18,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import Command, Event, Record, View
-from service.runtime.files import (
-    commit_failed,
-    replace_durably,
-    storage_problems,
-    temporary_beside,
-    write_durably,
-)
+from service.runtime.files import commit_failed, replace_durably, storage_problems, temporary_beside, write_durably
 from service.settings import Settings
 from service.stores.base import Store
 from service.stores.directory import Names
@@ -38,9 +32,9 @@ from service.stores.halls import halls_in
 from service.stores.intents import Intents, Part, intent_of
 from service.stores.json import head as heads
 from service.stores.json.head import Head
+from service.stores.json.lru_cache import LruCache
 from service.stores.json.pages import Name, Pages
-from service.stores.json.recently_used import Kept
-from service.stores.reading import Records, Wanted, show, source_of, wanted_by, with_hall
+from service.stores.reading import Records, Wanted, damaged, show, source_of, wanted_by, with_hall
 
 RECENT = 256
 """Most records in a head. A transaction's own are never divided: they come into the head together."""
@@ -64,7 +58,7 @@ class _Source(msgspec.Struct, frozen=True):
 
 
 class JsonDocuments(Store):
-    name: ClassVar[str] = "json"
+    name = "json"
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.data / "events"
@@ -73,7 +67,7 @@ class JsonDocuments(Store):
         self._ends: dict[str, tuple[_File, datetime | None]] = {}
         self._intents = Intents(settings.data / "carts")
         self._pages = Pages(self._directory, self._names)
-        self._heads: Kept[tuple[bytes, Head]] = Kept(_HEADS_BYTES)
+        self._heads: LruCache[tuple[bytes, Head]] = LruCache(_HEADS_BYTES)
         self.halls = halls_in(settings.data)
 
     def create(self, event: Event) -> None:
@@ -253,11 +247,7 @@ class JsonDocuments(Store):
                 return known, file
             head = heads.read(content, known)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(
-                "corrupt_document",
-                f"events/{path.name} in the data directory cannot be read ({error}). Nothing was written to it. Stop "
-                "the service, keep a copy, and put a good copy back.",
-            ) from None
+            raise damaged(f"events/{path.name}", error) from None
         self._remember(event, content, head)
         return head, file
 

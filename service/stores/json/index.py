@@ -1,4 +1,4 @@
-"""Where in the pages of an event a key, an order, a hold or a buyer stands, without reading them.
+"""The index of an event's pages: where a key, an order, a hold or a buyer stands, without reading the pages.
 
 A *chain* is all pages up to one of them. Its index lives in the memory of a process and is derived from these pages and
 from nothing else: what another chain had, of a writer whose head was lost, is not in it. A chain never changes; the

@@ -28,11 +28,11 @@ import msgspec
 
 from service.errors import Problem
 from service.rules.inventory import Event, Record
-from service.runtime.files import commit_failed, open_directory, replace_durably, storage_problems
+from service.runtime.files import commit_failed, open_directory, read_if_there, replace_durably, storage_problems
 from service.stores.directory import Names
 from service.stores.json.head import Sealed
 from service.stores.json.index import MOST_LINES, Chain, Entries
-from service.stores.json.recently_used import Kept
+from service.stores.json.lru_cache import LruCache
 
 _INDEXES_BYTES = 128 << 20
 _PAGES_BYTES = 4 << 20
@@ -68,8 +68,8 @@ class Pages:
     def __init__(self, directory: Path, names: Names) -> None:
         self._directory = directory
         self._names = names
-        self._chains: Kept[Chain] = Kept(_INDEXES_BYTES)
-        self._records: Kept[list[Record]] = Kept(_PAGES_BYTES)
+        self._chains: LruCache[Chain] = LruCache(_INDEXES_BYTES)
+        self._records: LruCache[list[Record]] = LruCache(_PAGES_BYTES)
 
     def seal(self, event: str, sealed: Sealed | None, lines: Sequence[bytes]) -> Sealed:
         """Write records behind those that are sealed, durably; nothing is sold or lost by it.
@@ -180,13 +180,9 @@ class Pages:
             raise self._damaged(event, page, f"cannot be read ({error})") from None
 
     def _read(self, event: str, page: str) -> _Page:
-        try:
-            with storage_problems():
-                content = self._path(event, page).read_bytes()
-        except Problem as problem:
-            if isinstance(problem.__cause__, FileNotFoundError):
-                raise self._missing(event, page) from None
-            raise
+        content = read_if_there(self._path(event, page))
+        if content is None:
+            raise self._missing(event, page)
         if hashlib.sha256(content).hexdigest() != page:
             raise self._damaged(event, page, "is not what it was when it was written: its name is its SHA-256")
         title, _, lines = content.partition(b"\n")

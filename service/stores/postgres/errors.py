@@ -123,9 +123,7 @@ def unreachable(error: psycopg.Error) -> Problem:
     silent = isinstance(error, Silent | errors.ConnectionTimeout)
     why = "it did not answer in time" if silent else "there is no connection"
     return Problem(
-        "engine_unreachable",
-        f"PostgreSQL cannot be reached ({why}). Nothing was written; try again.",
-        retry_after_s=1,
+        "engine_unreachable", f"PostgreSQL cannot be reached ({why}). Nothing was written; try again.", retry_after_s=1
     )
 
 

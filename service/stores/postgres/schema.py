@@ -65,7 +65,7 @@ CREATE INDEX records_by_buyer ON lastseat.records (buyer, event) INCLUDE (kind, 
 
 
 def _as_the_records(table: str) -> str:
-    """Whoever may use the records may use this table."""
+    """Every role that may use the records may use this table."""
     return f"""
 DO $$
 DECLARE

@@ -1,4 +1,4 @@
-"""Seats between the rules, which know them by their ids, and the engine, which knows them by their index in the hall.
+"""The translation of seats between the rules, which use ids, and the engine, which uses their index in the hall.
 
 ``lastseat.seats`` has a row for each seat that is held or sold, under its index; a seat without a row is free. The
 records and the open holds keep the indices of their seats too, so the engine finds the rows of what they name.

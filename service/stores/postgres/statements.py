@@ -1,4 +1,4 @@
-"""What the store ``postgres`` asks and tells the engine, each in one statement."""
+"""The statements of the store ``postgres``."""
 
 from __future__ import annotations
 

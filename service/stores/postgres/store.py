@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,17 +28,16 @@ from service.errors import Problem, RefusedToStart
 from service.rules.halls import Hall, Plan
 from service.rules.inventory import Command, Event, Outcome, Record, View
 from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
 from service.stores.base import (
-    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
     LockStatement,
     SharesSwitch,
     Store,
-    Transacts,
-    ignore,
+    Transactional,
 )
 from service.stores.halls import Halls
 from service.stores.postgres.atomic import CALL, TRANSLATED, encoded, outcomes_of
@@ -85,9 +84,9 @@ class _Source(NamedTuple):
     generation: int
 
 
-class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitch):
-    name: ClassVar[str] = "postgres"
-    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+class Postgres(Store, ComparesAndSets, Transactional, CommitsAtomically, SharesSwitch):
+    name = "postgres"
+    translates = TRANSLATED
 
     def __init__(self, settings: Settings) -> None:
         if not settings.store_url:
@@ -158,12 +157,9 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
                 raise Problem("event_exists", f"Nothing was changed in {event.event!r}.")
 
     def delete(self, event: str) -> None:
-        self._delete(event)
+        self.delete_at(event, None)
 
-    def delete_at(self, event: str, version: int) -> None:
-        self._delete(event, version)
-
-    def _delete(self, event: str, version: int | None = None) -> None:
+    def delete_at(self, event: str, version: int | None) -> None:
         with self._alone(self._connections.patience_s) as connection:
             removed = "DELETE FROM lastseat.events WHERE name = %s RETURNING id, version"
             rows = connection.execute(removed, (event,)).fetchall()
@@ -325,19 +321,17 @@ class Postgres(Store, ComparesAndSets, Transacts, CommitsAtomically, SharesSwitc
         """So many records have been seen, once this is committed."""
         return lambda _result: self._watermark.saw(event, generation, row, appended)
 
-    @contextlib.contextmanager
-    def transacting(
+    def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
-    ) -> Iterator[None]:
+    ) -> contextlib.AbstractContextManager[object]:
         # An event's id has neither quotes nor backslashes.
         statement = lock.statement.format(event=event)
-        with self._transactions.transaction(
+        return self._transactions.transaction(
             deadline, isolation=lock.isolation, lock=statement, blocked=blocked, later=True
-        ):
-            yield
+        )
 
     @property
-    def is_transacting(self) -> bool:
+    def in_transaction(self) -> bool:
         return self._transactions.mine is not None
 
     def commit_atomically(

@@ -1,7 +1,7 @@
 """Transactions of a PostgreSQL for many threads or greenlets, and where in them an error stops being definite.
 
 Every wait in one is limited by the engine (``lock_timeout`` and ``statement_timeout``, set from the purchase's
-deadline) and by this side's clock (``postgres_connections``). ``COMMIT`` alone has no limit in the engine: where it
+deadline) and by this side's clock (``connections``). ``COMMIT`` alone has no limit in the engine: where it
 waits for a standby, a limit would end the waiting and not the commit, and the buyer would be told as if the standby had
 it. This side's clock makes an indefinite answer of it.
 
@@ -27,7 +27,8 @@ import psycopg
 from psycopg.pq.abc import PGresult
 
 from service.errors import Problem
-from service.stores.base import Blocked, Conflict, ignore
+from service.runtime.notifications import Blocked, ignore
+from service.stores.base import Conflict
 from service.stores.postgres.connections import SPARE_S, Connections, Patient, Ran, has_something_to_read
 from service.stores.postgres.errors import Silent, problem_of, problem_of_commit, problem_of_write
 from service.stores.postgres.scripts import Prepared

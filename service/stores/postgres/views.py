@@ -1,4 +1,4 @@
-"""What a view asks of the engine for some commands, and how what it answers becomes the view."""
+"""The question that a view asks the engine, and how the answer becomes the view."""
 
 from __future__ import annotations
 

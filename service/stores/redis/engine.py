@@ -48,7 +48,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("ERR AUTH", "engine_refused", "It has no password, and LASTSEAT_STORE has one."),
     ("NOPERM", "engine_refused", "Its access list does not let this user do that."),
     ("LOADING", "engine_unreachable", "It is still reading its data."),
-    ("BUSY ", "engine_refused", "A script of somebody else's keeps it busy."),
+    ("BUSY ", "engine_refused", "Another program's script keeps it busy."),
     ("ERR max number of clients", "engine_refused", "It has as many clients as it allows (maxclients)."),
     ("MOVED", "engine_refused", "It is a node of a cluster that does not have this office."),
     ("CLUSTERDOWN", "engine_refused", "Its cluster is down."),

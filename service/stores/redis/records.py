@@ -15,16 +15,13 @@ import msgspec
 from service.errors import Problem
 from service.rules.halls import Hall
 from service.rules.inventory import (
-    Cancel,
     Command,
-    Confirm,
     Event,
     Held,
     Hold,
     Outcome,
     Record,
     Refusal,
-    Release,
     Replay,
     Sell,
     Swept,
@@ -126,20 +123,12 @@ def held_of(line: bytes, hall: Hall | None, stands: bytes = b"held") -> Held:
 
 
 def command_of(command: Command, now: datetime, hall: Hall | None) -> dict[str, object]:
-    """A command as ``redis_rules`` takes it, with the end of its record. Until when a hold lasts is known here."""
-    asked: dict[str, object] = {"wants": type(command).__name__, "key": command.key, "request": command.request}
-    rest: dict[str, object] = {"key": command.key, "request": command.request, "order": ""}
-    asked |= {"order": "", "hold": ""}
-    if isinstance(command, Sell | Cancel | Confirm):
-        asked["order"] = rest["order"] = command.order
-    if isinstance(command, Hold | Confirm | Release):
-        asked["hold"] = rest["hold"] = command.hold
+    """A command as ``rules`` takes it, with the end of its record. Until when a hold lasts is known here."""
+    rest: dict[str, object] = {"key": command.key, "request": command.request, "order": getattr(command, "order", "")}
+    asked: dict[str, object] = {"wants": type(command).__name__, **rest, "hold": getattr(command, "hold", "")}
+    rest |= {name: getattr(command, name) for name in ("hold", "operation", "cart") if hasattr(command, name)}
     if isinstance(command, Sell | Hold):
         asked |= {"quantity": command.quantity, "buyer": command.buyer} | _wished(command, hall)
-    if isinstance(command, Cancel | Release):
-        rest["operation"] = command.operation
-    if isinstance(command, Sell):
-        rest["cart"] = command.cart
     if isinstance(command, Hold):
         asked["seconds"] = command.seconds
         rest["ends_us"] = microseconds(now + timedelta(seconds=command.seconds))
@@ -176,7 +165,7 @@ def _rows(hall: Hall, section: str) -> msgspec.Raw:
 
 
 def outcome_of(said: bytes, command: Command, *, hall: Hall | None, opens_us: int | None, now: datetime) -> Outcome:
-    """What ``redis_scripts.DECIDE`` said of a command, as ``inventory.decide`` has it."""
+    """What ``scripts.DECIDE`` said of a command, as ``inventory.decide`` has it."""
     how, _, rest = said.partition(b" ")
     if how == b"+":
         return record_of(rest, hall)
@@ -199,7 +188,7 @@ def outcome_of(said: bytes, command: Command, *, hall: Hall | None, opens_us: in
 
 
 def rows_of(records: Sequence[Record], hall: Hall | None) -> list[list[object]]:
-    """What ``redis_scripts.APPEND`` writes of each record."""
+    """What ``scripts.APPEND`` writes of each record."""
     return [
         [
             each.key, each.order, line_of(each, hall).decode(), each.hold, each.kind,

@@ -1,6 +1,6 @@
 """The rules of ``inventory.decide`` in the engine's language: commands in order, and what each of them leaves.
 
-Part of ``redis_scripts.DECIDE``, which has read the event before and writes afterwards what was put down here: so no
+Part of ``scripts.DECIDE``, which has read the event before and writes afterwards what was put down here: so no
 decision is in the middle of a write. A command brings the end of its record as text, which is not looked at; what a
 record says before that (version, first ticket, what remains, …) is known only here. What never changes of a hall comes
 with the command too: the indices of the seats that it names, or the rows in which it wants the best.

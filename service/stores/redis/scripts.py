@@ -1,4 +1,4 @@
-"""What the engine does in one step, in its own language: each script reads, checks and writes with nobody in between.
+"""The scripts that the engine runs. Each reads, checks and writes in one step; nothing else runs in between.
 
 Every script begins alike: is this still the office that this process knows (``made``), is the switch still where the
 transaction believes it is, and has the event at least as many records as this process has seen? Only then does it
@@ -12,7 +12,7 @@ than nested replies, and no JSON document has a raw line break.
 All numbers of Lua are doubles. Whole ones are exact up to 2^53, and so are microseconds since 1970, until the year
 2255; but Lua *writes* only 14 digits of them. So an instant comes as text and goes on as text, or is only compared.
 
-What ``DECIDE`` decides by is in ``redis_rules``.
+The rules by which ``DECIDE`` decides are in ``rules``.
 """
 
 from __future__ import annotations
@@ -221,8 +221,7 @@ if asked[14] ~= '' then
 end
 """
 APPEND = script(
-    _OFFICE + _EVENT + _LINES + _WRITE + _MAY_MOVE + _MOVE + "return say('ok', event[1], count)\n",
-    writes=True,
+    _OFFICE + _EVENT + _LINES + _WRITE + _MAY_MOVE + _MOVE + "return say('ok', event[1], count)\n", writes=True
 )
 
 # asked: the office's identity, mode, and of each event what APPEND is asked, how many records it must have still, or

@@ -1,4 +1,4 @@
-"""What an engine has to be before an office sells from it: set up, of this format, and keeping what it acknowledges."""
+"""The set-up of an engine, and the checks before an office sells from it: its format, and what a crash of it loses."""
 
 from __future__ import annotations
 

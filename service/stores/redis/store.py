@@ -2,10 +2,9 @@
 
 An event is a hash of counters, a stream of records as JSON, hashes that lead from keys, orders and holds to their
 records, the open holds sorted by their end, and the sums of its buyers; with a hall, which has a key of its own, also a
-string of a byte a seat. All keys of an office begin with one tag in
-braces (``{lastseat}``), so they sit in one slot of a cluster, and the switch that every script compares sits there with
-them. Whatever reads more than one of them, and whatever writes, is one script (``redis_scripts``), so nobody sees half
-of it and a purchase is one round trip or two.
+string of a byte a seat. All keys of an office begin with one tag in braces (``{lastseat}``), so they sit in one slot of
+a cluster, and the switch that every script compares sits there with them. Whatever reads more than one of them, and
+whatever writes, is one script (``scripts``): nobody sees half of it, and a purchase is one round trip or two.
 
 Guarantees, where the engine has ``appendonly yes`` and ``appendfsync always``: it answers only when what it wrote, and
 whatever the same turn of its loop let others read, is synced; so nothing is left for ``make_durable``. An engine that
@@ -22,26 +21,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from service.errors import Problem
 from service.rules.halls import Hall
-from service.rules.inventory import (
-    Cancel,
-    Command,
-    Confirm,
-    Event,
-    Hold,
-    Outcome,
-    Release,
-    Sell,
-    Sweep,
-    View,
-)
+from service.rules.inventory import Cancel, Command, Confirm, Event, Hold, Outcome, Release, Sell, Sweep, View
 from service.runtime.epoch import Mode, Switched, taking_part
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
 from service.stores.base import (
-    Blocked,
     CommitsAtomically,
     ComparesAndSets,
     Conflict,
@@ -49,7 +37,6 @@ from service.stores.base import (
     LateToken,
     SharesSwitch,
     Store,
-    ignore,
 )
 from service.stores.columns import instant, microseconds
 from service.stores.halls import Halls
@@ -88,8 +75,8 @@ class LastSeen(NamedTuple):
 
 
 class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitch):
-    name: ClassVar[str] = "redis"
-    translates: ClassVar[frozenset[type[Command]]] = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
+    name = "redis"
+    translates = frozenset({Sell, Cancel, Hold, Confirm, Release, Sweep})
 
     def __init__(self, settings: Settings) -> None:
         self._engine = Engine(settings.store_url, settings.pool, settings.lock_timeout_s)
@@ -134,13 +121,10 @@ class Redis(Store, ComparesAndSets, GrantsLeases, CommitsAtomically, SharesSwitc
         self._sure(how)
 
     def delete(self, event: str) -> None:
-        self._delete(event, "")
+        self.delete_at(event, None)
 
-    def delete_at(self, event: str, version: int) -> None:
-        self._delete(event, version)
-
-    def _delete(self, event: str, version: int | str) -> None:
-        asked = encode([event, version])
+    def delete_at(self, event: str, version: int | None) -> None:
+        asked = encode([event, "" if version is None else version])
         how, _, _ = self._ask(scripts.DELETE, event, asked, with_mode=False, seated=True)
         if how == b"moved":
             raise Problem("contention", retry_after_s=1)

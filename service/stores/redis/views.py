@@ -1,4 +1,4 @@
-"""What a view asks of the engine, how its answer becomes one, and the records of an event, read when asked for."""
+"""The question that a view asks the engine, how the answer becomes the view, and the records of an event."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def ranges_of(hall: Hall, commands: Sequence[Command]) -> Ranges:
 
 
 def asked_for(wanted: Wanted, now: datetime | None, hall: Hall | None, ranges: Ranges) -> list[object]:
-    """What ``redis_scripts.VIEW`` is asked: what is wanted, and until when holds have ended, or nothing for none."""
+    """What ``scripts.VIEW`` is asked: what is wanted, and until when holds have ended, or nothing for none."""
     return [*wanted, "" if now is None else str(microseconds(now)), *([] if hall is None else [hall.name, ranges])]
 
 
 def about_in(said: Sequence[bytes]) -> Event:
-    """What the event was made as of which something was said. Errors: ``corrupt_document``."""
+    """The event that an answer is about. Errors: ``corrupt_document``."""
     try:
         return _events.decode(said[6])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

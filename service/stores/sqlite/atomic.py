@@ -36,7 +36,7 @@ from service.rules.inventory import (
     View,
     decide,
 )
-from service.rules.records import ANY
+from service.rules.records import ANY, Kind
 from service.stores.columns import microseconds
 from service.stores.seat_reading import indices
 from service.stores.sqlite.schema import RECORD, insert, seats_in, write_seats
@@ -174,7 +174,7 @@ _CANCEL = f"""
     WHERE id = :row
       AND (SELECT kind {_LAST_OF_ORDER}) IN ('sold', 'confirmed')
       AND {_KEY_IS_NEW}
-    RETURNING version, :capacity - sold - held
+    RETURNING version, :first, :capacity - sold - held
 """
 _CANCELLED_ORDER = f"SELECT quantity, first_ticket, buyer, seats {_LAST_OF_ORDER}"
 
@@ -184,7 +184,7 @@ _CONFIRM = f"""
     WHERE id = :row
       AND (SELECT kind {_LAST_OF_HOLD}) = 'held'
       AND {_KEY_IS_NEW}
-    RETURNING version, :capacity - sold - held
+    RETURNING version, :first, :capacity - sold - held
 """
 
 _SELL_LATE = f"""
@@ -202,7 +202,7 @@ _RELEASE = f"""
     WHERE id = :row
       AND (SELECT kind {_LAST_OF_HOLD}) = 'held'
       AND {_KEY_IS_NEW}
-    RETURNING version, :capacity - sold - held
+    RETURNING version, :first, :capacity - sold - held
 """
 _HELD = """
     SELECT quantity, first_ticket, buyer, seats FROM records WHERE event = :row AND hold_id = :hold AND kind = 'held'
@@ -215,7 +215,7 @@ TRANSLATED: frozenset[type[Command]] = frozenset(
 
 
 class Atomically:
-    """Decides commands by the engine, in one transaction that whoever made this commits."""
+    """Decides commands by the engine, in one transaction, which the caller commits."""
 
     def __init__(
         self,
@@ -288,21 +288,9 @@ class Atomically:
             return None
         asked = self._known | {"key": command.key, "quantity": command.quantity, "buyer": command.buyer}
         asked["seats"] = self._places(seats)
-        statement = _SELL
-        if isinstance(command, Hold):
-            statement, asked["seconds"] = _HOLD, command.seconds
-        for version, first, remaining in self._connection.execute(statement, asked).fetchall():
-            tickets = tuple(range(first, first + command.quantity))
-            if isinstance(command, Sell):
-                return Record(
-                    version, "sold", command.key, command.order, command.quantity, tickets, remaining, command.request,
-                    command.buyer, seats=seats,
-                )  # fmt: skip
-            return Record(
-                version, "held", command.key, "", command.quantity, tickets, remaining, command.request, command.buyer,
-                command.hold, self._now + timedelta(seconds=command.seconds), seats=seats,
-            )  # fmt: skip
-        return None
+        if isinstance(command, Sell):
+            return self._written(_SELL, "sold", command, asked, seats)
+        return self._written(_HOLD, "held", command, asked | {"seconds": command.seconds}, seats)
 
     def _seats_for(self, command: Sell | Hold) -> tuple[str, ...] | None:
         """The seats that are asked for, free or not, or the best that are free; None where there are none."""
@@ -325,60 +313,52 @@ class Atomically:
         return None if self._hall is None or not seats else str(indices(self._hall, seats))
 
     def _cancel(self, command: Cancel) -> Record | None:
-        asked = self._known | {"key": command.key, "order": command.order}
-        for version, remaining in self._connection.execute(_CANCEL, asked).fetchall():
-            quantity, first, buyer, seats = self._connection.execute(_CANCELLED_ORDER, asked).fetchone()
-            tickets = tuple(range(first, first + quantity))
-            return Record(
-                version, "cancelled", command.key, command.order, quantity, tickets, remaining, command.request, buyer,
-                seats=self._kept(seats), operation=command.operation,
-            )  # fmt: skip
-        return None
+        order = self._before(_CANCELLED_ORDER, command)
+        return None if order is None else self._written(_CANCEL, "cancelled", command, *order)
 
     def _confirm(self, command: Confirm) -> Record | None:
-        held = self._held(command)
+        held = self._before(_HELD, command)
         if held is None:
             return None
-        asked, tickets, seats = held
-        for version, remaining in self._connection.execute(_CONFIRM, asked).fetchall():
-            return Record(
-                version, "confirmed", command.key, command.order, asked["quantity"], tickets, remaining,
-                command.request, asked["buyer"], command.hold, seats=seats,
-            )  # fmt: skip
-        for version, first, remaining in self._connection.execute(_SELL_LATE, asked).fetchall():
-            tickets = tuple(range(first, first + asked["quantity"]))
-            return Record(
-                version, "sold", command.key, command.order, asked["quantity"], tickets, remaining,
-                command.request, asked["buyer"], command.hold, seats=seats,
-            )  # fmt: skip
-        return None
+        return self._written(_CONFIRM, "confirmed", command, *held) or self._written(_SELL_LATE, "sold", command, *held)
 
     def _release(self, command: Release) -> Record | None:
-        held = self._held(command)
-        if held is None:
-            return None
-        asked, tickets, seats = held
-        for version, remaining in self._connection.execute(_RELEASE, asked).fetchall():
-            return Record(
-                version, "released", command.key, "", asked["quantity"], tickets, remaining, command.request,
-                asked["buyer"], command.hold, seats=seats, operation=command.operation,
-            )  # fmt: skip
-        return None
+        held = self._before(_HELD, command)
+        return None if held is None else self._written(_RELEASE, "released", command, *held)
 
-    def _held(self, command: Confirm | Release) -> tuple[dict[str, Any], tuple[int, ...], tuple[str, ...]] | None:
-        """What never changes of a hold: how many, which tickets and seats, whose. Whether it is open, the statement
-        asks."""
-        asked = self._known | {"key": command.key, "hold": command.hold}
-        made = self._connection.execute(_HELD, asked).fetchone()
+    def _before(
+        self, statement: str, command: Cancel | Confirm | Release
+    ) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+        """What never changes of an order or a hold: how many, which tickets and seats, whose. Whether it is open, the
+        next statement asks."""
+        asked = self._known | {name: getattr(command, name, "") for name in ("key", "order", "hold")}
+        made = self._connection.execute(statement, asked).fetchone()
         if made is None:
             return None
         quantity, first, buyer, kept = made
-        seats = self._kept(kept)
-        asked |= {"quantity": quantity, "buyer": buyer, "seats": self._places(seats)}
-        return asked, tuple(range(first, first + quantity)), seats
+        seats = () if kept is None else seats_in(kept, self._path)
+        asked |= {"quantity": quantity, "first": first, "buyer": buyer, "seats": self._places(seats)}
+        return asked, seats
 
-    def _kept(self, seats: str | None) -> tuple[str, ...]:
-        return () if seats is None else seats_in(seats, self._path)
+    def _written(
+        self,
+        statement: str,
+        kind: Kind,
+        command: Sell | Hold | Cancel | Confirm | Release,
+        asked: dict[str, Any],
+        seats: tuple[str, ...],
+    ) -> Record | None:
+        """The record of a command, where its statement changes the event."""
+        for version, first, remaining in self._connection.execute(statement, asked).fetchall():
+            quantity = asked["quantity"]
+            return Record(
+                version, kind, command.key, getattr(command, "order", ""), quantity,
+                tuple(range(first, first + quantity)), remaining, command.request, asked["buyer"],
+                getattr(command, "hold", ""),
+                self._now + timedelta(seconds=command.seconds) if isinstance(command, Hold) else None,
+                seats=seats, operation=getattr(command, "operation", ""),
+            )  # fmt: skip
+        return None
 
     def _why_not(self, command: Command) -> Outcome:
         outcome = decide(self._look(command), command, self._now)

@@ -7,7 +7,7 @@ database is busy sleeps as Python does and asks again, until a deadline, after w
 Reading takes a connection for as long as it does not let anybody else run, so there are no more of them than threads.
 Writing takes one for a whole transaction. Of all writers of a process one at a time asks SQLite for the lock, the
 others stand behind an ordinary lock, which hands over at once and polls for nothing. The commit waits for the disk in
-a native thread where that would stop the others (``blocking``).
+a native thread where that would stop the others (``runtime.gevent``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from typing import TypeVar
 from service.errors import Problem
 from service.runtime.files import CommitFailed, commit_failed, storage_problems
 from service.runtime.gevent import call_blocking
-from service.stores.base import Blocked, OneRefused, ignore
+from service.runtime.notifications import Blocked, ignore, take_lock
+from service.stores.base import OneRefused
+from service.stores.reading import damaged
 
 T = TypeVar("T")
 
@@ -89,15 +91,18 @@ class Connections:
             yield mine
             return
         until = time.monotonic() + self._patience_s if deadline is None else deadline
-        first_look = _once(blocked)
-        with self._alone_in_process(until, first_look), self.sorted_errors(), self._lent() as connection:
-            _begin_immediate(connection, until, first_look)
-            self._mine.connection = connection
-            try:
-                yield connection
-            finally:
-                self._mine.connection = None
-            _commit(connection)
+        has_waited = take_lock(self._turn, until, blocked)
+        try:
+            with self.sorted_errors(), self._lent() as connection:
+                _begin_immediate(connection, until, ignore if has_waited else blocked)
+                self._mine.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._mine.connection = None
+                _commit(connection)
+        finally:
+            self._turn.release()
 
     @contextlib.contextmanager
     def sorted_errors(self) -> Iterator[None]:
@@ -123,20 +128,9 @@ class Connections:
             detail = f"The database refused ({error}). Nothing was changed; mend it and try again."
             return Problem("storage_refused", detail, retry_after_s=5)
         if code in _DAMAGED:
-            return damaged(self._path, str(error))
+            return damaged(self._path.name, error)
         own = next((problem for kind, problem in _FOR_ITS_OWN_SAKE.items() if isinstance(error, kind)), None)
         return error if own is None else OneRefused(own, f"The database refused it ({error}). Nothing was written.")
-
-    @contextlib.contextmanager
-    def _alone_in_process(self, deadline: float, blocked: Blocked) -> Iterator[None]:
-        if not self._turn.acquire(blocking=False):
-            blocked()
-            if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise Problem("lock_timeout", retry_after_s=1)
-        try:
-            yield
-        finally:
-            self._turn.release()
 
     @contextlib.contextmanager
     def _lent(self) -> Iterator[sqlite3.Connection]:
@@ -253,15 +247,6 @@ def is_busy(error: BaseException) -> bool:
     return isinstance(error, Busy) or (isinstance(error, sqlite3.Error) and primary_code(error) in _BUSY)
 
 
-def damaged(path: Path, reason: str) -> Problem:
-    """What to say of a database that cannot be read."""
-    return Problem(
-        "corrupt_document",
-        f"{path.name} in the data directory cannot be read ({reason}). Nothing was written to it. Stop the service, "
-        "keep a copy, and put a good copy back.",
-    )
-
-
 def _begin_immediate(connection: sqlite3.Connection, deadline: float, blocked: Blocked) -> None:
     while True:
         try:
@@ -271,6 +256,7 @@ def _begin_immediate(connection: sqlite3.Connection, deadline: float, blocked: B
             if not is_busy(error):
                 raise
         blocked()
+        blocked = ignore
         _sleep_until_next_look(deadline)
 
 
@@ -289,18 +275,6 @@ def _sleep_until_next_look(deadline: float) -> None:
     if time.monotonic() >= deadline:
         raise Problem("lock_timeout", retry_after_s=1)
     time.sleep(POLL_S)
-
-
-def _once(call: Callable[[], None]) -> Callable[[], None]:
-    called = False
-
-    def call_once() -> None:
-        nonlocal called
-        if not called:
-            called = True
-            call()
-
-    return call_once
 
 
 def _which_file(path: Path) -> tuple[int, int]:

@@ -22,9 +22,9 @@ from service.rules.inventory import Record
 from service.rules.records import Kind
 from service.runtime.files import temporary_beside
 from service.stores.columns import first_ticket, instant, microseconds
-from service.stores.reading import more_in, more_of
+from service.stores.reading import damaged, more_in, more_of
 from service.stores.seat_reading import indices
-from service.stores.sqlite.connections import damaged, is_busy, open_connection
+from service.stores.sqlite.connections import is_busy, open_connection
 
 T = TypeVar("T")
 
@@ -166,9 +166,9 @@ def check_file(path: Path) -> None:
     try:
         application, form, mode = _while_not_busy(path, _about)
     except sqlite3.Error as error:
-        raise RefusedToStart(str(damaged(path, str(error)).detail)) from None
+        raise RefusedToStart(str(damaged(path.name, error).detail)) from None
     if application != APPLICATION:
-        raise RefusedToStart(str(damaged(path, "it is empty or was made by another program").detail))
+        raise RefusedToStart(str(damaged(path.name, "it is empty or was made by another program").detail))
     if form in _OLDER:
         upgrade_file(path)
     elif form != FORMAT:
@@ -187,7 +187,7 @@ def upgrade_file(path: Path) -> None:
 
 
 def _while_not_busy(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
-    """What ``work`` does on a connection of its own, as soon as nobody has the file for himself.
+    """What ``work`` does on a connection of its own, as soon as no other process has locked the file.
 
     Workers that start together meet here: who closes the file last, recovers it or upgrades it has it alone meanwhile.
     Raises ``RefusedToStart`` where it stays locked.
@@ -258,28 +258,26 @@ def record_of(columns: Sequence[Any], path: Path) -> Record:
     """A record from its row, in the order of ``RECORD``. Errors: ``corrupt_document``."""
     version, kind, key, order, quantity, first, remaining, request, buyer, hold, ends, cart, seats, more = columns
     if kind not in _KINDS or not all(isinstance(number, int) for number in (version, quantity, first, remaining)):
-        raise damaged(path, f"a record has kind {kind!r}, version {version!r}, tickets {first!r} + {quantity!r}")
+        raise damaged(path.name, f"a record has kind {kind!r}, version {version!r}, tickets {first!r} + {quantity!r}")
     tickets = tuple(range(first, first + quantity))
     expires_at = None if ends is None else instant(ends)
     return Record(
         version, cast(Kind, kind), key, order, quantity, tickets, remaining, request, buyer, hold or "", expires_at,
-        cart or "", () if seats is None else seats_in(seats, path), *_more_in(more, path),
+        cart or "", () if seats is None else seats_in(seats, path),
+        *msgspec.structs.astuple(_decoded(more_in, "more", more, path)),
     )  # fmt: skip
 
 
 def seats_in(content: str, path: Path) -> tuple[str, ...]:
     """The ids of seats as a record has them. Errors: ``corrupt_document``."""
-    try:
-        return _seats.decode(content)
-    except (msgspec.DecodeError, TypeError) as error:
-        raise damaged(path, f"a record has seats {content!r}: {error}") from None
+    return _decoded(_seats.decode, "seats", content, path)
 
 
-def _more_in(content: str | None, path: Path) -> tuple[Any, ...]:
+def _decoded(decode: Callable[[Any], T], what: str, content: str | None, path: Path) -> T:
     try:
-        return msgspec.structs.astuple(more_in(content))
+        return decode(content)
     except (msgspec.DecodeError, TypeError) as error:
-        raise damaged(path, f"a record has more {content!r}: {error}") from None
+        raise damaged(path.name, f"a record has {what} {content!r}: {error}") from None
 
 
 def _columns(record: Record) -> tuple[object, ...]:

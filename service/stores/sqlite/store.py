@@ -16,42 +16,26 @@ its pages.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from service.errors import Problem
-from service.rules.inventory import (
-    Command,
-    Event,
-    Held,
-    Outcome,
-    Record,
-    View,
-    hold_after,
-)
+from service.rules.inventory import Command, Event, Held, Outcome, Record, View, hold_after
+from service.runtime.notifications import Blocked, ignore
 from service.settings import Settings
-from service.stores.base import (
-    Blocked,
-    CommitsAtomically,
-    ComparesAndSets,
-    Conflict,
-    LockStatement,
-    Store,
-    Transacts,
-    ignore,
-)
+from service.stores.base import CommitsAtomically, ComparesAndSets, Conflict, LockStatement, Store, Transactional
 from service.stores.columns import instant, microseconds
 from service.stores.halls import Halls
-from service.stores.reading import Records, show, source_of, wanted_by, with_hall
+from service.stores.reading import Records, damaged, show, source_of, wanted_by, with_hall
 from service.stores.seat_reading import SeatsWanted, seats_of, seats_wanted
 from service.stores.sqlite.atomic import BOUGHT, DUE, TRANSLATED, Atomically
-from service.stores.sqlite.connections import Connections, damaged
+from service.stores.sqlite.connections import Connections
 from service.stores.sqlite.schema import RECORD, check_file, insert, make_file, record_of
 
 PAGE = 2_000
@@ -67,9 +51,9 @@ class _Source(NamedTuple):
     version: int
 
 
-class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
-    name: ClassVar[str] = "sqlite"
-    translates: ClassVar[frozenset[type[Command]]] = TRANSLATED
+class Sqlite(Store, ComparesAndSets, Transactional, CommitsAtomically):
+    name = "sqlite"
+    translates = TRANSLATED
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.data / "lastseat.db"
@@ -126,16 +110,14 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
                 self._write(connection, source_of(view, _Source).row, view)
         return [None] * len(views)
 
-    @contextlib.contextmanager
-    def transacting(
+    def transaction(
         self, event: str, lock: LockStatement, deadline: float, blocked: Blocked = ignore
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[object]:
         """There is one lock, that of the writer, for all events."""
-        with self._connections.writing(deadline, blocked):
-            yield
+        return self._connections.writing(deadline, blocked)
 
     @property
-    def is_transacting(self) -> bool:
+    def in_transaction(self) -> bool:
         return self._connections.is_writing
 
     def commit_atomically(
@@ -200,7 +182,7 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
         try:
             return row, _events.decode(about), *counters
         except (msgspec.DecodeError, TypeError) as error:
-            raise damaged(self._path, str(error)) from None
+            raise damaged(self._path.name, error) from None
 
     def _view(
         self,
@@ -244,7 +226,9 @@ class Sqlite(Store, ComparesAndSets, Transacts, CommitsAtomically):
             for seat, state in found:
                 view.seats[seat] = state
         except (IndexError, ValueError, TypeError):
-            raise damaged(self._path, f"a seat of {view.event.event!r} is at {seat!r}, in state {state!r}") from None
+            raise damaged(
+                self._path.name, f"a seat of {view.event.event!r} is at {seat!r}, in state {state!r}"
+            ) from None
 
     def _due(self, connection: sqlite3.Connection, row: int, now: datetime) -> list[Held]:
         """The open holds that have ended by ``now``, in the order in which they expire."""

@@ -23,8 +23,9 @@ from service.guards.transaction import Transaction
 from service.rules import carts, inventory
 from service.rules.inventory import Cancel, Command, Confirm, Held, Outcome, Record, Refusal, Release, Sweep, View
 from service.runtime.epoch import Mode
-from service.sales.box_office import AnswerTimes, BoxOffice, problem_of
+from service.sales.box_office import BoxOffice, problem_of
 from service.sales.carts import Carts
+from service.sales.command_handler import AnswerTimes
 from service.sales.host_line.client import Connection, Ended
 from service.stores.journal.store import Journal
 from service.stores.json.document import JsonDocuments, _File, _file
@@ -102,7 +103,7 @@ def a_sweep_outside_of_the_guard() -> None:
             return False
         sweeping: Transaction[list[Outcome]] = Transaction(
             office.store, (event,), lambda: ([Sweep()],), office._decide, 0, clock=office.clock,
-            gates=office.transacting.gates,
+            gates=office.transactions.gates,
         )  # fmt: skip
         sweeping.take_and_decide()
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 from workers.exercises.common.exercise import DrivingPlan, Exercise, Finding
@@ -17,11 +17,8 @@ class Sale:
         self.sold: dict[str, bool] = {}
 
 
-def buy(buyer: str) -> Callable[[Sale], None]:
-    def act(sale: Sale) -> None:
-        sale.sold[buyer] = sale.shop.buy(buyer)
-
-    return act
+def buy(buyer: str, sale: Sale) -> None:
+    sale.sold[buyer] = sale.shop.buy(buyer)
 
 
 def wrong(sale: Sale) -> Finding | None:
@@ -32,7 +29,7 @@ def wrong(sale: Sale) -> Finding | None:
 
 
 EXERCISE = Exercise(
-    DrivingPlan(Sale, {"Ann": buy("Ann"), "Bob": buy("Bob")}, wrong, "Shop.look_round"),
+    DrivingPlan(Sale, {"Ann": partial(buy, "Ann"), "Bob": partial(buy, "Bob")}, wrong, "Shop.look_round"),
     explore,
     needs=("Shop", "Shop.buy", "Shop.look_round"),
 )

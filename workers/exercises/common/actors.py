@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from workers.exercises.common.exercise import DrivingPlan, Finding
-from workers.exercises.common.gates import LedProgram
+from workers.exercises.common.gates import GatedProgram
 from workers.exercises.common.turns import PROBE, Report, Turn, outcome, send
 from workers.exercises.common.waiting import install
 from workers.lessons.common.processes import die_with_parent
@@ -37,7 +37,7 @@ class Actor:
         """Whether it waits for a lock, or did when it had the turn last."""
         self._was_inside = False
 
-    def turn(self, program: LedProgram) -> Turn:
+    def turn(self, program: GatedProgram) -> Turn:
         """The actor's own ends."""
         return Turn(program, self.name, self._told, self._says)
 
@@ -114,8 +114,8 @@ class Actor:
 
 
 @contextlib.contextmanager
-def company(
-    program: LedProgram, plan: DrivingPlan, folder: Path, *, processes: bool
+def running_actors(
+    program: GatedProgram, plan: DrivingPlan, folder: Path, *, processes: bool
 ) -> Iterator[tuple[Actor, list[Actor]]]:
     """The judge, which is told to go on when all have ended, and the actors, each at its first gate.
 
@@ -144,7 +144,7 @@ def company(
         yield judge, actors
 
 
-def _process(program: LedProgram, plan: DrivingPlan, actor: Actor) -> None:
+def _process(program: GatedProgram, plan: DrivingPlan, actor: Actor) -> None:
     install()
     turn = actor.turn(program)
     try:
@@ -155,7 +155,7 @@ def _process(program: LedProgram, plan: DrivingPlan, actor: Actor) -> None:
         turn.act(plan.actors[actor.name], state)
 
 
-def _judge(program: LedProgram, plan: DrivingPlan, judge: Actor, threads: list[Actor]) -> None:
+def _judge(program: GatedProgram, plan: DrivingPlan, judge: Actor, threads: list[Actor]) -> None:
     install()
     turn = judge.turn(program)
     try:

@@ -27,7 +27,7 @@ _OF_OTHERS = (io.TextIOWrapper, Path, str, list, dict, set)
 """A call of a method of these names may be none of the program's own."""
 
 
-class LedProgram(Program):
+class GatedProgram(Program):
     """A learner's program, with the gates in it. Raises as ``Program`` does."""
 
     def __init__(self, path: Path, concurrent: str) -> None:

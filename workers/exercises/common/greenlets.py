@@ -85,7 +85,7 @@ class _Greenlets:
         gevent.reinit()
         signal.signal(signal.SIGALRM, lambda *_: self._end(Finding("endless", {"at": self._last})))
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
-        self._lead_pools()
+        self._schedule_pools()
         try:
             state = self._plan.setup(self._program.load())
             self._actors = {gevent.spawn(self._act, name, state): name for name in self._names}
@@ -146,7 +146,7 @@ class _Greenlets:
         if self._lines > _MOST_LINES:
             self._end(Finding("endless", {"at": self._last}))
 
-    def _lead_pools(self) -> None:
+    def _schedule_pools(self) -> None:
         real = gevent.threadpool.ThreadPool.spawn
 
         def spawn(pool: Any, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Leads the actors of a learner's program through all orders of their steps: processes with files, and threads.
+"""The scheduler: it has the actors of a learner's program take their steps in all orders. Processes, or threads.
 
 Each order is executed by processes of its own, in an empty folder. One actor goes on at a time, from gate to gate (see
 ``gates``), until it sleeps, waits or has ended; then the next one goes on. An order may depart from this: a *departure*
@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workers.exercises.common.actors import Actor, company
+from workers.exercises.common.actors import Actor, running_actors
 from workers.exercises.common.exercise import DrivingPlan, Explored, Finding, Order, Step
-from workers.exercises.common.gates import LedProgram
+from workers.exercises.common.gates import GatedProgram
 from workers.exercises.common.turns import EXPIRE, GO, PROBE
 
 SURE_DEPARTURES = 1
@@ -47,7 +47,7 @@ def explore_threads(path: Path, plan: DrivingPlan, limit_s: float) -> Explored:
 
 def _explore(path: Path, plan: DrivingPlan, limit_s: float, *, processes: bool) -> Explored:
     begun, rng = time.monotonic(), random.Random(0)
-    program = LedProgram(path, plan.concurrent)
+    program = GatedProgram(path, plan.concurrent)
     enough = ENOUGH_ORDERS["processes" if processes else "threads"]
     waiting: list[list[list[str]]] = [[[]]]  # waiting[n]: beginnings of orders with n departures
     tried, sure, departures, overlapped = 0, 0, 0, False
@@ -66,9 +66,9 @@ def _explore(path: Path, plan: DrivingPlan, limit_s: float, *, processes: bool) 
         execution = _Execution(program, waiting[0].pop(next_one))
         with (
             tempfile.TemporaryDirectory(prefix="exercise-") as folder,
-            company(program, plan, Path(folder), processes=processes) as (judge, actors),
+            running_actors(program, plan, Path(folder), processes=processes) as (judge, actors),
         ):
-            execution.lead(judge, actors)
+            execution.run(judge, actors)
         tried += 1
         sure = tried if departures <= SURE_DEPARTURES else sure
         overlapped = overlapped or execution.overlapped
@@ -99,7 +99,7 @@ class _Choice:
 class _Execution:
     """One order: how it begins, and what happened in it."""
 
-    program: LedProgram
+    program: GatedProgram
     beginning: list[str]
     choices: list[_Choice] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -107,7 +107,7 @@ class _Execution:
     wrong: Finding | None = None
     _in_a_row: int = 0
 
-    def lead(self, judge: Actor, actors: list[Actor]) -> None:
+    def run(self, judge: Actor, actors: list[Actor]) -> None:
         """Lets one actor after the other go on until all have ended, then the judge."""
         last: Actor | None = None
         while self._all_well([judge, *actors]) and (living := [each for each in actors if each.report.kind != "done"]):

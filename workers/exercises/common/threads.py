@@ -1,6 +1,6 @@
 """Every order of a program's threads, by frontrun: each switch between two bytecodes that touch the same thing.
 
-frontrun leads what is made of ``threading`` and ``queue`` (locks, semaphores, events, conditions) and pretends the
+frontrun schedules what is made of ``threading`` and ``queue`` (locks, semaphores, events, conditions) and pretends the
 time: a sleep, and a wait with a limit, may end at any moment, and nothing is waited for. It does not see ``flock``, the
 locks of ``multiprocessing``, or gevent. Of orders that differ only in steps which touch nothing in common it tries one
 (dynamic partial order reduction), and no number of switches is too high for it (``preemption_bound=None``).
@@ -42,8 +42,8 @@ LEAST_ORDERS = 50
 """Where time ends before all orders were tried, so many are enough."""
 AT_RANDOM = 50
 """So many orders at random, always the same ones."""
-# The interpreter's own: made of a lock and a condition, which frontrun leads. Of frontrun's own event it does not try
-# those orders in which a waiter goes on between a set and a clear.
+# The interpreter's own: made of a lock and a condition, which frontrun schedules. Of frontrun's own event it does not
+# try those orders in which a waiter goes on between a set and a clear.
 _Event = threading.Event
 _start_thread = threading.Thread.start
 # frontrun follows these lines as it follows the program's: so it tries every order of entering and leaving.
@@ -64,7 +64,7 @@ def gated(part, visits, actor):
 
 
 class _OwnThread(RuntimeError):
-    """The program starts a thread, which nobody leads."""
+    """The program starts a thread, which no scheduler knows."""
 
 
 class _Run:
@@ -226,10 +226,10 @@ def _follow(path: str, log: OrderLog) -> None:
     set_active_trace_filter(_OnlyTheProgram(path))
     frontrun._dpor_runtime.runner.start_opcode_trace = start
     frontrun.bytecode.start_opcode_trace = start
-    threading.Thread.start = _start_if_not_led  # type: ignore[assignment, method-assign]
+    threading.Thread.start = _start_if_not_scheduled  # type: ignore[assignment, method-assign]
 
 
-def _start_if_not_led(thread: threading.Thread) -> None:
+def _start_if_not_scheduled(thread: threading.Thread) -> None:
     if get_context():
         raise _OwnThread
     _start_thread(thread)

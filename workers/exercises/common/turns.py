@@ -1,4 +1,4 @@
-"""What runs in an actor: it stops where it must, says where it is, and goes on when it has the turn."""
+"""The actor's side of an exploration: it stops at gates, reports where it is, and goes on when it has the turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from workers.exercises.common.exercise import Finding
-from workers.exercises.common.gates import LedProgram
+from workers.exercises.common.gates import GatedProgram
 from workers.exercises.common.program import Program
 
 GO, PROBE, EXPIRE = b"g", b"p", b"e"
@@ -44,13 +44,13 @@ def send(pipe: int, report: Report) -> None:
     os.write(pipe, msgspec.json.encode(report) + b"\n")
 
 
-class NotLed(BaseException):
-    """The program starts a thread or a process of its own, which nobody would lead."""
+class NotScheduled(BaseException):
+    """The program starts a thread or a process of its own, which no scheduler would know."""
 
 
 def outcome(error: BaseException, program: Program, actor: str = "") -> Finding:
     """What ended with this error: the program, or the check itself."""
-    if isinstance(error, NotLed):
+    if isinstance(error, NotScheduled):
         return Finding("own_thread", {"actor": actor})
     try:
         return program.raised(error, actor)
@@ -61,7 +61,7 @@ def outcome(error: BaseException, program: Program, actor: str = "") -> Finding:
 class Turn:
     """An actor's end of its two pipes."""
 
-    def __init__(self, program: LedProgram, actor: str, told: int, says: int) -> None:
+    def __init__(self, program: GatedProgram, actor: str, told: int, says: int) -> None:
         self.program = program
         self.actor = actor
         self._told = told

@@ -1,4 +1,4 @@
-"""How an actor waits, sleeps and opens files: without ever stopping elsewhere than the scheduler knows.
+"""Replacements for locks, sleeps and opening files: in them an actor stops only where the scheduler knows it.
 
 Where it would wait in the kernel (``flock``, the locks of ``threading`` and ``multiprocessing``) it tries without
 waiting, says so, and tries again when it is told to. A sleep takes no time, and stops; so does the opening of a file
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from workers.exercises.common.turns import NotLed, here
+from workers.exercises.common.turns import NotScheduled, here
 
 _allocate_lock = threading._allocate_lock  # type: ignore[attr-defined]
 
@@ -76,12 +76,12 @@ def install() -> None:
 
 
 def _refuse_thread(*_arguments: object) -> int:
-    raise NotLed
+    raise NotScheduled
 
 
 def _refuse_process(event: str, _arguments: object) -> None:
     if event in ("os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"):
-        raise NotLed
+        raise NotScheduled
 
 
 def _make_methods(lock: Any) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
+
 from workers.exercises.common.exercise import Explored, Finding, Graded, Step
 
 _HERE = Path(__file__).parent
@@ -77,9 +79,7 @@ def as_json(graded: Graded, language: str) -> str:
             "bounded": explored.bounded if explored else False,
             "whole": explored.whole if explored else False,
             "overlapped": explored.overlapped if explored else False,
-            "order": [
-                {"actor": step.actor, "line": step.line, "source": step.source, "note": step.note} for step in steps
-            ],
+            "order": msgspec.to_builtins(steps),
         },
         ensure_ascii=False,
     )

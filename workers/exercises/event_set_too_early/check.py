@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 from workers.exercises.common.exercise import DrivingPlan, Exercise, Finding
@@ -17,11 +17,8 @@ class Evening:
         self.chosen: dict[str, str] = {}
 
 
-def enter(buyer: str) -> Callable[[Evening], None]:
-    def act(evening: Evening) -> None:
-        evening.chosen[buyer] = evening.doors.enter(buyer)
-
-    return act
+def enter(buyer: str, evening: Evening) -> None:
+    evening.chosen[buyer] = evening.doors.enter(buyer)
 
 
 def wrong(evening: Evening) -> Finding | None:
@@ -34,7 +31,7 @@ def wrong(evening: Evening) -> Finding | None:
 EXERCISE = Exercise(
     DrivingPlan(
         Evening,
-        {"Clerk": lambda evening: evening.doors.open(20), "Ann": enter("Ann"), "Bob": enter("Bob")},
+        {"Clerk": lambda evening: evening.doors.open(20), "Ann": partial(enter, "Ann"), "Bob": partial(enter, "Bob")},
         wrong,
         "Doors.choose",
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 from workers.exercises.common.exercise import DrivingPlan, Exercise, Finding
 from workers.exercises.common.threads import explore
+
+CARDS = {"Ann": "stolen", "Bob": "good", "Carl": "good"}
 
 
 class Sale:
@@ -18,14 +20,11 @@ class Sale:
         self.sold: dict[str, bool] = {}
 
 
-def buy(buyer: str, card: str) -> Callable[[Sale], None]:
-    def act(sale: Sale) -> None:
-        try:
-            sale.sold[buyer] = sale.shop.buy(buyer, card)
-        except sale.refused:
-            sale.sold[buyer] = False
-
-    return act
+def buy(buyer: str, card: str, sale: Sale) -> None:
+    try:
+        sale.sold[buyer] = sale.shop.buy(buyer, card)
+    except sale.refused:
+        sale.sold[buyer] = False
 
 
 def wrong(sale: Sale) -> Finding | None:
@@ -40,7 +39,7 @@ def wrong(sale: Sale) -> Finding | None:
 EXERCISE = Exercise(
     DrivingPlan(
         Sale,
-        {"Ann": buy("Ann", "stolen"), "Bob": buy("Bob", "good"), "Carl": buy("Carl", "good")},
+        {buyer: partial(buy, buyer, card) for buyer, card in CARDS.items()},
         wrong,
         "Shop.look_round",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -21,12 +21,9 @@ class Sale:
         self.shop = module.Shop(Path.cwd())
 
 
-def buy(buyer: str) -> Callable[[Sale], None]:
-    def act(sale: Sale) -> None:
-        if sale.shop.buy(buyer):
-            Path(f"{buyer}.receipt").touch()
-
-    return act
+def buy(buyer: str, sale: Sale) -> None:
+    if sale.shop.buy(buyer):
+        Path(f"{buyer}.receipt").touch()
 
 
 def wrong(sale: Sale) -> Finding | None:
@@ -38,7 +35,7 @@ def wrong(sale: Sale) -> Finding | None:
 
 
 EXERCISE = Exercise(
-    DrivingPlan(Sale, {"Ann": buy("Ann"), "Bob": buy("Bob")}, wrong, "Shop.print_ticket"),
+    DrivingPlan(Sale, {"Ann": partial(buy, "Ann"), "Bob": partial(buy, "Bob")}, wrong, "Shop.print_ticket"),
     explore_processes,
     needs=("Shop", "Shop.buy", "Shop.print_ticket"),
 )

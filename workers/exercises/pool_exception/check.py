@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from workers.exercises.common.exercise import DrivingPlan, Exercise, Finding
-from workers.exercises.common.led_pool import Crew
+from workers.exercises.common.scheduled_pool import PoolWorkers
 from workers.exercises.common.threads import explore
 
 _ADDRESSES = {"Bob": "", "Ann": "Main Street 1"}
@@ -15,13 +15,13 @@ class Day:
     """The post, its workers, and who was reported as failed."""
 
     def __init__(self, module: ModuleType) -> None:
-        self.crew = Crew(module)
+        self.workers = PoolWorkers(module)
         self.post = module.Post()
         self.failed: list[str] = []
 
 
 def clerk(day: Day) -> None:
-    with day.crew:
+    with day.workers:
         day.failed = list(day.post.send_all(dict(_ADDRESSES)))  # as it is now: a callback may come later
 
 
@@ -36,7 +36,7 @@ def wrong(day: Day) -> Finding | None:
 EXERCISE = Exercise(
     DrivingPlan(
         Day,
-        {"Clerk": clerk, "Worker-1": lambda day: day.crew.work(), "Worker-2": lambda day: day.crew.work()},
+        {"Clerk": clerk, "Worker-1": lambda day: day.workers.work(), "Worker-2": lambda day: day.workers.work()},
         wrong,
         "Post.send",
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 from workers.exercises.common.exercise import DrivingPlan, Exercise, Finding
 from workers.exercises.common.threads import explore
+
+CARDS = {"Ann": ("stolen", "good"), "Bob": ("good",), "Carl": ("good",)}
 
 
 class Sale:
@@ -17,11 +19,8 @@ class Sale:
         self.tickets: dict[str, int] = {}
 
 
-def buy(buyer: str, *cards: str) -> Callable[[Sale], None]:
-    def act(sale: Sale) -> None:
-        sale.tickets[buyer] = sum(sale.desk.buy(buyer, card) is not None for card in cards)
-
-    return act
+def buy(buyer: str, cards: tuple[str, ...], sale: Sale) -> None:
+    sale.tickets[buyer] = sum(sale.desk.buy(buyer, card) is not None for card in cards)
 
 
 def wrong(sale: Sale) -> Finding | None:
@@ -34,7 +33,7 @@ def wrong(sale: Sale) -> Finding | None:
 EXERCISE = Exercise(
     DrivingPlan(
         Sale,
-        {"Ann": buy("Ann", "stolen", "good"), "Bob": buy("Bob", "good"), "Carl": buy("Carl", "good")},
+        {buyer: partial(buy, buyer, cards) for buyer, cards in CARDS.items()},
         wrong,
         "Desk.serve",
         most_inside=2,

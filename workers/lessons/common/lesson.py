@@ -182,10 +182,7 @@ def tell(lesson: Lesson, settings: Mapping[str, Any], findings: LessonResult) ->
     numbers = {**settings, **findings.measured, **words}
     sentences = [sentence.format_map(numbers) for sentence in lesson.observations]
     return replace(
-        findings,
-        observations=[*findings.observations, *sentences],
-        numbers=numbers,
-        command=_command(lesson, settings),
+        findings, observations=[*findings.observations, *sentences], numbers=numbers, command=_command(lesson, settings)
     )
 
 

@@ -1,4 +1,4 @@
-"""Child processes that end with the lesson: whatever happens to it, nothing is left running.
+"""The processes and threads of a lesson: whatever happens to it, nothing is left running.
 
 ``call_in_child`` runs one function in a fresh interpreter: gevent's patch must not reach the lesson's own process, and
 costs are measured undisturbed there. ``ProcessGroup`` starts processes of ``multiprocessing``.
@@ -107,6 +107,22 @@ def start_and_join(workers: Iterable[threading.Thread | BaseProcess]) -> None:
         worker.start()
     for worker in started:
         worker.join()
+
+
+@contextlib.contextmanager
+def running(threads: Sequence[threading.Thread], *let_go: Callable[[], object]) -> Iterator[None]:
+    """Threads that run in this block. At its end, also where the lesson is interrupted, each of ``let_go`` is called,
+    and the threads are joined: after these calls none of them may wait any longer."""
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        for call in let_go:
+            call()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 class ProcessGroup:

@@ -45,8 +45,7 @@ class WaitForGraph:
         self._serial = 0
         self._asked: set[str] = set()
         self._stuck: set[str] = set()
-        self.closed = False
-        """Set at the end, whatever happened: every thread that still waits gives up."""
+        self._closed = False
 
     def add_wait(self, thread: str, lock: str) -> None:
         with self._mutex:
@@ -87,7 +86,11 @@ class WaitForGraph:
                 self._asked.add(thread)
 
     def must_give_up(self, thread: str) -> bool:
-        return self.closed or thread in self._asked
+        return self._closed or thread in self._asked
+
+    def close(self) -> None:
+        """Makes every thread that still waits give up."""
+        self._closed = True
 
 
 class WatchedLock:

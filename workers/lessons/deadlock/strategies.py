@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from workers.lessons.common.figures import Span
+from workers.lessons.common.processes import running
 from workers.lessons.deadlock.locks import GaveUp, WaitForGraph, WatchedLock
 
 OWN_ORDER, ONE_ORDER, TIMEOUT, TRY = "each its own order", "one order for all", "a time-out", "a try, no wait"
@@ -148,9 +149,7 @@ def watch(
     known: frozenset[int] = frozenset()
     since = 0.0
     deadline = time.monotonic() + _AT_MOST_S
-    try:
-        for thread in threads:
-            thread.start()
+    with running(threads, graph.close, *([] if together is None else [together.abort])):
         while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
             cycle, waits = graph.cycle()
             now = time.monotonic()
@@ -161,13 +160,6 @@ def watch(
             elif cycle and break_cycles and now - since > stuck_s:
                 graph.ask_to_give_up(cycle[0])
             time.sleep(_LOOK_S)
-    finally:
-        graph.closed = True
-        if together is not None:
-            together.abort()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
     return result
 
 

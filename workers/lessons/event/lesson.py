@@ -10,6 +10,7 @@ from typing import Any
 
 from workers.lessons.common.figures import Span, Table, Timeline
 from workers.lessons.common.lesson import LessonResult, Progress, keyed
+from workers.lessons.common.processes import running
 
 
 def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[str, list[Span]], int, int]:
@@ -38,18 +39,10 @@ def cross(cars: int, red_s: float, poll_s: float | None) -> tuple[float, dict[st
         lanes[name] += [Span(came, gone, style="wait"), Span(gone, gone + red_s / 10, style="good")]
 
     threads = [threading.Thread(target=drive, args=(number, name), daemon=True) for number, name in enumerate(lanes)]
-    try:
-        for thread in threads:
-            thread.start()
+    with running(threads, waiting.abort, green.set):
         waiting.wait()
         time.sleep(red_s)
-    finally:
-        # No car is left waiting if the lesson is interrupted.
         turned = time.perf_counter() - began
-        waiting.abort()
-        green.set()
-    for thread in threads:
-        thread.join()
     return turned, lanes, sum(drives.start_s < turned for _, drives in lanes.values()), sum(looks)
 
 

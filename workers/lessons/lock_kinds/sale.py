@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from workers.lessons.common.computing import most_at_once
 from workers.lessons.common.figures import Span
+from workers.lessons.common.processes import running
 from workers.lessons.lock_kinds.sqlite_shop import MustWait, SqliteShop
 
 _MOMENT_S = 0.1
@@ -40,8 +41,7 @@ def who_must_wait(shop: SqliteShop, tables: Mapping[str, str]) -> dict[str, tupl
         thought.wait()
 
     holder = threading.Thread(target=shop.buy, args=(first, think, 0), daemon=True)
-    holder.start()
-    try:
+    with running([holder], thought.set):
         if not thinks.wait(_HOLDER_WITHIN_S):
             raise RuntimeError("the first buyer never got in")
         counts = {"same event": [0, 0], "same table": [0, 0], "other table": [0, 0]}
@@ -49,9 +49,6 @@ def who_must_wait(shop: SqliteShop, tables: Mapping[str, str]) -> dict[str, tupl
             kinship = "same event" if event == first else "same table" if table == tables[first] else "other table"
             counts[kinship][0] += _is_kept_out(shop, event)
             counts[kinship][1] += 1
-    finally:
-        thought.set()
-        holder.join()
     return {kinship: (kept_out, tried) for kinship, (kept_out, tried) in counts.items()}
 
 
@@ -95,19 +92,11 @@ def sell(shop: SqliteShop, tables: Mapping[str, str], buyers: int, think_s: floa
                 return
 
     threads = [threading.Thread(target=buy, args=(event,), daemon=True) for event in tables for _ in range(buyers)]
-    try:
-        for thread in threads:
-            thread.start()
+    with running(threads, stop.set, start.abort):
         opened = time.perf_counter()
         start.wait()
         for thread in threads:
             thread.join()
-    finally:
-        stop.set()
-        start.abort()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
     sale.seconds = time.perf_counter() - opened
     sale.most_inside = most_at_once((span.start_s, span.end_s) for spans in sale.inside.values() for span in spans)
     return sale

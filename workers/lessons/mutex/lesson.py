@@ -10,11 +10,7 @@ from typing import Any
 from workers.lessons.common.figures import Table, Timeline
 from workers.lessons.common.lesson import LessonResult, Progress, keyed
 from workers.lessons.common.processes import MOST_SPAWNED
-from workers.lessons.mutex.failures import (
-    FAILURES,
-    fail_while_holding,
-    read_while_writing,
-)
+from workers.lessons.mutex.failures import FAILURES, fail_while_holding, read_while_writing
 from workers.lessons.mutex.sale import SaleResult, SaleSettings, SaleVariant, lanes, run_sale
 
 IN_PLACE = SaleVariant("no lock, written in place", in_place=True)

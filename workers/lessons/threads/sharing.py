@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.lessons.common.processes import PATIENCE_S, ProcessGroup
+from workers.lessons.common.processes import PATIENCE_S, ProcessGroup, running
 
 
 class Stock:
@@ -74,18 +74,12 @@ def by_threads(count: int, left: int) -> tuple[Takers, int]:
 
     members = [threading.Thread(target=work, name=f"taker-{number}", daemon=True) for number in range(1, count + 1)]
     try:
-        for member in members:
-            member.start()
-        all_here.wait(PATIENCE_S)
-        alive = threading.active_count()
+        with running(members, all_here.abort, may_go.set):
+            all_here.wait(PATIENCE_S)
+            alive = threading.active_count()
+        return Takers(taken, stock.left), alive
     finally:
-        # No thread is left waiting for the others if the lesson is interrupted.
-        all_here.abort()
-        may_go.set()
-        left_over, stock.left = stock.left, BY_THE_FILE
-    for member in members:
-        member.join()
-    return Takers(taken, left_over), alive
+        stock.left = BY_THE_FILE
 
 
 def by_processes(method: str, count: int, left: int) -> Takers:

@@ -22,7 +22,8 @@ from service.guards import Transaction
 from service.rules.inventory import Record, Sell, Wish
 from service.runtime.gevent import call_blocking
 from service.sales.batch import Line, Purchases, Take
-from service.sales.box_office import AnswerTimes, BoxOffice, Done
+from service.sales.box_office import BoxOffice, Done
+from service.sales.command_handler import AnswerTimes
 from service.settings import from_environment
 from service.stores.journal import ledger
 

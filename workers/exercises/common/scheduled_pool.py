@@ -1,6 +1,6 @@
-"""A pool whose workers are actors of an exploration: what stands in for ``ThreadPoolExecutor``.
+"""A pool whose workers are actors of an exploration; it takes the place of ``ThreadPoolExecutor``.
 
-An explorer leads the threads that it starts itself, and not those that a pool would start.
+An explorer schedules the threads that it starts itself, and not those that a pool would start.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _WORKERS = 2
 _Job = Callable[[], None]
 
 
-class Crew:
+class PoolWorkers:
     """The workers of all pools that a module makes; a context manager around what the module does.
 
-    At the end of the block the workers go home. A pool of this module has two workers, or one if it asks for one.
+    At the end of the block the workers end. A pool of this module has two workers, or one if it asks for one.
     """
 
     def __init__(self, module: ModuleType) -> None:
@@ -29,7 +29,7 @@ class Crew:
         pool = self._pool_class()
         concurrent.futures.ThreadPoolExecutor = pool  # type: ignore[misc]
         for name, each in list(vars(module).items()):
-            if each is _REAL or getattr(each, "is_led", False):
+            if each is _REAL or getattr(each, "is_scheduled", False):
                 setattr(module, name, pool)
 
     def work(self) -> None:
@@ -37,7 +37,7 @@ class Crew:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> PoolWorkers:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -47,8 +47,8 @@ class Crew:
     def _pool_class(self) -> Any:
         jobs = self._jobs
 
-        class LedPool(concurrent.futures.Executor):
-            is_led = True
+        class ScheduledPool(concurrent.futures.Executor):
+            is_scheduled = True
 
             def __init__(self, max_workers: int = _WORKERS, *_rest: Any, **_more: Any) -> None:
                 self._alone = threading.Lock() if max_workers < _WORKERS else contextlib.nullcontext()
@@ -75,4 +75,4 @@ class Crew:
                     self._done.acquire()
                     self._submitted -= 1
 
-        return LedPool
+        return ScheduledPool

@@ -1,4 +1,4 @@
-"""What a process keeps of what it read: the values that were used last, as many as there is room for."""
+"""A cache of the values that a process has read: it keeps those that were used last, within a bound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Kept(Generic[V]):
+class LruCache(Generic[V]):
     """Values by name, with a size each. Any number of threads use it at once.
 
     Whoever finds nothing reads again: it never matters what is forgotten.

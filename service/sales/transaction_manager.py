@@ -1,7 +1,7 @@
-"""What surrounds every transaction of this process, whether it spans one event or several.
+"""The transaction manager of a process: it surrounds every transaction, whether that spans one event or several.
 
-It takes part in an epoch, runs under the guard that acts on its events, knows what these were made as, and closes the
-store for all processes when the disk fails.
+It runs each transaction in the current epoch, knows which guard acts on an event and what the event was made as, and
+closes the store for all processes when the disk fails.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from service.errors import Problem
 from service.experiments.gates import Gates
 from service.guards import Guard, LockLost, guard_class
 from service.rules.inventory import Event
-from service.runtime.epoch import Mode, Switched, ignore, taking_part
+from service.runtime.epoch import Mode, Switched, taking_part
 from service.runtime.files import CommitFailed
+from service.runtime.notifications import ignore
 from service.settings import Settings
 from service.stores.base import Store
 from service.switch.engine import EngineControl
@@ -36,7 +37,7 @@ class _Acting(NamedTuple):
 log = logging.getLogger("lastseat")
 
 
-class Transacting:
+class TransactionManager:
     """One per process; any number of threads or greenlets use it at once."""
 
     def __init__(
@@ -50,13 +51,14 @@ class Transacting:
         """``forget`` is called when an event was deleted: what was remembered of events may be of another one now."""
         self.gates = Gates(settings.gates, settings.gates_patience_s) if settings.gates else None
         self.waits_for_switch = self._note_switching if self.gates is not None else ignore
-        """Called once by whoever waits until the guard is switched."""
+        """Called once by a transaction that waits until the guard is switched."""
         self._settings = settings
         self._store = store
         self._control = control
         self._processes = processes
         self._forget = forget
-        self._closing = _ClosingIfNotDurable(control)
+        self.closing_if_not_durable = _ClosingIfNotDurable(control)
+        """A ``CommitFailed`` inside a block of this closes the store. Errors: ``not_durable`` (indefinite)."""
         self._built: dict[str, Guard] = {}
         self._known: tuple[int, dict[str, Event]] = (-1, {})
         """What events were made as, and the generation in which that was read: of no other generation is it true."""
@@ -76,7 +78,7 @@ class Transacting:
                 # Decided under a guard that does not act any more, and not written.
                 self._control.refresh()
             except LockLost as lost:
-                self.mend(lost, deadline)
+                self.repair(lost, deadline)
             if time.monotonic() >= deadline:
                 raise Problem("switching", retry_after_s=1)
 
@@ -84,14 +86,14 @@ class Transacting:
         if self.gates is not None:
             self.gates.note("switching", "", [])
 
-    def mend(self, lost: LockLost, deadline: float) -> None:
-        """Make a lock file anew, while nobody can hold the one that it had; to be called outside of the transaction.
+    def repair(self, lost: LockLost, deadline: float) -> None:
+        """Make a lock file again, while no transaction holds the old one; to be called outside of the transaction.
 
         Errors: ``switching``, ``storage_full``, ``storage_refused`` (definite).
         """
         try:
             with self._control.alone(max(0.0, deadline - time.monotonic())):
-                lost.mend(self._control.lock_series, self._control.renew_locks)
+                lost.repair(self._control.lock_series, self._control.renew_locks)
         except Problem as problem:
             if problem.code == "switch_timeout":
                 raise Problem("switching", problem.detail, retry_after_s=1) from None
@@ -115,7 +117,7 @@ class Transacting:
                 # read and before it is remembered.
                 deadline = time.monotonic() + self._settings.lock_timeout_s
                 return self.in_current_epoch(deadline, lambda current: self.about(event, current))
-            with self.closing_if_not_durable():
+            with self.closing_if_not_durable:
                 about = events[event] = self._store.view(event).event
         return about
 
@@ -153,15 +155,11 @@ class Transacting:
 
     def make_durable(self, event: str, position: object) -> None:
         """Return when everything up to there is durable. Errors: ``not_durable`` (indefinite)."""
-        with self._closing:
+        with self.closing_if_not_durable:
             self._store.make_durable(event, position)
         if self._control.closed:
             # Another process met the failure meanwhile, and it may be about what was written here too.
             raise Problem("not_durable", "Another write to the disk failed at the same time.")
-
-    def closing_if_not_durable(self) -> _ClosingIfNotDurable:
-        """A ``CommitFailed`` inside the block closes the store. Errors: ``not_durable`` (indefinite)."""
-        return self._closing
 
 
 class _ClosingIfNotDurable:
