@@ -27,7 +27,7 @@ from service.sales.box_office import Done
 
 blueprint = Blueprint("holds", __name__)
 
-DEFAULT_S = 300.0
+DEFAULT_HOLD_S = 300.0
 
 
 class NewHold(NewOrder):
@@ -78,7 +78,7 @@ def hold(event: str) -> Response:
 def usual_seconds(event: str) -> float:
     """How long tickets are set aside if the buyer does not say it. Errors: ``unknown_event``."""
     most = office().about(event).max_hold_s
-    return DEFAULT_S if most is None else min(DEFAULT_S, most)
+    return DEFAULT_HOLD_S if most is None else min(DEFAULT_HOLD_S, most)
 
 
 @blueprint.post("/events/<event>/holds/<hold>/confirm")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from service.catalogue import STORES
 from service.errors import Problem
 from service.experiments.wait_graph import WaitGraph
 from service.guards import Guard, Transaction
@@ -56,7 +57,8 @@ class Carts:
             raise Problem(
                 "not_supported",
                 f"Store {office.store.name!r} writes to one event at a time. Buy in each event separately, or let "
-                "LASTSEAT_STORE name json, journal, sqlite, postgres or redis. Nothing was written.",
+                f"LASTSEAT_STORE name one of these: {', '.join(each for each in STORES if STORES[each].spans_events)}. "
+                "Nothing was written.",
             )
         self._about_all(items, office.control.mode())
         cart = f"c{secrets.token_hex(8)}"
