@@ -274,7 +274,7 @@ def test_a_store_that_writes_to_one_event_at_a_time_says_so(make_client: Callabl
     shop = Shop(make_client(store="memory", first_event=None))
     answer = shop.cart(("a", 1), ("b", 1))
     assert refused(answer)[:2] == (501, "not_supported")
-    assert "json, journal, sqlite, postgres or redis" in answer.json["detail"]
+    assert "json, journal, sqlite, postgres, redis" in answer.json["detail"]
     assert shop.versions() == [0, 0, 0]
 
 
