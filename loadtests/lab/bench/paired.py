@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,8 +18,6 @@ from loadtests.lab.history.generator_load import LIMIT
 SOLD, _SOLD_OUT = 201, 409
 _RESAMPLES = 4000
 _CONFIDENCE = 0.95
-
-Side = Literal["A", "B"]
 
 
 class NothingSold(Exception):
@@ -86,9 +84,9 @@ def _interval(median: float, drawn: np.ndarray) -> Interval:
 # -- pairs ------------------------------------------------------------------------------------------------------------
 
 
-def abba(pairs: int) -> list[tuple[Side, Side]]:
-    """The order within each pair: A B, B A, A B …, so that a drift meets both sides alike."""
-    return [("A", "B") if number % 2 == 0 else ("B", "A") for number in range(pairs)]
+def abba(rounds: int, sides: Sequence[str] = "AB") -> list[tuple[str, ...]]:
+    """The order within each round: A B, B A, A B …, so that a drift meets all sides alike."""
+    return [tuple(sides if number % 2 == 0 else reversed(sides)) for number in range(rounds)]
 
 
 class Pairs(msgspec.Struct):
