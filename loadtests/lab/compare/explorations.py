@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from rich.console import Console
-from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from loadtests.lab.compare.cache import CELLS
@@ -102,26 +100,6 @@ def worker_of(store: str) -> str:
     return "gthread" if STORES[store].scope == "process" else "sync"
 
 
-class ExplorationsProgress(ProgressBar):
-    """A bar on a terminal, and above it what came of each cell; elsewhere a line for each."""
-
-    def __init__(self, screen: Console, count: int) -> None:
-        super().__init__(screen, before=(MofNCompleteColumn(),))
-        self._bars.update(self._task, total=count)
-
-    def doing(self, cell: ExplorationCell, schedules: int) -> None:
-        said = f"{cell.scenario}, {cell.store} + {cell.guard}: {counted(schedules, 'schedule')}"
-        self._bars.update(self._task, description=said)
-
-    def done(self, tried: Tried, *, new: bool) -> None:
-        self._bars.update(self._task, advance=1)
-        if new:
-            colour = "bold red" if tried.failed else "yellow" if tried.state in {UNDECIDED, NOT_TRIED} else ""
-            what = f"{tried.scenario}, {tried.store} + {tried.guard}: "
-            said = f" ({counted(tried.schedules, 'schedule')}) {tried.replay or tried.why}"
-            self._screen.print(Text.assemble(what, (tried.state, colour), said), soft_wrap=True)
-
-
 class Explorations:
     """The explorations of cells, in a folder. What the folder has is not tried again."""
 
@@ -129,7 +107,7 @@ class Explorations:
         self,
         make: Make,
         folder: Path,
-        progress: ExplorationsProgress,
+        progress: ProgressBar,
         ends: float,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -144,9 +122,10 @@ class Explorations:
     def run(self, wanted: Sequence[ExplorationCell]) -> list[Tried]:
         """What came of each cell, in their order."""
         found = []
+        self._progress.begin(len(wanted))
         for cell in wanted:
             tried, new = self._tried(cell)
-            self._progress.done(tried, new=new)
+            self._progress.done(1, _said(tried) if new else "")
             found.append(tried)
         return found
 
@@ -175,16 +154,16 @@ class Explorations:
 
     def _explore(self, cell: ExplorationCell, case: Scenario) -> tuple[Explored, bool]:
         """What was explored, and whether it came to an end: by itself, or by a schedule that loses."""
-        explored = Explored(case=case)
+        explored, what = Explored(case=case), f"{cell.scenario}, {cell.store} + {cell.guard}"
 
         def on_executed(now: Explored) -> None:
             nonlocal explored
             explored = now
-            self._progress.doing(cell, now.schedules)
+            self._progress.doing(f"{what}: {counted(now.schedules, 'schedule')}")
             if now.first is not None or self._clock() >= self._ends:
                 raise _Enough
 
-        self._progress.doing(cell, 0)
+        self._progress.doing(what)
         try:
             return run(case, on_executed), True
         except _Enough:
@@ -196,6 +175,13 @@ def status_of(found: Sequence[Tried]) -> int:
     if any(each.failed for each in found):
         return 1
     return 2 if any(each.state in {UNDECIDED, PARTLY, NOT_TRIED} for each in found) else 0
+
+
+def _said(tried: Tried) -> Text:
+    colour = "bold red" if tried.failed else "yellow" if tried.state in {UNDECIDED, NOT_TRIED} else ""
+    what = f"{tried.scenario}, {tried.store} + {tried.guard}: "
+    said = f" ({counted(tried.schedules, 'schedule')}) {tried.replay or tried.why}"
+    return Text.assemble(what, (tried.state, colour), said)
 
 
 def _take(tried: Tried, explored: Explored) -> None:

@@ -42,38 +42,23 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class CompareProgress(ProgressBar):
-    """A bar on a terminal, and above it what came out so far; elsewhere a line for each sale."""
+    """What is said of each sale."""
 
     def __init__(self, screen: Console) -> None:
         super().__init__(screen, before=(MofNCompleteColumn(),))
 
-    def begin(self, sales: int, there: int) -> None:
-        self._bars.update(self._task, total=sales)
-        if there:
-            self._screen.print(f"{there:,} sales are there already; {sales:,} are to be held", highlight=False)
-
     def turn(self, turn: Turn, left_s: float | None) -> Step:
         """A sale begins, with so much of the budget left; returns what is to be called at each of its steps."""
         left = "" if left_s is None else f"  (at most {max(0, left_s) / 60:.0f} min more)"
+        return lambda doing, _folder: self.doing(f"{turn.cell.spelled}: {doing}{left}")
 
-        def step(doing: str, _folder: Path) -> None:
-            self._bars.update(self._task, description=f"{turn.cell.spelled}: {doing}{left}")
-
-        return step
-
-    def done(self, turn: Turn, sale: Sale) -> None:
-        self._bars.update(self._task, advance=1)
+    def held(self, turn: Turn, sale: Sale) -> None:
         colour = "red" if sale.wrong else "green" if sale.verdict == "valid" else "yellow"
         said = f"{sale.acknowledged:,} tickets for {sale.seats:,} seats, {sale.sold_per_s:,.0f}/s"
-        self._screen.print(
-            Text.assemble(f"{turn.cell.spelled}: ", (sale.verdict, colour), f", {said}"),
-            soft_wrap=True,
-            highlight=False,
-        )
+        self.done(1, Text.assemble(f"{turn.cell.spelled}: ", (sale.verdict, colour), f", {said}"))
 
     def failed(self, turn: Turn, why: str) -> None:
-        self._bars.update(self._task, advance=1)
-        self._screen.print(Text(f"{turn.cell.spelled}: not measured: {first_line(why)}", "yellow"), soft_wrap=True)
+        self.done(1, Text(f"{turn.cell.spelled}: not measured: {first_line(why)}", "yellow"))
 
 
 def turns(blocks: list[list[Cell]], repeats: int) -> Iterator[Turn]:
@@ -199,7 +184,9 @@ class Comparison:
         """
         there = {cell: len(sales) for cell, sales in self.sales.items()}
         wanted = [turn for turn in turns(self.plan.blocks, repeats) if again or turn.number > there[turn.cell]]
-        self._progress.begin(len(wanted), sum(there.values()))
+        self._progress.begin(len(wanted))
+        if held := sum(there.values()):
+            self._progress.done(0, f"{held:,} sales are there already; {len(wanted):,} are to be held")
         ends = None if budget_s is None else self._clock() + budget_s
         for turn in wanted:
             if turn.cell in self.failures:
@@ -243,4 +230,4 @@ class Comparison:
         self._cache.add(place, sale)
         self.sales[cell].append(sale)
         self._lasted_s.append(self._clock() - began)
-        self._progress.done(turn, sale)
+        self._progress.held(turn, sale)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import MofNCompleteColumn
 
 from loadtests.lab.commands import options, output
 from loadtests.lab.commands.compare import read_budget
@@ -16,7 +17,6 @@ from loadtests.lab.compare import exploration_table
 from loadtests.lab.compare.cache import FolderInUse, open_cache
 from loadtests.lab.compare.explorations import (
     Explorations,
-    ExplorationsProgress,
     Make,
     Tried,
     cells,
@@ -28,6 +28,7 @@ from loadtests.lab.explore.exploration import Scenario
 from loadtests.lab.explore.scenarios import SCENARIOS
 from loadtests.lab.paths import shown
 from loadtests.lab.report.markdown import replace_section
+from loadtests.lab.report.progress import ProgressBar
 from service.catalogue import GUARDS, STORES
 
 _SECTION = (exploration_table.BEGIN, exploration_table.END)
@@ -93,7 +94,7 @@ def _run(named: dict[str, str], make: Make, own: dict[str, Any], results: str, *
     try:
         with open_cache(results, CellSettings(), fresh=own["fresh"], kind="explore-all") as (cache, said):
             output.say(screen, f"results: {shown(cache.folder)} ({said})")
-            with ExplorationsProgress(screen, len(wanted)) as progress:
+            with ProgressBar(screen, before=(MofNCompleteColumn(),)) as progress:
                 found = Explorations(make, cache.folder, progress, ends).run(wanted)
             table = exploration_table.markdown(
                 found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
