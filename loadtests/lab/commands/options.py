@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -37,6 +39,16 @@ class Parsed(click.ParamType[Value], Generic[Value]):
 
 DURATION = Parsed("duration", duration_ns)
 """Nanoseconds, from a text like ``1ms``, ``30s`` or ``2m``."""
+
+
+def read_budget(text: str) -> float:
+    """The seconds of a time like ``90s``, ``10m`` or ``2h``; ``none`` is without end. Raises ``ValueError``."""
+    if text == "none":
+        return math.inf
+    with contextlib.suppress(ValueError):
+        if seconds := duration_ns(text) / 1e9:
+            return seconds
+    raise ValueError(f"{text!r} is no time like 90s, 10m or 2h; `none` is without end.")
 
 
 def option(
@@ -121,6 +133,13 @@ def write(says: str) -> Callable[[Command], Command]:
     page = click.Path(path_type=Path, dir_okay=False, exists=True, writable=True)
     return option("--write page", page, says)
 
+
+def budget(says: str) -> Callable[[Command], Command]:
+    """The time within which a measurement ends."""
+    return option("--budget", Parsed("time", read_budget), says, "10m")
+
+
+fresh = click.option("--fresh", is_flag=True, help="Begin a new results folder.")
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error."

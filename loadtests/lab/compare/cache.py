@@ -20,7 +20,7 @@ import msgspec
 
 from loadtests.lab.compare.matrix import Cell, CellSettings
 from loadtests.lab.compare.results import Sale
-from loadtests.lab.paths import PACKAGES, new_results_folder, write_json
+from loadtests.lab.paths import PACKAGES, new_results_folder, read_json, write_json
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe
 from service import catalogue
@@ -61,11 +61,8 @@ class SalesCache:
 
     def sales(self, cell: Cell) -> list[Sale]:
         """The sales of a cell that were held and can be read, in the order in which they were held."""
-        found = []
-        for path in sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem)):
-            with contextlib.suppress(msgspec.DecodeError, OSError):
-                found.append(msgspec.json.decode(path.read_bytes(), type=Sale))
-        return found
+        paths = sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem))
+        return [sale for path in paths if (sale := read_json(path, Sale)) is not None]
 
     def place(self, cell: Cell) -> Path:
         """An empty folder for the cell's next sale. What a killed compare left there is removed."""
@@ -111,10 +108,10 @@ def open_cache(
 
 def _differs(latest: Path, now: Conditions) -> str:
     """The reason why nothing can be added to a folder; empty where it can."""
-    try:
-        before = msgspec.json.decode((latest / EXPERIMENT).read_bytes(), type=Started).conditions
-    except (OSError, msgspec.DecodeError):
+    started = read_json(latest / EXPERIMENT, Started)
+    if started is None:
         return "there was none to go on with"
+    before = started.conditions
     if before.service != now.service:
         return "the service is not the one that was measured before, so this begins anew"
     if before.shape != now.shape:

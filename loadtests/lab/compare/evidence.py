@@ -16,7 +16,8 @@ from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.results import Sale, seen_in
 from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
-from loadtests.lab.paths import write_json
+from loadtests.lab.paths import read_json, write_json
+from loadtests.lab.report.markdown import table
 from loadtests.lab.report.text import counted
 from service.catalogue import GUARDS
 
@@ -74,10 +75,7 @@ def cases(store: str, guard: str) -> list[Scenario]:
 
 def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
     """The result of an earlier exploration; None where there was none, or it cannot be read."""
-    try:
-        return msgspec.json.decode(_path(folder, case).read_bytes(), type=Schedules)
-    except (OSError, msgspec.DecodeError):
-        return None
+    return read_json(_path(folder, case), Schedules)
 
 
 def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedules:
@@ -128,13 +126,8 @@ def markdown(found: Sequence[PairEvidence], *, command: str, when: str, machine:
 
 
 def _store(store: str, found: Sequence[PairEvidence]) -> str:
-    lines = [
-        f"### Store `{store}`",
-        "",
-        "| guard | " + " | ".join(ANOMALIES) + " |",
-        "|---|" + "---|" * len(ANOMALIES),
-        *(f"| `{each.guard}` | " + " | ".join(_cell(each, name) for name in ANOMALIES) + " |" for each in found),
-    ]
+    rows = ([f"`{each.guard}`", *(_cell(each, name) for name in ANOMALIES)] for each in found)
+    lines = [f"### Store `{store}`", "", *table(["guard", *ANOMALIES], rows)]
     again = _schedules(found)
     if again:
         lines += ["", "The schedules, to be seen again with `lastseat explore --replay`:", "", *again]

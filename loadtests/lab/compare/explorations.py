@@ -22,7 +22,7 @@ from loadtests.lab.explore.exploration import Explored, Scenario, run
 from loadtests.lab.explore.scenarios import SCENARIOS
 from loadtests.lab.explore.schedules import Diverged
 from loadtests.lab.explore.settling import Stuck
-from loadtests.lab.paths import write_json
+from loadtests.lab.paths import read_json, write_json
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.report.text import counted
@@ -200,11 +200,8 @@ def _keep(folder: Path, cell: ExplorationCell, case: Scenario, tried: Tried) -> 
 
 def _read(folder: Path, cell: ExplorationCell, case: Scenario) -> Tried | None:
     """What came of the cell before; None where it was not tried, or as another case."""
-    try:
-        kept = msgspec.json.decode(_path(folder, cell).read_bytes(), type=_KeptCell)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return kept.tried if kept.case == case else None
+    kept = read_json(_path(folder, cell), _KeptCell)
+    return kept.tried if kept is not None and kept.case == case else None
 
 
 def _path(folder: Path, cell: ExplorationCell) -> Path:

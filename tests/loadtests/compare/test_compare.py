@@ -16,7 +16,8 @@ from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
-from loadtests.lab.commands.compare import compare, read_budget
+from loadtests.lab.commands.compare import compare
+from loadtests.lab.commands.options import read_budget
 from loadtests.lab.compare import cache as keeping
 from loadtests.lab.compare.anomalies import provoking_cells
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache, source_digest

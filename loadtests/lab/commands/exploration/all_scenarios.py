@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn
 
 from loadtests.lab.commands import options, output
-from loadtests.lab.commands.compare import read_budget
 from loadtests.lab.compare import exploration_table
-from loadtests.lab.compare.cache import FolderInUse, open_cache
 from loadtests.lab.compare.explorations import (
     Explorations,
     Make,
@@ -26,8 +24,6 @@ from loadtests.lab.compare.explorations import (
 from loadtests.lab.compare.matrix import CellSettings
 from loadtests.lab.explore.exploration import Scenario
 from loadtests.lab.explore.scenarios import SCENARIOS
-from loadtests.lab.paths import shown
-from loadtests.lab.report.markdown import replace_section
 from loadtests.lab.report.progress import ProgressBar
 from service.catalogue import GUARDS, STORES
 
@@ -46,9 +42,7 @@ def add(command: options.Command) -> options.Command:
     for each in reversed(
         (
             click.option("--all", "everything", is_flag=True, help="Every scenario, store and guard; again: goes on."),
-            options.option(
-                "--budget", options.Parsed("time", read_budget), "Of --all: it ends after this time.", default="10m"
-            ),
+            options.budget("Of --all: it ends after this time."),
             click.option("--fresh", is_flag=True, help="With --all: begin a new results folder."),
             options.write("With --all: replace the table in this Markdown page, between its markers."),
         )
@@ -91,20 +85,15 @@ def _run(named: dict[str, str], make: Make, own: dict[str, Any], results: str, *
     if not wanted:
         raise click.UsageError("there is no such cell: the guard does not fit the store")
     screen, ends = Console(stderr=True), time.monotonic() + own["budget"]
-    try:
-        with open_cache(results, CellSettings(), fresh=own["fresh"], kind="explore-all") as (cache, said):
-            output.say(screen, f"results: {shown(cache.folder)} ({said})")
-            with ProgressBar(screen, before=(MofNCompleteColumn(),)) as progress:
-                found = Explorations(make, cache.folder, progress, ends).run(wanted)
-            table = exploration_table.markdown(
-                found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
-            )
-            (cache.folder / "scenarios.md").write_text(table + "\n", encoding="utf-8")
-    except FolderInUse as error:
-        raise click.ClickException(str(error)) from None
-    if own["page"] is not None:
-        replace_section(own["page"], *_SECTION, table)
-        output.say(screen, f"written into {own['page']}")
+    kind = "explore-all"
+    with output.folder_to_go_on_in(screen, results, CellSettings(), fresh=own["fresh"], kind=kind) as cache:
+        with ProgressBar(screen, before=(MofNCompleteColumn(),)) as progress:
+            found = Explorations(make, cache.folder, progress, ends).run(wanted)
+        table = exploration_table.markdown(
+            found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
+        )
+        (cache.folder / "scenarios.md").write_text(table + "\n", encoding="utf-8")
+    output.write_table(screen, own["page"], _SECTION, table)
     _say(found, table, as_json=as_json)
     return status_of(found)
 
