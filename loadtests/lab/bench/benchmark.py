@@ -20,7 +20,7 @@ from loadtests.lab.bench.results import BenchResults, GeneratorItself, NotMeasur
 from loadtests.lab.bench.scaling import QUICK_WORKERS, WORKERS, measure_scaling
 from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, plain_beside, subject
 from loadtests.lab.bench.targets import CLIENTS, speed_targets
-from loadtests.lab.bench.without_http import ChildFailed, InProcess
+from loadtests.lab.bench.without_http import InProcess, MeasurementFailed
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.servers.machine import describe
@@ -30,7 +30,7 @@ from service.catalogue import GROWN, GROWN_MARKS
 PARTS = ("cells", "growth", "scaling", "in-process")
 BESIDE_PLAIN = "plain"
 """A part that is measured alone."""
-_FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, ChildFailed, WrongAnswer, OSError)
+_FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, MeasurementFailed, WrongAnswer, OSError)
 
 
 class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.compare.matrix import Cell, CellSettings
-from loadtests.lab.compare.results import Sale
+from loadtests.lab.compare.results import SaleFigures
 from loadtests.lab.paths import PACKAGES, new_results_folder, read_json, write_json
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe
@@ -59,10 +59,10 @@ class SalesCache:
         self.folder = folder
         self.machine = machine
 
-    def sales(self, cell: Cell) -> list[Sale]:
+    def sales(self, cell: Cell) -> list[SaleFigures]:
         """The sales of a cell that were held and can be read, in the order in which they were held."""
         paths = sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem))
-        return [sale for path in paths if (sale := read_json(path, Sale)) is not None]
+        return [sale for path in paths if (sale := read_json(path, SaleFigures)) is not None]
 
     def place(self, cell: Cell) -> Path:
         """An empty folder for the cell's next sale. What a killed compare left there is removed."""
@@ -72,7 +72,7 @@ class SalesCache:
         place.mkdir(parents=True)
         return place
 
-    def add(self, place: Path, sale: Sale) -> None:
+    def add(self, place: Path, sale: SaleFigures) -> None:
         """Keep the figures of the sale that was held in ``place``; remove the store's own files from its folder."""
         for name in _NOT_KEPT:
             shutil.rmtree(place / name, ignore_errors=True)

@@ -14,8 +14,8 @@ import msgspec
 
 from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.matrix import Cell
-from loadtests.lab.compare.results import Sale, seen_in
-from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
+from loadtests.lab.compare.results import SaleFigures, seen_in
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, SeenAnomaly
 from loadtests.lab.paths import read_json, write_json
 from loadtests.lab.report.markdown import table
 from loadtests.lab.report.text import counted
@@ -78,7 +78,7 @@ def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
     return read_json(_path(folder, case), Schedules)
 
 
-def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedules:
+def keep_schedules(folder: Path, case: Scenario, explored: ExplorationResult) -> Schedules:
     """Write down what an exploration found, in one step."""
     found = Schedules(
         store=case.store,
@@ -97,7 +97,7 @@ def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedule
 
 
 def gather(
-    store: str, guard: str, explored: Sequence[Schedules], sales: dict[Cell, list[Sale]], trouble: str = ""
+    store: str, guard: str, explored: Sequence[Schedules], sales: dict[Cell, list[SaleFigures]], trouble: str = ""
 ) -> PairEvidence:
     """The pair's sales, under whatever worker model, and its explorations."""
     mine = [sale for cell, held in sales.items() if (cell.store, cell.guard) == (store, guard) for sale in held]

@@ -18,7 +18,7 @@ from loadtests.lab.compare.cache import CELLS
 from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.results import NO_TIME
 from loadtests.lab.experiment.expectation import Expectation
-from loadtests.lab.explore.exploration import Explored, Scenario, run
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run
 from loadtests.lab.explore.scenarios import SCENARIOS
 from loadtests.lab.explore.schedules import Diverged
 from loadtests.lab.explore.settling import Stuck
@@ -137,7 +137,7 @@ class Explorations:
             return Tried(**cell._asdict(), state=NOT_OFFERED, why=str(error)), False
         if (kept := _read(self._folder, cell, case)) is not None:
             return kept, False
-        explored = Explored(case=case)
+        explored = ExplorationResult(case=case)
         tried = Tried(**cell._asdict(), state=NOT_TRIED, safe=explored.expected is Expectation.EXACT, why=NO_TIME)
         if self._clock() >= self._ends:
             return tried, False
@@ -152,11 +152,11 @@ class Explorations:
             _keep(self._folder, cell, case, tried)
         return tried, True
 
-    def _explore(self, cell: ExplorationCell, case: Scenario) -> tuple[Explored, bool]:
+    def _explore(self, cell: ExplorationCell, case: Scenario) -> tuple[ExplorationResult, bool]:
         """What was explored, and whether it came to an end: by itself, or by a schedule that loses."""
-        explored, what = Explored(case=case), f"{cell.scenario}, {cell.store} + {cell.guard}"
+        explored, what = ExplorationResult(case=case), f"{cell.scenario}, {cell.store} + {cell.guard}"
 
-        def on_executed(now: Explored) -> None:
+        def on_executed(now: ExplorationResult) -> None:
             nonlocal explored
             explored = now
             self._progress.doing(f"{what}: {counted(now.schedules, 'schedule')}")
@@ -184,7 +184,7 @@ def _said(tried: Tried) -> Text:
     return Text.assemble(what, (tried.state, colour), said)
 
 
-def _take(tried: Tried, explored: Explored) -> None:
+def _take(tried: Tried, explored: ExplorationResult) -> None:
     tried.why = ""
     if explored.first is not None:
         tried.state, tried.replay, tried.why = LOSES, explored.first.replay, explored.first.why

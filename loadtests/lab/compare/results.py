@@ -50,7 +50,7 @@ class Figures(msgspec.Struct, kw_only=True):
     """The same of the store's engine, where it has one."""
 
 
-class Sale(Figures, kw_only=True):
+class SaleFigures(Figures, kw_only=True):
     """One sale."""
 
     wrong: bool
@@ -130,7 +130,7 @@ class Results(msgspec.Struct, kw_only=True):
 
 def summarize(
     plan: PlannedCells,
-    sales: dict[Cell, list[Sale]],
+    sales: dict[Cell, list[SaleFigures]],
     failures: dict[Cell, str],
     *,
     shape: CellSettings,
@@ -148,7 +148,7 @@ def summarize(
     return Results(found=found, missing=missing, shape=shape, machine=machine)
 
 
-def summary(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> Found:
+def summary(cell: Cell, sales: Sequence[SaleFigures], shape: CellSettings) -> Found:
     """One cell over all its sales."""
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
     expected = cell.expectation(shape)
@@ -173,7 +173,7 @@ def summary(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> Found:
     )
 
 
-def seen_in(sales: Sequence[Sale]) -> dict[str, int]:
+def seen_in(sales: Sequence[SaleFigures]) -> dict[str, int]:
     """Number of sales in which each anomaly was seen."""
     return dict(Counter(name for sale in sales for name in sale.anomalies))
 

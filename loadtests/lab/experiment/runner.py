@@ -142,14 +142,14 @@ class SettingsRefused(LabFailed):
     """The service does not run with the settings of the experiment; the message is its own."""
 
 
-Step = Callable[[str, Path], None]
+OnStep = Callable[[str, Path], None]
 """Called with what is being done, and the folder in which a running round writes."""
 
 
 def run(
     experiment: Experiment,
     folder: Path,
-    on_step: Step = lambda _doing, _folder: None,
+    on_step: OnStep = lambda _doing, _folder: None,
     *,
     is_own_host: bool = False,
     report: Callable[[Path], object] = lambda _folder: None,

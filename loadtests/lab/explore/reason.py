@@ -14,7 +14,7 @@ import msgspec
 
 from loadtests.lab.checks import Verdict
 from loadtests.lab.explore.schedules import buyer_names
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 
 NO_PAIR = "No single pair of accesses explains this."
 _OF_A_HOLD = ("confirm", "release", "hold")
@@ -30,7 +30,7 @@ class Reason(msgspec.Struct, frozen=True):
     sentences: tuple[str, ...] = (NO_PAIR,)
 
 
-def reason_of(steps: Sequence[Step], verdict: Verdict | None = None) -> Reason:
+def reason_of(steps: Sequence[TraceStep], verdict: Verdict | None = None) -> Reason:
     """The reason of a schedule that fails; ``verdict`` tells whose real time was not kept."""
     found = (
         *_half_carts(steps),
@@ -44,7 +44,7 @@ def reason_of(steps: Sequence[Step], verdict: Verdict | None = None) -> Reason:
     return next(iter(found), Reason())
 
 
-def _stale_reads(steps: Sequence[Step]) -> Iterator[Reason]:
+def _stale_reads(steps: Sequence[TraceStep]) -> Iterator[Reason]:
     """Somebody reads an older version than was written before."""
     for read, mine in _reads(steps):
         for write, other in _writes(steps[:read]):
@@ -61,7 +61,7 @@ def _stale_reads(steps: Sequence[Step]) -> Iterator[Reason]:
                 )
 
 
-def _half_carts(steps: Sequence[Step]) -> Iterator[Reason]:
+def _half_carts(steps: Sequence[TraceStep]) -> Iterator[Reason]:
     """Somebody comes between two writes of one cart."""
     for first, mine in enumerate(steps):
         second = next((place for place in range(first + 1, len(steps)) if steps[place].buyer == mine.buyer), first)
@@ -81,7 +81,7 @@ def _half_carts(steps: Sequence[Step]) -> Iterator[Reason]:
                 )
 
 
-def _lost_updates(steps: Sequence[Step]) -> Iterator[Reason]:
+def _lost_updates(steps: Sequence[TraceStep]) -> Iterator[Reason]:
     """Somebody writes on what they had read before another one wrote; what was overwritten comes first."""
     for last, step in sorted(_writes(steps), key=lambda found: not found[1].wrong):
         for read, seen in _reads_for(steps, last):
@@ -90,7 +90,7 @@ def _lost_updates(steps: Sequence[Step]) -> Iterator[Reason]:
                     yield _lost_update(steps, read, write, last)
 
 
-def _lost_update(steps: Sequence[Step], read: int, write: int, last: int) -> Reason:
+def _lost_update(steps: Sequence[TraceStep], read: int, write: int, last: int) -> Reason:
     mine, other = steps[read], steps[write]
     saw = f"{mine.buyer} read {_state(mine, mine.event)} in step {read + 1}"
     wrote = f"{other.buyer} had written {_state(other, mine.event)} in step {write + 1}, in between"
@@ -110,7 +110,7 @@ def _lost_update(steps: Sequence[Step], read: int, write: int, last: int) -> Rea
     )
 
 
-def _retries(steps: Sequence[Step]) -> Iterator[Reason]:
+def _retries(steps: Sequence[TraceStep]) -> Iterator[Reason]:
     """A request is sent again, what it wrote is there, and it is written again."""
     for last, mine in _writes(steps):
         for write, other in _writes(steps[:last]):
@@ -129,12 +129,12 @@ def _retries(steps: Sequence[Step]) -> Iterator[Reason]:
                 )
 
 
-def _key(step: Step) -> str:
+def _key(step: TraceStep) -> str:
     """Whose key it is: a retry of another one's request has that one's key."""
     return step.operation.removeprefix("retry").strip() if step.operation.startswith("retry ") else step.buyer
 
 
-def _two_clocks(steps: Sequence[Step], gate: str, did: str) -> Iterator[Reason]:
+def _two_clocks(steps: Sequence[TraceStep], gate: str, did: str) -> Iterator[Reason]:
     """Of two who write, one came to a gate about a hold before time moved, and the other one read after that."""
     for moved in (place for place, step in enumerate(steps) if step.gate == "time"):
         for last, mine in _writes(steps):
@@ -160,7 +160,7 @@ def _two_clocks(steps: Sequence[Step], gate: str, did: str) -> Iterator[Reason]:
                     )
 
 
-def _inversions(steps: Sequence[Step], verdict: Verdict | None) -> Iterator[Reason]:
+def _inversions(steps: Sequence[TraceStep], verdict: Verdict | None) -> Iterator[Reason]:
     """The order of the versions is not that of real time, as the checks found."""
     names = buyer_names(10)
     for witness in (witness for check in verdict.checks for witness in check.witness) if verdict else ():
@@ -176,20 +176,20 @@ def _inversions(steps: Sequence[Step], verdict: Verdict | None) -> Iterator[Reas
                 yield Reason("real-time order", (told[-1], ask), (had, asked_late))
 
 
-def _writes(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
+def _writes(steps: Sequence[TraceStep]) -> Iterator[tuple[int, TraceStep]]:
     return ((place, step) for place, step in enumerate(steps) if step.wrote)
 
 
-def _reads(steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
+def _reads(steps: Sequence[TraceStep]) -> Iterator[tuple[int, TraceStep]]:
     for place, step in enumerate(steps):
         if not step.wrote and (step.gate == "view" or step.version is not None):
             yield place, step
 
 
-def _reads_for(steps: Sequence[Step], write: int) -> list[tuple[int, Step]]:
+def _reads_for(steps: Sequence[TraceStep], write: int) -> list[tuple[int, TraceStep]]:
     """The reads on which a write rests: of the same buyer, since the buyer's write or request before, the last of each
     event."""
-    found: dict[str, tuple[int, Step]] = {}
+    found: dict[str, tuple[int, TraceStep]] = {}
     for place, step in enumerate(steps[:write]):
         if step.buyer != steps[write].buyer:
             continue
@@ -200,7 +200,7 @@ def _reads_for(steps: Sequence[Step], write: int) -> list[tuple[int, Step]]:
     return list(found.values())
 
 
-def _state(step: Step, event: str) -> str:
+def _state(step: TraceStep, event: str) -> str:
     """What was read or written of an event, in words."""
     version = step.wrote.get(event, step.version)
     left = f" with {step.left} left" if step.left is not None and not step.wrote else ""
