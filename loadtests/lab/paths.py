@@ -9,7 +9,7 @@ import contextlib
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -19,8 +19,6 @@ LOCUSTFILES = PACKAGES / "loadtests"
 EXAMPLES = LOCUSTFILES / "examples"
 BUY_LOCUSTFILE = LOCUSTFILES / "buy.py"
 
-
-Content = TypeVar("Content", bound=msgspec.Struct)
 
 made: list[Path] = []
 """The results folders that this process has made."""
@@ -61,14 +59,6 @@ def write_json(path: Path, content: Any) -> None:
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
     unfinished.rename(path)
-
-
-def read_json(path: Path, kind: type[Content]) -> Content | None:
-    """What ``write_json`` wrote, as a struct; None where there is nothing, or nothing of this kind."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def shown(path: Path) -> str:

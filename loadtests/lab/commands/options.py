@@ -62,6 +62,27 @@ def option(
     return click.option(*name.split(), type=kind, default=default, show_default=default is not None, help=says, **more)
 
 
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator; ``--help`` shows them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+def typed() -> dict[str, str]:
+    """The options of the running command that the user typed: of each variable the option, as ``--buyers``."""
+    context = click.get_current_context()
+    return {
+        name: parameter.opts[0]
+        for parameter in context.command.params
+        if (name := parameter.name) and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+
+
 def setting(
     name: str, says: str = "", *, default: Any = None, kind: click.ParamType[Any] | None = None, note: str = ""
 ) -> Callable[[Command], Command]:

@@ -19,6 +19,7 @@ from loadtests.lab.commands.output import say, say_notes
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.report.progress import RunProgress
+from loadtests.lab.report.text import thousands
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.untrusted import printable
 
@@ -161,7 +162,7 @@ def _say(steps: list[TriedRate], folder: Path) -> None:
     table = Table("arrivals/s", "sold/s", "p50 ms", "p99 ms", "unavailable", "verdict", box=None)
     for step in steps:
         measures = step.result.measures
-        latencies = ("–" if each is None else f"{each:,.0f}" for each in (measures.p50_ms, measures.p99_ms))
+        latencies = thousands(measures.p50_ms), thousands(measures.p99_ms)
         table.add_row(
             f"{step.rate:,.0f}", f"{step.sold_per_s:,.0f}", *latencies, f"{measures.unavailable:,}",
             step.result.verdict.verdict,

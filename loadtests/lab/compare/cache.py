@@ -20,9 +20,10 @@ import msgspec
 
 from loadtests.lab.compare.matrix import Cell, CellSettings
 from loadtests.lab.compare.results import SaleFigures
-from loadtests.lab.paths import PACKAGES, new_results_folder, read_json, write_json
+from loadtests.lab.paths import PACKAGES, new_results_folder, write_json
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe
+from loadtests.lab.untrusted import read_json
 from service import catalogue
 
 EXPERIMENT = "experiment.json"

@@ -16,9 +16,10 @@ from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.matrix import Cell
 from loadtests.lab.compare.results import SaleFigures, seen_in
 from loadtests.lab.explore.exploration import ExplorationResult, Scenario, SeenAnomaly
-from loadtests.lab.paths import read_json, write_json
+from loadtests.lab.paths import write_json
 from loadtests.lab.report.markdown import table
 from loadtests.lab.report.text import counted
+from loadtests.lab.untrusted import read_json
 from service.catalogue import GUARDS
 
 EXPLORED = "explored"

@@ -22,11 +22,12 @@ from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run
 from loadtests.lab.explore.scenarios import SCENARIOS
 from loadtests.lab.explore.schedules import Diverged
 from loadtests.lab.explore.settling import Stuck
-from loadtests.lab.paths import read_json, write_json
+from loadtests.lab.paths import write_json
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.report.text import counted
 from loadtests.lab.servers.office import NotReady
+from loadtests.lab.untrusted import read_json
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
 VALID, LOSES, UNDECIDED, PARTLY = "valid", "loses", "undecided", "not all tried"

@@ -37,18 +37,13 @@ Case = Callable[[dict[str, Any]], Scenario]
 """The case of the command's options. Raises ``ValueError`` where it cannot be."""
 
 
-def add(command: options.Command) -> options.Command:
-    """Give a command the options of the table."""
-    for each in reversed(
-        (
-            click.option("--all", "everything", is_flag=True, help="Every scenario, store and guard; again: goes on."),
-            options.budget("Of --all: it ends after this time."),
-            click.option("--fresh", is_flag=True, help="With --all: begin a new results folder."),
-            options.write("With --all: replace the table in this Markdown page, between its markers."),
-        )
-    ):
-        command = each(command)
-    return command
+add = options.together(
+    click.option("--all", "everything", is_flag=True, help="Every scenario, store and guard; again: goes on."),
+    options.budget("Of --all: it ends after this time."),
+    click.option("--fresh", is_flag=True, help="With --all: begin a new results folder."),
+    options.write("With --all: replace the table in this Markdown page, between its markers."),
+)
+"""Gives a command the options of the table."""
 
 
 def take(given: dict[str, Any], case: Case, results: str, *, as_json: bool) -> Callable[[], int] | None:
@@ -59,12 +54,7 @@ def take(given: dict[str, Any], case: Case, results: str, *, as_json: bool) -> C
     own = {name: given.pop(name) for name in _OWN}
     if not own["everything"]:
         return None
-    context = click.get_current_context()
-    typed = {
-        name: parameter.opts[0]
-        for parameter in context.command.params
-        if (name := parameter.name) and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    }
+    typed = options.typed()
     if alone := [option for name, option in typed.items() if name in _OF_ONE]:
         raise click.UsageError(f"--all tries the scenarios as they are, without {alone[0]}. Nothing was started.")
     named = {name: given[name] for name in _NAMES if name in typed}
