@@ -21,6 +21,7 @@ from loadtests.lab.experiment.runner import Result
 from loadtests.lab.paths import as_text, shown
 from loadtests.lab.report import markdown
 from loadtests.lab.servers.process import sigterm_as_interrupt
+from loadtests.lab.untrusted import printable
 
 
 def now() -> str:
@@ -86,6 +87,11 @@ def say_notes(out: Console, notes: Iterable[str]) -> None:
     """A line for each note; alarming ones begin with ``!``."""
     for note in notes:
         say(out, note, "yellow" if note.startswith("!") else "")
+
+
+def say_warnings(out: Console, notes: Iterable[str]) -> None:
+    """Notes beside a verdict, each once and as an alarming one."""
+    say_notes(out, (printable(f"! {note}") for note in dict.fromkeys(notes)))
 
 
 def figures(result: Result) -> dict[str, Any]:

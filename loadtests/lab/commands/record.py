@@ -15,7 +15,7 @@ from rich.console import Console
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
-from loadtests.lab.commands.output import say, say_notes, say_report
+from loadtests.lab.commands.output import say, say_report, say_warnings
 from loadtests.lab.commands.places import READ_FILE
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
@@ -158,7 +158,7 @@ def _say(conclusion: Conclusion, recording: OperationWriter) -> None:
         say(out, f"- {line}")
     for request, count in recording.not_understood.most_common(_SHOWN):
         say(out, printable(f"- forwarded, and not described in the target file: {count:,} × {request}"))
-    say_notes(out, (printable(f"! {note}") for note in conclusion.notes))
+    say_warnings(out, conclusion.notes)
     out.print()
     say_report(out, conclusion.folder / REPORT)
 

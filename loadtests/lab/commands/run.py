@@ -180,7 +180,7 @@ def _say(result: Result, out: Console) -> None:
         say(out, result.growth.words)
     for line in [*result.conclusion.answered.lines, *found(verdict)]:
         say(out, printable(f"- {line}"))
-    output.say_notes(out, (printable(f"! {note}") for note in result.conclusion.notes))
+    output.say_warnings(out, result.conclusion.notes)
     out.print()
     output.say_report(out, result.folder / REPORT)
     again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"
