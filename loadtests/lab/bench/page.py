@@ -80,7 +80,7 @@ def write_section(path: Path, results: BenchResults, *, when: str, command: str)
 
 
 def write_plain_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:
-    """The same of the measurement beside plain programs: the marks come first."""
+    """As ``write_section``, for the measurement beside plain programs: the marks come first, and there are no plots."""
     tables = [grid.markdown() for grid in grids(results)]
     said = [note.removeprefix("! ") for note in notes(results)]
     measured = f"`{command}`, {when}. {machine_in_words(results)}"

@@ -48,7 +48,7 @@ class ExplorationCell(NamedTuple):
 
 
 class Tried(msgspec.Struct, kw_only=True):
-    """What came of a cell."""
+    """The result of a cell."""
 
     scenario: str
     store: str
@@ -121,7 +121,7 @@ class Explorations:
         self._clock = clock
 
     def run(self, wanted: Sequence[ExplorationCell]) -> list[Tried]:
-        """What came of each cell, in their order."""
+        """Explore the cells one after another; returns the result of each, in their order."""
         found = []
         self._progress.begin(len(wanted))
         for cell in wanted:
@@ -131,7 +131,7 @@ class Explorations:
         return found
 
     def _tried(self, cell: ExplorationCell) -> tuple[Tried, bool]:
-        """What came of a cell, and whether it was tried now."""
+        """The result of a cell, and whether it was explored now: not where it was kept, not offered or out of time."""
         try:
             case = self._make(*cell)
         except ValueError as error:
@@ -154,7 +154,7 @@ class Explorations:
         return tried, True
 
     def _explore(self, cell: ExplorationCell, case: Scenario) -> tuple[ExplorationResult, bool]:
-        """What was explored, and whether it came to an end: by itself, or by a schedule that loses."""
+        """Explore a cell; returns what was found, and whether it ended by itself or with a schedule that loses."""
         explored, what = ExplorationResult(case=case), f"{cell.scenario}, {cell.store} + {cell.guard}"
 
         def on_executed(now: ExplorationResult) -> None:
@@ -172,7 +172,7 @@ class Explorations:
 
 
 def status_of(found: Sequence[Tried]) -> int:
-    """0: none loses that is safe, and all were tried; 1: one that is safe loses; 2: not all were tried, or decided."""
+    """0: no safe guard loses, and all was tried; 1: a safe guard loses; 2: not all was tried, or decided."""
     if any(each.failed for each in found):
         return 1
     return 2 if any(each.state in {UNDECIDED, PARTLY, NOT_TRIED} for each in found) else 0
@@ -200,7 +200,7 @@ def _keep(folder: Path, cell: ExplorationCell, case: Scenario, tried: Tried) -> 
 
 
 def _read(folder: Path, cell: ExplorationCell, case: Scenario) -> Tried | None:
-    """What came of the cell before; None where it was not tried, or as another case."""
+    """The result that was kept of a cell; None where there is none, or where it is of another case."""
     kept = read_json(_path(folder, cell), _KeptCell)
     return kept.tried if kept is not None and kept.case == case else None
 

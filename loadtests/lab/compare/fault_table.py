@@ -20,7 +20,7 @@ from service.catalogue import GUARDS, STORES
 
 
 class Outcome(Enum):
-    """What a sale was like under a fault."""
+    """What happened in a sale under a fault."""
 
     HELD = "held"
     """Valid, and no buyer was refused who could have had a ticket."""

@@ -51,7 +51,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
 
 class SaleFigures(Figures, kw_only=True):
-    """One sale."""
+    """The figures of one sale."""
 
     wrong: bool
     """True where there was an oversell, a double booking or a lost order."""
@@ -115,7 +115,7 @@ class Results(msgspec.Struct, kw_only=True):
 
     @property
     def by_think(self) -> list[Found]:
-        """One delay after the other, in each as they were planned."""
+        """The cells, sorted by their delay; those with the same delay as they were planned."""
         return sorted(self.found, key=lambda each: THINKS.index(each.cell.think))
 
     @property
@@ -149,7 +149,7 @@ def summarize(
 
 
 def summary(cell: Cell, sales: Sequence[SaleFigures], shape: CellSettings) -> Found:
-    """One cell over all its sales."""
+    """The figures of one cell, from all its sales."""
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
     expected = cell.expectation(shape)
     lost = [sale.lost for sale in sales if sale.lost is not None]

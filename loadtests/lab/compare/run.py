@@ -42,7 +42,7 @@ class PlannedSale(msgspec.Struct, frozen=True):
 
 
 class CompareProgress(ProgressBar):
-    """What is said of each sale."""
+    """Shows the sale that is being held, and says what came out of each."""
 
     def __init__(self, screen: Console) -> None:
         super().__init__(screen, before=(MofNCompleteColumn(),))
@@ -137,7 +137,10 @@ def _likeness(cell: Cell, other: Cell) -> tuple[int, int, int]:
 
 
 def _seats_per_s(operations: Operations, seats: int) -> float:
-    """As if all seats had gone. Where time ran out before, the figure is too high, and the next sale corrects it."""
+    """The rate, as if all seats had been sold.
+
+    Where time ran out before, the figure is too high, and the next sale corrects it.
+    """
     sold = operations.sales
     if not len(sold):
         return 0.0

@@ -76,7 +76,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def expectation(self) -> Expectation:
-        """How it has to come out; of another service nothing is known."""
+        """How the run has to come out. Of a target nothing is known: either outcome is right."""
         if self.target is not None:
             return Expectation.EITHER
         expected = expectation_of(self.service, self.fault)

@@ -130,7 +130,7 @@ def _retries(steps: Sequence[TraceStep]) -> Iterator[Reason]:
 
 
 def _key(step: TraceStep) -> str:
-    """Whose key it is: a retry of another one's request has that one's key."""
+    """The buyer whose key the request has: who retries another buyer's request uses that one's key."""
     return step.operation.removeprefix("retry").strip() if step.operation.startswith("retry ") else step.buyer
 
 

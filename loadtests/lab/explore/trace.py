@@ -164,7 +164,7 @@ def _of(step: TraceStep) -> str:
 
 
 def _verb(buyer: ScheduledBuyer) -> str:
-    """What is done; of a request that is sent again, what it was the first time."""
+    """What the buyer does; where the request is a repetition, what the first one asked for."""
     verb = buyer.operation.verb
     return buyer.lines[-1].op if verb == "retry" else verb
 
@@ -200,7 +200,7 @@ def _told(answered: Answered) -> str:
 
 
 def _told_of(line: Operation) -> str:
-    """What an answer that is no refusal says."""
+    """An answer that is no refusal, in words."""
     numbered = _numbered(line)
     again = ", as before" if line.replayed else ""
     match line.op:

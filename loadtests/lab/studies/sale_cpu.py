@@ -46,7 +46,7 @@ class Used(msgspec.Struct):
 
 
 class SaleCpu(msgspec.Struct):
-    """What a sale took, in one window."""
+    """The CPU time that a sale took, in one window."""
 
     workers: Used
     combiner: Used
