@@ -14,7 +14,7 @@ import msgspec
 
 from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.matrix import Cell
-from loadtests.lab.compare.results import SaleFigures, seen_in
+from loadtests.lab.compare.results import SaleFigures, grouped, seen_in
 from loadtests.lab.explore.exploration import ExplorationResult, Scenario, SeenAnomaly
 from loadtests.lab.paths import write_json
 from loadtests.lab.report.markdown import table
@@ -121,8 +121,7 @@ def _path(folder: Path, case: Scenario) -> Path:
 
 def markdown(found: Sequence[PairEvidence], *, command: str, when: str, machine: str) -> str:
     """A table for each store, guard × anomaly: seen, where, and the schedule that shows it again."""
-    stores = dict.fromkeys(each.store for each in found)
-    tables = [_store(store, [each for each in found if each.store == store]) for store in stores]
+    tables = [_store(store, mine) for store, mine in grouped(found, lambda each: each.store).items()]
     return "\n\n".join([f"`{command}`, {when}. {machine}", *tables])
 
 
