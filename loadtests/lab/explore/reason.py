@@ -44,21 +44,21 @@ def reason_of(steps: Sequence[TraceStep], verdict: Verdict | None = None) -> Rea
     return next(iter(found), Reason())
 
 
+def _conflict(kind: str, places: tuple[int, int], did: tuple[str, str], beliefs: tuple[str, str]) -> Reason:
+    """Two steps at these places: what was done in each, and what the buyer believed."""
+    said = tuple(f"{each}, and believed {belief}." for each, belief in zip(did, beliefs, strict=True))
+    return Reason(kind, places, said)
+
+
 def _stale_reads(steps: Sequence[TraceStep]) -> Iterator[Reason]:
     """Somebody reads an older version than was written before."""
     for read, mine in _reads(steps):
         for write, other in _writes(steps[:read]):
             if mine.version is not None and mine.version < other.wrote.get(mine.event, 0):
                 wrote = f"{other.buyer} wrote {_state(other, mine.event)} in step {write + 1}"
-                believed = f"{mine.buyer} read {_state(mine, mine.event)} in step {read + 1}"
-                yield Reason(
-                    "stale read",
-                    (write, read),
-                    (
-                        f"{wrote}, and believed that who reads later sees it.",
-                        f"{believed}, and believed that it was the newest.",
-                    ),
-                )
+                looked = f"{mine.buyer} read {_state(mine, mine.event)} in step {read + 1}"
+                beliefs = "that who reads later sees it", "that it was the newest"
+                yield _conflict("stale read", (write, read), (wrote, looked), beliefs)
 
 
 def _half_carts(steps: Sequence[TraceStep]) -> Iterator[Reason]:
@@ -71,14 +71,8 @@ def _half_carts(steps: Sequence[TraceStep]) -> Iterator[Reason]:
             if other.gate in {"view", "append"} and other.event in mine.operation.split()[1].split(","):
                 wrote = f"{mine.buyer} wrote a part of the cart in step {first + 1} and the rest in step {second + 1}"
                 came = f"{other.buyer} came to event {other.event} in step {between + 1}"
-                yield Reason(
-                    "half a cart",
-                    (first, between),
-                    (
-                        f"{wrote}, and believed that nobody looks in between.",
-                        f"{came}, and believed that the whole cart was there or nothing of it.",
-                    ),
-                )
+                beliefs = "that nobody looks in between", "that the whole cart was there or nothing of it"
+                yield _conflict("half a cart", (first, between), (wrote, came), beliefs)
 
 
 def _lost_updates(steps: Sequence[TraceStep]) -> Iterator[Reason]:
@@ -100,14 +94,7 @@ def _lost_update(steps: Sequence[TraceStep], read: int, write: int, last: int) -
     else:
         kind = "lost update"
         beliefs = "that nothing had changed", "that nobody else was deciding"
-    return Reason(
-        kind,
-        (read, write),
-        (
-            f"{saw}, and believed in step {last + 1} {beliefs[0]}.",
-            f"{wrote}, and believed {beliefs[1]}.",
-        ),
-    )
+    return _conflict(kind, (read, write), (saw, wrote), (f"in step {last + 1} {beliefs[0]}", beliefs[1]))
 
 
 def _retries(steps: Sequence[TraceStep]) -> Iterator[Reason]:
@@ -119,14 +106,11 @@ def _retries(steps: Sequence[TraceStep]) -> Iterator[Reason]:
             if is_again and looks:
                 wrote = f"{other.buyer} wrote {_state(other, other.event)} under the key in step {write + 1}"
                 looked = f"{mine.buyer} read {_state(steps[looks[-1]], other.event)} in step {looks[-1] + 1}"
-                yield Reason(
-                    "retry without its key",
-                    (write, looks[-1]),
-                    (
-                        f"{wrote}, and believed that whoever sends the request again finds it.",
-                        f"{looked}, and believed in step {last + 1} that this was another request.",
-                    ),
+                beliefs = (
+                    "that whoever sends the request again finds it",
+                    f"in step {last + 1} that this was another request",
                 )
+                yield _conflict("retry without its key", (write, looks[-1]), (wrote, looked), beliefs)
 
 
 def _key(step: TraceStep) -> str:
@@ -150,14 +134,8 @@ def _two_clocks(steps: Sequence[TraceStep], gate: str, did: str) -> Iterator[Rea
                 if other.buyer != mine.buyer and looks:
                     came = f"{mine.buyer} {did} in step {early[-1] + 1}, before time moved in step {moved + 1}"
                     looked = f"{other.buyer} looked at the clock in step {looks[-1] + 1}, after that"
-                    yield Reason(
-                        "a hold decided by two clocks",
-                        (early[-1], looks[-1]),
-                        (
-                            f"{came}, and believed that the hold still stood.",
-                            f"{looked}, and believed that the hold had ended.",
-                        ),
-                    )
+                    beliefs = "that the hold still stood", "that the hold had ended"
+                    yield _conflict("a hold decided by two clocks", (early[-1], looks[-1]), (came, looked), beliefs)
 
 
 def _inversions(steps: Sequence[TraceStep], verdict: Verdict | None) -> Iterator[Reason]:
@@ -171,9 +149,9 @@ def _inversions(steps: Sequence[TraceStep], verdict: Verdict | None) -> Iterator
         for ask in reversed(asked):
             told = [place for place in range(ask) if steps[place].buyer == before and " is told: " in steps[place].text]
             if told:
-                had = f"{before} had an answer in step {told[-1] + 1}, and believed that who asks later comes later."
-                asked_late = f"{after} asked in step {ask + 1}, and believed the state from before {before}'s answer."
-                yield Reason("real-time order", (told[-1], ask), (had, asked_late))
+                did = f"{before} had an answer in step {told[-1] + 1}", f"{after} asked in step {ask + 1}"
+                beliefs = "that who asks later comes later", f"the state from before {before}'s answer"
+                yield _conflict("real-time order", (told[-1], ask), did, beliefs)
 
 
 def _writes(steps: Sequence[TraceStep]) -> Iterator[tuple[int, TraceStep]]:
