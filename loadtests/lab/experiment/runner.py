@@ -36,7 +36,7 @@ from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import remove_temporary
 from loadtests.lab.servers.machine import Machine, describe
 from loadtests.lab.servers.nodes import RunningNodes
-from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
+from loadtests.lab.servers.office import NotReady, RunningOffice, Service, ServiceRefused
 from loadtests.lab.servers.resources import CpuTime, Growth, Watch
 from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.server import RunningTarget
@@ -196,7 +196,7 @@ def run(
                 server.restart()
                 conclusion = _with_restart(conclusion, server)
                 server.kill()  # there are no more requests to finish
-    except RefusedToStart as error:
+    except ServiceRefused as error:
         raise SettingsRefused(str(error)) from error
     except (NotReady, OfficeError, FaultUnfit, NotInjected) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error

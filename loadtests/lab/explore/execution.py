@@ -102,7 +102,7 @@ class ScheduleRunner:
             self.office.office.create_event(name, self.tickets, hall=self._hall())
         if "combiner" in self.failures:
             self._wait_for_a_combiner()
-        execution = _Execution(self, names, chooser)
+        execution = _RunningSchedule(self, names, chooser)
         stuck = ""
         try:
             execution.run()
@@ -137,7 +137,7 @@ class ScheduleRunner:
         self.office.office.create_event(event, 1)
         runner = replace(self, programs=(BUY,), gates=(), failures=frozenset())
         while True:
-            execution = _Execution(runner, {"a": event}, Chooser())
+            execution = _RunningSchedule(runner, {"a": event}, Chooser())
             execution.run()
             if execution.buyers[0].was_combined:
                 return
@@ -156,7 +156,9 @@ class ScheduleRunner:
         return judge_folder(folder)
 
 
-class _Execution:
+class _RunningSchedule:
+    """One execution under way: its buyers, and the decisions that the chooser has made."""
+
     def __init__(self, runner: ScheduleRunner, names: dict[str, str], chooser: Chooser) -> None:
         self._runner = runner
         self._gate_server = runner.gate_server
