@@ -11,7 +11,7 @@ import os
 import stat
 import unicodedata
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import msgspec
 
@@ -19,6 +19,8 @@ NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, not of the wanted shape, no UTF-8, or nested without an end."""
 
 _MOST_BYTES = 64 << 20
+
+Content = TypeVar("Content")
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -49,6 +51,14 @@ def read_file(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
     return content
 
 
+def read_json(path: Path, kind: type[Content]) -> Content | None:
+    """A small file of JSON; None where there is none, or nothing of this kind in it."""
+    try:
+        return msgspec.json.decode(read_file(path), type=kind)
+    except (OSError, *NOT_JSON):
+        return None
+
+
 def printable(text: str) -> str:
     """The text in one line: all that a terminal would obey, or that changes the direction of writing, as an escape.
 
@@ -56,11 +66,9 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or _is_space(each) else _escaped(each) for each in text)
-
-
-def _is_space(character: str) -> bool:
-    return unicodedata.category(character) == "Zs"
+    return "".join(
+        each if each.isprintable() or unicodedata.category(each) == "Zs" else _escaped(each) for each in text
+    )
 
 
 def _escaped(character: str) -> str:

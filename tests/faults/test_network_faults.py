@@ -19,7 +19,7 @@ from loadtests.lab.experiment.runner import run
 from loadtests.lab.faults import fault_class
 from loadtests.lab.faults.base import FaultUnfit
 from loadtests.lab.faults.network.relay import Relay
-from loadtests.lab.servers.network import ENGINE, Network, find_tools, node_address
+from loadtests.lab.servers.network import ENGINE, NamespaceNetwork, find_tools, node_address
 from tests.faults.test_process_faults import ROOT, held, of_target, skip_without
 
 pytestmark = pytest.mark.servers
@@ -192,7 +192,7 @@ def test_nodes_without_a_lock_are_caught_where_packets_are_lost(tmp_path: Path) 
 def test_what_is_dropped_is_lost_one_way_is_counted_and_ends(tmp_path: Path) -> None:
     skip_without("cut-one-way")
     nft = find_tools("nft")["nft"]
-    with Network(2, tmp_path / "log") as network:
+    with NamespaceNetwork(2, tmp_path / "log") as network:
 
         def hears_engine(number: int) -> bool:
             """Whether a host is told that nobody listens there, or waits in vain."""

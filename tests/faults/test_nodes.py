@@ -26,7 +26,7 @@ from loadtests.lab.faults.happened import Happened, read
 from loadtests.lab.report.run_report import write_run_report
 from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES
-from loadtests.lab.servers.network import ENGINE, Network, NoNetwork, find_tools
+from loadtests.lab.servers.network import ENGINE, NamespaceNetwork, NoNetwork, find_tools
 from loadtests.lab.servers.office import Service
 from tests.combinations import shortened
 
@@ -192,7 +192,7 @@ def test_a_node_that_is_cut_off_from_the_engine_refuses_and_the_others_sell_on(s
 @pytest.mark.servers
 def test_a_cut_is_silent_is_mended_and_is_of_one_node_alone(tmp_path: Path) -> None:
     with_network()
-    with Network(2, tmp_path / "log") as network:
+    with NamespaceNetwork(2, tmp_path / "log") as network:
         server = start_in(network.engine, _ECHO, tmp_path)
         try:
             clients = [start_in(network.node(number), _ASK, tmp_path) for number in (1, 2)]
@@ -235,7 +235,7 @@ def with_network() -> None:
     """Skip where hosts with addresses of their own cannot be had: that takes root."""
     try:
         find_tools()
-        with Network(1, Path(os.devnull)):
+        with NamespaceNetwork(1, Path(os.devnull)):
             pass
     except NoNetwork as error:
         pytest.skip(str(error))

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
-from rich.progress import TextColumn, TimeRemainingColumn
 
 from loadtests.lab.bench import without_http
 from loadtests.lab.bench.cells import BenchCell, largest_batches, plan, stubbed
@@ -22,7 +20,7 @@ from loadtests.lab.bench.results import BenchResults, GeneratorItself, NotMeasur
 from loadtests.lab.bench.scaling import QUICK_WORKERS, WORKERS, measure_scaling
 from loadtests.lab.bench.servers import NotAvailable, Subject, WrongAnswer, plain_beside, subject
 from loadtests.lab.bench.targets import CLIENTS, speed_targets
-from loadtests.lab.bench.without_http import ChildFailed, InProcess
+from loadtests.lab.bench.without_http import InProcess, MeasurementFailed
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.servers.machine import describe
@@ -32,7 +30,7 @@ from service.catalogue import GROWN, GROWN_MARKS
 PARTS = ("cells", "growth", "scaling", "in-process")
 BESIDE_PLAIN = "plain"
 """A part that is measured alone."""
-_FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, ChildFailed, WrongAnswer, OSError)
+_FAILURES = (NotReady, GeneratorFailed, NothingSold, OfficeError, MeasurementFailed, WrongAnswer, OSError)
 
 
 class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,29 +43,10 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool
 
 
-class BenchProgress(ProgressBar):
-    """A bar on a terminal, and above it what came out so far; elsewhere a line for each thing measured."""
-
-    def __init__(self, screen: Console) -> None:
-        super().__init__(screen, after=(TextColumn("left"), TimeRemainingColumn()))
-
-    def begin(self, steps: int) -> None:
-        self._bars.update(self._task, total=steps)
-
-    def doing(self, what: str) -> None:
-        self._bars.update(self._task, description=what)
-
-    def done(self, steps: int = 1, said: str = "") -> None:
-        """Some more steps are done; ``said``: what came out."""
-        self._bars.update(self._task, advance=steps)
-        if said:
-            self._screen.print(said, highlight=False, markup=False, soft_wrap=True)
-
-
 class Bench:
     """One run. ``results`` holds what there is at any moment, also after an interruption."""
 
-    def __init__(self, settings: BenchSettings, folder: Path, progress: BenchProgress) -> None:
+    def __init__(self, settings: BenchSettings, folder: Path, progress: ProgressBar) -> None:
         self._settings = settings
         self._servers = folder / "servers"
         self._folder = folder

@@ -13,7 +13,7 @@ from loadtests.lab.bench.scaling import Scaling
 from loadtests.lab.bench.tables import grids, in_order, machine_in_words, notes, program_of, shape_of
 from loadtests.lab.report import markdown, svg
 from loadtests.lab.report.pages import template
-from loadtests.lab.report.svg.chart import RIGHT, TOP, WIDTH, Curve, Frame, below, picture, tick, upwards
+from loadtests.lab.report.svg.chart import RIGHT, TOP, WIDTH, Curve, Frame, below, outline, picture, tick, upwards
 from loadtests.lab.report.svg.chart import curves as draw_curves
 
 BEGIN, END = "<!-- results: written by `lastseat bench --write` -->", "<!-- end of results -->"
@@ -80,7 +80,7 @@ def write_section(path: Path, results: BenchResults, *, when: str, command: str)
 
 
 def write_plain_section(path: Path, results: BenchResults, *, when: str, command: str) -> None:
-    """The same of the measurement beside plain programs: the marks come first."""
+    """As ``write_section``, for the measurement beside plain programs: the marks come first, and there are no plots."""
     tables = [grid.markdown() for grid in grids(results)]
     said = [note.removeprefix("! ") for note in notes(results)]
     measured = f"`{command}`, {when}. {machine_in_words(results)}"
@@ -94,37 +94,28 @@ def write_plain_section(path: Path, results: BenchResults, *, when: str, command
 def ratios_plot(measured: Sequence[MeasuredCell], name: str) -> str:
     """A dot for each median and a bar for its interval, against the ceiling at 1."""
     most = min(_MOST_RATIO, max([1.1, *(each.ratio.high for each in measured)]))
-    left, right = _NAMES_W, RIGHT + 40
-
-    def x(value: float) -> float:
-        return left + min(value, most) / most * (right - left)
-
-    height = len(measured) * _ROW_H
-    body = [svg.box(left, TOP, right - left, height, "axis")]
+    at = Frame(1, lambda value: min(value, most) / most, _NAMES_W, RIGHT + 40, TOP, len(measured) * _ROW_H)
+    body = [outline(at)]
     for tenth in range(0, int(most * 10) + 1, 2):
-        body.append(svg.line(x(tenth / 10), TOP, x(tenth / 10), TOP + height, "grid"))
-        body.append(svg.text(f"{tenth / 10:g}", x(tenth / 10), TOP + height + 18, "soft", "middle"))
-    body.append(svg.line(x(1), TOP, x(1), TOP + height, "capacity"))
+        body += tick(at, tenth / 10, f"{tenth / 10:g}")
+    body.append(svg.line(at.x(1), at.top, at.x(1), at.bottom, "capacity"))
     before = ""
     for number, each in enumerate(measured):
         y = TOP + (number + 0.5) * _ROW_H
         shape = shape_of(each)
         if shape != before and number:
-            body.append(svg.line(8, y - _ROW_H / 2, right, y - _ROW_H / 2, "axis"))
+            body.append(svg.line(8, y - _ROW_H / 2, at.right, y - _ROW_H / 2, "axis"))
         if shape != before:
             body.append(svg.text(shape, 8, y + 4, "strong"))
         before = shape
         colour = "right" if each.durable else "five"
-        body.append(svg.text(program_of(each), left - 8, y + 4, "soft", "end"))
-        body.append(
-            f'<path class="curve" style="stroke:var(--{colour})" '
-            f'd="M{svg.number(x(each.ratio.low))} {svg.number(y)}H{svg.number(x(each.ratio.high))}"/>'
-        )
-        body.append(svg.dot(x(each.ratio.median), y, colour))
-        body.append(svg.text(str(each.ratio), right + 8, y + 4, "soft"))
+        body.append(svg.text(program_of(each), at.left - 8, y + 4, "soft", "end"))
+        body.append(svg.curve([(at.x(each.ratio.low), y), (at.x(each.ratio.high), y)], colour))
+        body.append(svg.dot(at.x(each.ratio.median), y, colour))
+        body.append(svg.text(str(each.ratio), at.right + 8, y + 4, "soft"))
     about = "Median and 95 % bootstrap interval of the paired ratios; the dashed line is the ceiling."
     title = "Sold a second, as a share of the ceiling"
-    return svg.document(body, WIDTH, TOP + height + 34, title=title, about=about, name=name)
+    return svg.document(body, WIDTH, at.bottom + 34, title=title, about=about, name=name)
 
 
 def growth_plot(rows: Sequence[Grown], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,8 +18,6 @@ from loadtests.lab.history.generator_load import LIMIT
 SOLD, _SOLD_OUT = 201, 409
 _RESAMPLES = 4000
 _CONFIDENCE = 0.95
-
-Side = Literal["A", "B"]
 
 
 class NothingSold(Exception):
@@ -86,9 +84,9 @@ def _interval(median: float, drawn: np.ndarray) -> Interval:
 # -- pairs ------------------------------------------------------------------------------------------------------------
 
 
-def abba(pairs: int) -> list[tuple[Side, Side]]:
-    """The order within each pair: A B, B A, A B …, so that a drift meets both sides alike."""
-    return [("A", "B") if number % 2 == 0 else ("B", "A") for number in range(pairs)]
+def abba(rounds: int, sides: Sequence[str] = "AB") -> list[tuple[str, ...]]:
+    """The order within each round: A B, B A, A B …, so that a drift meets all sides alike."""
+    return [tuple(sides if number % 2 == 0 else reversed(sides)) for number in range(rounds)]
 
 
 class Pairs(msgspec.Struct):
@@ -213,8 +211,24 @@ class Measurer:
         """Pairs of ``tested`` with the ceiling; ``step`` is called after each."""
         problems: list[str] = []
         pairs = self.pairs(tested, clients, problems, step)
-        refused = self._refused_per_s(tested, clients, problems)
-        return self._summary(tested, clients, pairs, refused, problems)
+        refused_per_s = self._refused_per_s(tested, clients, problems)
+        sizes = batch_sizes(pairs.tested)
+        return MeasuredCell(
+            **self.figures(tested, clients, pairs, problems),
+            program=tested.cell.spelled,
+            durable=tested.cell.is_office,
+            ceiling_per_s=pairs.other_per_s,
+            p50_ms=latency_ms(pairs.tested, 0.5),
+            p999_ms=latency_ms(pairs.tested, 0.999),
+            ceiling_cpu_us=cpu_us(pairs.other),
+            refused_per_s=refused_per_s,
+            batch_mean=mean_batch(sizes),
+            batch_sizes=dict(sorted(sizes.items())),
+            held_ms=median_held_ms(pairs.tested),
+            errors=dict(sum((Counter(each.errors) for each in pairs.tested), Counter[str]())),
+            start_s=tested.start_s,
+            memory_mb=tested.memory_mb(),
+        )
 
     def pairs(self, tested: Subject, clients: int, problems: list[str], step: Callable[[], None]) -> Pairs:
         """The pairs alone. Raises ``NothingSold``."""
@@ -250,27 +264,6 @@ class Measurer:
     def _on(self, tested: Subject, path: str, clients: int) -> Window:
         load = load_of(tested, path, clients, self.sampling, batches=tested.cell.is_office)
         return self._generator.window(load)
-
-    def _summary(
-        self, tested: Subject, clients: int, pairs: Pairs, refused_per_s: float | None, problems: list[str]
-    ) -> MeasuredCell:
-        sizes = batch_sizes(pairs.tested)
-        return MeasuredCell(
-            **self.figures(tested, clients, pairs, problems),
-            program=tested.cell.spelled,
-            durable=tested.cell.is_office,
-            ceiling_per_s=pairs.other_per_s,
-            p50_ms=latency_ms(pairs.tested, 0.5),
-            p999_ms=latency_ms(pairs.tested, 0.999),
-            ceiling_cpu_us=cpu_us(pairs.other),
-            refused_per_s=refused_per_s,
-            batch_mean=mean_batch(sizes),
-            batch_sizes=dict(sorted(sizes.items())),
-            held_ms=median_held_ms(pairs.tested),
-            errors=dict(sum((Counter(each.errors) for each in pairs.tested), Counter[str]())),
-            start_s=tested.start_s,
-            memory_mb=tested.memory_mb(),
-        )
 
     def figures(self, tested: Subject, clients: int, pairs: Pairs, problems: list[str]) -> dict[str, Any]:
         """The fields of ``CellFigures`` but for the program's name."""

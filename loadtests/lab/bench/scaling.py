@@ -73,7 +73,7 @@ def fit(workers: Sequence[int], per_s: Sequence[float]) -> Law:
 
 
 class Scaled(msgspec.Struct, kw_only=True):
-    """One number of workers."""
+    """The figures with one number of workers."""
 
     workers: int
     sold_per_s: float

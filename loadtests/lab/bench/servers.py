@@ -16,7 +16,7 @@ from loadtests.lab.bench.cells import CAPACITY, BenchCell
 from loadtests.lab.history.audit import SOLD, read_audit
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
-from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice
+from loadtests.lab.servers.office import NotReady, RunningOffice, ServiceRefused
 from loadtests.lab.servers.resources import children_of, cpu_s, memory_mb
 
 _QUIET_FOR_S = 0.06
@@ -51,7 +51,7 @@ class Subject(RunningOffice):
         self._began = time.monotonic()
         try:
             super().start()
-        except RefusedToStart as error:
+        except ServiceRefused as error:
             raise NotAvailable(str(error)) from None
 
     def _wait_until_ready(self) -> None:

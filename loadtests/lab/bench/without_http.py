@@ -41,7 +41,7 @@ class WithoutHttp(msgspec.Struct, kw_only=True):
     decisions_per_s: float
 
 
-class ChildFailed(Exception):
+class MeasurementFailed(Exception):
     """The measuring process ended without a result."""
 
 
@@ -56,7 +56,7 @@ def cells(stores: Sequence[str]) -> list[InProcess]:
 
 
 def measure(cell: InProcess, folder: Path, seconds: float) -> WithoutHttp:
-    """Raises ``NotAvailable`` where the service refuses the pairing, ``ChildFailed`` where the child does not end."""
+    """Raises ``NotAvailable`` where the service refuses the pairing, ``MeasurementFailed`` where there is no result."""
     folder.mkdir(parents=True)
     log = folder / "log"
     arguments = [str(folder / "data"), *map(str, cell), str(seconds)]
@@ -76,7 +76,7 @@ def measure(cell: InProcess, folder: Path, seconds: float) -> WithoutHttp:
     try:
         said = msgspec.json.decode(lines[-1], type=dict[str, Any])
     except msgspec.MsgspecError:
-        raise ChildFailed(f"{cell.store} + {cell.guard} without HTTP: {lines[-1]}") from None
+        raise MeasurementFailed(f"{cell.store} + {cell.guard} without HTTP: {lines[-1]}") from None
     if "refused" in said:
         raise NotAvailable(said["refused"])
     return WithoutHttp(**cell._asdict(), **said)

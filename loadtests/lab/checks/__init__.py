@@ -52,7 +52,7 @@ from loadtests.lab.history.audit import Audit, read_audit
 from loadtests.lab.history.columns import Count
 from loadtests.lab.history.history import History, HistoryError, read_history
 from loadtests.lab.protocol.halls import Hall, HallError
-from loadtests.lab.untrusted import NOT_JSON, read_file
+from loadtests.lab.untrusted import read_json
 
 __all__ = [
     "ACROSS",
@@ -159,10 +159,7 @@ def audit_files(folder: Path) -> list[Path]:
 
 def capacity_of(folder: Path) -> int | None:
     """The capacity of a results folder's events by its ``experiment.json``; None where it is not there."""
-    try:
-        experiment = msgspec.json.decode(read_file(folder / "experiment.json"), type=_Experiment)
-    except (OSError, *NOT_JSON):
-        return None
+    experiment = read_json(folder / "experiment.json", _Experiment) or _Experiment()
     return next((each.capacity for each in (experiment.workload, experiment.options) if each.capacity), None)
 
 

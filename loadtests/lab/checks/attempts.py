@@ -53,7 +53,7 @@ def check(case: Case, placement: Placement) -> Findings:
 
 
 def _answers_agree(case: Case, findings: Findings) -> None:
-    """All answers to one key say the same."""
+    """Report answers to one key that do not say the same."""
     h, m = case.history, case.mutations
     rows = np.flatnonzero((case.group >= 0) & (h.outcome == OK))
     mutation = case.group[rows]

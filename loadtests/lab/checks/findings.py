@@ -98,9 +98,9 @@ class Findings:
                 Witness(violation, evidence.text, evidence.operations, evidence.records, list(evidence.seats))
             )
 
-    def add_one(self, violation: str, evidence: Evidence) -> None:
-        """Count and explain a single violation."""
-        self.add(violation, np.zeros(1, np.int64), lambda _: evidence)
+    def add_one(self, violation: str, evidence: Evidence, count: int | None = None) -> None:
+        """Count and explain a single violation, which stands for ``count`` where that is given."""
+        self.add(violation, np.zeros(1, np.int64), lambda _: evidence, count=count)
 
     @property
     def count(self) -> int:

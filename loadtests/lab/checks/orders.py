@@ -86,14 +86,8 @@ def _unheard_of(h: History, event: int, listed: OrderList, findings: Findings) -
     possible = len(np.unique(keys[keys >= 0])) + int((keys < 0).sum())
     if len(strange) > possible:
         shown = ", ".join(strange[:_SHOWN])
-        findings.add(
-            "phantom",
-            np.arange(1),
-            lambda _: Evidence(
-                f"the service lists {len(strange)} orders that no buyer was told of ({shown}); {possible} purchases "
-                "had no answer",
-                [],
-                [],
-            ),
-            count=len(strange) - possible,
+        text = (
+            f"the service lists {len(strange)} orders that no buyer was told of ({shown}); {possible} purchases had no "
+            "answer"
         )
+        findings.add_one("phantom", Evidence(text, [], []), count=len(strange) - possible)

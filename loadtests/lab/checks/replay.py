@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,9 @@ from loadtests.lab.checks.ordering.placement import Placement
 from loadtests.lab.history.arrays import ABSENT, lookup, pick, same_rows
 from loadtests.lab.history.audit import AMENDED, EXPIRED
 
+Shown = Callable[..., Evidence]
+"""``evidence_of`` for one case and its ledger: takes a sentence, and the records that it is about."""
+
 
 def check(case: Case, placement: Placement) -> Findings:
     """Replay the ledger, if the order of the mutations is known."""
@@ -22,16 +26,17 @@ def check(case: Case, placement: Placement) -> Findings:
     ledger = placement.ledger
     if ledger is None:
         return Findings(applies=False)
-    _places_suffice(case, ledger, findings)
-    _numbers_follow(case, ledger, findings)
-    _lifetimes_are_honest(case, ledger, findings, "order")
-    _lifetimes_are_honest(case, ledger, findings, "hold")
-    _late_sales_replace_expired_holds(case, ledger, findings)
-    _holds_expire_in_turn(case, ledger, findings)
+    shown = partial(evidence_of, case, ledger)
+    _places_suffice(case, ledger, findings, shown)
+    _numbers_follow(ledger, findings, shown)
+    _lifetimes_are_honest("order", ledger, findings, shown)
+    _lifetimes_are_honest("hold", ledger, findings, shown)
+    _late_sales_replace_expired_holds(ledger, findings, shown)
+    _holds_expire_in_turn(ledger, findings, shown)
     return findings
 
 
-def _places_suffice(case: Case, ledger: AuditLedger, findings: Findings) -> None:
+def _places_suffice(case: Case, ledger: AuditLedger, findings: Findings, shown: Shown) -> None:
     """No record takes places that are not left, also where a later cancellation hides it."""
     if case.capacity is None:
         return
@@ -39,12 +44,12 @@ def _places_suffice(case: Case, ledger: AuditLedger, findings: Findings) -> None
     findings.add(
         "over-recorded",
         found := np.flatnonzero((taken > capacity) & (ledger.gives | (ledger.kind == AMENDED))),
-        lambda i: evidence_of(case, ledger, f"with it {taken[i]} places are sold or held, of {capacity[i]}", i),
+        lambda i: shown(f"with it {taken[i]} places are sold or held, of {capacity[i]}", i),
         taken[found],
     )
 
 
-def _numbers_follow(case: Case, ledger: AuditLedger, findings: Findings) -> None:
+def _numbers_follow(ledger: AuditLedger, findings: Findings, shown: Shown) -> None:
     """Ticket numbers are 1, 2, 3 … along the records that give new ones."""
     giving = np.flatnonzero(ledger.gives)
     given = ledger.tickets.take(giving)
@@ -54,9 +59,7 @@ def _numbers_follow(case: Case, ledger: AuditLedger, findings: Findings) -> None
     findings.add(
         "answer differs",
         giving[given.lengths != ledger.quantity[giving]],
-        lambda i: evidence_of(
-            case, ledger, f"it is of {ledger.quantity[i]} tickets and has the numbers {ledger.tickets.row(i)}", i
-        ),
+        lambda i: shown(f"it is of {ledger.quantity[i]} tickets and has the numbers {ledger.tickets.row(i)}", i),
     )
     if (number == np.arange(1, len(number) + 1)).all():
         return
@@ -66,9 +69,7 @@ def _numbers_follow(case: Case, ledger: AuditLedger, findings: Findings) -> None
     findings.add(
         "duplicate",
         np.flatnonzero(~is_first),
-        lambda at: evidence_of(
-            case,
-            ledger,
+        lambda at: shown(
             f"ticket number {number[at]} is given twice",
             int(record[np.flatnonzero(number == number[at])[0]]),
             int(record[at]),
@@ -78,25 +79,25 @@ def _numbers_follow(case: Case, ledger: AuditLedger, findings: Findings) -> None
     findings.add(
         "gap",
         np.flatnonzero(is_first & (number != highest + 1)),
-        lambda at: evidence_of(
-            case, ledger, f"ticket number {number[at]} is given where {highest[at] + 1} was next", int(record[at])
-        ),
+        lambda at: shown(f"ticket number {number[at]} is given where {highest[at] + 1} was next", int(record[at])),
     )
 
 
-def _lifetimes_are_honest(case: Case, ledger: AuditLedger, findings: Findings, thing: Literal["order", "hold"]) -> None:
+def _lifetimes_are_honest(
+    thing: Literal["order", "hold"], ledger: AuditLedger, findings: Findings, shown: Shown
+) -> None:
     """Each order and each hold is opened once, closed only while open, and given back as it was taken."""
     ids, lifetimes = (ledger.order, ledger.orders) if thing == "order" else (ledger.hold, ledger.holds)
     opening = lifetimes.opening_of(ids)
     findings.add(
         "duplicate",
         lifetimes.again,
-        lambda i: evidence_of(case, ledger, f"the {thing} had been made before", int(opening[i]), i),
+        lambda i: shown(f"the {thing} had been made before", int(opening[i]), i),
     )
     findings.add(
         "double cancel",
         lifetimes.wrongly,
-        lambda i: evidence_of(case, ledger, f"it is {ledger.kind_of(i)} while its {thing} is not open", i),
+        lambda i: shown(f"it is {ledger.kind_of(i)} while its {thing} is not open", i),
     )
     closed = np.flatnonzero(lifetimes.closed != FOREVER)
     close, opened = lifetimes.closed[closed], lifetimes.opened[closed]
@@ -107,9 +108,7 @@ def _lifetimes_are_honest(case: Case, ledger: AuditLedger, findings: Findings, t
     findings.add(
         "answer differs",
         np.flatnonzero(differs),
-        lambda at: evidence_of(
-            case,
-            ledger,
+        lambda at: shown(
             f"it is {ledger.kind_of(int(close[at]))} with other tickets than the {thing} has",
             int(opened[at]),
             int(close[at]),
@@ -117,7 +116,7 @@ def _lifetimes_are_honest(case: Case, ledger: AuditLedger, findings: Findings, t
     )
 
 
-def _late_sales_replace_expired_holds(case: Case, ledger: AuditLedger, findings: Findings) -> None:
+def _late_sales_replace_expired_holds(ledger: AuditLedger, findings: Findings, shown: Shown) -> None:
     """A confirmation stands as a sale only if its hold had expired, once, and for the hold's quantity."""
     late = np.flatnonzero(ledger.kind == LATE)
     hold = ledger.hold[late]
@@ -131,16 +130,13 @@ def _late_sales_replace_expired_holds(case: Case, ledger: AuditLedger, findings:
     findings.add(
         "false late sale",
         late[~expired | used_up | other_quantity],
-        lambda i: evidence_of(
-            case,
-            ledger,
-            "it sells anew for a hold that had not expired, was sold late before, or was of another size",
-            i,
+        lambda i: shown(
+            "it sells anew for a hold that had not expired, was sold late before, or was of another size", i
         ),
     )
 
 
-def _holds_expire_in_turn(case: Case, ledger: AuditLedger, findings: Findings) -> None:
+def _holds_expire_in_turn(ledger: AuditLedger, findings: Findings, shown: Shown) -> None:
     """No hold is open, due earlier, when another one expires; ties go by the holds' versions.
 
     For each hold, the latest of those that expired while it was open must have been due before it.
@@ -158,9 +154,7 @@ def _holds_expire_in_turn(case: Case, ledger: AuditLedger, findings: Findings) -
     def explain(at: int) -> Evidence:
         between = expired_turn[opened[at] : closed[at]]
         overtaker = int(opened[at] + np.flatnonzero(between > turn[at])[0])
-        return evidence_of(
-            case, ledger, "the second expires while the first is open and due earlier", int(opened[at]), overtaker
-        )
+        return shown("the second expires while the first is open and due earlier", int(opened[at]), overtaker)
 
     findings.add("false expiry", overtaken, explain)
 

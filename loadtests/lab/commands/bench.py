@@ -8,8 +8,9 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import TextColumn, TimeRemainingColumn
 
-from loadtests.lab.bench.benchmark import BESIDE_PLAIN, PARTS, Bench, BenchProgress, BenchSettings
+from loadtests.lab.bench.benchmark import BESIDE_PLAIN, PARTS, Bench, BenchSettings
 from loadtests.lab.bench.cells import MEASURED
 from loadtests.lab.bench.load_client import GeneratorFailed
 from loadtests.lab.bench.page import BEGIN, END, PLAIN_BEGIN, PLAIN_END, write_page, write_plain_section, write_section
@@ -19,6 +20,7 @@ from loadtests.lab.bench.servers import WrongAnswer
 from loadtests.lab.bench.tables import grids, machine_in_words, notes
 from loadtests.lab.commands import options, output
 from loadtests.lab.paths import as_text, new_results_folder
+from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import NotReady
 from loadtests.lab.servers.process import sigterm_as_interrupt
@@ -100,7 +102,8 @@ def bench(
     screen = Console(stderr=True)
     running: Bench | None = None
     try:
-        with sigterm_as_interrupt(), BenchProgress(screen) as progress:
+        left = (TextColumn("left"), TimeRemainingColumn())
+        with sigterm_as_interrupt(), ProgressBar(screen, after=left) as progress:
             running = Bench(settings, folder, progress)
             running.run()
     except (NotReady, GeneratorFailed, NothingSold, WrongAnswer) as error:

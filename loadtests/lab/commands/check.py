@@ -14,7 +14,9 @@ from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
 from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness, worst
 from loadtests.lab.commands.options import DURATION
 from loadtests.lab.commands.output import say
+from loadtests.lab.commands.places import READ_FILE
 from loadtests.lab.report.tables import VERDICT_COLOURS
+from loadtests.lab.report.text import thousands
 from loadtests.lab.untrusted import printable
 
 
@@ -23,7 +25,7 @@ from loadtests.lab.untrusted import printable
 @click.option(
     "--audit",
     "audits",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=READ_FILE,
     multiple=True,
     help="The audit of an event; once for each event. A results folder brings its own.",
 )
@@ -129,9 +131,7 @@ def _counts(verdict: Verdict) -> Table:
     for event, counts in verdict.events.items():
         numbers = [counts.capacity, counts.acknowledged, counts.oversold, counts.lost, counts.double_booked]
         numbers += [counts.seats_sold, counts.seats_sold_twice] if of_seats else []
-        table.add_row(
-            Text(printable(event)), counts.tier, *("–" if number is None else f"{number:,}" for number in numbers)
-        )
+        table.add_row(Text(printable(event)), counts.tier, *map(thousands, numbers))
     return table
 
 

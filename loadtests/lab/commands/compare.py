@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from pathlib import Path
@@ -17,31 +16,17 @@ from loadtests.lab.commands import options, output
 from loadtests.lab.compare import evidence
 from loadtests.lab.compare import page as reports
 from loadtests.lab.compare.anomalies import compare_anomalies
-from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
+from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.findings import answers
 from loadtests.lab.compare.matrix import THINKS, CellSettings, Matrix, plan
 from loadtests.lab.compare.results import Results
 from loadtests.lab.compare.run import CompareProgress, Comparison
-from loadtests.lab.durations import duration_ns
 from loadtests.lab.knob import OneOf
-from loadtests.lab.paths import shown
-from loadtests.lab.report.markdown import replace_section
-from loadtests.lab.servers.process import sigterm_as_interrupt
 from service.catalogue import GUARDS, STORES
 
 _TABLE = "anomalies.md"
 _MATRIX = (reports.BEGIN, reports.END)
 _EVIDENCE = (evidence.BEGIN, evidence.END)
-
-
-def read_budget(text: str) -> float:
-    """The seconds of a time like ``90s``, ``10m`` or ``2h``; ``none`` is without end. Raises ``ValueError``."""
-    if text == "none":
-        return math.inf
-    with contextlib.suppress(ValueError):
-        if seconds := duration_ns(text) / 1e9:
-            return seconds
-    raise ValueError(f"{text!r} is no time like 90s, 10m or 2h; `none` is without end.")
 
 
 @click.command(
@@ -73,17 +58,12 @@ usage, 70 the lab failed.
 @options.setting("buyers", default=32, kind=click.IntRange(2, 1000))
 @options.option("--seconds", click.FloatRange(0.1, 600), "About how long a sale shall take.", default=1.5)
 @options.option("--repeats", click.IntRange(1, 100), "Sales of each cell, not in a row.", default=3)
-@options.option(
-    "--budget",
-    options.Parsed("time", read_budget),
-    "No sale is begun that would not end within this time.",
-    default="10m",
-)
+@options.budget("No sale is begun that would not end within this time.")
 @options.setting("seed", "Decides what each buyer wishes for, and the bootstrap.", default=1)
 @click.option(
     "--again", is_flag=True, help="Hold the sales of cells that are measured already once more, and add them."
 )
-@click.option("--fresh", is_flag=True, help="Begin a new results folder.")
+@options.fresh
 @click.option(
     "--anomalies", is_flag=True, help="Instead: which anomaly was seen under which guard, in sales and in the explorer."
 )
@@ -121,25 +101,21 @@ def compare(
     screen = Console(stderr=True)
     about = {"when": output.now(), "command": output.as_typed()}
     budget_s = None if budget == math.inf else budget
-    try:
-        with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh) as (cache, said):
-            output.say(screen, f"results: {shown(cache.folder)} ({said})")
-            if anomalies:
-                found, status = compare_anomalies(matrix, shape, cache, budget_s, screen)
-                _say_evidence(found, cache, page, screen, as_json=as_json)
-                return status
-            progress = CompareProgress(screen)
-            running = Comparison(cells, shape, cache, progress)
-            try:
-                with progress:
-                    running.run(repeats, budget_s, again=again)
-            finally:
-                report = reports.write_report(cache.folder, running.results, **about)
-                output.say_report(screen, report)
-            _tell(running, cache, page, screen, as_json=as_json, **about)
-            return running.results.status
-    except FolderInUse as error:
-        raise click.ClickException(str(error)) from None
+    with output.folder_to_go_on_in(screen, results, shape, fresh=fresh, kind="compare") as cache:
+        if anomalies:
+            found, status = compare_anomalies(matrix, shape, cache, budget_s, screen)
+            _say_evidence(found, cache, page, screen, as_json=as_json)
+            return status
+        progress = CompareProgress(screen)
+        running = Comparison(cells, shape, cache, progress)
+        try:
+            with progress:
+                running.run(repeats, budget_s, again=again)
+        finally:
+            report = reports.write_report(cache.folder, running.results, **about)
+            output.say_report(screen, report)
+        _tell(running, cache, page, screen, as_json=as_json, **about)
+        return running.results.status
 
 
 def _tell(
@@ -179,7 +155,5 @@ def _say_evidence(
         found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
     )
     (cache.folder / _TABLE).write_text(table + "\n", encoding="utf-8")
-    if page is not None:
-        replace_section(page, *_EVIDENCE, table)
-        output.say(screen, f"written into {page}")
+    output.write_table(screen, page, _EVIDENCE, table)
     click.echo(msgspec.json.encode({"pairs": found, "anomalies": ANOMALIES}) if as_json else table)

@@ -23,7 +23,6 @@ from loadtests.lab.report.text import sentence, summary
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
 from loadtests.lab.servers.process import sigterm_as_interrupt
-from loadtests.lab.untrusted import printable
 from service.catalogue import GUARDS, OFF
 from workers import WORKER_MODELS
 
@@ -150,8 +149,7 @@ def say(done: list[Result], folder: Path, *, full: bool) -> None:
     for result in done:
         if result.met is not Met.YES:
             output.say(out, f"! {sentence(result)} Expected: {result.expectation.value}.", "bold yellow")
-    notes = dict.fromkeys(note for result in done for note in result.conclusion.notes)
-    output.say_notes(out, (printable(f"! {note}") for note in notes))
+    output.say_warnings(out, (note for result in done for note in result.conclusion.notes))
     output.say(out, f"\n{_next_steps(folder)}")
 
 

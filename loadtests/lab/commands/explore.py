@@ -16,7 +16,7 @@ from loadtests.lab.commands import options, output
 from loadtests.lab.commands.exploration import all_scenarios, game
 from loadtests.lab.commands.options import Parsed
 from loadtests.lab.explore.drawing import draw, table
-from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run, schedule_runner
 from loadtests.lab.explore.failures import FAILURES
 from loadtests.lab.explore.page import report
 from loadtests.lab.explore.programs import WORDS, parse_programs
@@ -25,7 +25,7 @@ from loadtests.lab.explore.replay import GATE_LETTERS, check_case, check_gates, 
 from loadtests.lab.explore.scenarios import SCENARIOS
 from loadtests.lab.explore.schedules import Chooser, Diverged, pct_bound
 from loadtests.lab.explore.settling import Stuck
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 from loadtests.lab.paths import new_results_folder
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.text import counted
@@ -177,7 +177,7 @@ def _explore(case: Scenario, results: str, *, as_json: bool) -> int:
     began = time.monotonic()
     with console.status("starting the service …") as status:
 
-        def tell(explored: Explored) -> None:
+        def tell(explored: ExplorationResult) -> None:
             status.update(f"{explored.schedules} schedules, {explored.failing} failing")
 
         explored = run(case, tell)
@@ -198,14 +198,14 @@ def _explore(case: Scenario, results: str, *, as_json: bool) -> int:
     return 0 if explored.met else 1
 
 
-def summary(explored: Explored) -> dict[str, Any]:
+def summary(explored: ExplorationResult) -> dict[str, Any]:
     """The result for scripts."""
     built: dict[str, Any] = msgspec.to_builtins(explored, str_keys=True)
     del built["anomalies"], built["example"]
     return built | {"verdict": explored.verdict, "kept": explored.met}
 
 
-def _show(explored: Explored, seconds: float, folder: Path) -> None:
+def _show(explored: ExplorationResult, seconds: float, folder: Path) -> None:
     console, case = Console(), explored.case
     if case.told:
         console.print(Text(case.told))
@@ -248,7 +248,7 @@ def _play_again(case: Scenario, replay_id: str, *, step: bool, as_json: bool) ->
     console = Console()
     told = 0
 
-    def show_steps(steps: list[Step]) -> None:
+    def show_steps(steps: list[TraceStep]) -> None:
         nonlocal told
         for each in steps[told:]:
             console.print(Text(f"{each.buyer}  {each.text}", "bold red" if each.wrong else ""))
@@ -262,7 +262,7 @@ def _play_again(case: Scenario, replay_id: str, *, step: bool, as_json: bool) ->
             executed = runner.execute(Chooser(parse(replay_id).prefix))
         except Diverged as error:
             raise click.ClickException(f"the service did not follow this schedule: {error}. Explore again.") from None
-    explored = Explored(case=case)
+    explored = ExplorationResult(case=case)
     explored.add(executed)
     if as_json:
         click.echo(json.dumps(summary(explored)))

@@ -11,9 +11,7 @@ import msgspec
 from rich.console import Console
 
 from loadtests.lab.commands import options, output
-from loadtests.lab.commands.compare import read_budget
 from loadtests.lab.compare import fault_page
-from loadtests.lab.compare.cache import FolderInUse, open_cache
 from loadtests.lab.compare.fault_plan import FaultMatrix, plan_faults
 from loadtests.lab.compare.fault_table import FaultResults, collect, fault_grids
 from loadtests.lab.compare.matrix import CellSettings
@@ -23,7 +21,6 @@ from loadtests.lab.faults.base import FaultUnfit
 from loadtests.lab.faults.leavings import clean_up
 from loadtests.lab.knob import OneOf
 from loadtests.lab.paths import shown
-from loadtests.lab.servers.process import sigterm_as_interrupt
 from service.catalogue import GUARDS, STORES
 
 RETRIES = 6
@@ -51,11 +48,9 @@ undecided or a fault did not happen, 64 wrong usage, 70 the lab failed.
 @options.setting("buyers", default=16, kind=click.IntRange(2, 1000))
 @options.option("--seconds", click.FloatRange(0.1, 600), "About how long a sale shall take.", default=4.0)
 @options.option("--repeats", click.IntRange(1, 100), "Sales of each cell.", default=1)
-@options.option(
-    "--budget", options.Parsed("time", read_budget), "No sale is begun that would not end in time.", default="10m"
-)
+@options.budget("No sale is begun that would not end in time.")
 @options.setting("seed", "Decides what each buyer wishes for.", default=1)
-@click.option("--fresh", is_flag=True, help="Begin a new results folder.")
+@options.fresh
 @options.write("Replace the table in this Markdown page, between its markers.")
 @options.results()
 @options.as_json
@@ -97,25 +92,21 @@ def faults(
         raise click.UsageError("there is no such cell. " + " ".join(reasons))
     shape = CellSettings(buyers=buyers, seconds=seconds, seed=seed, retries=RETRIES)
     screen, about = Console(stderr=True), {"when": output.now(), "command": output.as_typed()}
-    try:
-        with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh, kind="faults") as (cache, said):
-            output.say(screen, f"results: {shown(cache.folder)} ({said})")
-            progress = CompareProgress(screen)
-            running, ended = Comparison(plan, shape, cache, progress), False
-            try:
-                with progress:
-                    running.run(repeats, None if budget == math.inf else budget)
-                ended = True
-            finally:
-                found = collect(plan, running.sales, running.failures, shape, ended=ended)
-                report = fault_page.write_fault_page(cache.folder, found, shape, cache.machine, **about)
-                output.say_report(screen, report)
-            if page is not None:
-                fault_page.write_fault_section(page, found, cache.machine, **about)
-            _say(found, cache.folder, as_json=as_json)
-            return found.status
-    except FolderInUse as error:
-        raise click.ClickException(str(error)) from None
+    with output.folder_to_go_on_in(screen, results, shape, fresh=fresh, kind="faults") as cache:
+        progress = CompareProgress(screen)
+        running, ended = Comparison(plan, shape, cache, progress), False
+        try:
+            with progress:
+                running.run(repeats, None if budget == math.inf else budget)
+            ended = True
+        finally:
+            found = collect(plan, running.sales, running.failures, shape, ended=ended)
+            report = fault_page.write_fault_page(cache.folder, found, shape, cache.machine, **about)
+            output.say_report(screen, report)
+        if page is not None:
+            fault_page.write_fault_section(page, found, cache.machine, **about)
+        _say(found, cache.folder, as_json=as_json)
+        return found.status
 
 
 def _say(found: FaultResults, folder: Path, *, as_json: bool) -> None:

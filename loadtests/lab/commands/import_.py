@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from loadtests.lab.commands.places import WRITTEN_FILE
+from loadtests.lab.commands import options
+from loadtests.lab.commands.places import READ_FILE, WRITTEN_FILE
 from loadtests.lab.history.recorder import Recorder
 from loadtests.lab.imports import FORMATS
 from loadtests.lab.imports.errors import ImportFailed
@@ -17,13 +18,9 @@ from loadtests.lab.untrusted import printable
 
 @click.command("import")
 @click.argument("format_", metavar="FORMAT")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--map",
-    "map_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="A TOML file that says what the fields mean: docs/history-format.md.",
+@click.argument("file", type=READ_FILE)
+@options.option(
+    "--map map_path", READ_FILE, "A TOML file that says what the fields mean: docs/history-format.md.", required=True
 )
 @click.option(
     "--output", "-o",

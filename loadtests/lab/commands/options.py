@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -39,6 +41,16 @@ DURATION = Parsed("duration", duration_ns)
 """Nanoseconds, from a text like ``1ms``, ``30s`` or ``2m``."""
 
 
+def read_budget(text: str) -> float:
+    """The seconds of a time like ``90s``, ``10m`` or ``2h``; ``none`` is without end. Raises ``ValueError``."""
+    if text == "none":
+        return math.inf
+    with contextlib.suppress(ValueError):
+        if seconds := duration_ns(text) / 1e9:
+            return seconds
+    raise ValueError(f"{text!r} is no time like 90s, 10m or 2h; `none` is without end.")
+
+
 def option(
     name: str, kind: click.ParamType[Any], says: str, default: Any = None, *, note: str = "", **more: Any
 ) -> Callable[[Command], Command]:
@@ -48,6 +60,27 @@ def option(
     """
     says += f"  [default: {note}]" if note else ""
     return click.option(*name.split(), type=kind, default=default, show_default=default is not None, help=says, **more)
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator; ``--help`` shows them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+def typed() -> dict[str, str]:
+    """The options of the running command that the user typed: of each variable the option, as ``--buyers``."""
+    context = click.get_current_context()
+    return {
+        name: parameter.opts[0]
+        for parameter in context.command.params
+        if (name := parameter.name) and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
 
 
 def setting(
@@ -121,6 +154,13 @@ def write(says: str) -> Callable[[Command], Command]:
     page = click.Path(path_type=Path, dir_okay=False, exists=True, writable=True)
     return option("--write page", page, says)
 
+
+def budget(says: str) -> Callable[[Command], Command]:
+    """The time within which a measurement ends."""
+    return option("--budget", Parsed("time", read_budget), says, "10m")
+
+
+fresh = click.option("--fresh", is_flag=True, help="Begin a new results folder.")
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="JSON alone on standard output; progress on standard error."

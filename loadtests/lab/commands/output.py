@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache
+from loadtests.lab.compare.matrix import CellSettings
 from loadtests.lab.experiment.runner import Result
 from loadtests.lab.paths import as_text, shown
 from loadtests.lab.report import markdown
+from loadtests.lab.servers.process import sigterm_as_interrupt
+from loadtests.lab.untrusted import printable
 
 
 def now() -> str:
@@ -51,6 +56,29 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style), soft_wrap=True)
 
 
+@contextlib.contextmanager
+def folder_to_go_on_in(
+    screen: Console, results: str, shape: CellSettings, *, fresh: bool, kind: str
+) -> Iterator[SalesCache]:
+    """The results folder of a measurement that goes on where it was ended, for as long as the block lasts.
+
+    Says which folder it is. Raises ``ClickException`` where another command works in it.
+    """
+    try:
+        with sigterm_as_interrupt(), open_cache(results, shape, fresh=fresh, kind=kind) as (cache, said):
+            say(screen, f"results: {shown(cache.folder)} ({said})")
+            yield cache
+    except FolderInUse as error:
+        raise click.ClickException(str(error)) from None
+
+
+def write_table(screen: Console, page: Path | None, section: tuple[str, str], table: str) -> None:
+    """Replace a section of a page, where there is one, and say so."""
+    if page is not None:
+        markdown.replace_section(page, *section, table)
+        say(screen, f"written into {page}")
+
+
 def say_report(screen: Console, path: Path) -> None:
     say(screen, f"report: {shown(path)}")
 
@@ -59,6 +87,11 @@ def say_notes(out: Console, notes: Iterable[str]) -> None:
     """A line for each note; alarming ones begin with ``!``."""
     for note in notes:
         say(out, note, "yellow" if note.startswith("!") else "")
+
+
+def say_warnings(out: Console, notes: Iterable[str]) -> None:
+    """Notes beside a verdict, each once and as an alarming one."""
+    say_notes(out, (printable(f"! {note}") for note in dict.fromkeys(notes)))
 
 
 def figures(result: Result) -> dict[str, Any]:

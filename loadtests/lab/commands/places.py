@@ -1,4 +1,4 @@
-"""Click types for places: the address of a service, and files and folders that a command will write.
+"""Click types for places: the address of a service, and files and folders that a command will read or write.
 
 A place that cannot be written is wrong usage, said before anything is started.
 """
@@ -45,5 +45,6 @@ class Written(click.Path):
 
 
 ADDRESS = _Address()
+READ_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WRITTEN_FILE = Written(dir_okay=False, path_type=Path)
 WRITTEN_FOLDER = Written(file_okay=False, path_type=Path)

@@ -15,7 +15,8 @@ from rich.console import Console
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
-from loadtests.lab.commands.output import say, say_notes, say_report
+from loadtests.lab.commands.output import say, say_report, say_warnings
+from loadtests.lab.commands.places import READ_FILE
 from loadtests.lab.experiment.result import Conclusion, conclude, fetch_audit, fetch_orders
 from loadtests.lab.history.shards import HISTORY
 from loadtests.lab.paths import as_text, new_results_folder, write_json
@@ -36,12 +37,11 @@ _EVERY_S = 0.5
 
 
 @click.command()
-@click.option(
-    "--target",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+@options.option(
+    "--target path",
+    READ_FILE,
+    "What the requests mean: docs/judge-your-own.md. With [start], the service is started.",
     required=True,
-    help="What the requests mean: docs/judge-your-own.md. With [start], the service is started.",
 )
 @click.option("--listen", default="127.0.0.1:9000", show_default=True, metavar="HOST:PORT", help="Where the proxy is.")
 @click.option("--capacity", type=click.IntRange(min=1), help="Tickets there are.  [default: the target file's]")
@@ -158,7 +158,7 @@ def _say(conclusion: Conclusion, recording: OperationWriter) -> None:
         say(out, f"- {line}")
     for request, count in recording.not_understood.most_common(_SHOWN):
         say(out, printable(f"- forwarded, and not described in the target file: {count:,} × {request}"))
-    say_notes(out, (printable(f"! {note}") for note in conclusion.notes))
+    say_warnings(out, conclusion.notes)
     out.print()
     say_report(out, conclusion.folder / REPORT)
 

@@ -36,7 +36,6 @@ from loadtests.lab.report.tables import VERDICT_COLOURS
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.servers.process import sigterm_as_interrupt
 from loadtests.lab.studies.held_payment import paid
-from loadtests.lab.studies.held_sale import read_lines
 from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.untrusted import printable
 
@@ -168,7 +167,7 @@ def _say(result: Result, out: Console) -> None:
             f"p99.9 of a purchase {fair.p999_over_p50 or 0:,.1f} times its p50",
         )
     if WORKLOADS[result.experiment.workload.kind].pays:
-        say(out, f"payments: {paid(read_lines(result.folder / HISTORY)).words}")
+        say(out, f"payments: {paid(read_operations(result.folder / HISTORY)).words}")
     for arrived in result.conclusion.arrivals:
         say(
             out,
@@ -181,7 +180,7 @@ def _say(result: Result, out: Console) -> None:
         say(out, result.growth.words)
     for line in [*result.conclusion.answered.lines, *found(verdict)]:
         say(out, printable(f"- {line}"))
-    output.say_notes(out, (printable(f"! {note}") for note in result.conclusion.notes))
+    output.say_warnings(out, result.conclusion.notes)
     out.print()
     output.say_report(out, result.folder / REPORT)
     again = f"{output.how_to_start('lastseat')} run {shlex.quote(shown(result.folder / 'experiment.json'))}"

@@ -15,12 +15,12 @@ from rich.table import Table
 from loadtests.lab.checks import EXIT_STATUS
 from loadtests.lab.checks.verdict import Outcome, worst
 from loadtests.lab.commands import options
-from loadtests.lab.commands.output import say, say_notes
+from loadtests.lab.commands.output import say, say_warnings
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
 from loadtests.lab.paths import as_text, new_results_folder, shown
 from loadtests.lab.report.progress import RunProgress
+from loadtests.lab.report.text import thousands
 from loadtests.lab.servers.process import sigterm_as_interrupt
-from loadtests.lab.untrusted import printable
 
 KEEPS_UP = 0.9
 """A service keeps up with a rate of which it sells at least this share."""
@@ -161,15 +161,14 @@ def _say(steps: list[TriedRate], folder: Path) -> None:
     table = Table("arrivals/s", "sold/s", "p50 ms", "p99 ms", "unavailable", "verdict", box=None)
     for step in steps:
         measures = step.result.measures
-        latencies = ("–" if each is None else f"{each:,.0f}" for each in (measures.p50_ms, measures.p99_ms))
+        latencies = thousands(measures.p50_ms), thousands(measures.p99_ms)
         table.add_row(
             f"{step.rate:,.0f}", f"{step.sold_per_s:,.0f}", *latencies, f"{measures.unavailable:,}",
             step.result.verdict.verdict,
         )  # fmt: skip
     out.print(table)
     say(out, _words(steps))
-    notes = dict.fromkeys(note for step in steps for note in step.result.conclusion.notes)
-    say_notes(out, (printable(f"! {note}") for note in notes))
+    say_warnings(out, (note for step in steps for note in step.result.conclusion.notes))
     say(out, f"\nreports: {shown(folder)}")
 
 

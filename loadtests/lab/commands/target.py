@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from loadtests.lab.commands import options
+from loadtests.lab.commands.places import READ_FILE
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.protocol.http_calls import NoAnswer, ask
 from loadtests.lab.servers.office import NotReady
@@ -117,7 +118,7 @@ def _server_of(document: dict[str, Any]) -> str:
 
 
 @target.command("try")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=READ_FILE)
 @click.option("--yes", is_flag=True, help="Run the file's commands without asking.")
 @_OWN_HOST
 def try_(*, file: Path, yes: bool, i_own_this_host: bool) -> int:

@@ -109,7 +109,7 @@ def _by_pair(whole: PlannedCells) -> list[Cell]:
 
 
 def _status(found: list[PairEvidence], of_sales: int) -> int:
-    """As of a compare: 0 as promised, 1 not, 2 something was not tried."""
+    """The exit status: 0 every guard did what it promises, 1 one did not, 2 something was not tried."""
     if of_sales == 1 or not all(each.met for evidence in found for each in evidence.explored):
         return 1
     return 2 if any(each.trouble for each in found) else 0

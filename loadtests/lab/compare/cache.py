@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 
 from loadtests.lab.compare.matrix import Cell, CellSettings
-from loadtests.lab.compare.results import Sale
+from loadtests.lab.compare.results import SaleFigures
 from loadtests.lab.paths import PACKAGES, new_results_folder, write_json
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.machine import Machine, describe
+from loadtests.lab.untrusted import read_json
 from service import catalogue
 
 EXPERIMENT = "experiment.json"
@@ -59,13 +60,10 @@ class SalesCache:
         self.folder = folder
         self.machine = machine
 
-    def sales(self, cell: Cell) -> list[Sale]:
+    def sales(self, cell: Cell) -> list[SaleFigures]:
         """The sales of a cell that were held and can be read, in the order in which they were held."""
-        found = []
-        for path in sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem)):
-            with contextlib.suppress(msgspec.DecodeError, OSError):
-                found.append(msgspec.json.decode(path.read_bytes(), type=Sale))
-        return found
+        paths = sorted(self._place(cell).glob("*.json"), key=lambda path: int(path.stem))
+        return [sale for path in paths if (sale := read_json(path, SaleFigures)) is not None]
 
     def place(self, cell: Cell) -> Path:
         """An empty folder for the cell's next sale. What a killed compare left there is removed."""
@@ -75,7 +73,7 @@ class SalesCache:
         place.mkdir(parents=True)
         return place
 
-    def add(self, place: Path, sale: Sale) -> None:
+    def add(self, place: Path, sale: SaleFigures) -> None:
         """Keep the figures of the sale that was held in ``place``; remove the store's own files from its folder."""
         for name in _NOT_KEPT:
             shutil.rmtree(place / name, ignore_errors=True)
@@ -111,10 +109,10 @@ def open_cache(
 
 def _differs(latest: Path, now: Conditions) -> str:
     """The reason why nothing can be added to a folder; empty where it can."""
-    try:
-        before = msgspec.json.decode((latest / EXPERIMENT).read_bytes(), type=Started).conditions
-    except (OSError, msgspec.DecodeError):
+    started = read_json(latest / EXPERIMENT, Started)
+    if started is None:
         return "there was none to go on with"
+    before = started.conditions
     if before.service != now.service:
         return "the service is not the one that was measured before, so this begins anew"
     if before.shape != now.shape:

@@ -14,10 +14,12 @@ import msgspec
 
 from loadtests.lab.checks.anomalies import ANOMALIES
 from loadtests.lab.compare.matrix import Cell
-from loadtests.lab.compare.results import Sale, seen_in
-from loadtests.lab.explore.exploration import Explored, Scenario, SeenAnomaly
+from loadtests.lab.compare.results import SaleFigures, grouped, seen_in
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, SeenAnomaly
 from loadtests.lab.paths import write_json
+from loadtests.lab.report.markdown import table
 from loadtests.lab.report.text import counted
+from loadtests.lab.untrusted import read_json
 from service.catalogue import GUARDS
 
 EXPLORED = "explored"
@@ -74,13 +76,10 @@ def cases(store: str, guard: str) -> list[Scenario]:
 
 def read_schedules(folder: Path, case: Scenario) -> Schedules | None:
     """The result of an earlier exploration; None where there was none, or it cannot be read."""
-    try:
-        return msgspec.json.decode(_path(folder, case).read_bytes(), type=Schedules)
-    except (OSError, msgspec.DecodeError):
-        return None
+    return read_json(_path(folder, case), Schedules)
 
 
-def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedules:
+def keep_schedules(folder: Path, case: Scenario, explored: ExplorationResult) -> Schedules:
     """Write down what an exploration found, in one step."""
     found = Schedules(
         store=case.store,
@@ -99,7 +98,7 @@ def keep_schedules(folder: Path, case: Scenario, explored: Explored) -> Schedule
 
 
 def gather(
-    store: str, guard: str, explored: Sequence[Schedules], sales: dict[Cell, list[Sale]], trouble: str = ""
+    store: str, guard: str, explored: Sequence[Schedules], sales: dict[Cell, list[SaleFigures]], trouble: str = ""
 ) -> PairEvidence:
     """The pair's sales, under whatever worker model, and its explorations."""
     mine = [sale for cell, held in sales.items() if (cell.store, cell.guard) == (store, guard) for sale in held]
@@ -122,19 +121,13 @@ def _path(folder: Path, case: Scenario) -> Path:
 
 def markdown(found: Sequence[PairEvidence], *, command: str, when: str, machine: str) -> str:
     """A table for each store, guard × anomaly: seen, where, and the schedule that shows it again."""
-    stores = dict.fromkeys(each.store for each in found)
-    tables = [_store(store, [each for each in found if each.store == store]) for store in stores]
+    tables = [_store(store, mine) for store, mine in grouped(found, lambda each: each.store).items()]
     return "\n\n".join([f"`{command}`, {when}. {machine}", *tables])
 
 
 def _store(store: str, found: Sequence[PairEvidence]) -> str:
-    lines = [
-        f"### Store `{store}`",
-        "",
-        "| guard | " + " | ".join(ANOMALIES) + " |",
-        "|---|" + "---|" * len(ANOMALIES),
-        *(f"| `{each.guard}` | " + " | ".join(_cell(each, name) for name in ANOMALIES) + " |" for each in found),
-    ]
+    rows = ([f"`{each.guard}`", *(_cell(each, name) for name in ANOMALIES)] for each in found)
+    lines = [f"### Store `{store}`", "", *table(["guard", *ANOMALIES], rows)]
     again = _schedules(found)
     if again:
         lines += ["", "The schedules, to be seen again with `lastseat explore --replay`:", "", *again]

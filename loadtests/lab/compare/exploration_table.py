@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from loadtests.lab.compare.explorations import LOSES, NOT_OFFERED, STATES, Tried, worker_of
+from loadtests.lab.report.markdown import table
 from loadtests.lab.report.text import counted
 from service.catalogue import STORES
 
@@ -30,15 +31,12 @@ def counts(found: Sequence[Tried]) -> str:
 
 def _store(store: str, found: Sequence[Tried]) -> str:
     scenarios = list(dict.fromkeys(each.scenario for each in found))
-    lines = [
-        f"### Store `{store}`, by scenario",
-        "",
-        f"| guard | {' | '.join(scenarios)} |",
-        "|---|" + "---|" * len(scenarios),
-    ]
-    for guard in dict.fromkeys(each.guard for each in found):
-        words = {each.scenario: _words(each) for each in found if each.guard == guard}
-        lines.append(f"| `{guard}` | {' | '.join(words.get(scenario, '') for scenario in scenarios)} |")
+    words = {(each.guard, each.scenario): _words(each) for each in found}
+    rows = (
+        [f"`{guard}`", *(words.get((guard, scenario), "") for scenario in scenarios)]
+        for guard in dict.fromkeys(each.guard for each in found)
+    )
+    lines = [f"### Store `{store}`, by scenario", "", *table(["guard", *scenarios], rows)]
     losing = [f"- `{each.guard}`, {each.scenario}: `{each.replay}`" for each in found if each.state == LOSES]
     if losing:
         again = f"lastseat explore --worker {worker_of(store)} --replay"

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from rich.console import Console
-from rich.progress import MofNCompleteColumn
 from rich.text import Text
 
 from loadtests.lab.compare.cache import CELLS
 from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.results import NO_TIME
 from loadtests.lab.experiment.expectation import Expectation
-from loadtests.lab.explore.exploration import Explored, Scenario, run
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run
 from loadtests.lab.explore.scenarios import SCENARIOS
 from loadtests.lab.explore.schedules import Diverged
 from loadtests.lab.explore.settling import Stuck
@@ -29,6 +27,7 @@ from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.report.text import counted
 from loadtests.lab.servers.office import NotReady
+from loadtests.lab.untrusted import read_json
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
 VALID, LOSES, UNDECIDED, PARTLY = "valid", "loses", "undecided", "not all tried"
@@ -49,7 +48,7 @@ class ExplorationCell(NamedTuple):
 
 
 class Tried(msgspec.Struct, kw_only=True):
-    """What came of a cell."""
+    """The result of a cell."""
 
     scenario: str
     store: str
@@ -102,26 +101,6 @@ def worker_of(store: str) -> str:
     return "gthread" if STORES[store].scope == "process" else "sync"
 
 
-class ExplorationsProgress(ProgressBar):
-    """A bar on a terminal, and above it what came of each cell; elsewhere a line for each."""
-
-    def __init__(self, screen: Console, count: int) -> None:
-        super().__init__(screen, before=(MofNCompleteColumn(),))
-        self._bars.update(self._task, total=count)
-
-    def doing(self, cell: ExplorationCell, schedules: int) -> None:
-        said = f"{cell.scenario}, {cell.store} + {cell.guard}: {counted(schedules, 'schedule')}"
-        self._bars.update(self._task, description=said)
-
-    def done(self, tried: Tried, *, new: bool) -> None:
-        self._bars.update(self._task, advance=1)
-        if new:
-            colour = "bold red" if tried.failed else "yellow" if tried.state in {UNDECIDED, NOT_TRIED} else ""
-            what = f"{tried.scenario}, {tried.store} + {tried.guard}: "
-            said = f" ({counted(tried.schedules, 'schedule')}) {tried.replay or tried.why}"
-            self._screen.print(Text.assemble(what, (tried.state, colour), said), soft_wrap=True)
-
-
 class Explorations:
     """The explorations of cells, in a folder. What the folder has is not tried again."""
 
@@ -129,7 +108,7 @@ class Explorations:
         self,
         make: Make,
         folder: Path,
-        progress: ExplorationsProgress,
+        progress: ProgressBar,
         ends: float,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -142,23 +121,24 @@ class Explorations:
         self._clock = clock
 
     def run(self, wanted: Sequence[ExplorationCell]) -> list[Tried]:
-        """What came of each cell, in their order."""
+        """Explore the cells one after another; returns the result of each, in their order."""
         found = []
+        self._progress.begin(len(wanted))
         for cell in wanted:
             tried, new = self._tried(cell)
-            self._progress.done(tried, new=new)
+            self._progress.done(1, _said(tried) if new else "")
             found.append(tried)
         return found
 
     def _tried(self, cell: ExplorationCell) -> tuple[Tried, bool]:
-        """What came of a cell, and whether it was tried now."""
+        """The result of a cell, and whether it was explored now: not where it was kept, not offered or out of time."""
         try:
             case = self._make(*cell)
         except ValueError as error:
             return Tried(**cell._asdict(), state=NOT_OFFERED, why=str(error)), False
         if (kept := _read(self._folder, cell, case)) is not None:
             return kept, False
-        explored = Explored(case=case)
+        explored = ExplorationResult(case=case)
         tried = Tried(**cell._asdict(), state=NOT_TRIED, safe=explored.expected is Expectation.EXACT, why=NO_TIME)
         if self._clock() >= self._ends:
             return tried, False
@@ -173,18 +153,18 @@ class Explorations:
             _keep(self._folder, cell, case, tried)
         return tried, True
 
-    def _explore(self, cell: ExplorationCell, case: Scenario) -> tuple[Explored, bool]:
-        """What was explored, and whether it came to an end: by itself, or by a schedule that loses."""
-        explored = Explored(case=case)
+    def _explore(self, cell: ExplorationCell, case: Scenario) -> tuple[ExplorationResult, bool]:
+        """Explore a cell; returns what was found, and whether it ended by itself or with a schedule that loses."""
+        explored, what = ExplorationResult(case=case), f"{cell.scenario}, {cell.store} + {cell.guard}"
 
-        def on_executed(now: Explored) -> None:
+        def on_executed(now: ExplorationResult) -> None:
             nonlocal explored
             explored = now
-            self._progress.doing(cell, now.schedules)
+            self._progress.doing(f"{what}: {counted(now.schedules, 'schedule')}")
             if now.first is not None or self._clock() >= self._ends:
                 raise _Enough
 
-        self._progress.doing(cell, 0)
+        self._progress.doing(what)
         try:
             return run(case, on_executed), True
         except _Enough:
@@ -192,13 +172,20 @@ class Explorations:
 
 
 def status_of(found: Sequence[Tried]) -> int:
-    """0: none loses that is safe, and all were tried; 1: one that is safe loses; 2: not all were tried, or decided."""
+    """0: no safe guard loses, and all was tried; 1: a safe guard loses; 2: not all was tried, or decided."""
     if any(each.failed for each in found):
         return 1
     return 2 if any(each.state in {UNDECIDED, PARTLY, NOT_TRIED} for each in found) else 0
 
 
-def _take(tried: Tried, explored: Explored) -> None:
+def _said(tried: Tried) -> Text:
+    colour = "bold red" if tried.failed else "yellow" if tried.state in {UNDECIDED, NOT_TRIED} else ""
+    what = f"{tried.scenario}, {tried.store} + {tried.guard}: "
+    said = f" ({counted(tried.schedules, 'schedule')}) {tried.replay or tried.why}"
+    return Text.assemble(what, (tried.state, colour), said)
+
+
+def _take(tried: Tried, explored: ExplorationResult) -> None:
     tried.why = ""
     if explored.first is not None:
         tried.state, tried.replay, tried.why = LOSES, explored.first.replay, explored.first.why
@@ -213,12 +200,9 @@ def _keep(folder: Path, cell: ExplorationCell, case: Scenario, tried: Tried) -> 
 
 
 def _read(folder: Path, cell: ExplorationCell, case: Scenario) -> Tried | None:
-    """What came of the cell before; None where it was not tried, or as another case."""
-    try:
-        kept = msgspec.json.decode(_path(folder, cell).read_bytes(), type=_KeptCell)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return kept.tried if kept.case == case else None
+    """The result that was kept of a cell; None where there is none, or where it is of another case."""
+    kept = read_json(_path(folder, cell), _KeptCell)
+    return kept.tried if kept is not None and kept.case == case else None
 
 
 def _path(folder: Path, cell: ExplorationCell) -> Path:

@@ -122,9 +122,8 @@ def _box(found: FaultCell | None, words: str, x: float, y: float) -> Iterator[st
             yield svg.text(words, x + 6, y + 17, "alarm" if words.endswith("!") else "soft")
         return
     said = f"{found.cell.spelled}: {found.words}, expected: {found.expected}, {found.failed:,} refused"
-    place = f'x="{svg.number(x)}" y="{svg.number(y)}" width="{_CELL_W - 3:g}" height="{_CELL_H - 3:g}" rx="3"'
     group, link = ("a", f' href="{svg.escaped(found.counterexample)}"') if found.counterexample else ("g", "")
     yield f"<{group}{link}><title>{svg.escaped(said)}</title>"
-    yield f'<rect {place} style="fill:var(--{_FILLS[found.outcome]});fill-opacity:.28"/>'
+    yield svg.shaded((x, y, _CELL_W - 3, _CELL_H - 3), _FILLS[found.outcome], 0.28, 3)
     yield svg.text(words, x + 6, y + 17, "alarm" if found.outcome is Outcome.LOST or not found.as_expected else "")
     yield f"</{group}>"

@@ -11,7 +11,7 @@ import msgspec
 from loadtests.lab.checks.verdict import worst
 from loadtests.lab.compare.cache import CELLS
 from loadtests.lab.compare.matrix import Cell, CellSettings, PlannedCells
-from loadtests.lab.compare.results import NO_TIME, STOPPED, Sale
+from loadtests.lab.compare.results import NO_TIME, STOPPED, SaleFigures
 from loadtests.lab.experiment.expectation import Expectation
 from loadtests.lab.faults import FAULTS
 from loadtests.lab.report.run_report import COUNTEREXAMPLE, REPORT
@@ -20,7 +20,7 @@ from service.catalogue import GUARDS, STORES
 
 
 class Outcome(Enum):
-    """What a sale was like under a fault."""
+    """What happened in a sale under a fault."""
 
     HELD = "held"
     """Valid, and no buyer was refused who could have had a ticket."""
@@ -89,7 +89,7 @@ class FaultResults(msgspec.Struct, kw_only=True):
 
 def collect(
     plan: PlannedCells,
-    sales: Mapping[Cell, Sequence[Sale]],
+    sales: Mapping[Cell, Sequence[SaleFigures]],
     failures: Mapping[Cell, str],
     shape: CellSettings,
     *,
@@ -113,7 +113,7 @@ def expected_of(cell: Cell, shape: CellSettings) -> str:
     return "may refuse" if cell.fault in STORES[cell.store].refuses_under else "holds"
 
 
-def _found(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> FaultCell:
+def _found(cell: Cell, sales: Sequence[SaleFigures], shape: CellSettings) -> FaultCell:
     outcome, expected = _outcome(sales), expected_of(cell, shape)
     wrong = next((sale for sale in sales if sale.verdict == "invalid"), None)
     return FaultCell(
@@ -129,7 +129,7 @@ def _found(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> FaultCell:
     )
 
 
-def _outcome(sales: Sequence[Sale]) -> Outcome:
+def _outcome(sales: Sequence[SaleFigures]) -> Outcome:
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
     if verdict != "valid":
         return Outcome.LOST if verdict == "invalid" else Outcome.UNDECIDED

@@ -109,10 +109,9 @@ def _cell(found: Found | None, missing: Missing | None, x: float, y: float, span
         return
     wrong = found.verdict == "invalid"
     colour = "wrong" if wrong else "right" if found.verdict == "valid" else "soft"
-    place = f'x="{svg.number(x)}" y="{svg.number(y)}" width="{svg.number(width)}" height="{svg.number(height)}" rx="3"'
     shade = _PALEST + (_STRONGEST - _PALEST) * _share(found.sold_per_s.median, span)
     yield f"<g><title>{_said(found)}</title>"
-    yield f'<rect {place} style="fill:var(--{colour});fill-opacity:{shade:.2f}"/>'
+    yield svg.shaded((x, y, width, height), colour, shade, 3)
     mark = "✗ " if wrong else "? " if found.verdict == "unknown" else "* " if found.by_luck else ""
     broken = "!" if found.met != Met.YES.value else ""
     figure = f"{mark}{found.sold_per_s.median:,.0f}{broken}"
@@ -139,10 +138,7 @@ def _legend(y: float) -> Iterator[str]:
     x = 8.0
     for colour, words in (("right", "no violation found"), ("wrong", "✗ went wrong")):
         for shade in (_PALEST, (_PALEST + _STRONGEST) / 2, _STRONGEST):
-            yield (
-                f'<rect x="{svg.number(x)}" y="{svg.number(y - 10)}" width="14" height="12" '
-                f'style="fill:var(--{colour});fill-opacity:{shade:.2f}"/>'
-            )
+            yield svg.shaded((x, y - 10, 14, 12), colour, shade)
             x += 16
         yield svg.text(words, x + 4, y, "soft")
         x += svg.width_of(words, 12) + 26

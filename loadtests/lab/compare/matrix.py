@@ -51,7 +51,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One combination."""
+    """One combination of a store, a guard, a worker model, a number of processes and a delay."""
 
     store: str
     guard: str
@@ -187,7 +187,7 @@ def _group(cell: Cell, rank: int) -> str:
 
 
 def _blocks(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """As few as can be, all of about one size."""
+    """Divide the cells into as few blocks as possible, all of about one size."""
     count = -(-len(cells) // PER_BLOCK)
     size = -(-len(cells) // count)
     return [list(cells[at : at + size]) for at in range(0, len(cells), size)]

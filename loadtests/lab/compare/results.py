@@ -50,8 +50,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """The same of the store's engine, where it has one."""
 
 
-class Sale(Figures, kw_only=True):
-    """One sale."""
+class SaleFigures(Figures, kw_only=True):
+    """The figures of one sale."""
 
     wrong: bool
     """True where there was an oversell, a double booking or a lost order."""
@@ -115,7 +115,7 @@ class Results(msgspec.Struct, kw_only=True):
 
     @property
     def by_think(self) -> list[Found]:
-        """One delay after the other, in each as they were planned."""
+        """The cells, sorted by their delay; those with the same delay as they were planned."""
         return sorted(self.found, key=lambda each: THINKS.index(each.cell.think))
 
     @property
@@ -130,7 +130,7 @@ class Results(msgspec.Struct, kw_only=True):
 
 def summarize(
     plan: PlannedCells,
-    sales: dict[Cell, list[Sale]],
+    sales: dict[Cell, list[SaleFigures]],
     failures: dict[Cell, str],
     *,
     shape: CellSettings,
@@ -148,8 +148,8 @@ def summarize(
     return Results(found=found, missing=missing, shape=shape, machine=machine)
 
 
-def summary(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> Found:
-    """One cell over all its sales."""
+def summary(cell: Cell, sales: Sequence[SaleFigures], shape: CellSettings) -> Found:
+    """The figures of one cell, from all its sales."""
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
     expected = cell.expectation(shape)
     lost = [sale.lost for sale in sales if sale.lost is not None]
@@ -173,7 +173,7 @@ def summary(cell: Cell, sales: Sequence[Sale], shape: CellSettings) -> Found:
     )
 
 
-def seen_in(sales: Sequence[Sale]) -> dict[str, int]:
+def seen_in(sales: Sequence[SaleFigures]) -> dict[str, int]:
     """Number of sales in which each anomaly was seen."""
     return dict(Counter(name for sale in sales for name in sale.anomalies))
 

@@ -17,9 +17,9 @@ from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.compare.cache import SalesCache
 from loadtests.lab.compare.findings import first_line
 from loadtests.lab.compare.matrix import Cell, CellSettings, PlannedCells
-from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, Sale, summarize
+from loadtests.lab.compare.results import NO_TIME, STOPPED, Results, SaleFigures, summarize
 from loadtests.lab.experiment.measurement import quantile, span_ns
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, Step, run
+from loadtests.lab.experiment.runner import Experiment, LabFailed, OnStep, Result, run
 from loadtests.lab.history.generator_load import bottleneck_message
 from loadtests.lab.history.history import BUY, FAIL, READ
 from loadtests.lab.history.operations import Operations, read_operations
@@ -34,7 +34,7 @@ FEWEST, MOST = 60, 6_000
 """The bounds of a sale's seats."""
 
 
-class Turn(msgspec.Struct, frozen=True):
+class PlannedSale(msgspec.Struct, frozen=True):
     """One sale that is to be held, the ``number``-th of its cell."""
 
     cell: Cell
@@ -42,62 +42,47 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class CompareProgress(ProgressBar):
-    """A bar on a terminal, and above it what came out so far; elsewhere a line for each sale."""
+    """Shows the sale that is being held, and says what came out of each."""
 
     def __init__(self, screen: Console) -> None:
         super().__init__(screen, before=(MofNCompleteColumn(),))
 
-    def begin(self, sales: int, there: int) -> None:
-        self._bars.update(self._task, total=sales)
-        if there:
-            self._screen.print(f"{there:,} sales are there already; {sales:,} are to be held", highlight=False)
-
-    def turn(self, turn: Turn, left_s: float | None) -> Step:
+    def turn(self, turn: PlannedSale, left_s: float | None) -> OnStep:
         """A sale begins, with so much of the budget left; returns what is to be called at each of its steps."""
         left = "" if left_s is None else f"  (at most {max(0, left_s) / 60:.0f} min more)"
+        return lambda doing, _folder: self.doing(f"{turn.cell.spelled}: {doing}{left}")
 
-        def step(doing: str, _folder: Path) -> None:
-            self._bars.update(self._task, description=f"{turn.cell.spelled}: {doing}{left}")
-
-        return step
-
-    def done(self, turn: Turn, sale: Sale) -> None:
-        self._bars.update(self._task, advance=1)
+    def held(self, turn: PlannedSale, sale: SaleFigures) -> None:
         colour = "red" if sale.wrong else "green" if sale.verdict == "valid" else "yellow"
         said = f"{sale.acknowledged:,} tickets for {sale.seats:,} seats, {sale.sold_per_s:,.0f}/s"
-        self._screen.print(
-            Text.assemble(f"{turn.cell.spelled}: ", (sale.verdict, colour), f", {said}"),
-            soft_wrap=True,
-            highlight=False,
-        )
+        self.done(1, Text.assemble(f"{turn.cell.spelled}: ", (sale.verdict, colour), f", {said}"))
 
-    def failed(self, turn: Turn, why: str) -> None:
-        self._bars.update(self._task, advance=1)
-        self._screen.print(Text(f"{turn.cell.spelled}: not measured: {first_line(why)}", "yellow"), soft_wrap=True)
+    def failed(self, turn: PlannedSale, why: str) -> None:
+        self.done(1, Text(f"{turn.cell.spelled}: not measured: {first_line(why)}", "yellow"))
 
 
-def turns(blocks: list[list[Cell]], repeats: int) -> Iterator[Turn]:
+def turns(blocks: list[list[Cell]], repeats: int) -> Iterator[PlannedSale]:
     """Block after block, each of them forwards, backwards, forwards …"""
     for block in blocks:
         for number in range(1, repeats + 1):
             for cell in block if number % 2 else reversed(block):
-                yield Turn(cell, number)
+                yield PlannedSale(cell, number)
 
 
 # -- one sale ----------------------------------------------------------------------------------------------------------
 
 
-def hold(experiment: Experiment, place: Path, on_step: Step) -> Sale:
+def hold(experiment: Experiment, place: Path, on_step: OnStep) -> SaleFigures:
     """Hold one sale of a cell in ``place``. Raises ``LabFailed``; nothing is left running."""
     return figures(run(experiment, place, on_step, report=write_run_report))
 
 
-def figures(result: Result) -> Sale:
+def figures(result: Result) -> SaleFigures:
     operations = read_operations(result.folder / HISTORY)
     verdict, measures = result.verdict, result.measures
     purchases = int((operations.op[operations.sales] == BUY).sum())
     waits = operations.wait_ms[(operations.op != READ) & ~np.isnan(operations.wait_ms)]
-    return Sale(
+    return SaleFigures(
         verdict=verdict.verdict,
         wrong=bool(result.rounds_wrong),
         seats=result.capacity,
@@ -125,7 +110,7 @@ def figures(result: Result) -> Sale:
     )
 
 
-def seats_for(cell: Cell, shape: CellSettings, measured: Mapping[Cell, Sequence[Sale]]) -> int:
+def seats_for(cell: Cell, shape: CellSettings, measured: Mapping[Cell, Sequence[SaleFigures]]) -> int:
     """The seats that should last as long as the shape says, by earlier sales of this cell or of those like it.
 
     Of several that are like it the quickest counts: a fault makes a sale slower, and shall not be its end.
@@ -152,7 +137,10 @@ def _likeness(cell: Cell, other: Cell) -> tuple[int, int, int]:
 
 
 def _seats_per_s(operations: Operations, seats: int) -> float:
-    """As if all seats had gone. Where time ran out before, the figure is too high, and the next sale corrects it."""
+    """The rate, as if all seats had been sold.
+
+    Where time ran out before, the figure is too high, and the next sale corrects it.
+    """
     sold = operations.sales
     if not len(sold):
         return 0.0
@@ -178,7 +166,7 @@ class Comparison:
         progress: CompareProgress,
         *,
         clock: Callable[[], float] = time.monotonic,
-        hold_one: Callable[[Experiment, Path, Step], Sale] = hold,
+        hold_one: Callable[[Experiment, Path, OnStep], SaleFigures] = hold,
     ) -> None:
         self.plan = plan
         self._shape = shape
@@ -186,7 +174,7 @@ class Comparison:
         self._progress = progress
         self._clock = clock
         self._hold = hold_one
-        self.sales: dict[Cell, list[Sale]] = {cell: cache.sales(cell) for cell in plan.cells}
+        self.sales: dict[Cell, list[SaleFigures]] = {cell: cache.sales(cell) for cell in plan.cells}
         self.failures: dict[Cell, str] = {}
         self.out_of_time = False
         self._ended = False
@@ -199,7 +187,9 @@ class Comparison:
         """
         there = {cell: len(sales) for cell, sales in self.sales.items()}
         wanted = [turn for turn in turns(self.plan.blocks, repeats) if again or turn.number > there[turn.cell]]
-        self._progress.begin(len(wanted), sum(there.values()))
+        self._progress.begin(len(wanted))
+        if held := sum(there.values()):
+            self._progress.done(0, f"{held:,} sales are there already; {len(wanted):,} are to be held")
         ends = None if budget_s is None else self._clock() + budget_s
         for turn in wanted:
             if turn.cell in self.failures:
@@ -228,7 +218,7 @@ class Comparison:
         """The time of a sale with all that is done around it."""
         return sum(self._lasted_s) / len(self._lasted_s) if self._lasted_s else _FIRST_GUESS_S
 
-    def _take(self, turn: Turn, left_s: float | None) -> None:
+    def _take(self, turn: PlannedSale, left_s: float | None) -> None:
         cell = turn.cell
         began = self._clock()
         place = self._cache.place(cell)
@@ -243,4 +233,4 @@ class Comparison:
         self._cache.add(place, sale)
         self.sales[cell].append(sale)
         self._lasted_s.append(self._clock() - began)
-        self._progress.done(turn, sale)
+        self._progress.held(turn, sale)

@@ -45,7 +45,7 @@ class Recovery(msgspec.Struct, frozen=True):
 
 
 def recoveries(run: Operations, happened: Sequence[Happened]) -> list[Recovery]:
-    """Of each fault that was injected in a round of the history."""
+    """The recovery from each fault that was injected in a round of the history."""
     found = []
     for fault in happened:
         for rows in _rounds(run):
@@ -65,7 +65,7 @@ def _rounds(run: Operations) -> list[Ints]:
 
 
 def _recovery(run: Operations, sold: Ints, fault: Happened) -> Recovery:
-    """Of a fault in the round with these sales."""
+    """The recovery from a fault; ``sold`` are the sales of its round."""
     times = np.sort(run.return_ns[sold])
     after = times[times > fault.end_ns]
     during = times[(times > fault.begin_ns) & (times <= fault.end_ns)]

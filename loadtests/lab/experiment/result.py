@@ -18,7 +18,7 @@ from loadtests.lab.history.shards import HISTORY, ShardNote
 from loadtests.lab.paths import write_json
 from loadtests.lab.protocol.admin_api import OfficeError, Offices
 from loadtests.lab.target.server import TargetOffice
-from loadtests.lab.untrusted import NOT_JSON, read_file
+from loadtests.lab.untrusted import read_file, read_json
 
 VERDICT = "verdict.json"
 _WHICH_COUNTER = (
@@ -134,7 +134,7 @@ def _say_what_was_answered(conclusion: Conclusion) -> None:
     except HistoryError:
         return  # the verdict says so already
     conclusion.answered = answered(run, capacities, acknowledged)
-    record = _record_of(conclusion.folder)
+    record = read_json(conclusion.folder / "experiment.json", _Record) or _Record()
     if record.target is not None and _only_reads_contradict(verdict):
         conclusion.remarks.append(_WHICH_COUNTER)
     nothing, short = conclusion.answered.says_nothing, conclusion.answered.short
@@ -154,13 +154,6 @@ def _only_reads_contradict(verdict: Verdict) -> bool:
     wrong = {check.name for check in verdict.checks if check.verdict == "invalid"}
     sold_right = not any(counts.is_wrong for counts in verdict.events.values())
     return bool(wrong) and sold_right and wrong <= {"counters", "bounds", "observers", "real time", "placement"}
-
-
-def _record_of(folder: Path) -> _Record:
-    try:
-        return msgspec.json.decode(read_file(folder / "experiment.json"), type=_Record)
-    except (OSError, *NOT_JSON):
-        return _Record()
 
 
 class _Load(msgspec.Struct):

@@ -36,7 +36,7 @@ from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import remove_temporary
 from loadtests.lab.servers.machine import Machine, describe
 from loadtests.lab.servers.nodes import RunningNodes
-from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
+from loadtests.lab.servers.office import NotReady, RunningOffice, Service, ServiceRefused
 from loadtests.lab.servers.resources import CpuTime, Growth, Watch
 from loadtests.lab.target.masking import without_secrets
 from loadtests.lab.target.server import RunningTarget
@@ -76,7 +76,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def expectation(self) -> Expectation:
-        """How it has to come out; of another service nothing is known."""
+        """How the run has to come out. Of a target nothing is known: either outcome is right."""
         if self.target is not None:
             return Expectation.EITHER
         expected = expectation_of(self.service, self.fault)
@@ -142,14 +142,14 @@ class SettingsRefused(LabFailed):
     """The service does not run with the settings of the experiment; the message is its own."""
 
 
-Step = Callable[[str, Path], None]
+OnStep = Callable[[str, Path], None]
 """Called with what is being done, and the folder in which a running round writes."""
 
 
 def run(
     experiment: Experiment,
     folder: Path,
-    on_step: Step = lambda _doing, _folder: None,
+    on_step: OnStep = lambda _doing, _folder: None,
     *,
     is_own_host: bool = False,
     report: Callable[[Path], object] = lambda _folder: None,
@@ -196,7 +196,7 @@ def run(
                 server.restart()
                 conclusion = _with_restart(conclusion, server)
                 server.kill()  # there are no more requests to finish
-    except RefusedToStart as error:
+    except ServiceRefused as error:
         raise SettingsRefused(str(error)) from error
     except (NotReady, OfficeError, FaultUnfit, NotInjected) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error

@@ -83,7 +83,7 @@ def depend(one: Touched, other: Touched) -> bool:
 
 
 class Dependence(msgspec.Struct, frozen=True, kw_only=True):
-    """What the steps of a case touch."""
+    """Says what each step of a case touches, which decides whether two steps depend on each other."""
 
     gates: tuple[str, ...]
     """The gates at which buyers are held."""
@@ -92,7 +92,7 @@ class Dependence(msgspec.Struct, frozen=True, kw_only=True):
     one_process: bool = False
     """Whether all buyers are in one process (gthread, gevent). Under sync each is alone in one, whichever it is."""
     gives_up: bool = False
-    """Whether who waits gives up after some seconds: then it may happen in any step meanwhile."""
+    """Whether a buyer who waits gives up after some seconds: that may happen in any step meanwhile."""
 
     def touched(self, token: Token, standing: Standing, blocked: Sequence[Standing] = ()) -> Touched:
         """What a step may touch; ``blocked`` are those who wait for somebody when it is made."""
@@ -179,7 +179,7 @@ class Dependence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _merged(touched: Iterable[tuple[str, str]]) -> Touched:
-    """Each thing once; what is touched in two ways is changed."""
+    """Each thing once: a thing that is touched in two ways counts as changed."""
     found: dict[str, str] = {}
     for thing, how in touched:
         found[thing] = how if found.get(thing, how) == how else CHANGE

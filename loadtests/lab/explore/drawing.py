@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loadtests.lab.explore.reason import Reason
 from loadtests.lab.explore.schedules import buyer_names
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 from loadtests.lab.report import svg
 
 _LANE, _ROW, _TOP, _LEFT, _WORDS, _LINE_CHARS = 92, 40, 56, 32, 560, 76
@@ -28,7 +28,7 @@ _KINDS = {"view": "read", "append": "write", "answer": "told"}
 
 
 def draw(
-    steps: Sequence[Step], buyers: int, title: str, heading: str = "what happens", reason: Reason | None = None
+    steps: Sequence[TraceStep], buyers: int, title: str, heading: str = "what happens", reason: Reason | None = None
 ) -> str:
     """The schedule as a standalone SVG, with the reason. Its sentences are text, for search and for screen readers."""
     names = buyer_names(buyers)
@@ -62,7 +62,7 @@ def _place(lane: float, row: int) -> tuple[float, float]:
     return _LEFT + _LANE * lane + _LANE / 2, _TOP + _ROW * row + _ROW / 2
 
 
-def _row(step: Step, number: int, place: tuple[float, float], words: int, width: float) -> Iterator[str]:
+def _row(step: TraceStep, number: int, place: tuple[float, float], words: int, width: float) -> Iterator[str]:
     x, y = place
     if step.wrong:
         yield svg.box(6, y - _ROW / 2 + 2, width - 12, _ROW - 4, "alarm", 6)
@@ -84,7 +84,7 @@ def _wrapped(text: str, chars: int = _LINE_CHARS) -> list[str]:
     return [text[:cut].strip(), text[cut:].strip()]
 
 
-def table(steps: Sequence[Step], buyers: int, reason: Reason | None = None) -> Table:
+def table(steps: Sequence[TraceStep], buyers: int, reason: Reason | None = None) -> Table:
     """The schedule for the terminal: a column for each buyer with the gates, a bracket between the two steps that
     conflicted, and a sentence for each step."""
     names = buyer_names(buyers)

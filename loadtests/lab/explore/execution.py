@@ -32,7 +32,7 @@ from loadtests.lab.explore.schedules import (
     buyer_of,
 )
 from loadtests.lab.explore.settling import PATIENCE_S, Settling, Stuck
-from loadtests.lab.explore.trace import Step, Trace
+from loadtests.lab.explore.trace import Trace, TraceStep
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.admin_api import OfficeError
 from loadtests.lab.servers.gate_server import Arrival, GateServer
@@ -47,7 +47,7 @@ class ExecutedSchedule:
     """The result of one execution."""
 
     choices: Choices
-    steps: list[Step]
+    steps: list[TraceStep]
     operations: list[Operation]
     verdict: Verdict | None
     stuck: str = ""
@@ -71,7 +71,7 @@ class ScheduleRunner:
     """How often time moves on."""
     failures: frozenset[str] = frozenset()
     """What the scheduler may let fail, at most one of them in an execution."""
-    on_decision: Callable[[list[Step]], None] = lambda _steps: None
+    on_decision: Callable[[list[TraceStep]], None] = lambda _steps: None
     """Called with the steps so far, before each decision."""
     executed: int = 0
     events: list[str] = field(init=False)
@@ -102,7 +102,7 @@ class ScheduleRunner:
             self.office.office.create_event(name, self.tickets, hall=self._hall())
         if "combiner" in self.failures:
             self._wait_for_a_combiner()
-        execution = _Execution(self, names, chooser)
+        execution = _RunningSchedule(self, names, chooser)
         stuck = ""
         try:
             execution.run()
@@ -137,7 +137,7 @@ class ScheduleRunner:
         self.office.office.create_event(event, 1)
         runner = replace(self, programs=(BUY,), gates=(), failures=frozenset())
         while True:
-            execution = _Execution(runner, {"a": event}, Chooser())
+            execution = _RunningSchedule(runner, {"a": event}, Chooser())
             execution.run()
             if execution.buyers[0].was_combined:
                 return
@@ -156,7 +156,9 @@ class ScheduleRunner:
         return judge_folder(folder)
 
 
-class _Execution:
+class _RunningSchedule:
+    """One execution under way: its buyers, and the decisions that the chooser has made."""
+
     def __init__(self, runner: ScheduleRunner, names: dict[str, str], chooser: Chooser) -> None:
         self._runner = runner
         self._gate_server = runner.gate_server

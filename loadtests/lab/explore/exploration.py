@@ -22,7 +22,7 @@ from loadtests.lab.explore.reason import Reason, reason_of
 from loadtests.lab.explore.replay import GATE_LETTERS, ReplayId
 from loadtests.lab.explore.scenarios import PURCHASE, REQUESTS, SCENARIOS
 from loadtests.lab.explore.schedules import TIME, Choices, Chooser, buyer_names, explore, pct
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 from loadtests.lab.servers.gate_server import GateServer
 from loadtests.lab.servers.office import RunningOffice, Service
 from service.catalogue import DEFAULT_STORE, GUARDS, OFF
@@ -181,7 +181,7 @@ class First(msgspec.Struct):
     """The first schedule that failed; the same every time."""
 
     preemptions: int
-    steps: list[Step]
+    steps: list[TraceStep]
     replay: str
     why: str
     reason: Reason
@@ -194,7 +194,7 @@ class SeenAnomaly(msgspec.Struct):
     replay: str
 
 
-class Explored(msgspec.Struct, kw_only=True):
+class ExplorationResult(msgspec.Struct, kw_only=True):
     """The results of all schedules. ``whole``: no schedule was left out."""
 
     case: Scenario
@@ -212,7 +212,7 @@ class Explored(msgspec.Struct, kw_only=True):
     first: First | None = None
     anomalies: dict[str, SeenAnomaly] = {}
     """By name, in the order in which they were found."""
-    example: list[Step] = []
+    example: list[TraceStep] = []
     """The steps of the last schedule that did not fail."""
 
     @property
@@ -286,9 +286,9 @@ def schedule_runner(case: Scenario) -> Iterator[ScheduleRunner]:
                 office.kill()
 
 
-def run(case: Scenario, on_executed: Callable[[Explored], None] = lambda _explored: None) -> Explored:
+def run(case: Scenario, on_executed: Callable[[ExplorationResult], None] = lambda _explored: None) -> ExplorationResult:
     """Explore a case: all its schedules, or the number of random walks given by ``walks``."""
-    explored = Explored(case=case)
+    explored = ExplorationResult(case=case)
     dependence = case.dependence if case.prune else None
     with schedule_runner(case) as runner:
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadtests.lab.explore.drawing import draw
-from loadtests.lab.explore.exploration import Explored
+from loadtests.lab.explore.exploration import ExplorationResult
 from loadtests.lab.report.pages import template
 
 HERE = Path(__file__).parent
 
 
-def report(explored: Explored) -> str:
+def report(explored: ExplorationResult) -> str:
     """The verdict, then the schedule that lost (or one that did not), then the number of schedules."""
     case, first = explored.case, explored.first
     title = f"The losing schedule: guard {case.guard}" if first else f"One of the schedules: guard {case.guard}"

@@ -41,7 +41,7 @@ _SOLD = "{tickets} less, sold to {buyer}"
 _REFUSED = 400
 
 
-class Step(msgspec.Struct, omit_defaults=True):
+class TraceStep(msgspec.Struct, omit_defaults=True):
     """The effect of one decision."""
 
     buyer: str
@@ -77,7 +77,7 @@ class Trace:
         self._is_recorded = is_recorded
         self._events = events
         self._is_fenced = is_fenced
-        self.steps: list[Step] = []
+        self.steps: list[TraceStep] = []
         self._written: dict[tuple[str, int], tuple[str, str]] = {}
 
     def passes(self, buyer: ScheduledBuyer, gate: str, event: str) -> None:
@@ -93,7 +93,7 @@ class Trace:
 
     def add(self, buyer: str, gate: str, text: str, operation: str = "", event: str = "") -> None:
         """Add a step: something else that the scheduler did."""
-        self.steps.append(Step(buyer, gate, text, operation=operation, event=event if self._events > 1 else ""))
+        self.steps.append(TraceStep(buyer, gate, text, operation=operation, event=event if self._events > 1 else ""))
 
     def learn(self, buyer: ScheduledBuyer, event: str, arrival: Arrival) -> None:
         """Complete the sentence of the step that led to an arrival."""
@@ -136,7 +136,7 @@ class Trace:
         else:
             steps[-1].text = told if steps[-1].gate == "answer" else f"{steps[-1].text} {told}"
 
-    def _wrote(self, buyer: ScheduledBuyer, step: Step, versions: Mapping[str, int]) -> None:
+    def _wrote(self, buyer: ScheduledBuyer, step: TraceStep, versions: Mapping[str, int]) -> None:
         """``versions``: what was written, by the event's letter."""
         operation = buyer.operation
         tickets = "one ticket" if operation.quantity == 1 else f"{operation.quantity} tickets"
@@ -155,16 +155,16 @@ class Trace:
                 step.text += f" {before[0]} had written {name} already: {became}."
             self._written[event, version] = (buyer.name, buyer.key)
 
-    def _of(self, buyer: ScheduledBuyer) -> list[Step]:
+    def _of(self, buyer: ScheduledBuyer) -> list[TraceStep]:
         return [step for step in self.steps if step.buyer == buyer.name]
 
 
-def _of(step: Step) -> str:
+def _of(step: TraceStep) -> str:
     return f" {step.event}" if step.event else ""
 
 
 def _verb(buyer: ScheduledBuyer) -> str:
-    """What is done; of a request that is sent again, what it was the first time."""
+    """What the buyer does; where the request is a repetition, what the first one asked for."""
     verb = buyer.operation.verb
     return buyer.lines[-1].op if verb == "retry" else verb
 
@@ -200,7 +200,7 @@ def _told(answered: Answered) -> str:
 
 
 def _told_of(line: Operation) -> str:
-    """What an answer that is no refusal says."""
+    """An answer that is no refusal, in words."""
     numbered = _numbered(line)
     again = ", as before" if line.replayed else ""
     match line.op:

@@ -58,7 +58,7 @@ def seat_columns(columns: dict[str, Any], names: dict[str, StringIds], refused: 
 
 
 def _with_one_more(lists: WordLists, seat: Ints, names: StringIds) -> WordLists:
-    """The same lists; where there was none, that of the one seat with this id, if there is one."""
+    """The same lists; a row without a list gets one of its single ``seat``, where it has that."""
     one = (seat >= 0) & ~lists.told
     ids, word = np.unique(seat[one], return_inverse=True)
     lengths = np.where(one, 1, lists.lists.lengths)

@@ -59,7 +59,7 @@ class FactFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Always(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is the same in every row."""
+    """The values that are the same in every row."""
 
     op: Op | None = None
     event: str | None = None

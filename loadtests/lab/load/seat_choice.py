@@ -76,7 +76,7 @@ def _side_by_side(seat_map: SeatMap, free: NDArray[np.int64], most: int, rng: ra
 
 
 def _windows(seat_map: SeatMap, free: NDArray[np.int64], party: int) -> NDArray[np.int64]:
-    """The first seats of all so many free neighbours."""
+    """Of each ``party`` of free seats side by side, the first seat."""
     first, last = free[: len(free) - party + 1], free[party - 1 :]
     row_of = seat_map.hall.row_of
     windows: NDArray[np.int64] = first[(last - first == party - 1) & (row_of[first] == row_of[last])]

@@ -216,7 +216,7 @@ class Offices:
                     raise
 
     def hall(self, event: str) -> Any:
-        """As of ``Office``; a hall is the same at every node."""
+        """As ``Office.hall``, of the first node: a hall is the same at every node."""
         return self.nodes[0].hall(event)
 
     def audit(self, event: str) -> bytes:

@@ -1,8 +1,18 @@
-"""Sections of Markdown pages that a command writes: the text between two marker lines is replaced."""
+"""What a command writes into Markdown pages: tables, and sections, which stand between two marker lines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [_row(columns), "|---" * len(columns) + "|", *map(_row, rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def has_section(path: Path, begin: str, end: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from loadtests.lab.report.text import thousands
 from loadtests.lab.untrusted import printable
 
 _HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     found.globals["own"] = own
-    found.filters["thousands"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    found.filters["thousands"] = thousands
     found.filters["ms"] = lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
     found.filters["drawn"] = Markup
     found.filters["codes"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -43,7 +43,7 @@ class Bars:
 
 
 class ProgressBar(Bars):
-    """A single bar for ``_task``, gone when the block ends. What is printed on ``_screen`` stands above it."""
+    """A single bar, gone when the block ends, and above it what came out; elsewhere a line for each thing done."""
 
     def __init__(
         self, screen: Console, *, before: tuple[ProgressColumn, ...] = (), after: tuple[ProgressColumn, ...] = ()
@@ -53,6 +53,20 @@ class ProgressBar(Bars):
         columns = (SpinnerColumn(), BarColumn(bar_width=24), *before, TimeElapsedColumn(), *after, text)
         super().__init__(screen, *columns, transient=True)
         self._task = self._bars.add_task("starting", total=None)
+
+    def begin(self, steps: int) -> None:
+        """So many steps are to be done."""
+        self._bars.update(self._task, total=steps)
+
+    def doing(self, what: str) -> None:
+        """What is being done."""
+        self._bars.update(self._task, description=what)
+
+    def done(self, steps: int = 1, said: Text | str = "") -> None:
+        """Some more steps are done; ``said`` is what came out."""
+        self._bars.update(self._task, advance=steps)
+        if said:
+            self._screen.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 class RunProgress(Bars):

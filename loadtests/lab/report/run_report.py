@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file, judge_folder
 from loadtests.lab.experiment.knobs import BUY, KNOBS
 from loadtests.lab.experiment.measurement import courses, span_ns
@@ -30,7 +28,7 @@ from loadtests.lab.report.hall.recorded import RecordedSale
 from loadtests.lab.report.pages import template
 from loadtests.lab.report.plots import MOST_EVENTS, Band, course_plot, percentile_plot, rates_plot
 from loadtests.lab.report.text import counted, headline, numbers, what_was_lost
-from loadtests.lab.untrusted import NOT_JSON, read_file
+from loadtests.lab.untrusted import read_json
 
 COUNTEREXAMPLE = "counterexample.svg"
 REPORT = "report.html"
@@ -190,12 +188,7 @@ def _bands(run: Operations, happened: Sequence[Happened]) -> list[Band]:
 
 def _experiment(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     """``experiment.json`` as groups of names and values, for every kind of experiment."""
-    try:
-        content = msgspec.json.decode(read_file(folder / "experiment.json"))
-    except (OSError, *NOT_JSON):
-        return []
-    if not isinstance(content, dict):
-        return []
+    content: dict[str, Any] = read_json(folder / "experiment.json", dict) or {}
     if isinstance(content.get("target"), dict):
         content = _of_a_stranger(content)
     plain = [(name, _value(value)) for name, value in content.items() if not isinstance(value, dict)]

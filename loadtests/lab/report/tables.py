@@ -14,7 +14,7 @@ from rich.text import Text
 
 from loadtests.lab.experiment.expectation import Met
 from loadtests.lab.experiment.runner import Result
-from loadtests.lab.report.text import by_luck
+from loadtests.lab.report.text import by_luck, thousands
 
 _Row = dict[str, Text | str]
 _Group = Callable[[Result], _Row]
@@ -131,8 +131,8 @@ def _speed(result: Result) -> _Row:
         "sold/s": f"{measures.sold_per_s:,.0f}",
         "refused/s": f"{measures.refused_per_s:,.0f}",
         "503s": f"{measures.unavailable:,}",
-        "p50 ms": _milliseconds(measures.p50_ms),
-        "p99 ms": _milliseconds(measures.p99_ms),
+        "p50 ms": thousands(measures.p50_ms),
+        "p99 ms": thousands(measures.p99_ms),
         "think ms": f"{result.experiment.service.think_ms:g}",
     }
 
@@ -166,7 +166,3 @@ def _alarming(count: int | None) -> Text:
     if count is None:
         return Text("unknown", style="yellow")
     return Text(f"{count:,}", style="bold red" if count else "")
-
-
-def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"

@@ -22,6 +22,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def thousands(number: float | None) -> str:
+    """``4,000``, rounded to a whole number; a dash where there is no number."""
+    return "–" if number is None else f"{number:,.0f}"
+
+
 def headline(verdict: Verdict) -> str:
     """``valid: no violation found in 412 operations``. It never claims that anything was proved."""
     why = f": {verdict.why}" if verdict.why and verdict.verdict == "unknown" else ""

@@ -63,7 +63,7 @@ def node_address(number: int) -> str:
     return f"198.18.0.{10 + number}"
 
 
-class Network:
+class NamespaceNetwork:
     """An engine's host and ``nodes`` more. Raises ``NoNetwork``."""
 
     def __init__(self, nodes: int, log: Path) -> None:

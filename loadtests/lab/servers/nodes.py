@@ -20,7 +20,7 @@ import msgspec
 from loadtests.lab.protocol.admin_api import TOKEN_FILE, Offices
 from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES, Engines, NoEngine
-from loadtests.lab.servers.network import ENGINE, Network
+from loadtests.lab.servers.network import ENGINE, NamespaceNetwork
 from loadtests.lab.servers.office import NotReady, RunningOffice, Service
 
 
@@ -35,7 +35,9 @@ class RunningNodes:
         self.folder = folder
         self._variables = variables
         self.nodes: list[RunningOffice] = []
-        self.network: Network | None = Network(service.nodes, folder / "network.log") if service.networks else None
+        self.network: NamespaceNetwork | None = (
+            NamespaceNetwork(service.nodes, folder / "network.log") if service.networks else None
+        )
         """The hosts of the nodes and the engine, where they have addresses of their own."""
         self._engines = Engines(folder, variables=variables, settings=service.engine_settings)
         self._running = ExitStack()

@@ -176,7 +176,7 @@ class NotReady(Exception):
     """The server did not come up; the message ends with the last lines of its log."""
 
 
-class RefusedToStart(NotReady):
+class ServiceRefused(NotReady):
     """The service does not run with these settings; the message is its own."""
 
 
@@ -318,7 +318,7 @@ class RunningOffice(process.ServerProcess):
         else:
             _, refused, why = self.last_lines().rpartition(_REFUSED)
             if refused:
-                return RefusedToStart(why.splitlines()[0])
+                return ServiceRefused(why.splitlines()[0])
             what = f"ended with status {status}"
         return NotReady(f"the server {what}. Its log {self.log} ends:\n{self.last_lines()}")
 

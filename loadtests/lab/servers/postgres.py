@@ -21,7 +21,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psutil
 
@@ -109,12 +109,9 @@ class PostgresServer(PrivateServer):
 
     def fresh_database(self) -> str:
         """The address of a new and empty database."""
-        import psycopg
-
         self._databases += 1
         name = f"fresh_{self._databases}"
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+        self._ask(f"CREATE DATABASE {name}")
         return self.address(name)
 
     def __exit__(self, *rest: object) -> None:
@@ -185,11 +182,16 @@ class PostgresServer(PrivateServer):
 
     def _set_up(self, statement: LiteralString) -> None:
         """Change a setting; sessions that there are have it from their next transaction on."""
+        self._ask(statement)
+        self._ask("SELECT pg_reload_conf()")
+
+    def _ask(self, statement: LiteralString) -> list[tuple[Any, ...]]:
+        """Run a statement on a connection of its own; returns the rows, if it has any."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement)
-            connection.execute("SELECT pg_reload_conf()")
+            done = connection.execute(statement)
+            return done.fetchall() if done.description else []
 
     @property
     def temporary(self) -> list[Path]:
@@ -264,14 +266,11 @@ class PostgresServer(PrivateServer):
 
     def _wait_until(self, condition: LiteralString) -> None:
         """Raises ``NoEngine`` where a condition in SQL does not become true in time."""
-        import psycopg
-
         deadline = time.monotonic() + self.ready_within_s
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            while connection.execute(f"SELECT {condition}").fetchall() != [(True,)]:
-                if time.monotonic() > deadline:
-                    raise NoEngine(f"within {self.ready_within_s:g} s it was not so that {condition}; see {self.log}")
-                time.sleep(self.poll_s)
+        while self._ask(f"SELECT {condition}") != [(True,)]:
+            if time.monotonic() > deadline:
+                raise NoEngine(f"within {self.ready_within_s:g} s it was not so that {condition}; see {self.log}")
+            time.sleep(self.poll_s)
 
     def _make_cluster(self, binaries: Path) -> None:
         password = self._own / "password"
@@ -339,11 +338,8 @@ class Standby(PostgresServer):
 
     def promote(self) -> None:
         """From now on it is a primary, with all that it has received."""
-        import psycopg
-
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            if connection.execute("SELECT pg_promote()").fetchall() != [(True,)]:
-                raise NoEngine(f"the standby did not become a primary; see {self.log}")
+        if self._ask("SELECT pg_promote()") != [(True,)]:
+            raise NoEngine(f"the standby did not become a primary; see {self.log}")
 
     def _make_cluster(self, binaries: Path) -> None:
         self._give(self._own)
@@ -358,13 +354,8 @@ class Standby(PostgresServer):
 
     def _is_ready(self) -> bool:
         """Whether it has all that the other server had when it was started, and hears of the rest."""
-        if not super()._is_ready():
-            return False
-        import psycopg
-
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            streams = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
-            return connection.execute(streams).fetchall() == [(True,)]
+        streams = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
+        return super()._is_ready() and self._ask(streams) == [(True,)]
 
 
 def other_user() -> str | None:

@@ -71,7 +71,7 @@ def _difference(after: float | None, before: float | None) -> float | None:
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """All workers of a server at one moment, added up."""
+    """The sums over all workers of a server at one moment."""
 
     at_s: float
     workers: int

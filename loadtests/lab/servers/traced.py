@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Traced:
-    """What a tracer is told and says of one server; nothing where there is none."""
+    """The command of a server's tracer, and the calls that it wrote down. Without a tracer it is empty."""
 
     def __init__(self, under: Sequence[str], folder: Path, files: Path, *, names_with_files: bool = False) -> None:
         """``under``: the tracer's command up to the name of the file into which it writes. That file is in ``folder``,
@@ -31,7 +31,7 @@ class Traced:
         return self._folder / "calls"
 
     def command(self) -> tuple[str, ...]:
-        """What stands before the server's command; to be asked right before each start."""
+        """The words that stand before the server's command; call it right before each start."""
         if not self._under:
             return ()
         self.forget()

@@ -8,22 +8,25 @@ for a moment, and payments overlap as buyers do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 import msgspec
+import numpy as np
 from rich.console import Console
 
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.run_options import experiment_of
+from loadtests.lab.history.arrays import one_of
+from loadtests.lab.history.history import BUY, CONFIRM, HOLD, OK
+from loadtests.lab.history.operations import Operations
 from loadtests.lab.knob import Delay
 from loadtests.lab.report import svg
 from loadtests.lab.report.svg.chart import WIDTH, Frame, linear, outline, tick
 from loadtests.lab.servers.machine import describe
-from loadtests.lab.studies.held_sale import ENDLESS, SaleLine, held_sale
+from loadtests.lab.studies.held_sale import ENDLESS, held_sale
 from service.catalogue import REFERENCE
 from workers import WORKER_MODELS
 
@@ -51,19 +54,20 @@ class Paid(msgspec.Struct):
         )
 
 
-def paid(lines: Iterable[SaleLine]) -> Paid:
+def paid(run: Operations) -> Paid:
     """The figures of one history. A sale is a purchase, or a confirmation, that was answered with an order."""
-    done = [line for line in lines if line.outcome == "ok" and line.return_ns is not None]
-    held = {
-        op: median(times) if (times := [line.hold_ms or 0.0 for line in done if line.op == op]) else 0.0
-        for op in ("buy", "hold", "confirm")
-    }
-    returns = [line.return_ns or 0 for line in done if line.op in {"buy", "confirm"}]
-    spent_s = (max(returns) - min(returns)) / 1e9 if len(returns) > 1 else 0.0
+    done = (run.outcome == OK) & run.returned
+
+    def held_ms(op: int) -> float:
+        times = np.nan_to_num(run.hold_ms[done & (run.op == op)])
+        return float(np.median(times)) if len(times) else 0.0
+
+    returns = run.return_ns[done & one_of(run.op, BUY, CONFIRM)]
+    spent_s = np.ptp(returns) / 1e9 if len(returns) else 0.0
     return Paid(
         sales=len(returns),
-        sales_per_s=round((len(returns) - 1) / spent_s, 1) if spent_s else 0.0,
-        guard_ms=round(held["buy"] or held["hold"] + held["confirm"], 3),
+        sales_per_s=round((len(returns) - 1) / float(spent_s), 1) if spent_s else 0.0,
+        guard_ms=round(held_ms(BUY) or held_ms(HOLD) + held_ms(CONFIRM), 3),
     )
 
 
@@ -116,8 +120,8 @@ def pay(
             "payment_refused": 0.0, "payment_lost": 0.0, "lock_timeout": 25.0,
         }  # fmt: skip
         experiment = experiment_of({}, chosen)
-        with held_sale(experiment.service, experiment.workload) as (_, lines):
-            rows.append((name, paid(lines)))
+        with held_sale(experiment.service, experiment.workload) as (_, run):
+            rows.append((name, paid(run)))
     if to is not None:
         to.write_text(pay_plot(rows, payment, line_per_s), encoding="utf-8")
     if as_json:

@@ -15,7 +15,6 @@ reached its steady state or its growth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,14 @@ from loadtests.lab.exit_status import run_command
 from loadtests.lab.experiment.knobs import Workload
 from loadtests.lab.experiment.measurement import quantile
 from loadtests.lab.experiment.result import load_conclusion
+from loadtests.lab.history.arrays import ABSENT, Floats
+from loadtests.lab.history.history import BUY, OK, READ
+from loadtests.lab.history.operations import Operations
 from loadtests.lab.report.svg.chart import Curve, Frame, below, curves, limit, linear, picture, tick, upwards
 from loadtests.lab.report.tables import plain_table
 from loadtests.lab.servers.machine import describe
 from loadtests.lab.servers.office import Service
-from loadtests.lab.studies.held_sale import ENDLESS, SaleLine, held_sale
+from loadtests.lab.studies.held_sale import ENDLESS, held_sale
 from workers import WORKER_MODELS
 
 TIMES = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -55,29 +57,28 @@ class Point(msgspec.Struct):
     verdict: str
 
 
-def point_of(lines: Iterable[SaleLine], times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
+def point_of(run: Operations, times: float, seconds: float, deadline_ms: float, verdict: str) -> Point:
     """The figures of the second half of a run that lasted ``seconds``."""
-    some = [line for line in lines if line.intended_ns is not None]
-    began = min((line.intended_ns or 0 for line in some), default=0)
-    some = [line for line in some if (line.intended_ns or 0) - began >= seconds / 2 * 1e9]
-    bought = [line for line in some if line.op == "buy"]
-    sold = [line.took_ms or 0.0 for line in bought if line.outcome == "ok"]
-    reads = [line.took_ms or 0.0 for line in some if line.op == "read" and line.outcome == "ok"]
     half = seconds / 2
+    due = run.intended_ns != ABSENT
+    began_ns = min(run.intended_ns[due].tolist(), default=0)
+    some = due & (run.intended_ns - began_ns >= half * 1e9)
+    bought, ok = some & (run.op == BUY), run.outcome == OK
+    sold_ms = run.latency_ms[bought & ok]
     return Point(
         times=times,
-        offered_per_s=round(len(bought) / half, 1),
-        goodput_per_s=round(sum(took <= deadline_ms for took in sold) / half, 1),
-        sold_per_s=round(len(sold) / half, 1),
-        refused_per_s=round(sum(line.status == 503 for line in bought) / half, 1),
-        sold_p99_ms=_p99(sold),
-        read_p99_ms=_p99(reads),
+        offered_per_s=round(int(bought.sum()) / half, 1),
+        goodput_per_s=round(int((sold_ms <= deadline_ms).sum()) / half, 1),
+        sold_per_s=round(len(sold_ms) / half, 1),
+        refused_per_s=round(int((run.status[bought] == 503).sum()) / half, 1),
+        sold_p99_ms=_p99(sold_ms),
+        read_p99_ms=_p99(run.latency_ms[some & ok & (run.op == READ)]),
         verdict=verdict,
     )
 
 
-def _p99(values: list[float]) -> float | None:
-    p99 = quantile(np.array(values), 0.99)
+def _p99(values: Floats) -> float | None:
+    p99 = quantile(values, 0.99)
     return None if p99 is None else round(p99, 1)
 
 
@@ -87,16 +88,16 @@ def measure_point(service: Service, rate: float, times: float, seconds: float, d
         capacity=ENDLESS, max_quantity=1, read_share=_READ_SHARE, cancel_share=0.0, retries=0,
         rate=rate / (1 - _READ_SHARE), most_in_flight=10_000, limit_s=seconds,
     )  # fmt: skip
-    with held_sale(service, workload) as (folder, lines):
-        return point_of(lines, times, seconds, deadline_ms, load_conclusion(folder).verdict.verdict)
+    with held_sale(service, workload) as (folder, run):
+        return point_of(run, times, seconds, deadline_ms, load_conclusion(folder).verdict.verdict)
 
 
 def find_capacity(service: Service, seconds: float) -> float:
     """Sales a second to buyers who keep the office busy, each waiting for their answer."""
     workload = Workload(capacity=ENDLESS, buyers=16, max_quantity=1, read_share=0, cancel_share=0, limit_s=seconds)
-    with held_sale(service, workload) as (_, lines):
-        returns = [line.return_ns for line in lines if line.outcome == "ok" and line.return_ns is not None]
-    return len(returns) / ((max(returns) - min(returns)) / 1e9) if len(returns) > 1 else 0.0
+    with held_sale(service, workload) as (_, run):
+        returns = run.return_ns[(run.outcome == OK) & run.returned]
+    return len(returns) / (np.ptp(returns) / 1e9) if len(returns) > 1 else 0.0
 
 
 def overload_plot(without: list[Point], bounded: list[Point], *, capacity: float, deadline_ms: float) -> str:

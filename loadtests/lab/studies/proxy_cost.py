@@ -20,6 +20,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from loadtests.lab.bench.paired import abba
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.paths import EXAMPLES
 from loadtests.lab.record.proxy import Proxy
@@ -71,10 +72,9 @@ def proxy_cost(pairs: int, seconds: float, clients: int, as_json: bool) -> None:
         recording = OperationWriter(Path(name) / "history.jsonl", target, TargetAdapter(target))
         with contextlib.closing(recording), Proxy(service.url, ("127.0.0.1", 0), recording.add) as proxy:
             measure(proxy.url, path, clients, seconds)
-            for number in range(pairs):
-                order = [("direct", service.url), ("recorded", proxy.url)]
-                for kind, url in order if number % 2 else reversed(order):
-                    windows[kind].append(measure(url, path, clients, seconds))
+            urls = {"recorded": proxy.url, "direct": service.url}
+            for kind in (kind for order in abba(pairs, list(urls)) for kind in order):
+                windows[kind].append(measure(urls[kind], path, clients, seconds))
     both = list(zip(windows["direct"], windows["recorded"], strict=True))
     added = sorted(after.median_ms - before.median_ms for before, after in both)
     ratios = sorted(after.answers_per_s / before.answers_per_s for before, after in both)

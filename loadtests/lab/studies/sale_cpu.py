@@ -23,7 +23,7 @@ import psutil
 
 from loadtests.lab.bench.cells import MEASURED, BenchCell, largest_batches, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator
-from loadtests.lab.bench.paired import SOLD, Sampling, disagreement, load_of, mean_batch
+from loadtests.lab.bench.paired import SOLD, Sampling, abba, disagreement, load_of, mean_batch
 from loadtests.lab.bench.servers import OfficeSubject, Subject, subject
 from loadtests.lab.exit_status import run_command
 from loadtests.lab.servers.resources import children_of
@@ -46,7 +46,7 @@ class Used(msgspec.Struct):
 
 
 class SaleCpu(msgspec.Struct):
-    """What a sale took, in one window."""
+    """The CPU time that a sale took, in one window."""
 
     workers: Used
     combiner: Used
@@ -111,8 +111,8 @@ def window(of: Subject, generator: LoadGenerator, count: int) -> SaleCpu:
     return SaleCpu(after["workers"], after["combiner"], after["engine"], batch, measured.per_s(SOLD))
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+def _spread(values: list[float], form: str = ",.0f") -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def show(what: str, windows: list[SaleCpu], beside: list[SaleCpu] | None) -> str:
@@ -127,33 +127,26 @@ def show(what: str, windows: list[SaleCpu], beside: list[SaleCpu] | None) -> str
     cells.append(f"{statistics.median(each.sold_per_s for each in windows):,.0f}")
     if beside:
         ratios = [mine.office / other.office for mine, other in zip(windows, beside, strict=True)]
-        cells.append(f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+        cells.append(_spread(ratios, ".3f"))
     return f"| {' | '.join(cells)} |"
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """What is measured of each program: rounds, and purchases in a window; and another checkout, if there is one."""
-
-    rounds: int
-    count: int
-    other: Path | None
-
-
-def measure(cells: list[BenchCell], plan: Plan, generator: LoadGenerator, folder: Path) -> None:
-    """Print a row for each cell. Errors: as of ``window``."""
+def measure(
+    cells: list[BenchCell], generator: LoadGenerator, folder: Path, *, rounds: int, count: int, other: Path | None
+) -> None:
+    """Print a row for each cell, and for that of the ``other`` checkout. Errors: as of ``window``."""
     with contextlib.ExitStack() as running:
         subjects = {cell.spelled: running.enter_context(subject(cell, folder / cell.name)) for cell in cells}
         for cell in cells:
-            if plan.other is not None and cell.is_office:
+            if other is not None and cell.is_office:
                 theirs = OfCheckout(cell, folder / f"{cell.name}-other")
-                theirs.code = plan.other
+                theirs.code = other
                 subjects[f"{cell.spelled}, {_BESIDE}"] = running.enter_context(theirs)
         for each in subjects.values():
-            window(each, generator, plan.count)  # the first purchases of a process take longer
+            window(each, generator, count)  # the first purchases of a process take longer
         found: dict[str, list[SaleCpu]] = {name: [] for name in subjects}
-        for number in range(plan.rounds):
-            for name in list(subjects) if number % 2 == 0 else reversed(subjects):
-                found[name].append(window(subjects[name], generator, plan.count))
+        for name in (name for order in abba(rounds, list(subjects)) for name in order):
+            found[name].append(window(subjects[name], generator, count))
     for name, windows in found.items():
         click.echo(show(name, windows, found.get(f"{name}, {_BESIDE}")))
 
@@ -162,13 +155,14 @@ def measure(cells: list[BenchCell], plan: Plan, generator: LoadGenerator, folder
 @click.option("--worker", default="sync", type=click.Choice(list(WORKER_MODELS)), show_default=True)
 @click.option("--processes", type=click.IntRange(1, 1000), help="By default the model's.")
 @click.option("--store", "stores", multiple=True, type=click.Choice(list(MEASURED)), help="Only this one.")
-@click.option("--beside", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Another checkout.")
+@click.option(
+    "--beside", "other", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Another checkout."
+)
 @click.option("--rounds", default=8, type=click.IntRange(1, 1000), show_default=True)
 @click.option("--count", default=1500, type=click.IntRange(1), show_default=True, help="Purchases in a window.")
 def sale_cpu(worker: str, processes: int | None, stores: tuple[str, ...], **wanted: Any) -> None:
-    plan = Plan(wanted["rounds"], wanted["count"], wanted["beside"])
     ceilings = [BenchCell(worker, "bare", "-"), stubbed(worker)]
-    more = "" if plan.other is None else " × the other's |"
+    more = "" if wanted["other"] is None else " × the other's |"
     click.echo(f"| µs a sale | all | workers | combiner | engine | batch | sold/s |{more}")
     click.echo("| --- | --: | --: | --: | --: | --: | --: |" + (" --: |" if more else ""))
     with (
@@ -177,7 +171,7 @@ def sale_cpu(worker: str, processes: int | None, stores: tuple[str, ...], **want
     ):
         for cell in largest_batches(worker, list(stores) or list(MEASURED)):
             some = [msgspec.structs.replace(each, processes=processes) for each in [*ceilings, cell]]
-            measure(some, plan, generator, Path(folder))
+            measure(some, generator, Path(folder), **wanted)
             ceilings = []
 
 

@@ -181,7 +181,7 @@ class TargetAdapter(Adapter):
         return all("key" in placeholders(step) for step in steps)
 
     def converse(self, exchange: Exchange) -> Conversation:
-        """All requests of an operation, and what they amount to."""
+        """Send all requests of an operation, and note in the exchange what came out."""
         line = exchange.lines[0]
         if line.op == "buy":
             yield from self._purchase(exchange)
@@ -257,7 +257,7 @@ class TargetAdapter(Adapter):
     def _ask(
         self, step: Outcomes, exchange: Exchange, values: Mapping[str, Any]
     ) -> Generator[Request, Reply, AnswerView | None]:
-        """One request whose answer decides what the outcome is so far."""
+        """Send one request; its answer decides the outcome, until a later request of the purchase does."""
         line = exchange.lines[0]
         line.outcome = "unknown"
         try:

@@ -117,7 +117,7 @@ def _masked(value: Any, place: tuple[str, ...], secrets: dict[str, str], *, is_s
 
 
 def _whole_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
-    """All of a text but its placeholders, and the scheme in front."""
+    """Replace the whole text, except its placeholders and a scheme at its beginning like ``Bearer``."""
     scheme = _SCHEME.match(text)
     front = scheme[0] if scheme else ""
     pieces = literals(text[len(front) :])
@@ -128,7 +128,7 @@ def _whole_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) ->
 
 
 def _parts_masked(text: str, place: tuple[str, ...], secrets: dict[str, str]) -> str:
-    """What stands behind a name like ``password=`` in a text, or as the password of an address."""
+    """Replace what stands in a text behind a name like ``password=``, or as the password of an address."""
     for pattern in (_IN_ADDRESS, _IN_TEXT):
         text = pattern.sub(lambda found: found["before"] + _variable(found["secret"], place, secrets), text)
     return text

@@ -53,7 +53,7 @@ class Understanding:
             self._trouble[trouble] += 1
 
     def notes(self) -> list[str]:
-        """What did not stand where the file says, and what else did not go as it says, and how often."""
+        """Sentences: how often a value was not where the file says, and what else did not go as the file says."""
         lacking = [
             f"{count:,} of {self._answers[op]:,} answers to {op} have no {wanted} at `{path}`: is the file right?"
             for (op, path, wanted), count in self._lacking.items()

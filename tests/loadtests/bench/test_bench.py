@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from loadtests.lab.bench.benchmark import Bench, BenchProgress, BenchSettings
+from loadtests.lab.bench.benchmark import Bench, BenchSettings
 from loadtests.lab.bench.cells import BenchCell, stubbed
 from loadtests.lab.bench.load_client import LoadGenerator
 from loadtests.lab.bench.paired import Measurer, NothingSold, Sampling
 from loadtests.lab.bench.servers import CeilingSubject, NotAvailable, OfficeSubject, PlainSubject, WrongAnswer
 from loadtests.lab.commands.bench import bench
 from loadtests.lab.paths import PACKAGES
+from loadtests.lab.report.progress import ProgressBar
 from loadtests.lab.servers.office import NotReady
 from tests.combinations import shortened
 from tests.loadtests.commands.test_demo import interrupted, processes_of
@@ -98,7 +99,7 @@ def test_an_event_grows_and_opens_again_after_a_crash_with_every_order(tmp_path:
         growth=150,
         quick=True,
     )
-    found = Bench(settings, tmp_path, BenchProgress(Console(quiet=True))).run()
+    found = Bench(settings, tmp_path, ProgressBar(Console(quiet=True))).run()
     assert found.problems == []
     assert found.missing == []
     assert [row.orders for row in found.growth] == [0, 100, 150]

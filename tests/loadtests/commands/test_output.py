@@ -151,7 +151,7 @@ PLACES = {
     "run": ("loadtests.lab.report.progress", "run"),
     "demo": ("loadtests.lab.report.progress", "run"),
     "explore": ("loadtests.lab.commands.explore", "_explore"),
-    "compare": ("loadtests.lab.commands.compare", "open_cache"),
+    "compare": ("loadtests.lab.commands.output", "open_cache"),
     "faults": ("loadtests.lab.commands.faults", "clean_up"),
     "bench": ("loadtests.lab.commands.bench", "Bench"),
     "lesson": ("workers.lessons.command", "run_lesson", "tcp"),

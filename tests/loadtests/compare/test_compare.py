@@ -16,7 +16,8 @@ from rich.console import Console
 
 from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
-from loadtests.lab.commands.compare import compare, read_budget
+from loadtests.lab.commands.compare import compare
+from loadtests.lab.commands.options import read_budget
 from loadtests.lab.compare import cache as keeping
 from loadtests.lab.compare.anomalies import provoking_cells
 from loadtests.lab.compare.cache import FolderInUse, SalesCache, open_cache, source_digest
@@ -27,9 +28,9 @@ from loadtests.lab.compare.matrix import PER_BLOCK, Cell, CellSettings, Matrix, 
 from loadtests.lab.compare.page import BEGIN as MATRIX_BEGIN
 from loadtests.lab.compare.page import END as MATRIX_END
 from loadtests.lab.compare.page import as_json, write_report, write_section
-from loadtests.lab.compare.results import NO_TIME, Results, Sale, summarize
+from loadtests.lab.compare.results import NO_TIME, Results, SaleFigures, summarize
 from loadtests.lab.compare.run import FEWEST, MOST, CompareProgress, Comparison, seats_for, turns
-from loadtests.lab.experiment.runner import Experiment, LabFailed, Step
+from loadtests.lab.experiment.runner import Experiment, LabFailed, OnStep
 from loadtests.lab.explore.exploration import SeenAnomaly
 from loadtests.lab.report import markdown as sections
 from loadtests.lab.servers import office
@@ -43,17 +44,17 @@ from workers import WORKER_MODELS
 SHAPE = CellSettings()
 
 
-def sale(**changes: Any) -> Sale:
+def sale(**changes: Any) -> SaleFigures:
     values: dict[str, Any] = {
         "verdict": "valid", "wrong": False, "seats": 100, "acknowledged": 100, "oversold": 0, "lost": 0,
         "double_booked": 0, "anomalies": {}, "sold_per_s": 500.0, "refused_per_s": 400.0, "unavailable": 0,
         "p50_ms": 20.0, "p99_ms": 60.0, "wait_p50_ms": 1.5, "wait_p99_ms": 9.0, "overtaken_max": 4, "cpu_ms": 0.8,
         "engine_cpu_ms": None, "seats_per_s": 500.0, "slow_load": False, "folder": "cell/1",
     }  # fmt: skip
-    return Sale(**(values | changes))
+    return SaleFigures(**(values | changes))
 
 
-def wrong(**changes: Any) -> Sale:
+def wrong(**changes: Any) -> SaleFigures:
     bad = {"verdict": "invalid", "wrong": True, "oversold": 50, "lost": 7, "anomalies": {"oversold": 50, "lost": 7}}
     return sale(**(bad | changes))
 
@@ -62,7 +63,9 @@ def cell(guard: str = "file", worker: str = "gevent", processes: int = 2, think:
     return Cell(more.get("store", "json"), guard, worker, processes, think, more.get("fault", ""))
 
 
-def results_of(tmp_path: Path, sales: dict[Cell, list[Sale]], failures: dict[Cell, str] | None = None) -> Results:
+def results_of(
+    tmp_path: Path, sales: dict[Cell, list[SaleFigures]], failures: dict[Cell, str] | None = None
+) -> Results:
     whole = PlannedCells([list({**sales, **(failures or {})})], {})
     return summarize(whole, sales, failures or {}, shape=SHAPE, machine=describe(tmp_path), why_not=NO_TIME)
 
@@ -163,7 +166,7 @@ class Lab:
         self._lasts_s = lasts_s
         self._fails = fails
 
-    def hold(self, experiment: Experiment, _place: Path, _step: Step) -> Sale:
+    def hold(self, experiment: Experiment, _place: Path, _step: OnStep) -> SaleFigures:
         self.clock.now += self._lasts_s
         if self._fails(experiment):
             raise LabFailed("the server ended with status 1")
@@ -359,7 +362,7 @@ def test_a_rate_that_the_load_generator_limits_is_a_lower_bound(tmp_path: Path) 
 
 def test_what_a_worker_class_is_worth_is_said_without_a_guard_and_behind_one(tmp_path: Path) -> None:
     rates = {("sync", "io"): 600.0, ("gevent", "io"): 2400.0, ("sync", "cpu"): 300.0, ("gevent", "cpu"): 300.0}
-    sales: dict[Cell, list[Sale]] = {}
+    sales: dict[Cell, list[SaleFigures]] = {}
     for (worker, think), rate in rates.items():
         processes = WORKER_MODELS[worker].processes
         sales[cell("none", worker, processes, think)] = [wrong(sold_per_s=rate)] * 2

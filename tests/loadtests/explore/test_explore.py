@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from loadtests.lab.commands.explore import explore as command
 from loadtests.lab.explore import execution, settling
-from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run, schedule_runner
 from loadtests.lab.explore.schedules import Chooser
 from loadtests.lab.servers.gate_server import Arrival
 from tests.combinations import shortened
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.servers
 WORKERS = ["sync", "gthread", "gevent"]
 
 
-def steps_of(explored: Explored) -> list[tuple[str, str, str]]:
+def steps_of(explored: ExplorationResult) -> list[tuple[str, str, str]]:
     assert explored.first is not None
     return [(step.buyer, step.gate, step.text) for step in explored.first.steps]
 

@@ -17,13 +17,13 @@ from loadtests.lab.compare.exploration_table import BEGIN, END, counts, markdown
 from loadtests.lab.compare.explorations import (
     ExplorationCell,
     Explorations,
-    ExplorationsProgress,
     Tried,
     cells,
     status_of,
 )
 from loadtests.lab.explore.exploration import Scenario
 from loadtests.lab.explore.scenarios import SCENARIOS
+from loadtests.lab.report.progress import ProgressBar
 from service.catalogue import GUARDS, GUARDS_OF, OFF, STORES
 
 SEATS = ExplorationCell("seats", "memory", "thread")
@@ -36,7 +36,7 @@ def make(scenario: str, store: str, guard: str) -> Scenario:
 
 
 def explorations(folder: Path, ends: float, clock: object = lambda: 0.0) -> Explorations:
-    return Explorations(make, folder, ExplorationsProgress(Console(quiet=True), 0), ends, clock=clock)  # type: ignore[arg-type]
+    return Explorations(make, folder, ProgressBar(Console(quiet=True)), ends, clock=clock)  # type: ignore[arg-type]
 
 
 def tried(state: str, guard: str = "file", scenario: str = "buy", **more: object) -> Tried:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from loadtests.lab.commands.explore import explore as command
 from loadtests.lab.explore.execution import ExecutedSchedule
-from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run, schedule_runner
 from loadtests.lab.explore.programs import parse_programs
 from loadtests.lab.explore.schedules import Chooser, tokens
 
@@ -120,7 +120,7 @@ def test_a_scenario_on_another_store_loses_nothing(name: str, store: str, guard:
     ],
 )
 def test_without_a_guard_the_others_lose_too(name: str, most: int, replay: str) -> None:
-    explored: Explored = run(Scenario.of(name, guard="none", worker="gthread", most=most, prune=False))
+    explored: ExplorationResult = run(Scenario.of(name, guard="none", worker="gthread", most=most, prune=False))
     assert explored.first is not None
     assert explored.first.replay == replay
 

@@ -11,7 +11,7 @@ import msgspec
 import planted_bugs as bugs
 import pytest
 
-from loadtests.lab.explore.exploration import Explored, Scenario, run
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run
 from loadtests.lab.explore.programs import parse_programs
 
 pytestmark = pytest.mark.servers
@@ -77,7 +77,7 @@ FOUND: list[tuple[Callable[[], None], Scenario, int, str]] = [
 
 
 @functools.cache
-def without_a_bug(case: Scenario) -> Explored:
+def without_a_bug(case: Scenario) -> ExplorationResult:
     return run(case)
 
 

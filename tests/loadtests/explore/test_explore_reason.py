@@ -11,26 +11,30 @@ from loadtests.lab.checks import CheckResult, Verdict, Witness
 from loadtests.lab.checks.verdict import WitnessOperation
 from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.reason import NO_PAIR, Reason, reason_of
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 
 
-def asks(buyer: str, operation: str = "buy") -> Step:
-    return Step(buyer, "invoke", f"{buyer} asks.", operation=operation)
+def asks(buyer: str, operation: str = "buy") -> TraceStep:
+    return TraceStep(buyer, "invoke", f"{buyer} asks.", operation=operation)
 
 
-def reads(buyer: str, version: int, operation: str = "buy", *, event: str = "", left: int = 1) -> Step:
-    return Step(buyer, "view", f"{buyer} reads.", version, left, operation=operation, event=event)
+def reads(buyer: str, version: int, operation: str = "buy", *, event: str = "", left: int = 1) -> TraceStep:
+    return TraceStep(buyer, "view", f"{buyer} reads.", version, left, operation=operation, event=event)
 
 
-def writes(buyer: str, operation: str = "buy", *, wrong: bool = False, told: bool = False, **versions: int) -> Step:
+def writes(
+    buyer: str, operation: str = "buy", *, wrong: bool = False, told: bool = False, **versions: int
+) -> TraceStep:
     """``a=1`` is version 1 of event a, ``only=1`` that of the only one."""
     wrote = {event.replace("only", ""): version for event, version in versions.items()}
     text = f"{buyer} writes.{f' {buyer} is told: sold.' if told else ''}"
     first = next(iter(versions.values()))
-    return Step(buyer, "append", text, first, wrote=wrote, wrong=wrong, operation=operation, event=next(iter(wrote)))
+    return TraceStep(
+        buyer, "append", text, first, wrote=wrote, wrong=wrong, operation=operation, event=next(iter(wrote))
+    )
 
 
-TIME = Step("", "time", "Time moves on.")
+TIME = TraceStep("", "time", "Time moves on.")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,9 @@ TIME = Step("", "time", "Time moves on.")
         ),
     ],
 )  # fmt: skip
-def test_the_two_accesses_that_conflicted_are_named(kind: str, steps: Sequence[Step], pair: tuple[int, int]) -> None:
+def test_the_two_accesses_that_conflicted_are_named(
+    kind: str, steps: Sequence[TraceStep], pair: tuple[int, int]
+) -> None:
     reason = reason_of(steps)
     assert (reason.kind, reason.steps) == (kind, pair)
     assert len(reason.sentences) == 2

@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from loadtests.lab.commands.explore import explore as command
-from loadtests.lab.explore.exploration import Explored, Scenario, run, schedule_runner
+from loadtests.lab.explore.exploration import ExplorationResult, Scenario, run, schedule_runner
 from loadtests.lab.explore.programs import parse_programs
 from loadtests.lab.explore.schedules import Chooser, tokens
 
 pytestmark = pytest.mark.servers
 
 
-def steps_of(explored: Explored) -> list[str]:
+def steps_of(explored: ExplorationResult) -> list[str]:
     assert explored.first is not None
     return [step.text for step in explored.first.steps]
 

@@ -18,8 +18,8 @@ from loadtests.lab.experiment.knobs import BY_NAME, KNOBS, WORKLOADS, Workload, 
 from loadtests.lab.experiment.load_options import add_options
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import says_the_same
+from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.studies.held_payment import Paid, paid, pay_plot
-from loadtests.lab.studies.held_sale import SaleLine
 from loadtests.lab.studies.overload import Point, overload_plot, point_of
 from tests.loadtests.commands.test_run import history
 from tests.loadtests.target.test_target import judged
@@ -273,10 +273,20 @@ def test_a_workload_may_stand_in_a_file(tmp_path: Path) -> None:
     assert (workload.kind, workload.time_outs, workload.hold_s, workload.payment) == ("mixed", 0.01, 1.5, "5-9")
 
 
-def offered(at_s: float, took_ms: float | None, outcome: str = "ok", op: str = "buy", **more: Any) -> SaleLine:
+def recorded(*lines: dict[str, Any]) -> Operations:
+    same = {"process": 1, "event": "show", "invoke_ns": 0}
+    return read_operations(b"\n".join(json.dumps(same | line).encode() for line in lines))
+
+
+def done(op: str, outcome: str, at_s: int, hold_ms: float) -> dict[str, Any]:
+    return {"op": op, "outcome": outcome, "return_ns": at_s * 10**9, "hold_ms": hold_ms}
+
+
+def offered(at_s: float, took_ms: float | None, outcome: str = "ok", op: str = "buy", **more: Any) -> dict[str, Any]:
     intended = round(at_s * 1e9)
     returned = None if took_ms is None else intended + round(took_ms * 1e6)
-    return SaleLine(op=op, outcome=outcome, invoke_ns=intended, return_ns=returned, intended_ns=intended, **more)
+    times = {"invoke_ns": intended, "return_ns": returned, "intended_ns": intended}
+    return {"op": op, "outcome": outcome, **times, **more}
 
 
 def test_goodput_counts_only_sales_in_time_and_only_of_the_second_half() -> None:
@@ -284,13 +294,13 @@ def test_goodput_counts_only_sales_in_time_and_only_of_the_second_half() -> None
         offered(0, 5), offered(1, 5), offered(5, 10), offered(6, 999), offered(7, 1001),
         offered(8, 3, "fail", status=503), offered(9, None, "unknown"), offered(9, 7, op="read"),
     ]  # fmt: skip
-    point = point_of(lines, 2.0, 10.0, 1000.0, "valid")
+    point = point_of(recorded(*lines), 2.0, 10.0, 1000.0, "valid")
     assert (point.offered_per_s, point.goodput_per_s, point.sold_per_s, point.refused_per_s) == (1.0, 0.4, 0.6, 0.2)
     assert (point.sold_p99_ms, point.read_p99_ms) == (1001.0, 7.0)
 
 
 def test_a_point_without_sales_has_no_percentiles() -> None:
-    assert point_of([], 1.0, 4.0, 1000.0, "unknown") == Point(1.0, 0, 0, 0, 0, None, None, "unknown")
+    assert point_of(recorded(), 1.0, 4.0, 1000.0, "unknown") == Point(1.0, 0, 0, 0, 0, None, None, "unknown")
 
 
 def test_the_plots_are_drawings_that_say_what_they_show() -> None:
@@ -304,8 +314,8 @@ def test_the_plots_are_drawings_that_say_what_they_show() -> None:
 
 
 def test_one_paid_sale_holds_the_guard_once_inside_or_twice_after_a_hold() -> None:
-    inside = paid(SaleLine("buy", "ok", at * 10**9, 50.0) for at in range(5))
+    inside = paid(recorded(*(done("buy", "ok", at, 50.0) for at in range(5))))
     assert (inside.sales, inside.sales_per_s, inside.guard_ms, inside.limit_per_s) == (5, 1.0, 50.0, 20.0)
-    lines = [SaleLine(op, "ok", at * 10**9, ms) for at in range(3) for op, ms in (("hold", 2.0), ("confirm", 3.0))]
-    after = paid([*lines, SaleLine("confirm", "refused", 9 * 10**9, 70.0)])
+    lines = [done(op, "ok", at, ms) for at in range(3) for op, ms in (("hold", 2.0), ("confirm", 3.0))]
+    after = paid(recorded(*lines, done("confirm", "refused", 9, 70.0)))
     assert (after.sales, after.guard_ms) == (3, 5.0)

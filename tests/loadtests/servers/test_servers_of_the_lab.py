@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.lab.protocol.admin_api import Office, OfficeError
-from loadtests.lab.servers.office import NotReady, RefusedToStart, RunningOffice, Service
+from loadtests.lab.servers.office import NotReady, RunningOffice, Service, ServiceRefused
 from loadtests.lab.servers.process import running_in_group
 from loadtests.lab.servers.resources import children_of
 from service.settings import Settings, Think, from_environment
@@ -113,7 +113,7 @@ def test_a_service_that_does_not_answer_has_not_said_that_it_counts_no_workers()
 
 
 def test_a_server_that_refuses_its_settings_is_reported_with_what_it_said(tmp_path: Path) -> None:
-    with pytest.raises(RefusedToStart, match=r"^LASTSEAT_GUARD='bogus': There is no such guard"):
+    with pytest.raises(ServiceRefused, match=r"^LASTSEAT_GUARD='bogus': There is no such guard"):
         RunningOffice(Service(guard="bogus"), tmp_path).start()
 
 

@@ -57,12 +57,12 @@ def in_line() -> Flask:
 
 
 def waiting() -> Flask:
-    """The same, and the leader sleeps in the place of all that follows."""
+    """As ``in_line``, but the leader sleeps for as long as a disk takes, while the others wait."""
     return _standing_in_line(lambda: time.sleep(DISK_S))
 
 
 def waiting_natively() -> Flask:
-    """The same where threads are greenlets, in a native thread, as fdatasync is called there."""
+    """As ``waiting``, where threads are greenlets: it sleeps in a native thread, as fdatasync is called in one."""
     from gevent.monkey import get_original
 
     sleep = get_original("time", "sleep")
@@ -70,7 +70,7 @@ def waiting_natively() -> Flask:
 
 
 def without_disk() -> Flask:
-    """A whole purchase on the journal, with that sleep in the place of the fdatasync."""
+    """The office with its journal, where a sleep as long as in ``waiting`` takes the place of the fdatasync."""
     vars(ledger)["call_blocking"] = lambda _sync: time.sleep(DISK_S)
     return create_app(from_environment(os.environ))
 

@@ -19,10 +19,11 @@ from loadtests.lab.checks.ordering.placement import (
     derived_ledger,
     fill_slots,
     slot_quantity,
+    told_counts,
     unplaced,
 )
 from loadtests.lab.history.arrays import ABSENT, Ints, Ragged, one_of, pick, same_rows
-from loadtests.lab.history.history import BUY, READ, SOLD_OUT
+from loadtests.lab.history.history import BUY, READ
 
 
 def first_numbers(case: Case) -> Ints:
@@ -89,13 +90,8 @@ def _highest_needed(case: Case) -> int:
     """The highest number that must have been sold to explain the observers."""
     if case.capacity is None:
         return 0
-    h, rows = case.history, case.observers
-    counted = h.remaining[rows] != ABSENT
-    refused = (h.outcome[rows] == SOLD_OUT) & ~counted
-    needed = np.where(
-        counted, case.capacity - h.remaining[rows], np.where(refused, case.capacity - h.quantity[rows] + 1, 0)
-    )
-    return int(needed[needed <= case.capacity].max(initial=0))
+    counted, refused, sold = told_counts(case, case.capacity)
+    return int(sold[(counted | refused) & (sold <= case.capacity)].max(initial=0))
 
 
 def _counted(case: Case, mutation: int) -> str:
@@ -167,9 +163,7 @@ def _place_by_number_alone(case: Case, placement: Placement, sales: Ints, first:
     )
     if case.capacity is None:
         return
-    counted = h.remaining[rows] != ABSENT
-    refused = (h.outcome[rows] == SOLD_OUT) & ~counted
-    sold = np.where(counted, case.capacity - h.remaining[rows], case.capacity - h.quantity[rows] + 1)
+    counted, refused, sold = told_counts(case, case.capacity)
     block = np.searchsorted(first[sales], sold, side="right") - 1
     end = np.concatenate((first[sales] + quantity - 1, [0]))[block]  # block -1 is before all sales
     placement.findings.add(

@@ -58,6 +58,17 @@ def unplaced(case: Case, tier: str, weaker_because: str) -> Placement:
     )
 
 
+def told_counts(case: Case, capacity: int) -> tuple[Bools, Bools, Ints]:
+    """Which observers show what remains, which were told *sold out* without that, and how many were sold by each.
+
+    By a refusal without a number at least so many were sold that too few were left for it.
+    """
+    h, rows = case.history, case.observers
+    counted = h.remaining[rows] != ABSENT
+    refused = (h.outcome[rows] == SOLD_OUT) & ~counted
+    return counted, refused, np.where(counted, capacity - h.remaining[rows], capacity - h.quantity[rows] + 1)
+
+
 def candidates(case: Case) -> Ints:
     """The unknown mutations that can have been committed where nothing is given back.
 

@@ -14,7 +14,7 @@ import numpy as np
 from loadtests.lab.checks.case import Case
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ordering import by_number, by_version
-from loadtests.lab.checks.ordering.placement import Placement, unplaced
+from loadtests.lab.checks.ordering.placement import Placement, told_counts, unplaced
 from loadtests.lab.history.arrays import ABSENT, Bools, one_of, pick
 from loadtests.lab.history.history import BUY, HOLD, NOT_TOGETHER, READ, REFUSED, SEAT_TAKEN, SECTION_SOLD_OUT, SOLD_OUT
 
@@ -83,9 +83,8 @@ def _place_observers(case: Case, placement: Placement) -> None:
     h, rows = case.history, case.observers
     taken = ledger.sold + ledger.held
     unplaced_yet = placement.seen == ABSENT
-    counted = unplaced_yet & (h.remaining[rows] != ABSENT)
-    refused = unplaced_yet & ~counted & (h.outcome[rows] == SOLD_OUT)
-    count = np.where(counted, case.capacity - h.remaining[rows], case.capacity - h.quantity[rows] + 1)
+    counted, refused, count = told_counts(case, case.capacity)
+    counted, refused = counted & unplaced_yet, refused & unplaced_yet
     version = np.searchsorted(taken, count)
     there = version < len(taken)
     exact = there & (pick(taken, version, -1) == count)

@@ -173,7 +173,7 @@ def _as_asked(case: Case, seats: Seats, findings: Findings) -> None:
 
 
 def _as_answered_before(case: Case, seats: Seats, findings: Findings) -> None:
-    """All answers to one key have the same seats, and a confirmation has those of its hold."""
+    """Report answers to one key with different seats, and confirmations with other seats than their hold."""
     m = case.mutations
     rows = np.flatnonzero(seats.told & (case.group >= 0))
     agreed = seats.of_mutation.take(case.group[rows])

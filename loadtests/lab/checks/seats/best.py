@@ -87,7 +87,7 @@ class _Sweep:
         self.is_needed = bool(best.any() or len(refused) or len(shown))
 
     def violations(self) -> Iterator[_Found]:
-        """All that is wrong, in the order of the records."""
+        """Everything that was found wrong, in the order of the records."""
         recorded = self.ledger.seats
         if not self.is_needed or recorded is None:
             return

@@ -139,7 +139,7 @@ class _Bounds:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What rows showed of seats: one entry for a seat and a row."""
+    """What answers showed of seats. An entry: the answer in this ``row`` showed this ``seat`` as free, or as taken."""
 
     seat: Ints
     row: Ints
@@ -147,7 +147,7 @@ class _Seen:
 
 
 class _Evidence:
-    """What refusals that name the taken seats, and maps, say of each seat. Of one wanted seat, it is that one.
+    """What maps say of each seat, and refusals that name the taken seats. Where one seat was wanted, it is that one.
 
     A map tells of every seat, so that maps are looked at one after another. ``taken`` is by seat when the first answer
     returned that showed it taken, NEVER without one; ``free`` when the last was invoked that showed it free, else -1.
@@ -172,7 +172,7 @@ class _Evidence:
             np.maximum.at(self.free, seen.seat[seen.free], h.invoke_ns[seen.row[seen.free]])
 
     def each(self) -> Iterator[_Seen]:
-        """All refusals at once, and each map."""
+        """First what all refusals showed, then what each map showed."""
         yield self._refusals
         for row in self._maps:
             states = self._states(row)

@@ -9,14 +9,12 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import MofNCompleteColumn
 
 from loadtests.lab.commands import options, output
-from loadtests.lab.commands.compare import read_budget
 from loadtests.lab.compare import exploration_table
-from loadtests.lab.compare.cache import FolderInUse, open_cache
 from loadtests.lab.compare.explorations import (
     Explorations,
-    ExplorationsProgress,
     Make,
     Tried,
     cells,
@@ -26,8 +24,7 @@ from loadtests.lab.compare.explorations import (
 from loadtests.lab.compare.matrix import CellSettings
 from loadtests.lab.explore.exploration import Scenario
 from loadtests.lab.explore.scenarios import SCENARIOS
-from loadtests.lab.paths import shown
-from loadtests.lab.report.markdown import replace_section
+from loadtests.lab.report.progress import ProgressBar
 from service.catalogue import GUARDS, STORES
 
 _SECTION = (exploration_table.BEGIN, exploration_table.END)
@@ -40,20 +37,13 @@ Case = Callable[[dict[str, Any]], Scenario]
 """The case of the command's options. Raises ``ValueError`` where it cannot be."""
 
 
-def add(command: options.Command) -> options.Command:
-    """Give a command the options of the table."""
-    for each in reversed(
-        (
-            click.option("--all", "everything", is_flag=True, help="Every scenario, store and guard; again: goes on."),
-            options.option(
-                "--budget", options.Parsed("time", read_budget), "Of --all: it ends after this time.", default="10m"
-            ),
-            click.option("--fresh", is_flag=True, help="With --all: begin a new results folder."),
-            options.write("With --all: replace the table in this Markdown page, between its markers."),
-        )
-    ):
-        command = each(command)
-    return command
+add = options.together(
+    click.option("--all", "everything", is_flag=True, help="Every scenario, store and guard; again: goes on."),
+    options.budget("Of --all: it ends after this time."),
+    click.option("--fresh", is_flag=True, help="With --all: begin a new results folder."),
+    options.write("With --all: replace the table in this Markdown page, between its markers."),
+)
+"""Gives a command the options of the table."""
 
 
 def take(given: dict[str, Any], case: Case, results: str, *, as_json: bool) -> Callable[[], int] | None:
@@ -64,12 +54,7 @@ def take(given: dict[str, Any], case: Case, results: str, *, as_json: bool) -> C
     own = {name: given.pop(name) for name in _OWN}
     if not own["everything"]:
         return None
-    context = click.get_current_context()
-    typed = {
-        name: parameter.opts[0]
-        for parameter in context.command.params
-        if (name := parameter.name) and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    }
+    typed = options.typed()
     if alone := [option for name, option in typed.items() if name in _OF_ONE]:
         raise click.UsageError(f"--all tries the scenarios as they are, without {alone[0]}. Nothing was started.")
     named = {name: given[name] for name in _NAMES if name in typed}
@@ -90,20 +75,15 @@ def _run(named: dict[str, str], make: Make, own: dict[str, Any], results: str, *
     if not wanted:
         raise click.UsageError("there is no such cell: the guard does not fit the store")
     screen, ends = Console(stderr=True), time.monotonic() + own["budget"]
-    try:
-        with open_cache(results, CellSettings(), fresh=own["fresh"], kind="explore-all") as (cache, said):
-            output.say(screen, f"results: {shown(cache.folder)} ({said})")
-            with ExplorationsProgress(screen, len(wanted)) as progress:
-                found = Explorations(make, cache.folder, progress, ends).run(wanted)
-            table = exploration_table.markdown(
-                found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
-            )
-            (cache.folder / "scenarios.md").write_text(table + "\n", encoding="utf-8")
-    except FolderInUse as error:
-        raise click.ClickException(str(error)) from None
-    if own["page"] is not None:
-        replace_section(own["page"], *_SECTION, table)
-        output.say(screen, f"written into {own['page']}")
+    kind = "explore-all"
+    with output.folder_to_go_on_in(screen, results, CellSettings(), fresh=own["fresh"], kind=kind) as cache:
+        with ProgressBar(screen, before=(MofNCompleteColumn(),)) as progress:
+            found = Explorations(make, cache.folder, progress, ends).run(wanted)
+        table = exploration_table.markdown(
+            found, command=output.as_typed(), when=time.strftime("%Y-%m-%d"), machine=cache.machine.in_words
+        )
+        (cache.folder / "scenarios.md").write_text(table + "\n", encoding="utf-8")
+    output.write_table(screen, own["page"], _SECTION, table)
     _say(found, table, as_json=as_json)
     return status_of(found)
 

@@ -9,30 +9,24 @@ from typing import Any
 import click
 
 from loadtests.lab.commands import options
-from loadtests.lab.commands.places import WRITTEN_FILE
+from loadtests.lab.commands.places import READ_FILE, WRITTEN_FILE
 from loadtests.lab.explore.game.levels import Level, load, named
 
 Play = Callable[[str], int]
 """Plays or writes the game, its services under a worker model; the exit status."""
 
 _LEVELS = options.Parsed("levels", lambda text: named(name.strip() for name in text.split(",") if name.strip()))
-_PAGE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OWN = ("serve", "port", "export", "levels", "from_page")
 
 
-def add(command: options.Command) -> options.Command:
-    """Give a command the options of the game."""
-    for each in reversed(
-        (
-            click.option("--serve", is_flag=True, help="The game, live: a page on which you are the scheduler."),
-            options.option("--port", click.IntRange(0, 65535), "Of --serve; 0: any free.", default=8090),
-            options.option("--export", WRITTEN_FILE, "Write the game as one page that needs no server; takes minutes."),
-            options.option("--levels", _LEVELS, "With --serve or --export: only these levels, a,b,…", note="all"),
-            options.option("--from from_page", _PAGE, "With --export: take the recordings that this page has."),
-        )
-    ):
-        command = each(command)
-    return command
+add = options.together(
+    click.option("--serve", is_flag=True, help="The game, live: a page on which you are the scheduler."),
+    options.option("--port", click.IntRange(0, 65535), "Of --serve; 0: any free.", default=8090),
+    options.option("--export", WRITTEN_FILE, "Write the game as one page that needs no server; takes minutes."),
+    options.option("--levels", _LEVELS, "With --serve or --export: only these levels, a,b,…", note="all"),
+    options.option("--from from_page", READ_FILE, "With --export: take the recordings that this page has."),
+)
+"""Gives a command the options of the game."""
 
 
 def take(given: dict[str, Any]) -> Play | None:
@@ -53,11 +47,9 @@ def take(given: dict[str, Any]) -> Play | None:
 
 
 def _refuse_all_but(names: Collection[str]) -> None:
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        typed = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
-        if typed and parameter.name not in names:
-            raise click.UsageError(f"{parameter.opts[0]} is decided by the levels of the game; leave it out.")
+    for name, option in options.typed().items():
+        if name not in names:
+            raise click.UsageError(f"{option} is decided by the levels of the game; leave it out.")
 
 
 def _export(path: Path, levels: dict[str, Level], from_page: Path | None) -> int:

@@ -41,11 +41,6 @@ def _fits(level: Level, recording: LevelRecording) -> bool:
     return (level.replay, level.tokens) == (recording.replay, recording.tokens)
 
 
-class _Bar(ProgressBar):
-    def tell(self, done: int, of: int, text: str) -> None:
-        self._bars.update(self._task, completed=done, total=of, description=text)
-
-
 def _recorded(levels: Mapping[str, Level], known: Mapping[str, LevelRecording]) -> dict[str, LevelRecording]:
     screen = Console(stderr=True, highlight=False)
     recordings = {name: each for name, each in known.items() if name in levels and _fits(levels[name], each)}
@@ -53,13 +48,14 @@ def _recorded(levels: Mapping[str, Level], known: Mapping[str, LevelRecording]) 
     if missing:
         minutes = counted(-(-len(missing) // 3), "minute")
         screen.print(f"every order of {counted(len(missing), 'level')} runs on the real service: about {minutes}")
-    with _Bar(screen) as bar:
-        for done, level in enumerate(missing):
+    with ProgressBar(screen) as bar:
+        bar.begin(len(missing))
+        for level in missing:
 
-            def tell(orders: int, done: int = done, name: str = level.name) -> None:
-                bar.tell(done, len(missing), f"{name}: {counted(orders, 'order')}")
+            def tell(orders: int, name: str = level.name) -> None:
+                bar.doing(f"{name}: {counted(orders, 'order')}")
 
             tell(0)
             made = recordings[level.name] = record(level, tell)
-            screen.print(f"{level.name}: {made.orders} orders, {made.broken} break it; {len(made.nodes)} nodes")
+            bar.done(1, f"{level.name}: {made.orders} orders, {made.broken} break it; {len(made.nodes)} nodes")
     return recordings

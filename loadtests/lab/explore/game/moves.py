@@ -13,7 +13,7 @@ from loadtests.lab.checks.anomalies import anomalies_of
 from loadtests.lab.explore.execution import ExecutedSchedule, ScheduleRunner
 from loadtests.lab.explore.reason import Reason, reason_of
 from loadtests.lab.explore.schedules import Chooser, Standing, Token, buyer_names
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 
 Shown = dict[str, Any]
 """A part of the page's data."""
@@ -63,7 +63,7 @@ class WatchingChooser(Chooser):
         self._runner = runner
         self._known = {} if known is None else known
         self.choices = chooser.choices
-        self.steps: list[Step] = []
+        self.steps: list[TraceStep] = []
         self.views: list[SceneState] = []
         runner.on_decision = self._note_steps
 
@@ -82,11 +82,11 @@ class WatchingChooser(Chooser):
         self.views.append(self._known[schedule])
         return self._chooser.choose(enabled, standings, blocked)
 
-    def _note_steps(self, steps: list[Step]) -> None:
+    def _note_steps(self, steps: list[TraceStep]) -> None:
         self.steps = steps
 
 
-def shown(steps: Sequence[Step]) -> list[Shown]:
+def shown(steps: Sequence[TraceStep]) -> list[Shown]:
     """Steps as the page takes them."""
     return [msgspec.to_builtins(step) for step in steps]
 

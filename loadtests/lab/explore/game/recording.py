@@ -12,7 +12,7 @@ from loadtests.lab.explore.exploration import schedule_runner
 from loadtests.lab.explore.game.levels import MOST_ORDERS, Level
 from loadtests.lab.explore.game.moves import SceneState, ScheduleEnd, Shown, WatchingChooser, result_of, shown
 from loadtests.lab.explore.schedules import Choices, Chooser, Token, explore
-from loadtests.lab.explore.trace import Step
+from loadtests.lab.explore.trace import TraceStep
 
 _BUSY = "; a lease may end by itself where the machine is busy: try again when it is not"
 
@@ -95,7 +95,7 @@ def _better(best: Best | None, choices: Choices) -> Best:
     return min(best or found, found, key=lambda each: (each.preemptions, each.moves, each.schedule))
 
 
-def _grow(beginning: _SceneNode, watch: WatchingChooser, steps: list[Step], result: ScheduleEnd) -> bool:
+def _grow(beginning: _SceneNode, watch: WatchingChooser, steps: list[TraceStep], result: ScheduleEnd) -> bool:
     """Add an execution to a tree. False if it contradicts what is there."""
     node, consistent = beginning, True
     ends = [*(view.made for view in watch.views[1:]), len(steps)]

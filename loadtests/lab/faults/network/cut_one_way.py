@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from loadtests.lab.faults.network.dropped import DroppedFault
-from loadtests.lab.servers.network import Network, node_address
+from loadtests.lab.servers.network import NamespaceNetwork, node_address
 
 
 class CutOneWay(DroppedFault):
     name: ClassVar[str] = "cut-one-way"
     says: ClassVar[str] = "The engine still hears one node, and its answers to that node are lost."
 
-    def drop(self, network: Network, nodes: int) -> str:
+    def drop(self, network: NamespaceNetwork, nodes: int) -> str:
         network.drop(from_engine=f"ip daddr {node_address(nodes)}")
         return f"the engine's answers to node {nodes} dropped"

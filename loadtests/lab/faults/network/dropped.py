@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from loadtests.lab.faults.base import NotInjected
 from loadtests.lab.faults.network.cut_node import CutNode
-from loadtests.lab.servers.network import Network, NoNetwork, refuse_undroppable
+from loadtests.lab.servers.network import NamespaceNetwork, NoNetwork, refuse_undroppable
 
 
 class DroppedFault(CutNode):
@@ -16,7 +16,7 @@ class DroppedFault(CutNode):
     takes: ClassVar[str] = "Linux, root, iproute2, util-linux and nftables; several nodes on an engine of the lab's"
 
     def __init__(self) -> None:
-        self._network: Network | None = None
+        self._network: NamespaceNetwork | None = None
 
     @classmethod
     def needs(cls) -> str:
@@ -30,7 +30,7 @@ class DroppedFault(CutNode):
         self._network = server.network
         return self.drop(server.network, len(server.nodes))
 
-    def drop(self, network: Network, nodes: int) -> str:
+    def drop(self, network: NamespaceNetwork, nodes: int) -> str:
         """Begin to drop packets; returns which, in words."""
         raise NotImplementedError
 

@@ -191,15 +191,14 @@ def _inversion(example: Counterexample) -> str:
     early, ahead = example.operations[0], example.operations[1]
     if early.return_ns is None:
         return _plainly(example)
-    pause = duration(ahead.invoke_ns - early.return_ns)
+    later = f"{_at(early)}, {duration(ahead.invoke_ns - early.return_ns)} before {client(ahead)} asked"
+    answered = f"{client(early)} had its answer{later}"
     if _only_looked(ahead):
-        before = f"{client(early)} had its answer{_at(early)}, {pause} before {client(ahead)} asked"
-        return f"{before}; yet {client(ahead)} {told(ahead)}{_at(ahead)}: a state that was already past."
+        return f"{answered}; yet {client(ahead)} {told(ahead)}{_at(ahead)}: a state that was already past."
     if _only_looked(early):
-        before = f"{client(early)} {told(early)}{_at(early)}, {pause} before {client(ahead)} asked"
-        return f"{before}; yet what {client(ahead)} did is counted in it{_at(ahead)}: it saw the future."
-    before = f"{client(early)} had its answer{_at(early)}, {pause} before {client(ahead)} asked"
-    return f"{before}; yet {client(ahead)} stands ahead of it{_at(ahead)}: the later request was put first."
+        looked = f"{client(early)} {told(early)}{later}"
+        return f"{looked}; yet what {client(ahead)} did is counted in it{_at(ahead)}: it saw the future."
+    return f"{answered}; yet {client(ahead)} stands ahead of it{_at(ahead)}: the later request was put first."
 
 
 def _only_looked(operation: DrawnOperation) -> bool:

@@ -71,6 +71,13 @@ def box(x: float, y: float, width: float, height: float, kind: str, radius: floa
     return f'<rect{_kind(kind)} x="{number(x)}" y="{number(y)}" {size}{round_}/>'
 
 
+def shaded(place: tuple[float, float, float, float], colour: str, opacity: float, radius: float = 0) -> str:
+    """A box in a colour of the style, more or less strong; ``place`` is x, y, width and height."""
+    x, y, width, height = map(number, place)
+    style = f"fill:var(--{colour});fill-opacity:{opacity:.2f}"
+    return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{number(radius)}" style="{style}"/>'
+
+
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<path{_kind(kind)} d="M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}"/>'
 
