@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from loadtests.lab.checks import VIOLATIONS
+from loadtests.lab.checks.findings import VIOLATIONS
 from loadtests.lab.cli import VERBS, lastseat
 from loadtests.lab.explore.replay import GATE_LETTERS
 from service.catalogue import GUARDS, GUARDS_OF

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.lab.checks import judge_folder
+from loadtests.lab.checks.files import judge_folder
 from loadtests.lab.commands import check as command
 from loadtests.lab.exit_status import EXIT_USAGE
 from loadtests.lab.experiment.result import Conclusion

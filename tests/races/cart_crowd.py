@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from loadtests.lab.checks import Verdict, judge
+from loadtests.lab.checks.judging import judge
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.history.history import read_audit, read_history
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.adapter import Request

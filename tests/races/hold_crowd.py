@@ -16,7 +16,8 @@ from pathlib import Path
 from flask import Flask
 from typed import as_admin
 
-from loadtests.lab.checks import Verdict, judge
+from loadtests.lab.checks.judging import judge
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.history.history import read_audit, read_history
 from loadtests.lab.history.recorder import Operation, Recorder
 from loadtests.lab.protocol.office import OfficeAdapter

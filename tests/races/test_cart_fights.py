@@ -13,7 +13,7 @@ import pytest
 from cart_crowd import CAPACITY, EVENTS, Ask, CartCrowd
 from typed import ADMIN, Typed, send
 
-from loadtests.lab.checks import Verdict
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.protocol.adapter import Request
 from service.app import create_app
 from service.rules.inventory import Event, View

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.lab.checks import Verdict, Witness
+from loadtests.lab.checks.verdict import Verdict, Witness
 
 ANOMALIES: dict[str, str] = {
     "oversold": "more tickets were acknowledged than there are",

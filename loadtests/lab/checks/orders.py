@@ -42,7 +42,7 @@ def read_order_lists(paths: Iterable[Path]) -> dict[str, OrderList]:
     return lists
 
 
-def check(history: History, lists: Mapping[str, OrderList]) -> Findings:
+def check(history: History, _: object, lists: Mapping[str, OrderList]) -> Findings:
     """Compare the orders that buyers were told of with those that the service lists."""
     h, findings = history, Findings(applies=bool(lists))
     for event, listed in lists.items():

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from loadtests.lab.checks import EXIT_STATUS, judge_files, judge_folder
-from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness, worst
+from loadtests.lab.checks.files import judge_files, judge_folder
+from loadtests.lab.checks.verdict import EXIT_STATUS, CheckResult, Verdict, Witness, worst
 from loadtests.lab.commands.options import DURATION
 from loadtests.lab.commands.output import say
 from loadtests.lab.commands.places import READ_FILE

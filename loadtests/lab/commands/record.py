@@ -12,7 +12,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from loadtests.lab.checks import EXIT_STATUS
+from loadtests.lab.checks.verdict import EXIT_STATUS
 from loadtests.lab.commands import options
 from loadtests.lab.commands.check import show
 from loadtests.lab.commands.output import say, say_report, say_warnings

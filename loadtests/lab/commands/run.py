@@ -13,7 +13,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from loadtests.lab.checks import EXIT_STATUS
+from loadtests.lab.checks.verdict import EXIT_STATUS
 from loadtests.lab.commands import options, output
 from loadtests.lab.commands.output import say
 from loadtests.lab.commands.places import WRITTEN_FILE

@@ -12,8 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.lab.checks import EXIT_STATUS
-from loadtests.lab.checks.verdict import Outcome, worst
+from loadtests.lab.checks.verdict import EXIT_STATUS, Outcome, worst
 from loadtests.lab.commands import options
 from loadtests.lab.commands.output import say, say_warnings
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused

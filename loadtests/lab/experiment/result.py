@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.checks import EXIT_STATUS, Verdict, judge_folder
+from loadtests.lab.checks.files import judge_folder
+from loadtests.lab.checks.verdict import EXIT_STATUS, Verdict
 from loadtests.lab.experiment.answered import AnswerCounts, answered
 from loadtests.lab.history.arrivals import ArrivalStats, arrival_messages
 from loadtests.lab.history.columns import HistoryError

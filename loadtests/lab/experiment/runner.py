@@ -17,8 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.checks import CheckResult, Verdict
-from loadtests.lab.checks.verdict import worst
+from loadtests.lab.checks.verdict import CheckResult, Verdict, worst
 from loadtests.lab.experiment.expectation import Expectation, Met, expectation_of, met
 from loadtests.lab.experiment.knobs import WORKLOADS, Workload, locust_options
 from loadtests.lab.experiment.measurement import Measures, measure

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.lab.checks import Verdict, judge_folder
+from loadtests.lab.checks.files import judge_folder
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.explore.buyers import HOLD_S, BuyerThread, ScheduledBuyer
 from loadtests.lab.explore.failures import failure_of, possible
 from loadtests.lab.explore.programs import BUY, Program, events_of

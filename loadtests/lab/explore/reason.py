@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from loadtests.lab.checks import Verdict
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.explore.schedules import buyer_names
 from loadtests.lab.explore.trace import TraceStep
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from loadtests.lab.checks import Verdict
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.report.text import found, headline, numbers
 from loadtests.lab.untrusted import printable

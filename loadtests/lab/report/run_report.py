@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtests.lab.checks import VIOLATIONS, Verdict, audit_files, history_file, judge_folder
+from loadtests.lab.checks.files import audit_files, history_file, judge_folder
+from loadtests.lab.checks.findings import VIOLATIONS
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.experiment.knobs import BUY, KNOBS
 from loadtests.lab.experiment.measurement import courses, span_ns
 from loadtests.lab.experiment.recovery import recoveries

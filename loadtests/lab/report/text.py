@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.lab.checks import CheckResult, Verdict
+from loadtests.lab.checks.verdict import CheckResult, Verdict
 from loadtests.lab.experiment.expectation import Expectation, Met
 from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.experiment.runner import Result

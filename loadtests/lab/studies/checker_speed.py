@@ -36,7 +36,7 @@ SEARCHED_SIZES = (30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 _JUDGE = """
 import json, resource, sys, time
 from pathlib import Path
-from loadtests.lab.checks import judge_folder
+from loadtests.lab.checks.files import judge_folder
 began = time.process_time()
 verdict = judge_folder(Path(sys.argv[1]))
 seconds = time.process_time() - began

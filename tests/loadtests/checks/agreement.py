@@ -8,7 +8,7 @@ from oracle import is_linearizable
 from simulated import EVENT, Drawn, Line, drawn
 from simulated_seats import drawn_with_seats
 
-from loadtests.lab.checks import judge
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.checks.verdict import Verdict, worst
 from loadtests.lab.history.history import Audit, History, HistoryError
 

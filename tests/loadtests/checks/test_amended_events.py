@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.checks import judge
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.history.audit import Audit
 from loadtests.lab.history.history import History
 

@@ -10,7 +10,7 @@ import seat_rules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.lab.checks import judge
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.checks.seats import best
 from loadtests.lab.history.history import Audit, History
 from loadtests.lab.protocol.halls import Hall

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from oracle import is_linearizable
 
-from loadtests.lab.checks import VIOLATIONS, capacity_of, judge_folder
+from loadtests.lab.checks.files import capacity_of, judge_folder
+from loadtests.lab.checks.findings import VIOLATIONS
 from tests.loadtests.checks.make_histories import make_all
 
 HISTORIES = Path(__file__).parents[1] / "histories"

@@ -12,7 +12,8 @@ from agreement import TIERS, posed
 from oracle import is_linearizable
 from simulated import drawn
 
-from loadtests.lab.checks import Verdict, judge
+from loadtests.lab.checks.judging import judge
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.history.history import Audit, History, HistoryError
 
 SEEDS = {"A": 800, "B": 800, "C": 800, "S": 600, "N": 600}

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from loadtests.lab import checks
-from loadtests.lab.checks import CHECKS, Verdict, judge, judge_folder
+from loadtests.lab.checks import CHECKS, judging
 from loadtests.lab.checks.case.lifetimes import FOREVER, Lifetimes, range_maximum
 from loadtests.lab.checks.case.occupancy import Occupancy
+from loadtests.lab.checks.files import judge_folder
 from loadtests.lab.checks.findings import Findings
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.checks.ordering.real_time import missed_deadlines
 from loadtests.lab.checks.overlap import overlapping_pairs
-from loadtests.lab.checks.verdict import CheckResult, EventCounts, worst
+from loadtests.lab.checks.verdict import CheckResult, EventCounts, Verdict, worst
 from loadtests.lab.history.arrays import Ragged, lookup
 from loadtests.lab.history.audit import EXPIRED
 from loadtests.lab.history.history import (
@@ -72,7 +74,7 @@ def test_a_violation_wins_over_a_check_that_crashes(monkeypatch: pytest.MonkeyPa
 
 
 def test_events_that_cannot_be_prepared_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "prepare", None)
+    monkeypatch.setattr(judging, "prepare", None)
     verdict = judged(audited())
     assert verdict.verdict == "unknown"
     assert "preparing it crashed" in verdict.why

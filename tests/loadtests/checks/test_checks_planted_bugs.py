@@ -22,21 +22,22 @@ from loadtests.lab import checks
 from loadtests.lab.checks import (
     ACROSS,
     CHECKS,
-    VIOLATIONS,
     answers,
     attempts,
     audit_laws,
     bounds,
-    capacity_of,
     carts,
     findings,
     hold_times,
-    judge,
     observers,
+    orders,
     overlap,
     replay,
 )
 from loadtests.lab.checks.case import lifetimes, mutations, occupancy
+from loadtests.lab.checks.files import capacity_of
+from loadtests.lab.checks.findings import VIOLATIONS
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.checks.ordering import by_number, by_version, counters, placement, real_time, tiers
 from loadtests.lab.checks.seats import answers as seat_answers
 from loadtests.lab.checks.seats import best, records, refusals, unplaced
@@ -94,7 +95,7 @@ PLANTED: list[tuple[Callable[..., Any], str, str]] = [
     (placement.fill_slots, "np.argsort(invoked", "np.argsort(-invoked"),
     (by_version.derive, "elif missing == 0:", "elif missing <= 1:"),
     (by_number.derive, "-(-behind // quantity)", "behind // quantity"),
-    (by_number._highest_needed, "case.capacity - h.quantity[rows] + 1", "case.capacity - h.quantity[rows]"),
+    (placement.told_counts, "capacity - h.quantity[rows] + 1)", "capacity - h.quantity[rows])"),
     (tiers._place_observers, "placement.at_least = refused & there", "pass"),
     (counters._sales_explain, "np.minimum.accumulate(before[::-1])[::-1]", "before"),
     (counters._sales_explain, "returned[i] < after[highest]", "returned[i] < after[0]"),
@@ -176,7 +177,11 @@ PLANTED: list[tuple[Callable[..., Any], str, str]] = [
 @pytest.fixture(scope="module")
 def cases() -> list[Recorded | Posed]:
     drawn = (posed(seed, tier) for tier in TIERS for seed in range(SEEDS))
-    return [*recorded(), *(case for case in drawn if case is not None)]
+    return [
+        *recorded(),
+        NothingListed(HISTORIES / "valid" / "numbers_alone"),
+        *(case for case in drawn if case is not None),
+    ]
 
 
 class Recorded:
@@ -195,6 +200,15 @@ class Recorded:
         if verdict.verdict != self.due or (self.named is not None and self.named not in named):
             return f"{verdict.verdict}, where {self.due} was due: {verdict.why}"
         return None
+
+
+class NothingListed(Recorded):
+    """A history whose service lists no order after it."""
+
+    def disagreement(self) -> str | None:
+        lists = {event: orders.OrderList(event=event, orders=[]) for event in self.history.events}
+        verdict = judge(self.history, {}, capacity=self.capacity, order_lists=lists)
+        return None if verdict.verdict == "invalid" else f"{verdict.verdict}, where invalid was due: {verdict.why}"
 
 
 def recorded() -> Iterator[Recorded]:
@@ -234,7 +248,7 @@ def test_a_planted_bug_is_noticed(
 def test_a_check_of_all_events_left_out_is_noticed(
     name: str, cases: list[Recorded | Posed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(checks.ACROSS, name, lambda history, audits: findings.Findings())
+    monkeypatch.setitem(checks.ACROSS, name, lambda history, audits, lists: findings.Findings())
     assert somebody_notices(cases)
 
 

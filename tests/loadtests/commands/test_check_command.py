@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from loadtests.lab.checks import EXIT_STATUS
+from loadtests.lab.checks.verdict import EXIT_STATUS
 from loadtests.lab.commands import check as command
 from loadtests.lab.exit_status import EXIT_LAB_FAILED, EXIT_USAGE
 

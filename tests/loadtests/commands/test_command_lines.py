@@ -174,7 +174,7 @@ def test_a_folder_of_several_cells_is_judged_cell_by_cell(folder: Path) -> None:
 
 
 def test_where_lost_sales_are_not_all_orders_the_difference_is_said() -> None:
-    from loadtests.lab.checks import judge_folder
+    from loadtests.lab.checks.files import judge_folder
 
     order = judge_folder(HISTORIES / "invalid" / "lost_sale.the_last_record")
     assert (order.lost, [each for each in found(order) if "lost sale 1 (" in each]) == (1, [])

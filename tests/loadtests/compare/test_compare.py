@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from loadtests.lab.checks import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.checks.anomalies import ANOMALIES, anomalies_of
+from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.commands.compare import compare
 from loadtests.lab.commands.options import read_budget
 from loadtests.lab.compare import cache as keeping

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-from loadtests.lab.checks import CheckResult, Verdict, Witness
-from loadtests.lab.checks.verdict import WitnessOperation
+from loadtests.lab.checks.verdict import CheckResult, Verdict, Witness, WitnessOperation
 from loadtests.lab.explore.drawing import draw, table
 from loadtests.lab.explore.reason import NO_PAIR, Reason, reason_of
 from loadtests.lab.explore.trace import TraceStep

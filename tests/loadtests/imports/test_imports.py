@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from loadtests.lab.checks import judge_files
+from loadtests.lab.checks.files import judge_files
 from loadtests.lab.cli import lastseat
 from loadtests.lab.durations import duration_ns
 from loadtests.lab.exit_status import EXIT_USAGE, _status_of

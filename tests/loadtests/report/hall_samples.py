@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from loadtests.lab.checks import judge_folder
+from loadtests.lab.checks.files import judge_folder
 from loadtests.lab.report.hall.drawing import HallDrawing
 from loadtests.lab.report.hall.recorded import RecordedSale
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.checks import judge_folder
+from loadtests.lab.checks.files import judge_folder
 from loadtests.lab.history.synthetic import draw, write
 from loadtests.lab.report.hall.plan import plan_of_seats
 from loadtests.lab.report.hall.recorded import RecordedSale

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Browser
 
-from loadtests.lab.checks import judge_folder
+from loadtests.lab.checks.files import judge_folder
 from loadtests.lab.experiment.result import Conclusion
 from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.report.hall.drawing import STYLE, beside

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser
 from rich.console import Console
 
-from loadtests.lab.checks import CheckResult, EventCounts, Verdict, judge_folder
+from loadtests.lab.checks.files import judge_folder
+from loadtests.lab.checks.verdict import CheckResult, EventCounts, Verdict
 from loadtests.lab.commands.demo import say
 from loadtests.lab.experiment.expectation import expectation_of
 from loadtests.lab.experiment.knobs import Workload

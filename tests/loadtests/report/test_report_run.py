@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from loadtests.lab.checks import judge_folder
+from loadtests.lab.checks.files import judge_folder
 from loadtests.lab.experiment.fairness import larger_before
 from loadtests.lab.faults.happened import Happened, keep
 from loadtests.lab.history.columns import HistoryError

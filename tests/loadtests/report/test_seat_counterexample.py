@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.checks import judge
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.history.history import Audit, History
 from loadtests.lab.history.operations import read_operations
 from loadtests.lab.report.counterexample.drawing import Drawing, draw_all

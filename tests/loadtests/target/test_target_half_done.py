@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.lab.checks import judge
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.history.history import History
 
 CAPACITY = 3

@@ -13,7 +13,7 @@ from flask import Flask, Response, jsonify, redirect, request, session
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loadtests.lab.checks import judge
+from loadtests.lab.checks.judging import judge
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of
 from loadtests.lab.history.history import History
 from loadtests.lab.protocol.admin_api import OfficeError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtests.lab.checks import Verdict, audit_files, history_file
+from loadtests.lab.checks.files import audit_files, history_file
+from loadtests.lab.checks.verdict import Verdict
 from loadtests.lab.history.arrays import Ints
 from loadtests.lab.history.audit import Audit, read_audit, read_header
 from loadtests.lab.history.columns import HistoryError
