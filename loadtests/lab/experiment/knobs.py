@@ -2,7 +2,8 @@
 
 Those of the office are fields of ``Service``, those of the buyers are fields of ``Workload``, each a line. ``KNOBS`` is
 the source of the options of ``lastseat run`` and its TOML file, the options of the locust files and the form of
-locust's page, the command line with which a round starts locust, and the record in ``experiment.json``.
+locust's page, the command line with which a round starts locust, and the record in ``experiment.json``. Locust knows
+none of the office's settings, and shows no field in its form for a setting with a list of choices.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class WorkloadKind:
     """A workload's locust file, and what it needs."""
 
     locust_file: str
+    opens: bool = False
+    """Whether its event opens its doors after the load has started."""
+    carts: bool = False
+    """Whether it buys in two events at once, too."""
     holds: bool = False
     """Whether it needs a service that can set tickets aside."""
     hall: bool = False
@@ -52,8 +57,8 @@ class WorkloadKind:
 
 WORKLOADS: dict[str, WorkloadKind] = {
     "buy": WorkloadKind(BUY),
-    "rush": WorkloadKind(RUSH),
-    "mixed": WorkloadKind(MIXED, holds=True),
+    "rush": WorkloadKind(RUSH, opens=True),
+    "mixed": WorkloadKind(MIXED, carts=True, holds=True),
     "seats": WorkloadKind(SEATS, holds=True, hall=True, think="2"),
     "pay-inside": WorkloadKind(BUY, pays_inside=True),
     "pay-after-hold": WorkloadKind(PAY, holds=True),

@@ -61,8 +61,9 @@ class Coordinator:
             _ask_only_what_it_can(target, options)
         rounds = 0 if self._alone else _rounds_in(Path(options.into).resolve())
         event = _fresh_event(target, rounds)
-        opens_at = time.time() + options.opens_in if "rush" in workloads else None
-        carts = "mixed" in workloads and options.cart_share > 0
+        kinds = [kind for kind in WORKLOADS.values() if kind.locust_file in workloads]
+        opens_at = time.time() + options.opens_in if any(kind.opens for kind in kinds) else None
+        carts = any(kind.carts for kind in kinds) and options.cart_share > 0
         second = second_of(event) if carts else None
         notice = RunNotice(event, "", rounds, second=second, opens_at=opens_at)
         if isinstance(self.office, TargetOffice):

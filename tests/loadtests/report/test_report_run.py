@@ -21,9 +21,9 @@ from loadtests.lab.history.columns import HistoryError
 from loadtests.lab.history.operations import Operations, read_operations
 from loadtests.lab.history.synthetic import draw, write
 from loadtests.lab.report.counterexample.sentence import duration, numbers_of
+from loadtests.lab.report.counterexample.time_axis import time_axis
 from loadtests.lab.report.figures import distribution, jain, latencies, overtaking, rates, workers
 from loadtests.lab.report.run_report import draw_counterexamples, write_run_report
-from loadtests.lab.report.svg.time_axis import time_axis
 
 INVALID = Path(__file__).parents[1] / "histories" / "invalid"
 VALID = Path(__file__).parents[1] / "histories" / "valid"

@@ -34,7 +34,7 @@ from loadtests.lab.report.counterexample.sentence import (
     sentence,
     told,
 )
-from loadtests.lab.report.svg.time_axis import TimeAxis, time_axis
+from loadtests.lab.report.counterexample.time_axis import TimeAxis, time_axis
 from loadtests.lab.report.text import counted
 
 _W, _LEFT, _RIGHT = 1080.0, 104.0, 1064.0
