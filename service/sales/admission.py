@@ -110,8 +110,8 @@ def bounds(inside: int | None, queue: int | None, *, threads: int, sync: bool) -
     if sync:
         raise RefusedToStart(
             f"LASTSEAT_INSIDE={inside} can do nothing under sync workers: each has one request inside, and a request "
-            "that waits stands in the socket's backlog, which the service does not see (gunicorn's --backlog bounds it). Leave it "
-            "unset, or take gevent or gthread."
+            "that waits stands in the socket's backlog, which the service does not see (gunicorn's --backlog bounds "
+            "it). Leave it unset, or take gevent or gthread."
         )
     places = INSIDE if inside is None else inside
     if threads == 1:
