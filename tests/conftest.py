@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -77,6 +78,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values += [each for value in values if isinstance(value, tuple) for each in value]
         if {str(getattr(value, "store", value)) for value in values} & set(ENGINES):
             item.add_marker("servers")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are objects that last: no collection of garbage looks at them, and no child copies them."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
