@@ -54,6 +54,7 @@ Rule._compile_builder = _compile_builder_once
 
 # Of a run with several processes: what takes longest comes first, so that they end together.
 LONGEST_FILES = (
+    "test_pairs.py",
     "test_cart_killed.py", "test_nodes.py", "test_clock_faults.py", "test_engine_faults.py", "test_process_faults.py",
     "test_power_faults.py", "test_disk_faults.py",
     "test_hold_killed.py", "test_mixed.py", "test_fault_pause.py",
