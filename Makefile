@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 TESTERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile
 BIN := $(VENV)/bin
+# Tests start thousands of processes that import the project: it is compiled once, and not by each of them.
+COMPILED := $(BIN)/python -m compileall -q service workers loadtests
+test quick soak: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test quick soak bench bench-check overload power lint lock clean
 
@@ -24,12 +27,15 @@ demo: $(READY) ## the proof: the lock off and on, under each worker class
 test: $(READY) ## everything that is checked: style, types, behaviour, the page in a browser
 	@scripts/test-needs
 	@$(MAKE) --no-print-directory lint
+	@$(COMPILED)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 quick: $(READY) ## the fast part of the tests
+	@$(COMPILED)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not servers and not browser and not slow and not soak" $(ARGS)
 
 soak: $(READY) ## the long runs: hundreds of thousands of random histories against the oracle
+	@$(COMPILED)
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
 bench: $(READY) ## how fast one event sells, three minutes; ARGS=--help for the long run

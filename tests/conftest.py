@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -11,11 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import memory
 import pytest
 import servers
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
+from werkzeug.routing import Rule
 
 from loadtests.lab.servers.engines import ENGINES
 from loadtests.lab.servers.office import RunningOffice, Service
@@ -32,9 +35,26 @@ TOKEN = "test-token"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_compile_builder = Rule._compile_builder
+_builders: dict[tuple[object, ...], Callable[..., Any]] = {}
+
+
+def _compile_builder_once(rule: Rule, append_unknown: bool = True) -> Callable[..., Any]:
+    """What werkzeug compiles of a rule's text, once for all offices of this process: half of the time to make one."""
+    if rule.defaults:  # the function then depends on more than the text
+        return _compile_builder(rule, append_unknown)
+    key = (rule.rule, append_unknown, *rule._trace)
+    if key not in _builders:
+        _builders[key] = _compile_builder(rule, append_unknown)
+    return _builders[key]
+
+
+Rule._compile_builder = _compile_builder_once
+
 
 # Of a run with several processes: what takes longest comes first, so that they end together.
 LONGEST_FILES = (
+    "test_pairs.py",
     "test_cart_killed.py", "test_nodes.py", "test_clock_faults.py", "test_engine_faults.py", "test_process_faults.py",
     "test_power_faults.py", "test_disk_faults.py",
     "test_hold_killed.py", "test_mixed.py", "test_fault_pause.py",
@@ -61,6 +81,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("servers")
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests are objects that last: no collection of garbage looks at them, and no child copies them."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engines() -> Iterator[None]:
     """Engines that were started for tests end with the session."""
@@ -73,6 +98,16 @@ def fresh_log() -> None:
     """The service's log as before any office was made in this process; an office writes it by itself, blotted."""
     logger = logging.getLogger("lastseat")
     logger.handlers, logger.propagate = [], True
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """In memory for a test that starts nothing; pytest's own for the others, which are to wait for a real disk."""
+    if request.node.get_closest_marker("servers") or request.node.get_closest_marker("browser"):
+        yield request.getfixturevalue("tmp_path")
+        return
+    with memory.folder() as made:
+        yield made
 
 
 @pytest.fixture

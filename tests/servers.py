@@ -13,9 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import memory
+
 from loadtests.lab.servers.engines import ENGINES, Engines
 from service.commands import store as store_command
 from service.settings import Settings, from_environment
+
+# Each process of a run has engines of its own, whose databases are some 8 MB for each test and last as long as the run.
+_ROOM_BYTES = 10 * memory.GIB
 
 _engines: Engines | None = None
 _addresses: dict[tuple[str, Path], str] = {}
@@ -40,7 +45,8 @@ def server(store: str) -> Any:
     """The running server of a store's engine. Who kills or pauses it takes one of his own instead."""
     if _engines is None:
         raise RuntimeError("engines run while tests do, not while they are collected")
-    return _engines.server(store)
+    with memory.temporary_folders(_ROOM_BYTES):
+        return _engines.server(store)
 
 
 def address_of(store: str, data: Path) -> str:

@@ -307,6 +307,7 @@ def snapshot(script: ModuleType, data: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_at_many_moments_a_copy_is_whole_and_has_all_that_was_written_before(
     tmp_path: Path, script: ModuleType
 ) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import memory
 import pytest
 from flask.testing import FlaskClient
 from killed_calls import kill_at, killed_in_a_child
@@ -50,15 +49,10 @@ Step = Callable[[Client], object]
 
 
 @pytest.fixture
-def tmp_path(tmp_path: Path) -> Iterator[Path]:
-    """In memory, where there is room: a kill is the same there, and nobody waits for the disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    folder = Path(tempfile.mkdtemp(prefix="lastseat-", dir=memory))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def tmp_path() -> Iterator[Path]:
+    """In memory: a kill is the same there, and nobody waits for the disk."""
+    with memory.folder() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -365,8 +359,11 @@ def test_a_restart_that_is_killed_while_it_finishes_a_cart_leaves_it_to_the_next
 
 
 @every_kind
-def test_the_live_writer_of_a_cart_is_not_taken_for_a_dead_one(tmp_path: Path, kind: str) -> None:
+def test_the_live_writer_of_a_cart_is_not_taken_for_a_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """Who reads an audit in the middle of it waits for the lock, and then sees the whole cart."""
+    monkeypatch.setattr(segments, "_APPEND_PATIENCE_S", 0.05)  # a journal's own lock, which no setting is about
     client = office(tmp_path, kind)
     store = store_of(client)
     right, seen = store._intents.write, []

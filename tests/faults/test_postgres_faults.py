@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import memory
 import psycopg
 import pytest
 from flask.testing import FlaskClient
@@ -39,7 +40,10 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     options = ["wal_level=replica", "max_wal_senders=2", "max_connections=20", "superuser_reserved_connections=3"]
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), options) as running:
+    # In memory: at the start after a kill the engine syncs every file of every database.
+    with memory.temporary_folders(2 * memory.GIB):
+        server = PostgresServer(tmp_path_factory.mktemp("postgres"), options)
+    with server as running:
         yield running
 
 

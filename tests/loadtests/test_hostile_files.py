@@ -277,6 +277,7 @@ def mangled(content: bytes, dice: random.Random) -> bytes:
     return bytes(whole)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(folder=st.sampled_from(FOLDERS), seed=st.integers(0, 2**32), capacity=st.sampled_from([None, 0, 5, 10**18]))
 def test_whatever_is_judged_there_is_a_verdict_or_a_usage(

@@ -56,6 +56,7 @@ def _run(name: str) -> tuple[dict[str, Any], LessonResult]:
     return settings, load(name).run(settings, lambda _: None)
 
 
+@cache
 def pages(name: str, language: str) -> tuple[Lesson, LessonResult, str, str]:
     """The lesson in a language, its findings, its page and the page of its answers."""
     lesson = load(name).told_in(language)

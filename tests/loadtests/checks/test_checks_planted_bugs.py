@@ -244,6 +244,7 @@ def test_a_planted_bug_is_noticed(
     assert somebody_notices(cases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACROSS)
 def test_a_check_of_all_events_left_out_is_noticed(
     name: str, cases: list[Recorded | Posed], monkeypatch: pytest.MonkeyPatch

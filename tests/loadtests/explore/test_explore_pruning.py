@@ -219,6 +219,7 @@ program = st.lists(st.one_of(step.map(lambda each: (each,)), locked), min_size=1
 programs_of = st.lists(program, min_size=2, max_size=3).map(tuple).filter(lambda each: sum(map(len, each)) <= 8)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(programs_of, st.integers(0, 1))
 def test_no_outcome_is_missed_no_kind_is_tried_twice_and_the_same_schedule_fails_first(

@@ -87,6 +87,7 @@ def sales() -> list[tuple[list[Line], int]]:
     return [(each.play(), each.half_done) for each in drawn]
 
 
+@pytest.mark.slow
 def test_an_honest_shop_is_never_invalid_whenever_its_tickets_come_back(sales: list[tuple[list[Line], int]]) -> None:
     for lines, _ in sales:
         verdict = judge(History.of(lines), {}, capacity=CAPACITY)
@@ -94,6 +95,7 @@ def test_an_honest_shop_is_never_invalid_whenever_its_tickets_come_back(sales: l
     assert sum(half > 0 for _, half in sales) > 200
 
 
+@pytest.mark.slow
 def test_as_purchases_of_which_nothing_is_known_it_would_be(sales: list[tuple[list[Line], int]]) -> None:
     """The negative control: one unknown purchase for each that stopped half way."""
     wrong = 0
