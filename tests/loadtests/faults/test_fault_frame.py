@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from typing import Any, ClassVar
 
 import msgspec
 import psutil
+import psycopg
 import pytest
+import redis
 
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of, read_settings
 from loadtests.lab.experiment.runner import Experiment, ExperimentRecord
@@ -29,7 +32,9 @@ from loadtests.lab.faults.leavings import clean_up, left_behind
 from loadtests.lab.faults.process.starve import CPU
 from loadtests.lab.faults.processes import go_on
 from loadtests.lab.faults.schedule import Injection, Moment, at_moment, at_random, read_injections, written
+from loadtests.lab.servers.engines import NoEngine
 from loadtests.lab.servers.machine import describe
+from loadtests.lab.servers.network import NoNetwork
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -82,6 +87,32 @@ def test_faults_at_random_fit_the_experiment_and_stand_in_its_record_so_that_it_
     (tmp_path / "experiment.json").write_bytes(msgspec.json.encode(record))
     again = experiment_of(read_settings(tmp_path), {})
     assert (again.fault, again.fault_every_s) == (first.fault, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_out", "drawn"),
+    [
+        ({"store": "journal"}, {"lying-disk"}, {"pause", "clock-jump"}),
+        ({"store": "journal", "workload": "mixed"}, {"lying-disk", "clock-jump"}, {"pause"}),
+        ({"store": "redis"}, {"lying-disk", "failover"}, {"clock-jump"}),
+        ({"store": "redis", "guard": "fenced"}, {"lying-disk", "failover"}, {"pause", "clock-jump"}),
+        ({"store": "redis", "guard": "lease"}, {"lying-disk", "failover", "pause", "clock-jump"}, {"starve"}),
+        ({"store": "redis", "nodes": 3}, set(), {"clock-jump", "clock-skew"}),
+        ({"store": "redis", "nodes": 3, "workload": "mixed"}, {"clock-jump", "clock-skew"}, {"starve"}),
+    ],
+)
+def test_a_fault_under_which_the_sale_is_known_to_lose_does_not_come_at_random_but_by_its_name(
+    settings: dict[str, Any], left_out: set[str], drawn: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in map(fault_class, FAULTS):
+        monkeypatch.setattr(kind, "needs", classmethod(lambda _cls: ""))
+        # Else a fault that loses could be missing only because it does not fit beside one that was found before.
+        monkeypatch.setattr(kind, "refuse_beside", lambda _self, _others: None)
+    settings = {"worker": "sync", **settings}
+    names = {each.name for each in read_injections(experiment_of({}, settings | {"faults": 100}).fault)}
+    assert names >= drawn
+    assert not names & left_out
+    assert all(experiment_of({}, settings | {"fault": name}).fault == name for name in left_out)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +196,7 @@ class Round:
 
 @pytest.fixture
 def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Round]:
-    kinds = {"rung": Rung, "held": Held}
+    kinds = {"rung": Rung, "held": Held, "refused": Refused}
     monkeypatch.setattr(injection, "fault_class", lambda name: kinds[name])
     Rung.rings, Held.begun, Held.healed = [], [], []
     yield Round(tmp_path)
@@ -212,6 +243,40 @@ def test_a_fault_is_injected_again_and_again_until_the_round_is_over(around: Rou
         around.sell(2)
         wait_until(lambda: len(Rung.rings) > 3)
     assert len(happened) == len(Rung.rings)
+
+
+class Refused(Rung):
+    """A fault for which the machine or an engine refuses something."""
+
+    sold_first: ClassVar[int] = 0
+    error: ClassVar[Exception]
+
+    def inject(self, server: Any, over: threading.Event) -> Happened:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.OperationalError("the socket is not there"), psycopg.errors.ReadOnlySqlTransaction("no"),
+        redis.ConnectionError("reset"), redis.ResponseError("OOM"), NoEngine("no standby"), NoNetwork("`ip` failed"),
+        OSError("no room"), psutil.NoSuchProcess(1), subprocess.CalledProcessError(1, ["mount"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_what_an_engine_or_the_machine_refuses_is_a_fault_that_did_not_happen(around: Round, error: Exception) -> None:
+    Refused.error = error
+    faults = Faults([Injection("refused")], capacity=10)
+    says = re.escape(f"the fault rung did not happen: {error}")
+    with pytest.raises(NotInjected, match=says), faults, faults.injected(around, []):
+        pass
+
+
+def test_an_error_of_the_lab_itself_is_not_taken_for_a_refusal(around: Round) -> None:
+    Refused.error = KeyError("forgotten")
+    faults = Faults([Injection("refused")], capacity=10)
+    with pytest.raises(KeyError, match="forgotten"), faults, faults.injected(around, []):
+        pass
 
 
 # -- what is left ------------------------------------------------------------------------------------------------------
