@@ -282,9 +282,7 @@ def test_the_page_is_there_in_chinese_and_keeps_the_order(wide: Page, recordings
     wide.keyboard.press("h")
     wide.keyboard.press("h")
     for level in LEVELS:
-        wide.goto(
-            f"{PAGE.as_uri()}?lang=zh#{level}/{best(recordings, level) if load()[level].winnable else 'AAB'}"
-        )
+        wide.goto(f"{PAGE.as_uri()}?lang=zh#{level}/{best(recordings, level) if load()[level].winnable else 'AAB'}")
         expect(wide.locator(f"#levels a[href='#{level}']")).to_have_attribute("aria-current", "page")
         shown = re.sub(r"lastseat explore \S+ \S+", "", wide.locator("main").inner_text())
         english = set(re.findall(r"[A-Za-z]{3,}", shown)) - NO_CHINESE - set(re.findall("[a-z]+", load()[level].guard))

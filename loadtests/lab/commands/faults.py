@@ -138,6 +138,7 @@ def _list(*, as_json: bool) -> None:
     kinds = {name: fault_class(name) for name in FAULTS}
     listed = [
         {"name": name, "says": kind.says, "needs": kind.takes, "missing": kind.needs(), "of_target": _of_target(name)}
+        | {"missing_under": {store: missing for store in STORES if (missing := kind.needs_under(store))}}
         for name, kind in kinds.items()
     ]
     if as_json:
@@ -152,7 +153,10 @@ def _list(*, as_json: bool) -> None:
 
 
 def _here(each: dict[str, Any]) -> str:
-    return f"not on this machine: {each['missing']}" if each["missing"] else "this machine can do it"
+    if each["missing"]:
+        return f"not on this machine: {each['missing']}"
+    but = "".join(f"; but not with --store {store}: {missing}" for store, missing in each["missing_under"].items())
+    return f"this machine can do it{but}"
 
 
 def _of_target(name: str) -> bool:

@@ -49,6 +49,11 @@ class Fault(ABC):
         return ""
 
     @classmethod
+    def needs_under(cls, store: str) -> str:
+        """What more this machine lacks for it under a store, with the remedy; empty where nothing."""
+        return ""
+
+    @classmethod
     def of_target(cls) -> type[Fault]:
         """The class that does it to another service that the lab has started. Raises ``FaultUnfit``."""
         raise FaultUnfit(f"the fault {cls.name} is done to the ticket office alone, and not to a target.")

@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
-from loadtests.lab.faults.base import FaultUnfit, NotInjected
-from loadtests.lab.faults.disk.full_disk import IMAGE, fill, mount, unmount
+from loadtests.lab.faults.base import NotInjected
+from loadtests.lab.faults.disk.full_disk import IMAGE, fill, mount, unmount, why_no_disk
 from loadtests.lab.faults.engine.restart_engine import RestartEngine
 from loadtests.lab.faults.leavings import RUN, left_behind
 
@@ -40,10 +39,9 @@ class FullEngine(RestartEngine):
         self._log = Path()
         self._said = 0
 
-    def adapt(self, service: Any) -> Any:
-        if service.store == "postgres" and (missing := why_no_disk()):
-            raise FaultUnfit(f"the fault {self.name} cannot be injected on this machine under PostgreSQL: {missing}")
-        return super().adapt(service)
+    @classmethod
+    def needs_under(cls, store: str) -> str:
+        return why_no_disk() if store == "postgres" else ""
 
     def equip(self, server: Any) -> None:
         if server.service.store != "postgres":
@@ -98,12 +96,3 @@ def remove(place: str) -> None:
     unmount(place)
     with contextlib.suppress(FileNotFoundError):
         Path(place).rmdir()
-
-
-def why_no_disk() -> str:
-    """What this machine lacks for a small disk, with the remedy; empty where nothing is known to be missing."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        return "a disk of its own takes Linux, root and loop devices."
-    if shutil.which("mkfs.ext4") is None:
-        return "there is no mkfs.ext4: `sudo apt-get install e2fsprogs`."
-    return ""
