@@ -20,7 +20,7 @@ from loadtests.lab.compare.matrix import CellSettings
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.faults import FAULTS, fault_class
 from loadtests.lab.faults.base import FaultUnfit
-from loadtests.lab.faults.leavings import clean_up
+from loadtests.lab.faults.leavings import NotCleanedUp, clean_up
 from loadtests.lab.knob import OneOf
 from loadtests.lab.paths import shown
 from loadtests.lab.servers.process import sigterm_as_interrupt
@@ -85,8 +85,11 @@ def faults(
       lastseat faults --json
       lastseat faults --matrix --store journal --fault kill-worker --worker sync --budget 1m
     """
-    for left in clean_up():
-        output.say(Console(stderr=True), f"removed what a run that was killed had left: {left}")
+    try:
+        for left in clean_up():
+            output.say(Console(stderr=True), f"removed what a run that was killed had left: {left}")
+    except NotCleanedUp as error:
+        raise click.ClickException(str(error)) from None
     if not matrix:
         _list(as_json=as_json)
         return 0

@@ -28,7 +28,7 @@ from loadtests.lab.faults.base import Fault, NotInjected, TimedFault
 from loadtests.lab.faults.cgroups import NoCgroup, why_not
 from loadtests.lab.faults.happened import Happened
 from loadtests.lab.faults.injection import Faults, fitting
-from loadtests.lab.faults.leavings import clean_up, left_behind
+from loadtests.lab.faults.leavings import NotCleanedUp, clean_up, left_behind
 from loadtests.lab.faults.process.starve import CPU
 from loadtests.lab.faults.processes import go_on
 from loadtests.lab.faults.schedule import Injection, Moment, at_moment, at_random, read_injections, written
@@ -392,8 +392,27 @@ def test_a_note_that_its_run_removes_while_another_run_looks_at_it_troubles_neit
 def test_a_folder_of_notes_that_others_can_write_is_not_obeyed(tmp_path: Path) -> None:
     (tmp_path / f"lastseat-leavings-{os.getuid()}").mkdir(mode=0o777)
     (tmp_path / f"lastseat-leavings-{os.getuid()}").chmod(0o777)
-    with pytest.raises(PermissionError, match="not a folder of this user alone"):
+    with pytest.raises(NotCleanedUp, match=r"not a folder of this user alone: remove it, or let TMPDIR name"):
         clean_up()
+    for verb in ("faults", "run --capacity 20 --store json"):
+        command = [sys.executable, "-c", "from loadtests.lab.cli import main; main()", *verb.split()]
+        environment = notes_in(tmp_path) | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 70
+        assert "remove it, or let TMPDIR name" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_undone_keeps_its_note_and_says_where_it_is_and_the_rest_is_undone(tmp_path: Path) -> None:
+    folder = tmp_path / f"lastseat-leavings-{os.getuid()}"
+    folder.mkdir(mode=0o700)
+    for name, undo in (("1", "shutil:rmtree"), ("2", "os:unlink")):
+        (tmp_path / name).write_text("there")
+        (folder / f"{name}.json").write_text(json.dumps({"undo": undo, "what": str(tmp_path / name)}))
+    with pytest.raises(NotCleanedUp, match=rf"Not a directory.*noted in {folder}/1\.json.*Remove it and its note"):
+        clean_up()
+    assert not (tmp_path / "2").exists()
+    assert [*folder.iterdir()] == [folder / "1.json"]
 
 
 def test_a_folder_is_named_after_its_faults() -> None:
