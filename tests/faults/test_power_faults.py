@@ -24,6 +24,7 @@ from loadtests.lab.faults.disk.torn_write import TornWrite
 from loadtests.lab.faults.disk.traced_disk import Disk, Image
 from loadtests.lab.faults.disk.tracing import parse, prefix, traced, why_not
 from loadtests.lab.faults.happened import Happened, read
+from loadtests.lab.servers import process
 from loadtests.lab.servers.office import Service
 from loadtests.lab.servers.postgres import PostgresServer
 from loadtests.lab.servers.valkey import ValkeyServer
@@ -218,6 +219,15 @@ def test_a_valkey_that_syncs_keeps_what_it_answered_for_and_one_that_does_not_ke
             kept[appendfsync] = client.mget("early", "late")
             client.close()
     assert kept == {"no": [b"1", None], "always": [b"1", b"2"]}
+
+
+def test_who_was_killed_has_ended_though_nobody_reaps_it() -> None:
+    """An init that is slow, or does not reap at all, leaves an engine's orphans as zombies."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as killed:
+        assert process.running_in_group(killed.pid) == [killed.pid]
+        os.kill(killed.pid, signal.SIGKILL)
+        assert process.wait_for_the_end([killed.pid]) == []
+        assert psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.servers

@@ -165,7 +165,7 @@ class PostgresServer(PrivateServer):
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
-        psutil.wait_procs(children, GRACE_S)
+        process.wait_for_the_end([child.pid for child in children])
 
     def pause(self) -> None:
         """Stop all of it where it stands (SIGSTOP): connections stay open, nothing is answered."""

@@ -354,6 +354,18 @@ def test_a_group_of_version_2_is_below_the_nearest_one_that_gives_its_children_t
         cgroups._parent("cpuset")
 
 
+def test_why_there_can_be_no_cgroup_reads_the_same_each_time_and_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a table of many cells says it once."""
+    monkeypatch.setattr(cgroups, "_parent", lambda _controller: (tmp_path / "none", True))
+    said = {why_not(CPU), why_not(CPU)}
+    assert said == {
+        f"no cgroup for cpu can be made in {tmp_path}/none: No such file or directory; take root on a Linux whose "
+        "cgroups can be written (in a container: --privileged)."
+    }
+
+
 def test_a_process_that_a_killed_lab_had_stopped_continues_at_the_next_start(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as program:
         lab = lab_in_a_fault(tmp_path, f"stopped([psutil.Process({program.pid})])")

@@ -74,7 +74,7 @@ def refuse_without_files(name: str, service: Any, also: str = "") -> None:
 class CallsFault(TimedFault):
     """System calls of everything that sells go wrong for some time."""
 
-    takes: ClassVar[str] = "Linux, strace that may attach (root always may), and a store with files on this host"
+    takes: ClassVar[str] = "Linux, strace and the right to attach it, and a store with files on this host"
     lasts_s: ClassVar[float] = 2.0
     calls: ClassVar[str]
     how: ClassVar[str]

@@ -37,13 +37,13 @@ from loadtests.lab.faults.engine.restart_engine import RestartEngine
 from loadtests.lab.faults.happened import Happened
 from loadtests.lab.faults.leavings import left_behind
 from loadtests.lab.faults.processes import combiners_of
+from loadtests.lab.servers import process
 from loadtests.lab.servers.engines import ENGINES, NoEngine, remove_temporary
 from loadtests.lab.servers.office import TRACE, NotReady
 from loadtests.lab.servers.traced import Traced
 
 _TAIL = 4096
 _POLL_S = 0.0005
-_GONE_WITHIN_S = 10.0
 _KEPT = 0.5
 
 
@@ -202,7 +202,7 @@ def _end(server: Any) -> None:
     for each in combiners:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(combiners, _GONE_WITHIN_S)
+    process.wait_for_the_end([each.pid for each in combiners])  # each is the head of a group of its own
 
 
 def _put_back(image: Image, folder: Path, beside: Path) -> None:
