@@ -105,6 +105,7 @@ def test_without_a_small_disk_the_writes_fail_and_that_is_said(tmp_path: Path, m
     def none_here(_image: Path, _place: Path) -> None:
         raise PermissionError("no loop device")
 
+    monkeypatch.setattr(full_disk, "why_no_disk", lambda: "")
     monkeypatch.setattr(full_disk, "mount", none_here)
     result, happened = held(tmp_path, "full-disk", worker="sync", store="journal", guard="on")
     assert "without a small disk: no loop device" in happened.text
