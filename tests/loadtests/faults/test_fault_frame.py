@@ -245,6 +245,19 @@ def test_a_fault_is_injected_again_and_again_until_the_round_is_over(around: Rou
     assert len(happened) == len(Rung.rings)
 
 
+class Brief(Held):
+    lasts_s: ClassVar[float] = 0.0
+
+
+def test_a_fault_lasts_until_something_is_seen_of_it_or_the_round_is_over() -> None:
+    seen = iter([0, 0, 3, 0])
+    over = threading.Event()
+    Brief().wait_for_effect(over, lambda: next(seen))
+    assert [*seen] == [0]
+    over.set()
+    Brief().wait_for_effect(over, lambda: 0)
+
+
 class Refused(Rung):
     """A fault for which the machine or an engine refuses something."""
 

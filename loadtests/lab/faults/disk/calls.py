@@ -103,7 +103,7 @@ class CallsFault(TimedFault):
         return f"strace at {len(family)} processes"
 
     def last(self, over: threading.Event) -> str:
-        over.wait(self.lasts_s)
+        self.wait_for_effect(over, self._count)
         return self._seen()
 
     def heal(self, server: Any) -> None:

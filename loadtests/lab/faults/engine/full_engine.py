@@ -21,7 +21,6 @@ from loadtests.lab.faults.engine.restart_engine import RestartEngine
 from loadtests.lab.faults.leavings import RUN, left_behind
 
 _DISK_MIB = 512
-_POLL_S = 0.05
 
 
 class FullEngine(RestartEngine):
@@ -70,12 +69,11 @@ class FullEngine(RestartEngine):
 
     def last(self, over: threading.Event) -> str:
         """As long as it lasts, and until the engine wanted room for a sale: it has some left in what it has opened."""
-        over.wait(self.lasts_s)
         if self._place is None:
-            return ""
-        while not (refusals := self._refusals()):
-            if over.wait(_POLL_S):
-                raise NotInjected("the round was over before the engine wanted more room")
+            return super().last(over)
+        self.wait_for_effect(over, self._refusals)
+        if not (refusals := self._refusals()):
+            raise NotInjected("the round was over before the engine wanted more room")
         return f"the engine wanted more room {refusals} times"
 
     def _refusals(self) -> int:
