@@ -26,9 +26,12 @@ from loadtests.lab.experiment.expectation import Expectation
 from loadtests.lab.experiment.result import load_conclusion
 from loadtests.lab.experiment.run_options import SettingsError, experiment_of
 from loadtests.lab.experiment.runner import Experiment, run
+from loadtests.lab.faults.base import NotInjected
 from loadtests.lab.faults.engine import full_engine
 from loadtests.lab.faults.engine.full_engine import FullEngine
 from loadtests.lab.faults.happened import read
+from loadtests.lab.faults.injection import Faults
+from loadtests.lab.faults.schedule import Injection
 from loadtests.lab.servers.engines import Engines
 from loadtests.lab.servers.office import Service
 from tests.combinations import shortened
@@ -227,6 +230,28 @@ def test_an_engine_that_ends_for_want_of_room_is_started_again_and_has_all_that_
     assert not [*tmp_path.glob("ballast")]
 
 
+@pytest.mark.parametrize(
+    ("store", "fault"),
+    [
+        ("postgres", "read-only"), ("postgres", "failover-sync"),
+        ("redis", "read-only"), ("redis", "failover"), ("redis", "full-engine"),
+    ],
+)  # fmt: skip
+def test_a_fault_that_an_engine_does_not_let_happen_is_no_result_and_says_what_failed(
+    store: str, fault: str, tmp_path: Path
+) -> None:
+    """Somebody else has killed the engine before."""
+    (tmp_path / "parts-1").mkdir()
+    (tmp_path / "parts-1" / "1.jsonl").write_text('{"op":"buy","outcome":"ok","quantity":1}\n' * 20)
+    with Engines(tmp_path) as engines:
+        office = SimpleNamespace(engine=engines.server(store), service=Service(store=store), folder=tmp_path)
+        office.engine.kill()
+        faults = Faults([Injection(fault)], capacity=40)
+        says = rf"(?s)the fault {fault} did not happen: .*(No such file|refused)"
+        with pytest.raises(NotInjected, match=says), faults, faults.injected(office, []):
+            pass
+
+
 def test_a_machine_that_cannot_copy_a_postgresql_is_told_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -241,7 +266,9 @@ def test_a_machine_without_small_disks_refuses_to_fill_that_of_postgresql_and_sa
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
     asked = {"fault": "full-engine", "worker": "gthread"}
-    with pytest.raises(SettingsError, match=r"on this machine under PostgreSQL: .*(apt-get install e2fsprogs|root)"):
+    with pytest.raises(
+        SettingsError, match=r"on this machine with --store postgres: .*(apt-get install e2fsprogs|root)"
+    ):
         experiment_of({}, asked | {"store": "postgres"})
     experiment_of({}, asked | {"store": "redis"})
 

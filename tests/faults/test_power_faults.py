@@ -24,6 +24,7 @@ from loadtests.lab.faults.disk.torn_write import TornWrite
 from loadtests.lab.faults.disk.traced_disk import Disk, Image
 from loadtests.lab.faults.disk.tracing import parse, prefix, traced, why_not
 from loadtests.lab.faults.happened import Happened, read
+from loadtests.lab.servers import process
 from loadtests.lab.servers.office import Service
 from loadtests.lab.servers.postgres import PostgresServer
 from loadtests.lab.servers.valkey import ValkeyServer
@@ -82,6 +83,11 @@ def left_by(program: str, folder: Path, fault: PowerCut, *, before: Image | None
     return fault._cut(disk)
 
 
+def word(text: str) -> str:
+    """A text as strace writes it down."""
+    return "".join(f"\\x{byte:02x}" for byte in text.encode())
+
+
 def test_after_a_power_cut_there_is_what_was_synced_under_the_name_that_was_synced(tmp_path: Path) -> None:
     said, image = left_by(PROGRAM, tmp_path, PowerCut())
     assert image == {"kept": b"a" * 600, "first": b"b"}
@@ -101,9 +107,6 @@ def test_where_everything_was_synced_a_power_cut_takes_nothing_and_says_so(tmp_p
 
 
 def test_a_sync_that_another_process_overtakes_with_a_rename_is_of_the_file_that_it_was_asked_for() -> None:
-    def word(text: str) -> str:
-        return "".join(f"\\x{byte:02x}" for byte in text.encode())
-
     trace = f"""\
 7 openat(AT_FDCWD<{word("/d")}>, "{word("/d/a")}", O_WRONLY|O_CREAT, 0600) = 3<{word("/d/a")}>
 7 write(3<{word("/d/a")}>, "{word("x")}", 1) = 1
@@ -116,6 +119,62 @@ def test_a_sync_that_another_process_overtakes_with_a_rename_is_of_the_file_that
     for place, call in enumerate(parse(trace.splitlines(keepends=True))):
         disk.happen(call, place)
     assert PowerCut()._cut(disk)[1] == {"b": b"x"}
+
+
+def test_a_sync_of_the_file_system_covers_every_file_and_name_in_it_as_it_was_when_the_sync_began(
+    tmp_path: Path,
+) -> None:
+    program = """
+import ctypes, os, sys
+os.chdir(sys.argv[1])
+def write(path, content):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(fd, content)
+    os.close(fd)
+os.mkdir("inner")
+write("inner/before", b"a")
+write("renamed", b"b")
+os.rename("renamed", "then")
+here = os.open(".", os.O_RDONLY)
+assert ctypes.CDLL(None).syncfs(here) == 0
+write("inner/before", b"c")
+write("after", b"d")
+"""
+    said, image = left_by(program, tmp_path, PowerCut())
+    assert image == {"inner": None, "inner/before": b"a", "then": b"b"}
+    assert said == "2 writes and 1 changes of names were not synced; 3 of these are gone"
+
+
+def test_a_sync_of_another_file_system_covers_nothing() -> None:
+    trace = f"""\
+7 openat(AT_FDCWD<{word("/d")}>, "{word("/d/a")}", O_WRONLY|O_CREAT, 0600) = 3<{word("/d/a")}>
+7 syncfs(4<{word("/elsewhere")}>) = 0
+"""
+    disk = Disk("/d")
+    for place, call in enumerate(parse(trace.splitlines(keepends=True))):
+        disk.happen(call, place)
+    assert PowerCut()._cut(disk)[1] == {}
+
+
+@pytest.mark.parametrize("sync", ["fsync(5<{b}>)", "syncfs(4<{folder}>)"])
+def test_a_file_whose_name_another_file_has_got_since_does_not_get_it_back(sync: str) -> None:
+    """On a disk on which a sync of a file covers its name; each line of the trace is one call."""
+    old, new, folder, b = (word(path) for path in ("/d/a", "/d/new", "/d", "/d/a"))
+    trace = f"""\
+7 openat(AT_FDCWD<{folder}>, "{old}", O_WRONLY|O_CREAT, 0600) = 3<{old}>
+7 write(3<{old}>, "{word("old")}", 3) = 3
+7 openat(AT_FDCWD<{folder}>, "{new}", O_WRONLY|O_CREAT, 0600) = 5<{new}>
+7 write(5<{new}>, "{word("new")}", 3) = 3
+7 rename("{new}", "{old}") = 0
+7 {sync.format(folder=folder, b=b)} = 0
+7 fsync(4<{folder}>) = 0
+7 fsync(3<{old}>(deleted)) = 0
+"""
+    disk = Disk("/d", names_with_files=True)
+    for place, call in enumerate(parse(trace.splitlines(keepends=True))):
+        disk.happen(call, place)
+        assert PowerCut()._cut(disk)[1] in ({}, {"a": b"new"})
+    assert PowerCut()._cut(disk)[1] == {"a": b"new"}
 
 
 def test_a_call_that_was_not_written_down_whole_was_not_done() -> None:
@@ -162,6 +221,15 @@ def test_a_valkey_that_syncs_keeps_what_it_answered_for_and_one_that_does_not_ke
     assert kept == {"no": [b"1", None], "always": [b"1", b"2"]}
 
 
+def test_who_was_killed_has_ended_though_nobody_reaps_it() -> None:
+    """An init that is slow, or does not reap at all, leaves an engine's orphans as zombies."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as killed:
+        assert process.running_in_group(killed.pid) == [killed.pid]
+        os.kill(killed.pid, signal.SIGKILL)
+        assert process.wait_for_the_end([killed.pid]) == []
+        assert psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize(
     ("fault", "worker", "store", "says"),
@@ -180,12 +248,15 @@ def test_a_sale_whose_power_is_cut_has_every_order_that_was_acknowledged(
 
 
 @pytest.mark.servers
-def test_a_lab_that_is_killed_leaves_neither_its_office_nor_the_tracer(tmp_path: Path) -> None:
+def test_a_lab_that_is_killed_leaves_neither_its_office_nor_the_tracer_nor_after_the_next_start_the_trace(
+    tmp_path: Path,
+) -> None:
     if why := why_not():
         pytest.skip(why)
     line = "run --worker sync --store journal --capacity 100000 --fault power-cut --fault-at 99% --results"
-    command = [sys.executable, "-c", "from loadtests.lab.cli import main; main()", *line.split(), str(tmp_path)]
-    lab = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    results, environment = tmp_path / "results", {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", "from loadtests.lab.cli import main; main()", *line.split(), str(results)]
+    lab = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         until(lambda: any(tmp_path.rglob("parts-*/*.jsonl")), "the sale began")
         family = [*psutil.Process(lab.pid).children(recursive=True), *named(tmp_path, "strace")]
@@ -195,6 +266,12 @@ def test_a_lab_that_is_killed_leaves_neither_its_office_nor_the_tracer(tmp_path:
     assert any("strace" in each.name() for each in family)
     until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family), "all ended")
     assert not named(tmp_path, "")
+    [calls] = results.glob("run/[0-9]*/strace/calls")
+    again = [sys.executable, "-c", "from loadtests.lab.faults.leavings import clean_up; print(*clean_up())"]
+    done = subprocess.run(again, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{calls.parent}\n"
+    assert not calls.parent.exists()
+    assert [*calls.parent.parent.glob("data/*")]
 
 
 def named(folder: Path, name: str) -> list[psutil.Process]:

@@ -18,7 +18,7 @@ from loadtests.lab.compare.matrix import CellSettings
 from loadtests.lab.compare.run import CompareProgress, Comparison
 from loadtests.lab.faults import FAULTS, fault_class
 from loadtests.lab.faults.base import FaultUnfit
-from loadtests.lab.faults.leavings import clean_up
+from loadtests.lab.faults.leavings import NotCleanedUp, clean_up
 from loadtests.lab.knob import OneOf
 from loadtests.lab.paths import shown
 from service.catalogue import GUARDS, STORES
@@ -80,8 +80,11 @@ def faults(
       lastseat faults --json
       lastseat faults --matrix --store journal --fault kill-worker --worker sync --budget 1m
     """
-    for left in clean_up():
-        output.say(Console(stderr=True), f"removed what a run that was killed had left: {left}")
+    try:
+        for left in clean_up():
+            output.say(Console(stderr=True), f"removed what a run that was killed had left: {left}")
+    except NotCleanedUp as error:
+        raise click.ClickException(str(error)) from None
     if not matrix:
         _list(as_json=as_json)
         return 0
@@ -129,6 +132,7 @@ def _list(*, as_json: bool) -> None:
     kinds = {name: fault_class(name) for name in FAULTS}
     listed = [
         {"name": name, "says": kind.says, "needs": kind.takes, "missing": kind.needs(), "of_target": _of_target(name)}
+        | {"missing_under": {store: missing for store in STORES if (missing := kind.needs_under(store))}}
         for name, kind in kinds.items()
     ]
     if as_json:
@@ -143,7 +147,10 @@ def _list(*, as_json: bool) -> None:
 
 
 def _here(each: dict[str, Any]) -> str:
-    return f"not on this machine: {each['missing']}" if each["missing"] else "this machine can do it"
+    if each["missing"]:
+        return f"not on this machine: {each['missing']}"
+    but = "".join(f"; but not with --store {store}: {missing}" for store, missing in each["missing_under"].items())
+    return f"this machine can do it{but}"
 
 
 def _of_target(name: str) -> bool:

@@ -158,7 +158,8 @@ def _with_faults(experiment: Experiment, given: Mapping[str, Any]) -> Experiment
     if given.get("faults"):
         if injections:
             raise SettingsError("faults are chosen at random, and fault names some: give one of them.")
-        names = fitting(service, capacity, of_target=of_target)
+        holds = WORKLOADS[experiment.workload.kind].holds
+        names = fitting(service, capacity, holds=holds, of_target=of_target)
         if not names:
             raise SettingsError("no fault fits this experiment here: `lastseat faults` says what each needs.")
         injections = at_random(given["faults"], experiment.workload.seed, names)

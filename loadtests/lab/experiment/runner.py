@@ -197,7 +197,7 @@ def run(
                 server.kill()  # there are no more requests to finish
     except ServiceRefused as error:
         raise SettingsRefused(str(error)) from error
-    except (NotReady, OfficeError, FaultUnfit, NotInjected) as error:
+    except (NotReady, OfficeError, FaultUnfit, NotInjected, leavings.NotCleanedUp) as error:
         raise LabFailed(f"{experiment.name}: {error}") from error
     report(folder)
     return Result(

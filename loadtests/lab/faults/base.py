@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from loadtests.lab.faults.happened import Happened
 
 SOLD_FIRST = 20
 """When this many of a round's tickets are sold, the sale is well under way."""
+_POLL_S = 0.05
 
 
 class FaultUnfit(Exception):
@@ -46,6 +47,11 @@ class Fault(ABC):
     @classmethod
     def needs(cls) -> str:
         """What this machine lacks for it, with the remedy; empty where it can be injected here."""
+        return ""
+
+    @classmethod
+    def needs_under(cls, store: str) -> str:
+        """What more this machine lacks for it under a store, with the remedy; empty where nothing."""
         return ""
 
     @classmethod
@@ -119,6 +125,15 @@ class TimedFault(Fault):
         """Wait as long as it lasts; returns what was seen of it meanwhile, in words."""
         over.wait(self.lasts_s)
         return ""
+
+    def wait_for_effect(self, over: threading.Event, seen: Callable[[], object]) -> None:
+        """Wait as long as it lasts, and longer where nothing was ``seen`` of it by then, until the round is over.
+
+        Another fault may keep everybody from selling meanwhile.
+        """
+        over.wait(self.lasts_s)
+        while not seen() and not over.wait(_POLL_S):
+            pass
 
     @abstractmethod
     def heal(self, server: Any) -> None:

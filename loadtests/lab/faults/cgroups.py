@@ -48,16 +48,18 @@ class Group:
 @contextlib.contextmanager
 def limited(limit: Limit) -> Iterator[Group]:
     """A group for this block; at its end the processes inside are where the lab is. Raises ``NoCgroup``."""
+    parent, is_v2 = _parent(limit.controller)
     with contextlib.ExitStack() as left:
         try:
-            parent, is_v2 = _parent(limit.controller)
             folder = parent / f"{RUN}-{limit.controller}-{time.monotonic_ns()}"
             left.enter_context(left_behind(remove, str(folder)))
             folder.mkdir()
             for name, value in (limit.v2 if is_v2 else limit.v1).items():
                 (folder / name).write_text(value, encoding="utf-8")
         except OSError as error:
-            raise NoCgroup(f"the cgroup for {limit.controller} cannot be used ({error}): {_REMEDY}") from None
+            # Without the group's own name: the same reason reads the same each time.
+            why = f"{parent}: {error.strerror or error}"
+            raise NoCgroup(f"no cgroup for {limit.controller} can be made in {why}; {_REMEDY}") from None
         yield Group(folder)
 
 
@@ -73,8 +75,8 @@ def why_not(limit: Limit) -> str:
 def remove(name: str) -> None:
     """Move the processes of a group to where this one is, and remove the group. Idempotent."""
     folder, deadline = Path(name), time.monotonic() + _GONE_WITHIN_S
-    home = next(own for mount, own, _ in _hierarchies() if folder.is_relative_to(mount))
     while folder.exists():
+        home = next(own for mount, own, _ in _hierarchies() if folder.is_relative_to(mount))
         for pid in (folder / "cgroup.procs").read_text(encoding="utf-8").split():
             with contextlib.suppress(ProcessLookupError):
                 (home / "cgroup.procs").write_text(pid, encoding="utf-8")

@@ -12,15 +12,19 @@ from typing import Any, Self
 
 import psutil
 
-from loadtests.lab.faults import FAULTS, fault_class
+from loadtests.lab.faults import FAULTS, fault_class, kind_of
 from loadtests.lab.faults.base import Fault, FaultUnfit, NotInjected
 from loadtests.lab.faults.cgroups import NoCgroup
 from loadtests.lab.faults.happened import Happened
 from loadtests.lab.faults.schedule import Injection, Moment, names_of
 from loadtests.lab.history.live_count import LiveCount
 from loadtests.lab.servers.engines import NoEngine
+from loadtests.lab.servers.network import NoNetwork
+from service.catalogue import GUARDS
 
 _POLL_S = 0.01
+_REFUSALS = (NotInjected, NoCgroup, NoEngine, NoNetwork, OSError, subprocess.SubprocessError, psutil.Error)
+"""What the machine, an engine or a network raises that does not do what a fault asks of it."""
 
 
 class Faults:
@@ -137,11 +141,24 @@ class Faults:
 
 @contextlib.contextmanager
 def _not_injected(fault: Fault) -> Iterator[None]:
-    """What goes wrong in this block is said of the fault."""
+    """Let what the machine or an engine refuses in this block be said of the fault.
+
+    Raises ``NotInjected``. An error of another kind is one of the lab, and stays as it is.
+    """
     try:
         yield
-    except (NotInjected, NoCgroup, NoEngine, OSError, subprocess.SubprocessError, psutil.Error) as error:
+    except Exception as error:
+        if not isinstance(error, _REFUSALS) and not _is_of_a_driver(error):
+            raise
         raise NotInjected(f"the fault {fault.name} did not happen: {error}") from error
+
+
+def _is_of_a_driver(error: Exception) -> bool:
+    """Whether a library raised it by which an engine is asked; they are slow to import, and so imported only now."""
+    import psycopg
+    import redis
+
+    return isinstance(error, psycopg.Error | redis.RedisError)
 
 
 @contextlib.contextmanager
@@ -166,14 +183,29 @@ def refuse_unfit(injections: Sequence[Injection], service: Any, capacity: int, *
         faults.refuse_small()
 
 
-def fitting(service: Any, capacity: int, *, of_target: bool = False) -> list[str]:
-    """The faults that can be injected into such a service on this machine, all of them together."""
+def fitting(service: Any, capacity: int, *, holds: bool = False, of_target: bool = False) -> list[str]:
+    """The faults that can be injected into such a service on this machine, all of them together.
+
+    Those are left out under which the sale is known to lose: by its store, by its guard, or because it ``holds``
+    tickets for a time.
+    """
     found: list[Injection] = []
+    losing = set() if of_target else {*_losing(service)}
     for name in FAULTS:
+        if name in losing or (holds and kind_of(name) == "clock"):
+            continue
         with contextlib.suppress(FaultUnfit):
             refuse_unfit([*found, Injection(name)], service, capacity, of_target=of_target)
             found.append(Injection(name))
     return list(names_of(",".join(map(str, found))))
+
+
+def _losing(service: Any) -> Iterator[str]:
+    """The faults under which the office's store or its guard is known to lose."""
+    if service.store_traits is not None:
+        yield from service.store_traits.loses_under
+    if service.acting_guard in GUARDS:
+        yield from GUARDS[service.acting_guard].loses_under
 
 
 def _kind(name: str, *, of_target: bool) -> type[Fault]:

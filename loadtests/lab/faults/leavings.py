@@ -12,15 +12,21 @@ import fcntl
 import os
 import pkgutil
 import stat
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 
 RUN = f"lastseat-{uuid.uuid4().hex[:12]}"
 """The name of this lab's things, so that a person sees whose they are."""
+
+
+class NotCleanedUp(OSError):
+    """What a killed lab has left may still be there; the message says why, and what to do."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -32,12 +38,14 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def _folder() -> Path:
-    """The folder of the notes. Raises ``PermissionError`` where it is somebody else's."""
+    """The folder of the notes. Raises ``NotCleanedUp`` where others than this user can write there."""
     folder = Path(tempfile.gettempdir()) / f"lastseat-leavings-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
-        raise PermissionError(f"{folder} is not a folder of this user alone; remove it.")
+        raise NotCleanedUp(
+            f"{folder} is not a folder of this user alone: remove it, or let TMPDIR name a folder of your own."
+        )
     return folder
 
 
@@ -66,10 +74,10 @@ def left_behind(undo: Callable[[str], None], what: str) -> Iterator[None]:
 def clean_up() -> list[str]:
     """Undo what labs have left that were killed; returns the names. What a lab that runs has made stays.
 
-    A thing that cannot be undone keeps its note. Errors: ``ExceptionGroup`` of these.
+    A thing that cannot be undone keeps its note, and all others are undone. Raises ``NotCleanedUp``.
     """
     done: list[str] = []
-    failed: list[OSError] = []
+    failed: list[str] = []
     with _alone() as folder:
         for path in sorted(folder.glob("*.json")):
             with path.open("rb") as file:
@@ -80,10 +88,11 @@ def clean_up() -> list[str]:
                 try:
                     done += _undo(file.read())
                     path.unlink()
-                except OSError as error:
-                    failed.append(error)
+                except (OSError, subprocess.SubprocessError, psutil.Error) as error:
+                    failed.append(f"{error} (noted in {path})")
     if failed:
-        raise ExceptionGroup("what a killed run has left could not be removed", failed)
+        left = "; ".join(failed)
+        raise NotCleanedUp(f"what a killed run has left could not be removed: {left}. Remove it and its note by hand.")
     return done
 
 

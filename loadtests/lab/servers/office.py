@@ -29,6 +29,8 @@ from service.catalogue import DEFAULT_STORE, GUARDS, SCHEMES, STORES, StoreTrait
 from workers import GUNICORN_CONF, WORKER_MODELS
 
 READY_WITHIN_S = 30.0
+TRACE = "strace"
+"""The folder of a traced office's system calls, in the folder of the run."""
 _NO_VARIABLES = (
     "worker", "processes", "threads", "nodes", "apart", "networks", "keep_alive", "think_high_ms", "think_kind",
     "engine_settings", "under",
@@ -205,7 +207,7 @@ class RunningOffice(process.ServerProcess):
         self._network = network
         self.data = folder / "data"
         under = ((), service.under) if self.has_own_engine else (service.under, ())
-        self.traced = Traced(under[0], folder / "strace", self.data)
+        self.traced = Traced(under[0], folder / TRACE, self.data)
         self.engines = Engines(folder, variables=variables, settings=service.engine_settings, under=under[1])
         """The store's engine, where the lab has started one for this office."""
         self._address = ""

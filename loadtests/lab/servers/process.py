@@ -128,12 +128,20 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         # Only if it is seen: once the leader is reaped and its group empty, another group could have the number.
         if process.poll() is None or running_in_group(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
-    deadline = time.monotonic() + _GONE_WITHIN_S
-    while running_in_group(process.pid):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"processes {running_in_group(process.pid)} do not end, though they were killed")
-        time.sleep(_POLL_S)
+    if left := wait_for_the_end([process.pid]):
+        raise TimeoutError(f"processes {left} do not end, though they were killed")
     process.poll()  # not wait(): an alarm that was raised in the middle of one may have left its lock taken
+
+
+def wait_for_the_end(groups: Sequence[int]) -> list[int]:
+    """Wait some seconds until nothing of these groups runs any more; returns the process ids that still run.
+
+    It does not wait for init to reap orphans: where that is slow, or does not do it, they stay zombies.
+    """
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    while (left := [pid for group in groups for pid in running_in_group(group)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return left
 
 
 def running_in_group(group: int) -> list[int]:

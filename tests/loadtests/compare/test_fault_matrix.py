@@ -47,6 +47,17 @@ def results() -> FaultResults:
 # -- the list ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_user_without_root_is_told_what_cannot_be_done_with_one_store_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    said = " ".join(CliRunner().invoke(faults, []).output.split())
+    assert "this machine can do it; but not with --store postgres: a disk of its own takes Linux, root" in said
+    listed = {each["name"]: each for each in json.loads(CliRunner().invoke(faults, ["--json"]).output)}
+    assert [*listed["full-engine"]["missing_under"]] == ["postgres"]
+    assert not listed["full-engine"]["missing"]
+    assert not listed["read-only"]["missing_under"]
+    assert "root" in listed["cut-node"]["missing"]
+
+
 def test_every_fault_is_listed_with_what_it_needs_and_whether_this_machine_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fault_class("oom-kill"), "needs", classmethod(lambda _cls: "take root."))
     said = CliRunner().invoke(faults, []).output

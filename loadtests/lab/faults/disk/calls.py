@@ -74,7 +74,7 @@ def refuse_without_files(name: str, service: Any, also: str = "") -> None:
 class CallsFault(TimedFault):
     """System calls of everything that sells go wrong for some time."""
 
-    takes: ClassVar[str] = "Linux, root, strace, and a store with files on this host"
+    takes: ClassVar[str] = "Linux, strace and the right to attach it, and a store with files on this host"
     lasts_s: ClassVar[float] = 2.0
     calls: ClassVar[str]
     how: ClassVar[str]
@@ -103,7 +103,7 @@ class CallsFault(TimedFault):
         return f"strace at {len(family)} processes"
 
     def last(self, over: threading.Event) -> str:
-        over.wait(self.lasts_s)
+        self.wait_for_effect(over, self._count)
         return self._seen()
 
     def heal(self, server: Any) -> None:

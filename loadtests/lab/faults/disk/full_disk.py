@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -26,7 +27,7 @@ _WITHIN_S = 60.0
 class FullDisk(CallsFault):
     name: ClassVar[str] = "full-disk"
     says: ClassVar[str] = "The disk has no room left, and then has room again."
-    takes: ClassVar[str] = "Linux, root, strace, and a store with files on this host; loop devices for a real disk"
+    takes: ClassVar[str] = f"{CallsFault.takes}; a real disk takes root, loop devices and e2fsprogs"
     calls: ClassVar[str] = WRITES
     how: ClassVar[str] = "error=ENOSPC"
     words: ClassVar[str] = "writes failed with ENOSPC"
@@ -42,6 +43,9 @@ class FullDisk(CallsFault):
         return FullDiskOfTarget
 
     def prepare(self, folder: Path) -> None:
+        self._why_none = why_no_disk()
+        if self._why_none:
+            return
         place = folder / "data"
         place.mkdir(mode=0o700, exist_ok=True)
         try:
@@ -59,7 +63,7 @@ class FullDisk(CallsFault):
 
     def begin(self, server: Any) -> str:
         if self._ballast is None:
-            return f"{super().begin(server)}, without a small disk: {self._why_none}"
+            return f"{super().begin(server)}, without a small disk: {self._why_none.rstrip('.')}"
         return f"an ext4 of {DISK_MIB} MiB filled with {fill(self._ballast) >> 20} MiB"
 
     def last(self, over: threading.Event) -> str:
@@ -78,6 +82,15 @@ class FullDisk(CallsFault):
 class FullDiskOfTarget(FullDisk):
     def prepare(self, folder: Path) -> None:
         return
+
+
+def why_no_disk() -> str:
+    """What this machine lacks for a small disk, with the remedy; empty where nothing is known to be missing."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        return "a disk of its own takes Linux, root and loop devices."
+    if shutil.which("mkfs.ext4") is None:
+        return "there is no mkfs.ext4: `sudo apt-get install e2fsprogs`."
+    return ""
 
 
 def mount(image: Path, place: Path, mib: int = DISK_MIB) -> None:

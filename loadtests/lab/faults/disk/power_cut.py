@@ -35,14 +35,15 @@ from loadtests.lab.faults.disk.traced_disk import Disk, File, Folder, Image, Nod
 from loadtests.lab.faults.disk.tracing import Call, parse, prefix, why_not
 from loadtests.lab.faults.engine.restart_engine import RestartEngine
 from loadtests.lab.faults.happened import Happened
+from loadtests.lab.faults.leavings import left_behind
 from loadtests.lab.faults.processes import combiners_of
-from loadtests.lab.servers.engines import ENGINES, NoEngine
-from loadtests.lab.servers.office import NotReady
+from loadtests.lab.servers import process
+from loadtests.lab.servers.engines import ENGINES, NoEngine, remove_temporary
+from loadtests.lab.servers.office import TRACE, NotReady
 from loadtests.lab.servers.traced import Traced
 
 _TAIL = 4096
 _POLL_S = 0.0005
-_GONE_WITHIN_S = 10.0
 _KEPT = 0.5
 
 
@@ -61,6 +62,7 @@ class PowerCut(TimedFault):
 
     def __init__(self) -> None:
         self._over = threading.Event()
+        self._traced = contextlib.ExitStack()
         self._cuts = 0
         self._read = 0
         """How much of the trace was read."""
@@ -82,6 +84,13 @@ class PowerCut(TimedFault):
             refuse_without_files(self.name, service, f", or --store {' or '.join(ENGINES)} without an address")
         refuse_several_nodes(self.name, service)
         return msgspec.structs.replace(service, under=prefix())
+
+    def prepare(self, folder: Path) -> None:
+        """Nothing but a note: the trace of an office may hold its admin token, and a killed lab would leave it."""
+        self._traced.enter_context(left_behind(remove_temporary, str(folder.absolute() / TRACE)))
+
+    def __exit__(self, *_: object) -> None:
+        self._traced.close()
 
     def inject(self, server: Any, over: threading.Event) -> Happened:
         self._over = over
@@ -193,7 +202,7 @@ def _end(server: Any) -> None:
     for each in combiners:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(combiners, _GONE_WITHIN_S)
+    process.wait_for_the_end([each.pid for each in combiners])  # each is the head of a group of its own
 
 
 def _put_back(image: Image, folder: Path, beside: Path) -> None:

@@ -6,12 +6,13 @@ then every change waits by itself. So little is what POSIX promises; real file s
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from loadtests.lab.faults.disk.tracing import Call
+from loadtests.lab.faults.disk.tracing import SYNCS, Call
 
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
@@ -106,13 +107,13 @@ class Disk:
         elif any(map(self._ours, call.paths)):
             raise NotImplementedError(f"a {call.name} in the traced program is not understood: {call}")
 
-    def sync(self) -> None:
-        """Let everything be on the disk."""
+    def sync(self, until: int | None = None) -> None:
+        """Let everything be on the disk that was changed before a place, or by now."""
         for _, node in [*self.nodes()]:
-            self._synced(node, self._place + 1)
+            self._synced(node, self._place + 1 if until is None else until)
 
     def is_sync(self, call: Call) -> bool:
-        return call.name in {"fsync", "fdatasync"} and self._ours(call.file(0)[1])
+        return call.name in SYNCS.split(",") and self._ours(call.file(0)[1])
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -213,18 +214,33 @@ class Disk:
 
     _fsync = _fdatasync
 
+    def _syncfs(self, call: Call) -> None:
+        """Of what is outside of the folder it is not known which file system it is on; so it promises nothing."""
+        if self._ours(call.file(0)[1]):
+            self.sync(call.began)
+
     def _synced(self, node: Node, until: int) -> None:
         """Let its changes before a place be on the disk."""
         before = [change for place, change in node.changes if place < until]
         if self._names_with_files:
-            for folder, names in self._names.pop(node, []):
-                folder.synced = renamed(folder.synced, [names])
-                folder.changes = [each for each in folder.changes if each[1] is not names]
+            self._names_synced(node)
         if isinstance(node, File):
             _change(node.synced, before)  # type: ignore[arg-type]
         else:
             node.synced = renamed(node.synced, before)  # type: ignore[arg-type]
         node.changes = [each for each in node.changes if each[0] >= until]  # type: ignore[assignment]
+
+    def _names_synced(self, node: Node) -> None:
+        """Let its names be on the disk. What an earlier change says of the same names does not come back."""
+        for folder, names in self._names.pop(node, []):
+            changes = [change for _, change in folder.changes]
+            place = next((place for place, change in enumerate(changes) if change is names), None)
+            if place is None:  # the directory itself was synced since
+                continue
+            for earlier, name in itertools.product(changes[:place], names):
+                earlier.pop(name, None)
+            folder.synced = renamed(folder.synced, [names])
+            del folder.changes[place]
 
     def _rename(self, call: Call) -> None:
         self._moved(call.path(0), call.path(1))

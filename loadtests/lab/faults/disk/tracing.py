@@ -21,12 +21,15 @@ from pathlib import Path, PurePosixPath
 from loadtests.lab.faults.base import NotInjected
 
 CALLS = """
-    open openat creat write pwrite64 writev pwritev pwritev2 lseek fsync fdatasync sync_file_range rename renameat
-    renameat2 link linkat unlink unlinkat rmdir mkdir mkdirat truncate ftruncate fallocate mmap copy_file_range
+    open openat creat write pwrite64 writev pwritev pwritev2 lseek fsync fdatasync syncfs sync_file_range rename
+    renameat renameat2 link linkat unlink unlinkat rmdir mkdir mkdirat truncate ftruncate fallocate mmap copy_file_range
     sendfile
 """.split()  # noqa: SIM905
-SYNCS = "fsync,fdatasync"
-REMEDY = "install strace (apt-get install strace) and take root; in a container: --cap-add=SYS_PTRACE."
+SYNCS = "fsync,fdatasync,syncfs"
+REMEDY = (
+    "install strace (apt-get install strace) and take root, or let users trace their own processes "
+    "(sysctl kernel.yama.ptrace_scope=0); in a container: --cap-add=SYS_PTRACE."
+)
 _PATIENCE_S = 120
 _OPTIONS = ("-f", "-qq", "-y", "-xx", "-s", "16777216", "-e", "signal=none", "-e", f"trace={','.join(CALLS)}")
 _LINE = re.compile(r"(\d+) +(.*)")

@@ -36,10 +36,12 @@ class Failover(RestartEngine):
         self._server: Any = None
         self._is_done = False
 
+    @classmethod
+    def needs_under(cls, store: str) -> str:
+        return why_no_standby() if store == "postgres" else ""
+
     def adapt(self, service: Any) -> Any:
         refuse_several_nodes(self.name, service)
-        if service.store == "postgres" and (missing := why_no_standby()):
-            raise FaultUnfit(f"the fault {self.name} cannot be injected on this machine under PostgreSQL: {missing}")
         return super().adapt(service)
 
     def equip(self, server: Any) -> None:

@@ -10,19 +10,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
-from loadtests.lab.faults.base import FaultUnfit, NotInjected
-from loadtests.lab.faults.disk.full_disk import IMAGE, fill, mount, unmount
+from loadtests.lab.faults.base import NotInjected
+from loadtests.lab.faults.disk.full_disk import IMAGE, fill, mount, unmount, why_no_disk
 from loadtests.lab.faults.engine.restart_engine import RestartEngine
 from loadtests.lab.faults.leavings import RUN, left_behind
 
 _DISK_MIB = 512
-_POLL_S = 0.05
 
 
 class FullEngine(RestartEngine):
@@ -40,10 +38,9 @@ class FullEngine(RestartEngine):
         self._log = Path()
         self._said = 0
 
-    def adapt(self, service: Any) -> Any:
-        if service.store == "postgres" and (missing := why_no_disk()):
-            raise FaultUnfit(f"the fault {self.name} cannot be injected on this machine under PostgreSQL: {missing}")
-        return super().adapt(service)
+    @classmethod
+    def needs_under(cls, store: str) -> str:
+        return why_no_disk() if store == "postgres" else ""
 
     def equip(self, server: Any) -> None:
         if server.service.store != "postgres":
@@ -72,12 +69,11 @@ class FullEngine(RestartEngine):
 
     def last(self, over: threading.Event) -> str:
         """As long as it lasts, and until the engine wanted room for a sale: it has some left in what it has opened."""
-        over.wait(self.lasts_s)
         if self._place is None:
-            return ""
-        while not (refusals := self._refusals()):
-            if over.wait(_POLL_S):
-                raise NotInjected("the round was over before the engine wanted more room")
+            return super().last(over)
+        self.wait_for_effect(over, self._refusals)
+        if not (refusals := self._refusals()):
+            raise NotInjected("the round was over before the engine wanted more room")
         return f"the engine wanted more room {refusals} times"
 
     def _refusals(self) -> int:
@@ -98,12 +94,3 @@ def remove(place: str) -> None:
     unmount(place)
     with contextlib.suppress(FileNotFoundError):
         Path(place).rmdir()
-
-
-def why_no_disk() -> str:
-    """What this machine lacks for a small disk, with the remedy; empty where nothing is known to be missing."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        return "a disk of its own takes Linux, root and loop devices."
-    if shutil.which("mkfs.ext4") is None:
-        return "there is no mkfs.ext4: `sudo apt-get install e2fsprogs`."
-    return ""

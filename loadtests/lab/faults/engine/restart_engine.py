@@ -20,6 +20,10 @@ class RestartEngine(TimedFault):
                 f"the fault {self.name} is done to an engine that the lab has started: say --store "
                 f"{' or '.join(ENGINES)}, without an address."
             )
+        if missing := self.needs_under(service.store):
+            raise FaultUnfit(
+                f"the fault {self.name} cannot be injected on this machine with --store {service.store}: {missing}"
+            )
         return service
 
     def begin(self, server: Any) -> str:

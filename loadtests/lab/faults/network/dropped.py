@@ -35,8 +35,8 @@ class DroppedFault(CutNode):
         raise NotImplementedError
 
     def last(self, over: threading.Event) -> str:
-        super().last(over)
         assert self._network is not None
+        self.wait_for_effect(over, self._network.dropped)
         if not (count := self._network.dropped()):
             raise NotInjected("nothing was sent meanwhile")
         return f"{count} packets were lost"

@@ -45,7 +45,7 @@ class RelayedFault(TimedFault):
         return f"a relay stood between the buyers and {self._relay.of}"
 
     def last(self, over: threading.Event) -> str:
-        super().last(over)
+        self.wait_for_effect(over, lambda: self._count)
         if not self._count:
             raise NotInjected("no purchase was answered meanwhile")
         return f"{self._count} {self.counted}"

@@ -7,6 +7,7 @@ that a signal stops is also stopped where it waits, and one that a cgroup limits
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from typing import Any, ClassVar
 
@@ -60,9 +61,9 @@ class Starve(TimedFault):
                         break
                 over.wait(RUNS_S)
             return ""
-        over.wait(self.lasts_s)
-        throttled = self._group.counted("cpu.stat", "nr_throttled")
-        if not throttled:
+        count = functools.partial(self._group.counted, "cpu.stat", "nr_throttled")
+        self.wait_for_effect(over, count)
+        if not (throttled := count()):
             raise NotInjected("the processes asked for less than the limit gave them")
         return f"it held them back in {throttled} periods of {PERIOD_S * 1e3:g} ms"
 
