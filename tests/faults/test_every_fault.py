@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.lab.compare.fault_table import EXPECTED, Outcome
+from loadtests.lab.compare.fault_table import EXPECTED, FaultOutcome
 from service.catalogue import STORES
 from tests.loadtests.target.test_target import LASTSEAT
 from workers import WORKER_MODELS
@@ -32,5 +32,5 @@ def test_no_cell_of_the_matrix_loses_under_its_safe_guard_and_every_canary_is_ca
     assert {cell["guard"] for cell in matrix["cells"]} >= {STORES[store].safe_guard}
     # A slow machine may make a buyer wait for a lock in vain: a definite refusal, and no loss.
     allowed = {expected: {each.value for each in outcomes} for expected, outcomes in EXPECTED.items()}
-    allowed["holds"].add(Outcome.REFUSED.value)
+    allowed["holds"].add(FaultOutcome.REFUSED.value)
     assert [cell for cell in matrix["cells"] if cell["outcome"] not in allowed[cell["expected"]]] == []

@@ -11,7 +11,7 @@ from loadtests.lab.checks import ACROSS, CHECKS, answers, orders
 from loadtests.lab.checks.case import prepare
 from loadtests.lab.checks.findings import Findings
 from loadtests.lab.checks.ordering import tiers
-from loadtests.lab.checks.verdict import CheckResult, EventCounts, Outcome, Verdict, Witness, worst
+from loadtests.lab.checks.verdict import CheckResult, EventCounts, Validity, Verdict, Witness, worst
 from loadtests.lab.history.audit import Audit
 from loadtests.lab.history.history import History
 from loadtests.lab.protocol.halls import Hall, HallError
@@ -132,7 +132,7 @@ def _result(name: str, found: dict[str, Findings]) -> CheckResult:
         reasons += [where + reason for reason in findings.undecided]
     if name == "overlap" and len(reasons) < len(found):
         reasons = []
-    verdict: Outcome = "invalid" if violations else "unknown" if reasons else "valid"
+    verdict: Validity = "invalid" if violations else "unknown" if reasons else "valid"
     if len(reasons) > _SHOWN:
         reasons = [*reasons[:_SHOWN], f"and {len(reasons) - _SHOWN} more like these"]
     why = [f"{violation}: {count}" for violation, count in violations.items()] + reasons
@@ -143,7 +143,7 @@ def _input(problems: list[str]) -> CheckResult:
     return CheckResult("input", "unknown", why="; ".join(problems))
 
 
-def _worst(results: list[CheckResult]) -> Outcome:
+def _worst(results: list[CheckResult]) -> Validity:
     return worst(result.verdict for result in results)
 
 

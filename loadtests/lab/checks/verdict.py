@@ -11,14 +11,14 @@ from typing import Literal
 
 import msgspec
 
-Outcome = Literal["valid", "invalid", "unknown"]
+Validity = Literal["valid", "invalid", "unknown"]
 
 EXIT_STATUS: dict[str, int] = {"valid": 0, "invalid": 1, "unknown": 2}
 
 _BADNESS: dict[str, int] = {"valid": 0, "unknown": 1, "invalid": 2}
 
 
-def worst(verdicts: Iterable[Outcome]) -> Outcome:
+def worst(verdicts: Iterable[Validity]) -> Validity:
     """The worst of some verdicts; ``valid`` if there are none."""
     return max(verdicts, key=_BADNESS.__getitem__, default="valid")
 
@@ -56,7 +56,7 @@ class CheckResult(msgspec.Struct):
     """The result of one check: the number of violations, and the first and the worst of each kind."""
 
     name: str
-    verdict: Outcome
+    verdict: Validity
     count: int = 0
     witness: list[Witness] = []
     why: str = ""
@@ -88,7 +88,7 @@ class EventCounts(msgspec.Struct):
 class Verdict(msgspec.Struct):
     """The judgement of a whole history. ``seconds`` is what reading and judging took."""
 
-    verdict: Outcome
+    verdict: Validity
     tier: str
     operations: int
     seconds: float

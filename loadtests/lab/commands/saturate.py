@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.lab.checks.verdict import EXIT_STATUS, Outcome, worst
+from loadtests.lab.checks.verdict import EXIT_STATUS, Validity, worst
 from loadtests.lab.commands import options
 from loadtests.lab.commands.output import say, say_warnings
 from loadtests.lab.experiment.runner import Experiment, LabFailed, Result, SettingsRefused
@@ -141,7 +141,7 @@ def _at(experiment: Experiment, rate: float, lasts_s: float) -> Experiment:
     return msgspec.structs.replace(experiment, workload=workload, variant=f"{rate:g}")
 
 
-def _worst(steps: list[TriedRate]) -> Outcome:
+def _worst(steps: list[TriedRate]) -> Validity:
     return worst(step.result.verdict.verdict for step in steps)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from loadtests.lab.compare.fault_table import FaultCell, FaultResults, Outcome, fault_grids, pairs, texts, tried
+from loadtests.lab.compare.fault_table import FaultCell, FaultOutcome, FaultResults, fault_grids, pairs, texts, tried
 from loadtests.lab.compare.matrix import CellSettings
 from loadtests.lab.paths import as_text, write_json
 from loadtests.lab.report import svg
@@ -24,7 +24,12 @@ MEANING = (
     "it. ✗ lost: a seat was sold twice, or an order is lost. ! not what store and guard promise. – not measured yet. "
     "Empty: the fault does not fit, or this machine cannot do it."
 )
-_FILLS = {Outcome.HELD: "right", Outcome.REFUSED: "two", Outcome.LOST: "wrong", Outcome.UNDECIDED: "soft"}
+_FILLS = {
+    FaultOutcome.HELD: "right",
+    FaultOutcome.REFUSED: "two",
+    FaultOutcome.LOST: "wrong",
+    FaultOutcome.UNDECIDED: "soft",
+}
 _NAMES_W, _CELL_W, _CELL_H, _HEAD_H = 124.0, 128.0, 26.0, 40.0
 
 
@@ -125,5 +130,5 @@ def _box(found: FaultCell | None, words: str, x: float, y: float) -> Iterator[st
     group, link = ("a", f' href="{svg.escaped(found.counterexample)}"') if found.counterexample else ("g", "")
     yield f"<{group}{link}><title>{svg.escaped(said)}</title>"
     yield svg.shaded((x, y, _CELL_W - 3, _CELL_H - 3), _FILLS[found.outcome], 0.28, 3)
-    yield svg.text(words, x + 6, y + 17, "alarm" if found.outcome is Outcome.LOST or not found.as_expected else "")
+    yield svg.text(words, x + 6, y + 17, "alarm" if found.outcome is FaultOutcome.LOST or not found.as_expected else "")
     yield f"</{group}>"

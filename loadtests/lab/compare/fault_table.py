@@ -19,7 +19,7 @@ from loadtests.lab.report.tables import Grid
 from service.catalogue import GUARDS, STORES
 
 
-class Outcome(Enum):
+class FaultOutcome(Enum):
     """What happened in a sale under a fault."""
 
     HELD = "held"
@@ -32,21 +32,31 @@ class Outcome(Enum):
 
 
 EXPECTED = {
-    "holds": (Outcome.HELD,),
-    "may refuse": (Outcome.HELD, Outcome.REFUSED),
-    "loses": (Outcome.LOST,),
-    "may lose": (Outcome.HELD, Outcome.REFUSED, Outcome.LOST),
+    "holds": (FaultOutcome.HELD,),
+    "may refuse": (FaultOutcome.HELD, FaultOutcome.REFUSED),
+    "loses": (FaultOutcome.LOST,),
+    "may lose": (FaultOutcome.HELD, FaultOutcome.REFUSED, FaultOutcome.LOST),
 }
 """What is expected of a cell, and the outcomes that are that."""
-_MARKS = {Outcome.HELD: "held", Outcome.REFUSED: "refused", Outcome.LOST: "✗ lost", Outcome.UNDECIDED: "?"}
-_STYLES = {Outcome.HELD: "green", Outcome.REFUSED: "yellow", Outcome.LOST: "red", Outcome.UNDECIDED: "magenta"}
+_MARKS = {
+    FaultOutcome.HELD: "held",
+    FaultOutcome.REFUSED: "refused",
+    FaultOutcome.LOST: "✗ lost",
+    FaultOutcome.UNDECIDED: "?",
+}
+_STYLES = {
+    FaultOutcome.HELD: "green",
+    FaultOutcome.REFUSED: "yellow",
+    FaultOutcome.LOST: "red",
+    FaultOutcome.UNDECIDED: "magenta",
+}
 
 
 class FaultCell(msgspec.Struct, kw_only=True):
     """One cell that was measured."""
 
     cell: Cell
-    outcome: Outcome
+    outcome: FaultOutcome
     expected: str
     as_expected: bool
     failed: int
@@ -62,7 +72,7 @@ class FaultCell(msgspec.Struct, kw_only=True):
     @property
     def words(self) -> str:
         """``refused 2.1 s``, ``✗ lost``; with ``!`` where that was not expected."""
-        stood = f" {self.stood_still_s:.1f} s" if self.outcome is Outcome.REFUSED and self.stood_still_s else ""
+        stood = f" {self.stood_still_s:.1f} s" if self.outcome is FaultOutcome.REFUSED and self.stood_still_s else ""
         return f"{_MARKS[self.outcome]}{stood}{'' if self.as_expected else ' !'}"
 
 
@@ -81,7 +91,7 @@ class FaultResults(msgspec.Struct, kw_only=True):
     @property
     def status(self) -> int:
         """0: every cell came out as expected; 1: one did not; 2: undecided, or one could not be measured."""
-        undecided = [each for each in self.found if each.outcome is Outcome.UNDECIDED]
+        undecided = [each for each in self.found if each.outcome is FaultOutcome.UNDECIDED]
         if any(not each.as_expected for each in self.found if each not in undecided):
             return 1
         return 2 if undecided or self.failed or not self.found else 0
@@ -129,11 +139,11 @@ def _found(cell: Cell, sales: Sequence[SaleFigures], shape: CellSettings) -> Fau
     )
 
 
-def _outcome(sales: Sequence[SaleFigures]) -> Outcome:
+def _outcome(sales: Sequence[SaleFigures]) -> FaultOutcome:
     verdict = worst(sale.verdict for sale in sales)  # type: ignore[misc]
     if verdict != "valid":
-        return Outcome.LOST if verdict == "invalid" else Outcome.UNDECIDED
-    return Outcome.REFUSED if any(sale.failed for sale in sales) else Outcome.HELD
+        return FaultOutcome.LOST if verdict == "invalid" else FaultOutcome.UNDECIDED
+    return FaultOutcome.REFUSED if any(sale.failed for sale in sales) else FaultOutcome.HELD
 
 
 def tried(results: FaultResults) -> set[str]:

@@ -31,7 +31,7 @@ from loadtests.lab.history.columns import (
     read_table,
     refuse,
 )
-from loadtests.lab.history.recorder import Op, Outcome
+from loadtests.lab.history.recorder import Completion, Op
 from loadtests.lab.history.seating import SeatColumns, seat_columns
 
 __all__ = ["ABSENT", "NEVER", "Audit", "History", "HistoryError", "read_audit", "read_history"]
@@ -39,7 +39,7 @@ __all__ = ["ABSENT", "NEVER", "Audit", "History", "HistoryError", "read_audit", 
 OPS: tuple[str, ...] = get_args(Op)
 BUY, READ, CANCEL, HOLD, CONFIRM, RELEASE = range(6)
 
-OUTCOMES: tuple[str, ...] = get_args(Outcome)
+OUTCOMES: tuple[str, ...] = get_args(Completion)
 OK, SOLD_OUT, REFUSED, FAIL, UNKNOWN, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER = range(8)
 TICKETS_REFUSED = (SOLD_OUT, SEAT_TAKEN, SECTION_SOLD_OUT, NOT_TOGETHER)
 """The outcomes of a wish for tickets that was refused."""
@@ -56,7 +56,7 @@ class HistoryLine(msgspec.Struct, gc=False):
     event: str
     invoke_ns: Time
     return_ns: Time | None
-    outcome: Outcome
+    outcome: Completion
     key: str | None = None
     attempt: Number = 1
     quantity: Number | None = ABSENT

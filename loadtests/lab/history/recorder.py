@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 Op = Literal["buy", "read", "cancel", "hold", "confirm", "release"]
-Outcome = Literal[
+Completion = Literal[
     "ok", "sold_out", "refused", "fail", "unknown", "seat_taken", "section_sold_out", "not_together"
 ]  # fmt: skip
 
@@ -27,7 +27,7 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     event: str
     invoke_ns: int
     return_ns: int | None
-    outcome: Outcome
+    outcome: Completion
     intended_ns: int | None = None
     """When it was due, where arrivals keep to a schedule: its latency counts from here."""
     key: str | None = None

@@ -18,7 +18,7 @@ import gevent
 from locust.contrib.fasthttp import FastHttpSession
 from locust.exception import StopUser
 
-from loadtests.lab.history.recorder import Operation, Outcome, Recorder
+from loadtests.lab.history.recorder import Completion, Operation, Recorder
 from loadtests.lab.load.bounded_client import UNCOMPRESSED, bound
 from loadtests.lab.protocol.adapter import Adapter, Exchange, Reply, Request
 from loadtests.lab.protocol.carts import lines_of
@@ -320,4 +320,4 @@ def _go_on(conversation: Generator[Request, Reply, Any], reply: Reply | None) ->
         return None, end.value
 
 
-_FAILURES: frozenset[Outcome] = frozenset({"fail", "unknown"})
+_FAILURES: frozenset[Completion] = frozenset({"fail", "unknown"})

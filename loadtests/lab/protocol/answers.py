@@ -14,12 +14,12 @@ import msgspec
 from msgspec import Meta
 
 from loadtests.lab.history.columns import Count, Number, Quantity
-from loadtests.lab.history.recorder import Operation, Outcome
+from loadtests.lab.history.recorder import Completion, Operation
 from loadtests.lab.untrusted import NOT_JSON
 
 _TIMING = re.compile(r"\b(wait|hold|store);dur=([0-9]{1,12}(?:\.[0-9]{1,9})?)(?![0-9.])")
 _MOST_DIGITS = 15
-_REFUSES_SEATS: dict[str | None, Outcome] = {
+_REFUSES_SEATS: dict[str | None, Completion] = {
     "seat_taken": "seat_taken", "section_sold_out": "section_sold_out", "not_together": "not_together",
 }  # fmt: skip
 _CAN_BE_REFUSED = frozenset({"cancel", "confirm", "release"})
@@ -87,7 +87,7 @@ def _each_by_itself(body: bytes | msgspec.Raw, kind: type[Fields]) -> tuple[Fiel
     return answer, wrong
 
 
-def outcome_of(op: str, status: int, answer: OfficeAnswer) -> Outcome:
+def outcome_of(op: str, status: int, answer: OfficeAnswer) -> Completion:
     """The outcome of an answer with this status, by the table in the contract."""
     if status in {200, 201}:
         return "ok"
@@ -100,7 +100,7 @@ def outcome_of(op: str, status: int, answer: OfficeAnswer) -> Outcome:
     return "fail" if answer.definite is True else "unknown"
 
 
-def outcome_without_answer(method: str, error: BaseException | None) -> Outcome:
+def outcome_without_answer(method: str, error: BaseException | None) -> Completion:
     """The outcome when no answer came.
 
     A refused connection means that nothing was sent, but only for POST: locust's client resends GET, PUT and DELETE

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loadtests.lab.history.columns import MOST_TICKETS
-from loadtests.lab.history.recorder import Operation, Outcome
+from loadtests.lab.history.recorder import Completion, Operation
 from loadtests.lab.protocol.answers import LONGEST_ID
 from loadtests.lab.target.reading import AnswerView, meets, take, whole
 from loadtests.lab.target.tables import From, Outcomes, RequestStep, each_of
@@ -84,8 +84,8 @@ def is_ok(step: RequestStep, reading: AnswerView) -> bool:
     return reading.status in _FINE if step.ok is None else meets(step.ok, reading)
 
 
-def _outcome(step: Outcomes, reading: AnswerView) -> Outcome:
-    outcomes: dict[str, Outcome] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
+def _outcome(step: Outcomes, reading: AnswerView) -> Completion:
+    outcomes: dict[str, Completion] = {"sold_out": "sold_out", "refused": "refused", "definite": "fail"}
     for name, outcome in outcomes.items():
         if meets(getattr(step, name, None), reading):
             return outcome

@@ -15,7 +15,7 @@ from rich.console import Console
 from loadtests.lab.commands.faults import faults
 from loadtests.lab.compare.fault_page import BEGIN, END, fault_drawing, notes, write_fault_page, write_fault_section
 from loadtests.lab.compare.fault_plan import FaultMatrix, plan_faults
-from loadtests.lab.compare.fault_table import FaultResults, Outcome, collect, expected_of, fault_grids
+from loadtests.lab.compare.fault_table import FaultOutcome, FaultResults, collect, expected_of, fault_grids
 from loadtests.lab.compare.matrix import Cell, CellSettings, PlannedCells
 from loadtests.lab.compare.results import NO_TIME
 from loadtests.lab.faults import FAULTS, fault_class
@@ -128,7 +128,7 @@ def test_the_faults_that_store_and_guard_name_exist() -> None:
 def test_a_cell_is_held_refused_or_lost_and_all_as_expected_is_no_success_where_one_was_not_measured() -> None:
     found = results()
     assert [(each.outcome, each.as_expected) for each in found.found] == [
-        (Outcome.HELD, True), (Outcome.REFUSED, True), (Outcome.LOST, True),
+        (FaultOutcome.HELD, True), (FaultOutcome.REFUSED, True), (FaultOutcome.LOST, True),
     ]  # fmt: skip
     assert found.found[2].counterexample == "cells/a/1/counterexample.svg"
     assert found.status == 2
