@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
-from loadtests.lab.faults.base import Fault
+from loadtests.lab.faults.base import Fault, FaultUnfit
 from loadtests.lab.faults.disk.calls import WRITES, CallsFault
 from loadtests.lab.faults.leavings import left_behind
 
@@ -41,6 +41,14 @@ class FullDisk(CallsFault):
     @classmethod
     def of_target(cls) -> type[Fault]:
         return FullDiskOfTarget
+
+    def adapt(self, service: Any) -> Any:
+        if service.worker == "gevent" and (why := why_no_disk()):
+            raise FaultUnfit(
+                f"the fault {self.name} takes a disk of its own under gevent, whose threads wake each other by writing: "
+                f"without one such a write would fail, too. {why[0].upper()}{why[1:]}"
+            )
+        return super().adapt(service)
 
     def prepare(self, folder: Path) -> None:
         self._why_none = why_no_disk()
