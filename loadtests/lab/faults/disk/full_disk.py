@@ -45,8 +45,8 @@ class FullDisk(CallsFault):
     def adapt(self, service: Any) -> Any:
         if service.worker == "gevent" and (why := why_no_disk()):
             raise FaultUnfit(
-                f"the fault {self.name} takes a disk of its own under gevent, whose threads wake each other by writing: "
-                f"without one such a write would fail, too. {why[0].upper()}{why[1:]}"
+                f"the fault {self.name} takes a disk of its own under gevent, whose threads wake each other by "
+                f"writing: without one such a write would fail, too. {why[0].upper()}{why[1:]}"
             )
         return super().adapt(service)
 
