@@ -137,13 +137,10 @@ def next_number(connection: Connection) -> int:
 # -- what the combiner decides ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("processes", "policy"), [(2, "SCHED_OTHER"), (1000, "SCHED_BATCH")])
-def test_the_combiner_of_many_workers_interrupts_none_of_them(
-    open_worker: Open, monkeypatch: pytest.MonkeyPatch, processes: int, policy: str
-) -> None:
-    monkeypatch.setattr(gunicorn, "current_server", lambda: Server("of many workers", processes))
+def test_the_combiner_interrupts_no_worker(open_worker: Open) -> None:
     office = open_worker()
-    assert os.sched_getscheduler(combiner_of(office)) == getattr(os, policy)
+    assert os.sched_getscheduler(combiner_of(office)) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
     assert buy(office, "a").record.remaining == 99
 
 

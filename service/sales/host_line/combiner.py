@@ -40,8 +40,6 @@ _MOST_ROUNDS = 64
 """How often in a row it looks for more of what has come before it decides."""
 _GUARD_PATIENCE_S = 0.01
 """How long all wait for the guard of one event: more than the longest turn of somebody else takes."""
-_MANY_WORKERS = 4
-"""With more workers than this for each core most of them wait, and it is they who need the processor."""
 
 log = logging.getLogger("lastseat")
 
@@ -248,12 +246,11 @@ class Combiner:
         worker.socket.close()
 
 
-def give_way_to_many(processes: int) -> None:
-    """With many workers, do not interrupt one of them for each purchase that comes: the kernel lets this process run
-    when one of them pauses, and by then more purchases have come. Its share of the processor stays the same."""
-    if processes > _MANY_WORKERS * len(os.sched_getaffinity(0)):
-        with contextlib.suppress(OSError):  # a container may forbid it; then it is only slower
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+def give_way() -> None:
+    """Do not interrupt a worker for each purchase that comes: the kernel lets this process run when one of them pauses,
+    and by then more purchases may have come. Its share of the processor stays the same."""
+    with contextlib.suppress(OSError):  # a container may forbid it; then it is only slower
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def open_office(master: str, processes: int) -> BoxOffice:
@@ -281,7 +278,7 @@ def main(arguments: Sequence[str]) -> int:
     fingerprint, master, processes = arguments[0], arguments[1], int(arguments[2])
     lock_fd = LOCK_FD
     os.set_inheritable(lock_fd, False)
-    give_way_to_many(processes)
+    give_way()
     try:
         settings = from_environment(os.environ)
         if place.fingerprint_of(settings, master, processes) != fingerprint:
