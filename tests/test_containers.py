@@ -166,18 +166,19 @@ AS_A_CONTAINER = """set -eu
 root=$1 data=$2 user=$3 group=$4 places=$5 path=$PATH; shift 5
 PATH=$PATH:/usr/sbin:/sbin
 mount -t tmpfs tmpfs "$root"
+mkdir -p "$root/dev/shm"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 for place in $places; do
     [ -e "$place" ] || continue
     if [ -d "$place" ]; then mkdir -p "$root$place"; else mkdir -p "$root${place%/*}"; touch "$root$place"; fi
     mount --bind "$place" "$root$place"
     mount -o remount,bind,ro "$root$place"
 done
-mkdir -p "$root/data" "$root/proc" "$root/dev/shm" "$root/tmp"
+mkdir -p "$root/data" "$root/proc" "$root/tmp"
 touch "$root/dev/null" "$root/dev/urandom"
 mount --bind /dev/null "$root/dev/null"
 mount --bind /dev/urandom "$root/dev/urandom"
 mount --rbind /proc "$root/proc"
-mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 mount --bind "$data" "$root/data"
 mount -o remount,ro "$root"
 exec chroot "$root" env PATH="$path" \\
