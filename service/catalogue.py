@@ -114,6 +114,8 @@ class GuardTraits:
     """Whether it keeps its promise only mostly: a fault to be found, not a guard to use."""
     loses_under: tuple[str, ...] = ()
     """Under which faults of the lab it is known to sell twice or to lose, with several processes."""
+    may_lose_under: tuple[str, ...] = ()
+    """Under which faults it is chance whether it does."""
     can_be_paused: bool = True
     """Whether there is a place between reading and writing, at which a holder could stop."""
     is_waited_for: bool = True
@@ -301,6 +303,7 @@ GUARDS: dict[str, GuardTraits] = {
         is_lease=True,
         refuses_late_writes=False,
         loses_under=("pause", "clock-jump"),
+        may_lose_under=("loss", "cut-node", "cut-one-way"),
     ),
     "fenced": GuardTraits(
         "FencedGuard",

@@ -135,7 +135,8 @@ def source_digest() -> str:
 def _traits() -> tuple[object, ...]:
     """The catalogue without what is expected under a fault."""
     stores = [replace(each, refuses_under=(), loses_under=()) for each in catalogue.STORES.values()]
-    return stores, [replace(each, loses_under=()) for each in catalogue.GUARDS.values()], catalogue.HOST_LINE_WORKERS
+    guards = [replace(each, loses_under=(), may_lose_under=()) for each in catalogue.GUARDS.values()]
+    return stores, guards, catalogue.HOST_LINE_WORKERS
 
 
 @contextlib.contextmanager

@@ -206,6 +206,7 @@ def _losing(service: Any) -> Iterator[str]:
         yield from service.store_traits.loses_under
     if service.acting_guard in GUARDS:
         yield from GUARDS[service.acting_guard].loses_under
+        yield from GUARDS[service.acting_guard].may_lose_under
 
 
 def _kind(name: str, *, of_target: bool) -> type[Fault]:

@@ -108,7 +108,9 @@ def test_what_is_expected_stands_with_store_and_guard() -> None:
     assert expected_of(cell(), SHAPE) == "holds"
     assert expected_of(cell(fault="no-descriptors"), SHAPE) == "may refuse"
     assert expected_of(cell("redis", "lease", "pause"), SHAPE) == "loses"
+    assert expected_of(cell("redis", "lease", "loss"), SHAPE) == "may lose"
     assert expected_of(cell("redis", "fenced", "pause"), SHAPE) == "holds"
+    assert expected_of(cell("redis", "fenced", "loss"), SHAPE) == "may refuse"
     assert expected_of(cell("redis", "lease", "starve"), SHAPE) == "holds"
     assert expected_of(cell("redis", "atomic", "failover"), SHAPE) == "loses"
     assert expected_of(cell("redis", "atomic", "read-only"), SHAPE) == "may refuse"
@@ -118,7 +120,7 @@ def test_what_is_expected_stands_with_store_and_guard() -> None:
 
 def test_the_faults_that_store_and_guard_name_exist() -> None:
     named = {name for store in STORES.values() for name in store.refuses_under + store.loses_under}
-    named |= {name for guard in GUARDS.values() for name in guard.loses_under}
+    named |= {name for guard in GUARDS.values() for name in guard.loses_under + guard.may_lose_under}
     assert named <= set(FAULTS)
 
 
