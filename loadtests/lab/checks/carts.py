@@ -33,7 +33,7 @@ class _Part(NamedTuple):
     """The cart that its record names."""
 
 
-def check(history: History, audits: Mapping[str, Audit], _: object = None) -> Findings:
+def check(history: History, audits: Mapping[str, Audit], _: object) -> Findings:
     """Compare, for each cart that a buyer asked for, the events that the buyer named with those that have it."""
     findings = Findings(applies=bool((history.cart >= 0).any()))
     if not findings.applies:
